@@ -1,0 +1,69 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* metric - all counters and gauges of the process, in one table.
+ *
+ * Adding one is adding a row; what is shown (JSON, Prometheus, docs) follows.
+ * Any thread, relaxed atomics, no allocation. */
+#ifndef BASE_METRIC_H
+#define BASE_METRIC_H
+
+#include <stdint.h>
+
+/* X(id, kind, name, help); names without the "consul." / "muster_" prefix that
+ * the front ends add. */
+/* clang-format off */
+#define METRIC_TABLE(X)                                                                                  \
+    X(METRIC_HTTP_REQUESTS,        COUNTER, "http.requests",            "HTTP requests answered")         \
+    X(METRIC_HTTP_CONNECTIONS,     GAUGE,   "http.connections",         "open HTTP connections")          \
+    X(METRIC_HTTP_PARKED,          GAUGE,   "http.parked",              "long polls waiting")             \
+    X(METRIC_HTTP_WOKEN,           COUNTER, "http.woken",               "long polls answered by a change") \
+    X(METRIC_HTTP_SPURIOUS,        COUNTER, "http.spurious",            "watch keys that changed while the answer did not (stayed parked)") \
+    X(METRIC_HTTP_REFUSED_CONNS,   COUNTER, "http.refused.connections", "connections over limits.http_max_conns") \
+    X(METRIC_HTTP_REFUSED_PEER,    COUNTER, "http.refused.per_client",  "connections over limits.http_max_conns_per_client") \
+    X(METRIC_HTTP_REFUSED_HEADER,  COUNTER, "http.refused.header",      "requests with too many or too long header lines") \
+    X(METRIC_HTTP_REFUSED_BODY,    COUNTER, "http.refused.body",        "requests whose body was over the limit") \
+    X(METRIC_HTTP_REFUSED_JSON,    COUNTER, "http.refused.json",        "bodies too deep or with too many values") \
+    X(METRIC_HTTP_MALFORMED,       COUNTER, "http.malformed",           "requests that were not HTTP/1.1") \
+    X(METRIC_HTTP_SLOW_READERS,    COUNTER, "http.slow.readers",        "connections closed: the peer did not take its answer") \
+    X(METRIC_HTTP_SLOW_SENDERS,    COUNTER, "http.slow.senders",        "connections closed: the request came too slowly") \
+    X(METRIC_HTTP_IDLE_CLOSED,     COUNTER, "http.idle",                "connections closed: idle too long") \
+    X(METRIC_CACHE_HITS,           COUNTER, "cache.hits",               "answers served from the encoded-answer cache") \
+    X(METRIC_CACHE_MISSES,         COUNTER, "cache.misses",             "answers encoded") \
+    X(METRIC_CACHE_EVICTIONS,      COUNTER, "cache.evictions",          "encoded answers dropped for room") \
+    X(METRIC_CACHE_BYTES,          GAUGE,   "cache.bytes",              "bytes of encoded answers kept") \
+    X(METRIC_STORE_GROUPS,         COUNTER, "store.groups",             "groups committed") \
+    X(METRIC_STORE_CHANGES,        COUNTER, "store.changes",            "changes committed") \
+    X(METRIC_STORE_CONFLICTS,      COUNTER, "store.conflicts",          "changes whose guards did not hold") \
+    X(METRIC_STORE_REFUSED,        COUNTER, "store.refused",            "changes over a limit") \
+    X(METRIC_STORE_UNKNOWN,        COUNTER, "store.unknown",            "groups whose outcome was lost at first") \
+    X(METRIC_STORE_ERRORS,         COUNTER, "store.errors",             "failed store operations") \
+    X(METRIC_STORE_COMPACTIONS,    COUNTER, "store.compactions",        "compactions done") \
+    X(METRIC_STORE_REVISION,       GAUGE,   "store.revision",           "newest revision in the local catalog") \
+    X(METRIC_CATALOG_NODES,        GAUGE,   "catalog.nodes",            "nodes in the catalog") \
+    X(METRIC_CATALOG_INSTANCES,    GAUGE,   "catalog.instances",        "service instances in the catalog") \
+    X(METRIC_CATALOG_CHECKS,       GAUGE,   "catalog.checks",           "checks in the catalog") \
+    X(METRIC_CATALOG_GARBAGE,      GAUGE,   "catalog.garbage",          "bytes of old versions not yet freed") \
+    X(METRIC_PROBE_RUNS,           COUNTER, "probe.runs",               "check runs finished") \
+    X(METRIC_PROBE_FAILURES,       COUNTER, "probe.failures",           "check runs that did not pass") \
+    X(METRIC_AGENT_SYNCS,          COUNTER, "agent.syncs",              "differences sent to the catalog") \
+    X(METRIC_AGENT_FLIPS,          COUNTER, "agent.flips",              "changes of a check's status")
+/* clang-format on */
+
+enum metric {
+#define X(id, kind, name, help) id,
+    METRIC_TABLE(X)
+#undef X
+        METRIC_COUNT
+};
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
+
+void metric_add(enum metric m, int64_t by);
+void metric_set(enum metric m, int64_t value);
+int64_t metric_get(enum metric m);
+
+const char *metric_name(enum metric m);
+const char *metric_help(enum metric m);
+enum metric_kind metric_kind_of(enum metric m);
+
+#endif

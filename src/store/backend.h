@@ -1,0 +1,131 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* backend - what a kind of store must be able to do; engine.c stands on it.
+ *
+ * Deliberately etcd's own primitives (nested transactions with guards on mod and
+ * create revisions, range at a revision, watch, lease, compact), so that the etcd
+ * backend is one file of translation. Revisions here are the backend's own (no
+ * epoch). All calls and callbacks on the store thread; a call may complete
+ * before it returns. */
+#ifndef STORE_BACKEND_H
+#define STORE_BACKEND_H
+
+#include "store/store.h"
+
+enum backend_verdict {
+    BACKEND_COMMITTED, /* the group is in, at revision */
+    BACKEND_BARRED,    /* a guard of the group itself did not hold: nothing in */
+    BACKEND_FAILED,    /* surely not in: why, text (disk full, ...) */
+    BACKEND_UNKNOWN,   /* may or may not be in: the marker will tell */
+};
+
+/* One group: own_guards hold or nothing happens; own_ops (the marker) are written
+ * if they hold; then each change, on the state before the group, by itself.
+ * No key is written twice, none guarded by one change and written by another:
+ * the engine sees to it. */
+struct backend_group {
+    const struct store_guard *own_guards;
+    size_t own_guard_count;
+    const struct store_op *own_ops;
+    size_t own_op_count;
+    struct backend_change *changes;
+    size_t change_count;
+    uint64_t wall_ms;
+
+    /* Result. */
+    enum backend_verdict verdict;
+    uint64_t revision; /* COMMITTED, BARRED (at which it was seen) */
+    enum err why;
+    struct errtext text;
+
+    void (*done)(struct backend_group *g);
+    void *ctx;
+};
+
+struct backend_change {
+    const struct store_guard *guards;
+    size_t guard_count;
+    const struct store_op *ops;
+    size_t op_count;
+    bool held; /* result: its guards held, its operations are in */
+};
+
+/* A key's state at some revision; create_rev 0: it did not exist. */
+struct backend_row {
+    struct bytes key, value;
+    uint64_t create_rev, mod_rev;
+};
+
+struct backend_sink {
+    /* All events of one revision, in order, each revision exactly once. Views
+     * are valid during the call. */
+    void (*revision)(void *ctx, uint64_t revision, uint64_t wall_ms,
+                     const struct store_event *events, size_t count);
+    /* The feed has a gap (compacted, reconnected too late): load again. */
+    void (*gap)(void *ctx);
+    void (*state)(void *ctx, bool up, enum err why, const char *text);
+    void *ctx;
+};
+
+struct backend;
+
+/* Rows are streamed: row() for each, views valid during the call. */
+typedef void (*backend_row_fn)(void *ctx, const struct backend_row *row);
+typedef void (*backend_done_fn)(void *ctx, enum err e, uint64_t revision);
+
+struct backend_ops {
+    int slots;         /* groups in flight at once */
+    bool barrier_free; /* see store_barrier_is_free */
+
+    /* Starts the feed above `after` (what load reported). */
+    void (*start)(struct backend *b, const struct backend_sink *sink,
+                  uint64_t after);
+    void (*close)(struct backend *b);
+
+    void (*txn)(struct backend *b, struct backend_group *g);
+
+    /* All live rows under prefix as of revision at (0: newest; done gets which).
+     * ERR_COMPACTED, ERR_NOT_FOUND as in store_read. */
+    void (*range)(struct backend *b, struct bytes prefix, uint64_t at,
+                  backend_row_fn row, backend_done_fn done, void *ctx);
+
+    /* All events of revisions >= from, up to now, through sink-like calls. */
+    void (*history)(struct backend *b, uint64_t from,
+                    const struct backend_sink *to, backend_done_fn done,
+                    void *ctx);
+
+    void (*barrier)(struct backend *b, backend_done_fn done, void *ctx);
+
+    /* Keys put by attach vanish when the lease has not been kept alive for
+     * ttl_ms, or the process is gone. */
+    void (*lease_grant)(struct backend *b, uint32_t ttl_ms,
+                        void (*done)(void *ctx, enum err e, uint64_t lease),
+                        void *ctx);
+    void (*lease_keep)(struct backend *b, uint64_t lease, backend_done_fn done,
+                       void *ctx);
+    void (*lease_revoke)(struct backend *b, uint64_t lease);
+    /* Puts key under the lease if it is absent; e ERR_EXISTS if not. */
+    void (*lease_put)(struct backend *b, uint64_t lease, struct bytes key,
+                      struct bytes value, backend_done_fn done, void *ctx);
+
+    void (*compact)(struct backend *b, uint64_t revision, backend_done_fn done,
+                    void *ctx);
+    uint64_t (*oldest)(const struct backend *b); /* retained revision */
+    uint64_t (*newest)(const struct backend *b); /* known here; no barrier */
+};
+
+struct backend {
+    const struct backend_ops *ops;
+};
+
+MUST_USE enum err backend_sqlite_open(const char *path, struct backend **ret,
+                                      struct errtext *t);
+MUST_USE enum err backend_memory_open(struct backend **ret, struct errtext *t);
+
+/* store_open over a backend that is already open (taken): how the conformance
+ * suite puts its fault-injecting wrapper in between. */
+MUST_USE enum err store_open_backend(const struct store_options *o,
+                                     struct backend *take, struct store **ret,
+                                     struct errtext *t);
+
+#endif

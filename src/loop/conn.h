@@ -1,0 +1,119 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* conn - HTTP/1.1 server connections of one loop thread.
+ *
+ * Accepts, reads, parses, hands over whole requests one at a time per connection
+ * (pipelined ones wait), writes answers with one writev where the socket takes
+ * it. What an answer means is none of its business.
+ *
+ * Threads: a http_server and its connections belong to one loop thread. Several
+ * servers (threads) listen on the same port through SO_REUSEPORT; limits across
+ * threads are counted in the shared struct conn_limits.
+ *
+ * Memory: an idle or parked connection costs its struct and the socket handle (< 700
+ * bytes in all); read buffers are shared by the thread, the request's arena lives
+ * until the answer has been handed over or conn_forget_request. */
+#ifndef LOOP_CONN_H
+#define LOOP_CONN_H
+
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "http/request.h"
+#include "loop/shared.h"
+#include "loop/timers.h"
+
+enum {
+    CONN_IDLE_MS = 600 * 1000,       /* between requests */
+    CONN_HEAD_MS = 10 * 1000,        /* from first byte to end of head */
+    CONN_BODY_MIN_BYTES_PER_S = 1024, /* slower senders are cut after 10 s grace */
+    CONN_WRITE_STALL_MS = 30 * 1000, /* no byte of an answer taken for so long */
+    CONN_PEER_SLOTS = 65536,
+    CONN_BACKLOG = 4096,
+};
+
+/* Shared by all serving threads of the process. */
+struct conn_limits {
+    struct http_limits http;
+    uint32_t max_conns;          /* open at once, all listeners */
+    uint32_t max_conns_per_peer; /* from one address; unix sockets are exempt */
+    uint32_t head_ms, idle_ms, stall_ms; /* 0: the constants above */
+    _Atomic uint32_t conns;
+    /* A count-min sketch of connections per address: never too low, too high only
+     * if an address collides in both rows. */
+    _Atomic uint32_t per_peer[2][CONN_PEER_SLOTS];
+};
+
+struct conn;
+struct http_server;
+
+struct http_server_events {
+    /* A whole request. r lives in the connection's arena until the answer or
+     * conn_forget_request. Exactly one conn_answer must follow, now or later. */
+    void (*request)(void *ctx, struct conn *c, struct http_request *r);
+
+    /* The connection ends while a request is outstanding: no answer may be
+     * given any more; drop what refers to c. Not called otherwise. */
+    void (*gone)(void *ctx, struct conn *c);
+
+    void *ctx;
+    size_t user_bytes; /* of conn_user memory per connection, zeroed */
+};
+
+MUST_USE enum err http_server_new(uv_loop_t *loop, struct timers *timers,
+                                  struct conn_limits *limits,
+                                  const struct http_server_events *events,
+                                  struct http_server **ret);
+
+/* A listening socket for each serving thread. All or nothing; t names address,
+ * port and cause ("listen on 127.0.0.1:8500: address already in use").
+ *
+ * The first socket binds without SO_REUSEPORT and sets it afterwards, or a second
+ * process would silently share the port. */
+MUST_USE enum err listen_tcp(const char *address, int port, int count,
+                             int *ret_fds, struct errtext *t);
+
+/* One unix socket (mode as chmod, 0: default), accepted on by every thread. A
+ * stale socket file without listener is replaced, a live one refused. */
+MUST_USE enum err listen_unix(const char *path, unsigned mode, int *ret_fd,
+                              struct errtext *t);
+
+/* Serves a listening descriptor (taken). Any number per server. */
+MUST_USE enum err http_server_listen(struct http_server *s, int take_fd);
+
+/* Stops accepting, lets answers in flight go out for grace_ms, closes the rest;
+ * closed is called when nothing is left. */
+void http_server_close(struct http_server *s, uint64_t grace_ms,
+                       void (*closed)(void *ctx));
+
+void http_server_free(struct http_server *s); /* after closed */
+
+/* The caller's bytes of this connection. */
+void *conn_user(struct conn *c);
+struct http_server *conn_server(struct conn *c);
+
+/* "127.0.0.1:4711" or "unix"; valid during the call's turn. */
+const char *conn_peer(struct conn *c);
+
+/* Gives back the request's memory while the answer is still due (long polls). */
+void conn_forget_request(struct conn *c);
+
+/* The answer: head (with its empty line) and body, references taken; body may be
+ * NULL. The head must have been made with conn_keep_alive(c). */
+void conn_answer(struct conn *c, struct shared *take_head,
+                 struct shared *take_body);
+
+/* Whether the connection stays open after this answer. */
+bool conn_keep_alive(const struct conn *c);
+bool conn_http_1_0(const struct conn *c);
+
+/* A body sent in pieces (monitor, later event streams): the head promises
+ * chunked; each piece becomes one chunk; ERR_FULL if more than max_bytes wait
+ * unsent (nothing is taken); ERR_CLOSED. gone is called when the peer leaves. */
+void conn_stream_begin(struct conn *c, struct shared *take_head);
+MUST_USE enum err conn_stream_piece(struct conn *c, struct shared *take_piece,
+                                    size_t max_bytes);
+void conn_stream_end(struct conn *c);
+
+#endif

@@ -29,6 +29,7 @@
 #define STORE_STORE_H
 
 #include "base/bytes.h"
+#include "base/change.h"
 #include "base/list.h"
 
 enum {
@@ -41,29 +42,7 @@ enum {
     STORE_EPOCH_SHIFT = 40,
 };
 
-/* --- Changes ------------------------------------------------------------- */
-
-enum store_guard_kind {
-    GUARD_MOD,     /* the key's mod revision is rev (0: it does not exist) */
-    GUARD_CREATE,  /* the key's create revision is rev (0: does not exist) */
-    GUARD_PRESENT, /* it exists */
-    GUARD_ABSENT,  /* it does not */
-    GUARD_QUIET,   /* no key under the prefix `key` was created after rev */
-};
-
-struct store_guard {
-    enum store_guard_kind kind;
-    struct bytes key;
-    uint64_t rev;
-};
-
-enum store_op_kind { OP_PUT, OP_DELETE, OP_DELETE_PREFIX };
-
-struct store_op {
-    enum store_op_kind kind;
-    struct bytes key;
-    struct bytes value; /* OP_PUT */
-};
+/* --- Changes (guards and operations: base/change.h) ------------------------ */
 
 enum store_verdict {
     STORE_COMMITTED, /* at outcome.revision */

@@ -1,0 +1,138 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* catalog - which nodes, services and checks exist: an immutable snapshot per
+ * version, built from the store's feed.
+ *
+ * One writer (the core thread) applies revisions; each commit publishes a version
+ * with one atomic pointer. Readers pin (base/pin.h), load the pointer, read without
+ * locks, unpin. Versions share what did not change (base/tree.h).
+ *
+ * Nothing here reads a clock, a socket or a file: equal feeds give equal
+ * catalogs.
+ *
+ *   snapshot
+ *     nodes    tree of cat_node by folded name   (also those just deleted, empty:
+ *     names    tree of cat_name by folded name    tombstones that keep an index)
+ *     ids      tree of cat_node by node ID
+ *   cat_node:  record, its instances (tree by folded service ID), its checks (tree
+ *              by folded check ID), the node-level checks among them as an array
+ *   cat_name:  its instances (tree by folded node, folded service ID)
+ *   cat_instance: the service's record and its checks, in order of check ID; one
+ *              object, in both trees
+ *
+ * Indexes. Each watch key (watch.h) has its own, never falling. Deleted nodes and
+ * names leave a tombstone with their index; at most CATALOG_TOMBSTONES_MAX, dropping
+ * the oldest raises the floor to its index. After a load the floor is the loaded
+ * revision: what was deleted before cannot be seen any more. */
+#ifndef CATALOG_CATALOG_H
+#define CATALOG_CATALOG_H
+
+#include "base/pin.h"
+#include "base/tree.h"
+#include "catalog/record.h"
+#include "catalog/watch.h"
+
+enum { CATALOG_TOMBSTONES_MAX = 16384 };
+
+struct cat_record; /* one stored value and its revisions; opaque */
+
+struct cat_instance {
+    const struct cat_record *service;
+    uint32_t check_count;
+    const struct cat_record *checks[]; /* by folded check ID */
+};
+
+struct cat_node {
+    const struct cat_record *record; /* NULL: a tombstone */
+    struct tree services;            /* of struct cat_instance */
+    struct tree checks;              /* of struct cat_record */
+    struct cat_node_checks *own;     /* node-level checks; NULL: none */
+    uint64_t node_index;             /* record or services changed */
+    uint64_t checks_index;
+    uint64_t edit;                   /* of the writer */
+};
+
+struct cat_node_checks {
+    uint32_t n;
+    const struct cat_record *v[];
+};
+
+struct cat_name {
+    struct tree instances; /* of struct cat_instance; empty: a tombstone */
+    uint64_t service_index, health_index, checks_index;
+    uint64_t edit;
+    size_t name_len;
+    char name[]; /* as first registered */
+};
+
+struct snapshot;
+struct catalog;
+
+struct catalog *catalog_new(struct pin_domain *pins);
+void catalog_free(struct catalog *c); /* no reader left */
+
+/* --- Writer ---------------------------------------------------------------- */
+
+/* Forget everything; load_end publishes what was put since, with floor =
+ * revision (or higher, if the floor already was). */
+void catalog_load_begin(struct catalog *c);
+void catalog_load_end(struct catalog *c, uint64_t revision);
+
+/* ERR_BAD, ERR_CORRUPT: a key or value that is none of ours; the entry is left
+ * out, the rest goes on (t names the key). Keys may come in any order: a check
+ * before its service, a service before its node. */
+MUST_USE enum err catalog_put(struct catalog *c, struct bytes key,
+                              struct bytes value, uint64_t create_rev,
+                              uint64_t mod_rev, struct errtext *t);
+void catalog_delete(struct catalog *c, struct bytes key, uint64_t mod_rev);
+
+/* Publishes the version of this revision. What it touched is in
+ * catalog_changes until the next put. */
+void catalog_commit(struct catalog *c, uint64_t revision);
+const struct watch_set *catalog_changes(const struct catalog *c);
+
+/* --- Readers (pinned, or the writer's thread) -------------------------------- */
+
+const struct snapshot *catalog_current(const struct catalog *c);
+
+uint64_t snapshot_revision(const struct snapshot *s);
+uint64_t snapshot_floor(const struct snapshot *s);
+size_t snapshot_node_count(const struct snapshot *s);
+size_t snapshot_name_count(const struct snapshot *s);
+size_t snapshot_instance_count(const struct snapshot *s);
+size_t snapshot_check_count(const struct snapshot *s);
+
+/* The index of a watch key; 0 if it was never seen. LOCAL kinds are not ours. */
+uint64_t snapshot_index(const struct snapshot *s, struct watch_key k);
+
+/* NULL: none, or only a tombstone. Names in any case. */
+const struct cat_node *snapshot_node(const struct snapshot *s,
+                                     struct bytes name);
+const struct cat_node *snapshot_node_by_id(const struct snapshot *s,
+                                           struct bytes uuid);
+/* The only node whose ID starts with these >= 2 hex digits; NULL: none, several. */
+const struct cat_node *snapshot_node_by_id_prefix(const struct snapshot *s,
+                                                  struct bytes hex);
+const struct cat_name *snapshot_name(const struct snapshot *s,
+                                     struct bytes name);
+const struct cat_instance *cat_node_service(const struct cat_node *n,
+                                            struct bytes service_id);
+const struct cat_record *cat_node_check(const struct cat_node *n,
+                                        struct bytes check_id);
+
+/* In order of folded name; tombstones left out. */
+void snapshot_nodes(const struct snapshot *s, struct tree_iter *it);
+const struct cat_node *snapshot_next_node(struct tree_iter *it);
+void snapshot_names(const struct snapshot *s, struct tree_iter *it);
+const struct cat_name *snapshot_next_name(struct tree_iter *it);
+
+/* Views of records: cannot fail, the record was checked when it was put. */
+void cat_node_view(const struct cat_record *r, struct node_view *v);
+void cat_service_view(const struct cat_record *r, struct service_view *v);
+void cat_check_view(const struct cat_record *r, struct check_view *v);
+
+/* The node of an instance (service_view.node names it). */
+const struct cat_node *snapshot_node_of(const struct snapshot *s,
+                                        const struct cat_instance *i);
+
+#endif

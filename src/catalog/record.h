@@ -1,0 +1,125 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* record - nodes, services and checks as stored bytes, and views of them.
+ *
+ * A stored value is a format byte, then fields in a fixed order (record.c has
+ * the layout): small, quick to take apart, checked on every read (bytes from a file
+ * are never trusted). A view is a struct of pointers into such a value, made on
+ * the stack where it is needed; nothing is kept decoded.
+ *
+ * Packed lists: (varint length, bytes)*, maps: pairs of those sorted by key. */
+#ifndef CATALOG_RECORD_H
+#define CATALOG_RECORD_H
+
+#include "base/buf.h"
+#include "base/bytes.h"
+
+/* --- Packed lists and maps ------------------------------------------------ */
+
+struct packed {
+    struct bytes data;
+    uint32_t n; /* items (pairs count once) */
+};
+
+/* Walks: start with the packed's data; false at the end. */
+bool packed_next(struct bytes *rest, struct bytes *ret_item);
+bool packed_next_pair(struct bytes *rest, struct bytes *ret_key,
+                      struct bytes *ret_value);
+
+bool packed_has(struct packed p, struct bytes item);
+bool packed_has_fold(struct packed p, struct bytes item);
+struct bytes packed_find(struct packed map, struct bytes key); /* p NULL: none */
+
+static inline bool packed_eq(struct packed a, struct packed b)
+{
+    return a.n == b.n && bytes_eq(a.data, b.data);
+}
+
+/* --- Views ---------------------------------------------------------------- */
+
+struct node_view {
+    struct bytes name;     /* as registered */
+    struct bytes id;       /* UUID text or empty */
+    struct bytes address;
+    struct packed tagged;  /* name -> address */
+    bool tagged_set;       /* false: null in JSON */
+    struct packed meta;
+    bool meta_set;
+    uint64_t create_rev, modify_rev;
+};
+
+struct service_view {
+    struct bytes node;     /* folded node name (from the key) */
+    struct bytes id, name, kind;
+    struct packed tags;
+    struct bytes address;
+    struct packed tagged;  /* name -> 8 bytes big-endian port, then address */
+    struct packed meta;
+    bool meta_set;
+    int64_t port;
+    int64_t weight_passing, weight_warning;
+    bool enable_tag_override;
+    struct bytes proxy;    /* JSON text as given, or empty */
+    struct bytes connect;  /* JSON text as given, or empty */
+    struct bytes extra;    /* further JSON members ("SocketPath":"x",...) or empty */
+    uint64_t create_rev, modify_rev;
+};
+
+/* One tagged address of a service, from packed_next_pair's value. */
+bool tagged_address(struct bytes value, struct bytes *ret_address,
+                    int64_t *ret_port);
+
+struct check_view {
+    struct bytes node;       /* folded node name (from the key) */
+    struct bytes id, name;
+    struct bytes status;     /* passing warning critical, or whatever was given */
+    struct bytes notes, output;
+    struct bytes service_id; /* empty: of the node */
+    struct bytes type;
+    struct bytes definition; /* JSON object text, or empty for {} */
+    uint64_t create_rev, modify_rev;
+};
+
+/* --- Stored values --------------------------------------------------------- */
+
+void record_put_node(struct buf *out, const struct node_view *v);
+void record_put_service(struct buf *out, const struct service_view *v);
+void record_put_check(struct buf *out, const struct check_view *v);
+
+/* ERR_CORRUPT: not such a value (text offsets are not given: whoever reads it
+ * names the key). node and revisions of the view are left alone. */
+MUST_USE enum err record_get_node(struct bytes value, struct node_view *v);
+MUST_USE enum err record_get_service(struct bytes value, struct service_view *v);
+MUST_USE enum err record_get_check(struct bytes value, struct check_view *v);
+
+/* Builders of packed data into a buf (give the buffer's bytes to a view when
+ * done). Maps: keys must come sorted. */
+void packed_put(struct buf *out, struct bytes item);
+void packed_put_pair(struct buf *out, struct bytes key, struct bytes value);
+void packed_put_tagged(struct buf *out, struct bytes name, struct bytes address,
+                       int64_t port);
+
+/* --- Keys ------------------------------------------------------------------
+ *
+ *     n/<node>             node            i/<uuid>   folded name of the node
+ *     s/<node>/<service>   service         c/<node>/<check>   check
+ *
+ * Parts are ASCII-folded; '/', '%' and bytes below 0x21 are percent-escaped, so that
+ * no name can look like another's key. */
+
+enum record_kind { RECORD_NODE, RECORD_SERVICE, RECORD_CHECK, RECORD_NODE_ID };
+
+void key_node(struct buf *out, struct bytes node);
+void key_node_id(struct buf *out, struct bytes uuid);
+void key_service(struct buf *out, struct bytes node, struct bytes service_id);
+void key_check(struct buf *out, struct bytes node, struct bytes check_id);
+void key_services_of(struct buf *out, struct bytes node); /* prefix */
+void key_checks_of(struct buf *out, struct bytes node);   /* prefix */
+
+/* Takes a key apart; a and b are unescaped into scratch (at least key.n bytes).
+ * ERR_BAD: none of the above. */
+MUST_USE enum err key_parse(struct bytes key, char *scratch,
+                            enum record_kind *ret_kind, struct bytes *ret_a,
+                            struct bytes *ret_b);
+
+#endif

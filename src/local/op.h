@@ -1,0 +1,60 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* op - what a client asks of its own agent, checked for form, not yet for
+ * state.
+ *
+ * Made by a serving thread (api), carried out by the agent on the core thread,
+ * answered through done. One heap block tree: the op owns its arena, and all views
+ * in it point there. */
+#ifndef LOCAL_OP_H
+#define LOCAL_OP_H
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "catalog/record.h"
+#include "health/check_def.h"
+
+enum agent_op_kind {
+    AGENT_REGISTER_SERVICE,   /* service, checks, replace_checks */
+    AGENT_DEREGISTER_SERVICE, /* id */
+    AGENT_REGISTER_CHECK,     /* checks[0] */
+    AGENT_DEREGISTER_CHECK,   /* id */
+    AGENT_TTL,                /* id, status, output */
+    AGENT_SERVICE_MAINTENANCE, /* id, enable, reason */
+    AGENT_NODE_MAINTENANCE,    /* enable, reason */
+    AGENT_RELOAD,              /* services and checks of the configuration, below */
+};
+
+enum { AGENT_CHECKS_MAX = 64 /* checks in one registration */ };
+
+struct agent_op {
+    enum agent_op_kind kind;
+    struct arena arena;
+    struct bytes meta; /* who and by which route, for history */
+
+    struct service_view service; /* id and name set; node unset */
+    struct check_def *checks;    /* id, name and service_id set */
+    size_t check_count;
+    bool replace_checks;
+    bool from_config; /* defined by configuration: not durable in agent.db */
+
+    struct bytes id;
+    struct bytes status, output;
+    bool enable;
+    struct bytes reason;
+
+    /* Result. 200: body empty. Others: text. */
+    int http_status;
+    struct errtext text;
+    bool pending; /* durable here, not yet in the catalog (X-Muster-Pending) */
+
+    void (*done)(struct agent_op *op); /* on the core thread; ownership returns */
+    struct list link;
+    void *ctx;
+};
+
+/* NULL: out of memory. */
+struct agent_op *agent_op_new(enum agent_op_kind kind);
+void agent_op_free(struct agent_op *op);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* probe - runs HTTP, TCP and script checks on a thread of its own.
+ *
+ * It knows schedules and sockets, not statuses that last: each run's result goes
+ * to the agent, whose thresholds decide. A hanging target delays no other: all is
+ * non-blocking, bounded by PROBE_RUNNING_MAX and per-run deadlines; scripts are
+ * bounded by PROBE_SCRIPTS_MAX at once and run in a process group of their own,
+ * killed as a whole on timeout. */
+#ifndef PROBE_PROBE_H
+#define PROBE_PROBE_H
+
+#include "base/list.h"
+#include "health/check_def.h"
+#include "health/status.h"
+
+enum {
+    PROBE_RUNNING_MAX = 1024,
+    PROBE_SCRIPTS_MAX = 64,
+};
+
+struct probe_result {
+    struct list link;
+    uint64_t generation; /* as given at probe_start: older ones are ignored */
+    enum status status;
+    size_t output_n;
+    uint16_t id_n;
+    char data[]; /* check ID, then output; cut already (health/judge.h) */
+};
+
+struct prober;
+
+struct prober_options {
+    size_t output_max; /* check_output_max_size */
+    /* On the probe thread: hand over (taken; free() it). */
+    void (*result)(void *ctx, struct probe_result *take);
+    void *ctx;
+};
+
+MUST_USE enum err prober_new(const struct prober_options *o,
+                             struct prober **ret);
+void prober_close(struct prober *p); /* ends the thread, kills scripts */
+
+/* Any thread; the definition is copied. First run within first_delay_ms, then
+ * interval after each completion. Replaces a running one of that ID. */
+MUST_USE enum err probe_start(struct prober *p, const struct check_def *d,
+                              uint64_t generation, uint64_t first_delay_ms);
+void probe_stop(struct prober *p, struct bytes check_id);
+
+#endif

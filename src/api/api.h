@@ -1,0 +1,165 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* api - what each route means: a request and the snapshots go in; an answer, a
+ * change to commit or a wish for the agent comes out. Pure.
+ *
+ * The server drives a call like this:
+ *
+ *     api_begin    routes it, checks method and common parameters
+ *       ANSWER     the answer is in the call
+ *       READ       api_read makes the answer from the snapshots. If call.watch has a
+ *                  kind, the answer may be cached under api_canonical while the
+ *                  watch key's index stays, and (call.blocking) be waited for
+ *       WRITE      api_write makes a plan to commit, or an answer
+ *       AGENT      api_agent makes an op for the agent, or an answer
+ *       MONITOR    the log, streamed (later)
+ *
+ * A parked read is evaluated again from its canonical target alone: the request's
+ * memory need not be kept. */
+#ifndef API_API_H
+#define API_API_H
+
+#include "catalog/plan.h"
+#include "http/request.h"
+#include "http/response.h"
+#include "local/local.h"
+#include "local/op.h"
+
+enum {
+    API_BLOCK_DEFAULT_MS = 300 * 1000,
+    API_BLOCK_MAX_MS = 600 * 1000,
+    API_TAGS_MAX = 64, /* tag= and node-meta= parameters in one request */
+};
+
+/* Facts about this process that answers show; constant after start, but for
+ * what is in api_env. */
+struct api_self {
+    struct bytes node_name, node_id, datacenter, version, domain;
+    struct bytes bind_address, advertise_address;
+    struct bytes config_json; /* further members of DebugConfig, or empty */
+    int http_port, https_port, dns_port, serf_lan_port, serf_wan_port,
+        server_port, grpc_port;
+    bool is_server, is_dev, ui, scripts_allowed;
+    struct packed node_meta; /* key -> value */
+    struct packed tagged;    /* name -> address */
+    bool pretty;             /* -dev: always indent */
+    bool prometheus;         /* retention time is positive */
+    bool allow_unprintable;  /* disable_http_unprintable_char_filter */
+    uint64_t block_default_ms, block_max_ms; /* 0: the constants above */
+    const struct bytes *block_endpoints; /* 403; path prefixes */
+    size_t block_endpoint_count;
+};
+
+/* What changes from turn to turn. */
+struct api_env {
+    const struct api_self *self;
+    const struct snapshot *cat;
+    const struct local_snapshot *local;
+    bool ready;          /* loaded, own node registered: there is a leader */
+    uint64_t wall_ms;    /* Unix time, for people */
+    uint64_t uptime_ms;
+    uint64_t alloc_bytes, sys_bytes; /* of the process, for metrics */
+    uint64_t threads;
+};
+
+enum api_next { API_ANSWER, API_READ, API_WRITE, API_AGENT };
+
+/* How long and on what a read may wait. */
+enum api_blocking { API_BLOCK_NONE, API_BLOCK_INDEX, API_BLOCK_HASH };
+
+struct api_call;
+struct api_route; /* one row of the table in routes.c */
+
+struct api_call {
+    const struct api_route *route;
+    struct http_request *request;
+    struct arena *arena; /* the request's */
+    struct bytes arg;    /* decoded rest of the path */
+
+    /* Common parameters, checked. */
+    enum api_blocking blocking;
+    uint64_t index;       /* asked; 0: answer at once */
+    uint64_t asked_hash;  /* BLOCK_HASH */
+    bool has_hash;
+    uint64_t wait_ms;     /* after defaults and limits, without jitter */
+    bool stale, consistent, cached, pretty;
+    struct bytes tags[API_TAGS_MAX]; /* tag= in order */
+    size_t tag_count;
+    struct bytes meta[API_TAGS_MAX]; /* node-meta= "k:v" in order */
+    size_t meta_count;
+    bool passing;
+
+    struct watch_key watch; /* READ: kind WATCH_NONE: neither cached nor waited for */
+
+    /* The answer. */
+    int status;
+    const char *content_type; /* NULL: no body, no Content-Type line */
+    struct buf body;
+    struct buf extra_head;    /* further head lines, whole, with CRLF */
+    bool consul_headers;      /* X-Consul-Index and its company */
+    const char *consistency;  /* X-Consul-Effective-Consistency; NULL: none */
+    uint64_t content_hash;    /* BLOCK_HASH: of the object */
+    bool keep_stored_answer;  /* WRITE: body and status above are the answer
+                                 once the plan is committed */
+
+    /* With want_digest set, api_read computes what a long poll compares: a hash of
+     * the body, on health/service without check Output and its ModifyIndex. */
+    bool want_digest;
+    uint64_t digest;
+};
+
+/* Clears the call. body and extra_head own memory: api_call_fini, or take body.p
+ * over. self, cat and local must stay valid while the call is used. */
+void api_call_init(struct api_call *c);
+void api_call_fini(struct api_call *c);
+
+enum api_next api_begin(struct api_call *c, const struct api_env *env,
+                        struct http_request *r);
+
+/* Appends a target ("/v1/health/service/web?passing&tag=a") that stands for this
+ * read with all that its body depends on: equal bytes, equal answers. No index, wait
+ * or consistency in it. */
+void api_canonical(const struct api_call *c, struct buf *out);
+
+/* A call from such a target (it must outlive the call); then api_read. */
+MUST_USE enum err api_from_canonical(struct api_call *c,
+                                     const struct api_env *env,
+                                     struct bytes target, struct arena *a);
+
+/* Fills status, content_type, body (may be called again with a newer env after
+ * buf_reset). */
+void api_read(struct api_call *c, const struct api_env *env);
+
+/* ANSWER: an error, or nothing to commit (then the answer depends on the state,
+ * and the caller makes sure that the snapshot was new enough). WRITE: commit the plan,
+ * then answer with what the call holds; on conflict call again with a newer env. */
+enum api_next api_write(struct api_call *c, const struct api_env *env,
+                        struct plan *p);
+
+/* AGENT: *ret is an op to submit. ANSWER: an error. */
+enum api_next api_agent(struct api_call *c, const struct api_env *env,
+                        struct agent_op **ret);
+
+/* The answer of a finished op. */
+void api_agent_answer(struct api_call *c, const struct agent_op *op);
+
+/* A plain error answer. */
+void api_error(struct api_call *c, int status, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+/* The response head for what the call holds, Content-Length n (of the body that is
+ * really sent), gzip if it is compressed. index: X-Consul-Index. */
+void api_head(const struct api_call *c, struct buf *out, uint64_t index,
+              bool known_leader, uint64_t last_contact_ms, bool gzip, size_t n,
+              bool keep_alive, bool http_1_0);
+
+/* --- Definitions in configuration files ------------------------------------- */
+
+/* A service or check stanza (JSON text with Consul's snake_case or API names) as
+ * an op (REGISTER_SERVICE / REGISTER_CHECK with from_config). t: what is wrong. */
+MUST_USE enum err api_config_service(struct bytes json, struct agent_op **ret,
+                                     struct errtext *t);
+MUST_USE enum err api_config_check(struct bytes json, struct agent_op **ret,
+                                   struct errtext *t);
+
+#endif

@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: The muster authors
+# SPDX-License-Identifier: Apache-2.0
+"""tests/run must see every way in which a suite can fail: a runner that misses
+one turns all other tests into decoration."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parents[1] / "run"
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """Makes a program of shell text; returns its path."""
+
+    def make(text, name="fake_test"):
+        path = tmp_path / name
+        path.write_text(text if name.endswith(".py") else "#!/bin/sh\n" + text)
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def run(*suites):
+    """Returns (exit code, last line, all of the output)."""
+    done = subprocess.run(
+        [sys.executable, RUN, *suites], capture_output=True, text=True
+    )
+    return done.returncode, done.stdout.splitlines()[-1], done.stdout
+
+
+def test_points_of_all_suites_are_summed(suite):
+    a = suite("echo 1..2; echo ok 1 - a; echo ok 2 - b", "a_test")
+    b = suite("echo ok 1; echo 1..1", "b_test")
+    code, last, _ = run(a, b)
+    assert (code, last) == (0, "3 passed, 0 failed, 0 skipped")
+
+
+def test_a_failed_point_fails_and_shows_the_output(suite):
+    s = suite("echo 1..2; echo ok 1; echo not ok 2 - x; echo '# why'; exit 1")
+    code, last, out = run(s)
+    assert (code, last) == (1, "1 passed, 1 failed, 0 skipped")
+    assert "| # why" in out
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("echo 1..1; echo ok 1; exit 3", "exit code 3"),
+        ("echo 1..1; echo ok 1; kill -SEGV $$", "killed by SIGSEGV"),
+        ("echo 1..2; echo ok 1", "planned 2 points, ran 1"),
+        ("echo 1..1; echo ok 1; echo ok 2", "planned 1 points, ran 2"),
+        ("echo ok 1", "no TAP plan"),
+        ("echo 1..1; echo ok 1; echo 'Bail out! disk'", "Bail out! disk"),
+        ("echo 1..1; echo ok 1; tail -f /dev/null & exit 0", "left processes behind"),
+    ],
+)
+def test_a_broken_suite_is_one_failure_with_a_reason(suite, text, why):
+    code, last, out = run(suite(text))
+    assert code == 1
+    assert last.split(", ")[1] == "1 failed"
+    assert why in out
+
+
+def test_a_missing_program_is_a_failure(tmp_path):
+    code, last, out = run(str(tmp_path / "nothing_test"))
+    assert (code, last) == (1, "0 passed, 1 failed, 0 skipped")
+    assert "No such file" in out
+
+
+def test_a_suite_out_of_time_is_killed_with_its_children(suite, tmp_path):
+    pid = tmp_path / "pid"
+    s = suite(f"echo 1..1; tail -f /dev/null & echo $! >{pid}; wait")
+    code, last, out = run("--timeout", "1", s)
+    assert (code, last) == (1, "0 passed, 1 failed, 0 skipped")
+    assert "not done after 1.0 s" in out
+    stat = Path(f"/proc/{pid.read_text().strip()}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2][1] == "Z"
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("echo 1..1; echo 'ok 1 - t # SKIP no root'", "t: no root"),
+        ("echo 1..0 '# SKIP no Go'", "all of it: no Go"),
+        ("echo 1..1; echo '# SKIP slow'; echo 'not ok 1 # SKIP t'", "t: slow"),
+        ("echo 1..1; echo 'not ok 1 # SKIP t'", "t: no reason given"),
+    ],
+)
+def test_a_skip_is_told_with_its_reason(suite, text, why):
+    code, last, out = run(suite(text))
+    assert (code, last) == (0, "0 passed, 0 failed, 1 skipped")
+    assert why in out
+
+
+PYTEST = """
+import pytest
+def test_good(): pass
+def test_bad(): assert 1 == 2
+def test_later(): pytest.skip("no network")
+@pytest.fixture
+def broken(): raise OSError("port taken")
+def test_unready(broken): pass
+"""
+
+
+def test_pytest_files_count_like_any_other(suite):
+    code, last, out = run(suite(PYTEST, "test_fake.py"))
+    assert (code, last) == (1, "1 passed, 2 failed, 1 skipped")
+    assert "test_later: no network" in out
+    assert "assert 1 == 2" in out and "port taken" in out
+
+
+@pytest.mark.parametrize(
+    "text", ["", "import nothing_of_this_name", "import os; os.abort()"]
+)
+def test_a_pytest_file_that_runs_nothing_is_a_failure(suite, text):
+    code, last, _ = run(suite(text, "test_fake.py"))
+    assert (code, last) == (1, "0 passed, 1 failed, 0 skipped")
+
+
+def test_a_folder_is_searched_for_suites(suite, tmp_path):
+    suite("echo 1..1; echo ok 1", "a_test.sh")
+    suite("def test_x(): pass", "test_b.py")
+    suite("exit 1", "helper.sh")
+    os.chmod(suite("exit 1", "c_test.md"), 0o644)
+    code, last, _ = run(str(tmp_path))
+    assert (code, last) == (0, "2 passed, 0 failed, 0 skipped")
+
+
+def test_no_suite_at_all_is_no_failure(tmp_path):
+    assert run(str(tmp_path))[:2] == (0, "0 passed, 0 failed, 0 skipped")

@@ -1,0 +1,225 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* impl - what the files of api share: the route table's row, encoders of the
+ * JSON shapes, tables of the bodies. */
+#ifndef API_IMPL_H
+#define API_IMPL_H
+
+#include "api/api.h"
+#include "http/json_in.h"
+#include "http/json_out.h"
+
+enum { METHOD_GET = 1, METHOD_PUT = 2, METHOD_POST = 4, METHOD_DELETE = 8 };
+
+struct api_route {
+    const char *path;    /* a prefix if it ends in '/', else exact */
+    unsigned methods;    /* METHOD_* */
+    enum api_next kind;  /* READ, WRITE, AGENT */
+    enum api_blocking blocking;
+    enum watch_kind watch;
+    const char *missing; /* 400 with this text when the rest of the path is empty */
+    bool consul_headers;
+    bool consistency;    /* X-Consul-Effective-Consistency */
+    bool local;          /* about the agent: ?dc is ignored */
+
+    void (*read)(struct api_call *c, const struct api_env *env);
+    enum api_next (*write)(struct api_call *c, const struct api_env *env,
+                           struct plan *p);
+    enum api_next (*agent)(struct api_call *c, const struct api_env *env,
+                           struct agent_op **ret);
+    /* Sets watch.name, or refuses: ANSWER. May be NULL. */
+    enum api_next (*prepare)(struct api_call *c, const struct api_env *env);
+};
+
+/* The row for a decoded path; *ret_rest: what follows a prefix. NULL: none. */
+const struct api_route *api_route_find(struct bytes path,
+                                       struct bytes *ret_rest);
+
+/* params.c: common parameters into the call. ANSWER: refused. */
+enum api_next api_params(struct api_call *c, const struct api_env *env);
+
+/* --- Encoding (encode.c) --------------------------------------------------------- */
+
+/* Where a health answer's volatile parts are: left out of the digest. */
+struct encoder {
+    struct json_out j;
+    const struct api_env *env;
+    bool digest;   /* collect it */
+    bool skip_volatile;
+    uint64_t hash;
+    size_t hashed; /* bytes of the body hashed so far */
+};
+
+struct encoder encoder(struct api_call *c, const struct api_env *env,
+                       bool skip_volatile);
+
+/* Closes the digest into the call. */
+void encoder_end(struct encoder *e, struct api_call *c);
+
+void encode_node(struct encoder *e, const struct node_view *n);
+void encode_node_service(struct encoder *e, const struct service_view *v);
+void encode_service_node(struct encoder *e, const struct node_view *n,
+                         const struct service_view *v);
+void encode_check(struct encoder *e, struct bytes node_name,
+                  const struct check_view *v, struct bytes service_name,
+                  const struct packed *service_tags);
+void encode_agent_service(struct json_out *j, const struct local_service *s,
+                          const struct api_env *env, bool with_hash);
+void encode_agent_check(struct json_out *j, const struct local_check *k,
+                        const struct api_env *env);
+void encode_strings(struct json_out *j, struct packed list);
+void encode_map(struct json_out *j, struct packed map);
+void encode_tagged(struct json_out *j, struct packed tagged);
+
+/* What a check says about its service: name and tags, derived now. */
+void check_service(const struct cat_node *n, const struct check_view *v,
+                   struct bytes *ret_name, struct packed *ret_tags);
+
+/* Every k:v of ?node-meta holds for the node. */
+bool node_meta_matches(const struct api_call *c, const struct node_view *n);
+bool tags_match(const struct api_call *c, const struct service_view *v);
+
+/* --- Bodies (bodies.c) -------------------------------------------------------------- */
+
+struct weights_in {
+    int64_t passing, warning;
+};
+
+struct tagged_in {
+    struct bytes address;
+    int64_t port;
+};
+
+struct check_in {
+    struct bytes node, id, check_id, name, notes, output, status, service_id;
+    struct bytes type;
+    struct check_in *definition;
+    struct bytes http, method, body, tls_server_name;
+    struct json_headers header;
+    bool tls_skip_verify, disable_redirects;
+    struct bytes tcp, udp, grpc, h2ping, os_service;
+    bool tcp_use_tls, grpc_use_tls, h2ping_use_tls, h2ping_use_tls_set;
+    struct json_strings args;
+    struct bytes docker_container_id, shell, alias_node, alias_service;
+    int64_t interval_ns, timeout_ns, ttl_ns, deregister_after_ns;
+    int64_t output_max, success_before_passing, failures_before_critical;
+    int64_t failures_before_warning;
+    bool failures_before_warning_set;
+};
+
+struct service_in {
+    struct bytes kind, id, name, address, token;
+    struct json_strings tags;
+    struct json_named tagged; /* of tagged_in */
+    struct json_map meta;
+    int64_t port;
+    struct weights_in *weights;
+    bool enable_tag_override;
+    struct bytes proxy, connect, socket_path, locality, ports;
+    struct check_in *check;
+    struct json_list checks; /* of check_in */
+};
+
+struct register_in {
+    struct bytes datacenter, id, node, address;
+    struct json_map tagged, node_meta;
+    struct service_in *service;
+    struct check_in *check;
+    struct json_list checks;
+    bool skip_node_update;
+};
+
+struct deregister_in {
+    struct bytes datacenter, node, service_id, check_id;
+};
+
+struct update_in {
+    struct bytes status, output;
+};
+
+extern const struct json_table agent_service_table; /* -> service_in */
+extern const struct json_table check_table;         /* -> check_in */
+extern const struct json_table register_table;      /* -> register_in */
+extern const struct json_table deregister_table;    /* -> deregister_in */
+extern const struct json_table update_table;        /* -> update_in */
+
+/* Bodies to views; memory from the arena. Lack of memory: false. */
+bool service_from(struct arena *a, const struct service_in *in,
+                  struct service_view *v);
+bool check_from(struct arena *a, const struct check_in *in,
+                struct check_def *d);
+bool pack_strings(struct arena *a, const struct json_strings *in,
+                  struct packed *ret);
+bool pack_map(struct arena *a, const struct json_map *in, struct packed *ret);
+
+/* Consul's limits of metadata; t: its text. */
+MUST_USE enum err meta_validate(const struct json_map *m, struct errtext *t);
+MUST_USE enum err weights_validate(const struct weights_in *w,
+                                   struct errtext *t);
+/* lan_ipv4, wan_ipv4, lan_ipv6, wan_ipv6 must be what they say. */
+MUST_USE enum err tagged_validate(const struct json_named *tagged,
+                                  struct errtext *t);
+bool address_is_any(struct bytes address); /* 0.0.0.0 :: [::] */
+
+/* --- Handlers ------------------------------------------------------------------------ */
+
+void read_catalog_nodes(struct api_call *c, const struct api_env *env);
+void read_catalog_services(struct api_call *c, const struct api_env *env);
+void read_catalog_service(struct api_call *c, const struct api_env *env);
+void read_catalog_node(struct api_call *c, const struct api_env *env);
+void read_catalog_node_services(struct api_call *c, const struct api_env *env);
+void read_catalog_datacenters(struct api_call *c, const struct api_env *env);
+void read_health_service(struct api_call *c, const struct api_env *env);
+void read_health_node(struct api_call *c, const struct api_env *env);
+void read_health_checks(struct api_call *c, const struct api_env *env);
+void read_health_state(struct api_call *c, const struct api_env *env);
+void read_status_leader(struct api_call *c, const struct api_env *env);
+void read_status_peers(struct api_call *c, const struct api_env *env);
+void read_agent_self(struct api_call *c, const struct api_env *env);
+void read_agent_members(struct api_call *c, const struct api_env *env);
+void read_agent_metrics(struct api_call *c, const struct api_env *env);
+void read_agent_services(struct api_call *c, const struct api_env *env);
+void read_agent_service(struct api_call *c, const struct api_env *env);
+void read_agent_checks(struct api_call *c, const struct api_env *env);
+void read_agent_health_id(struct api_call *c, const struct api_env *env);
+void read_agent_health_name(struct api_call *c, const struct api_env *env);
+enum api_next prepare_services(struct api_call *c, const struct api_env *env);
+
+enum api_next write_catalog_register(struct api_call *c,
+                                     const struct api_env *env,
+                                     struct plan *p);
+enum api_next write_catalog_deregister(struct api_call *c,
+                                       const struct api_env *env,
+                                       struct plan *p);
+
+enum api_next agent_service_register(struct api_call *c,
+                                     const struct api_env *env,
+                                     struct agent_op **ret);
+enum api_next agent_service_deregister(struct api_call *c,
+                                       const struct api_env *env,
+                                       struct agent_op **ret);
+enum api_next agent_check_register(struct api_call *c,
+                                   const struct api_env *env,
+                                   struct agent_op **ret);
+enum api_next agent_check_deregister(struct api_call *c,
+                                     const struct api_env *env,
+                                     struct agent_op **ret);
+enum api_next agent_check_pass(struct api_call *c, const struct api_env *env,
+                               struct agent_op **ret);
+enum api_next agent_check_warn(struct api_call *c, const struct api_env *env,
+                               struct agent_op **ret);
+enum api_next agent_check_fail(struct api_call *c, const struct api_env *env,
+                               struct agent_op **ret);
+enum api_next agent_check_update(struct api_call *c, const struct api_env *env,
+                                 struct agent_op **ret);
+enum api_next agent_service_maintenance(struct api_call *c,
+                                        const struct api_env *env,
+                                        struct agent_op **ret);
+enum api_next agent_node_maintenance(struct api_call *c,
+                                     const struct api_env *env,
+                                     struct agent_op **ret);
+
+/* Sets status 200 and JSON. */
+void api_json(struct api_call *c);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "api/impl.h"
+
+#include <stdlib.h>
+
+void read_catalog_nodes(struct api_call *c, const struct api_env *env)
+{
+    struct encoder e = encoder(c, env, false);
+    struct tree_iter it;
+    json_open(&e.j, '[');
+    snapshot_nodes(env->cat, &it);
+    for (const struct cat_node *n; (n = snapshot_next_node(&it));) {
+        struct node_view v;
+        cat_node_view(n->record, &v);
+        if (node_meta_matches(c, &v))
+            encode_node(&e, &v);
+    }
+    json_close(&e.j, ']');
+    encoder_end(&e, c);
+}
+
+/* With ?node-meta the answer depends on the nodes too. */
+enum api_next prepare_services(struct api_call *c, const struct api_env *env)
+{
+    (void)env;
+    if (c->meta_count)
+        c->watch.kind = WATCH_NODES_SERVICES;
+    c->watch.name = (struct bytes){0};
+    return API_READ;
+}
+
+/* --- /catalog/services: name -> sorted unique tags ---------------------------------- */
+
+struct tag_set {
+    struct bytes *v;
+    size_t n, cap;
+    bool failed;
+};
+
+static void tag_add(struct tag_set *s, struct bytes tag)
+{
+    if (s->n == s->cap) {
+        size_t cap = s->cap ? 2 * s->cap : 64;
+        struct bytes *v = realloc(s->v, cap * sizeof *v);
+        if (!v) {
+            s->failed = true;
+            return;
+        }
+        s->v = v;
+        s->cap = cap;
+    }
+    s->v[s->n++] = tag;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return bytes_cmp(*(const struct bytes *)a, *(const struct bytes *)b);
+}
+
+/* Instances of one service mostly share their tags: remembering the last list
+ * keeps the set small before it is sorted. */
+static size_t collect_tags(const struct api_call *c, const struct api_env *env,
+                           const struct cat_name *name, struct tag_set *tags)
+{
+    struct tree_iter it;
+    struct bytes last = {0};
+    size_t instances = 0;
+    tags->n = 0;
+    tree_first(&name->instances, &it);
+    for (const struct cat_instance *i; (i = tree_next(&it));) {
+        struct service_view v;
+        if (c->meta_count) {
+            const struct cat_node *n = snapshot_node_of(env->cat, i);
+            struct node_view nv;
+            if (!n)
+                continue;
+            cat_node_view(n->record, &nv);
+            if (!node_meta_matches(c, &nv))
+                continue;
+        }
+        cat_service_view(i->service, &v);
+        instances++;
+        if (v.tags.n == 0 || (last.p && bytes_eq(last, v.tags.data)))
+            continue;
+        last = v.tags.data;
+        struct bytes rest = v.tags.data, tag;
+        while (packed_next(&rest, &tag))
+            tag_add(tags, tag);
+    }
+    return instances;
+}
+
+static void put_tags(struct json_out *j, struct tag_set *tags)
+{
+    if (tags->n)
+        qsort(tags->v, tags->n, sizeof *tags->v, by_bytes);
+    json_open(j, '[');
+    for (size_t i = 0; i < tags->n; i++)
+        if (i == 0 || !bytes_eq(tags->v[i], tags->v[i - 1]))
+            json_str(j, tags->v[i]);
+    json_close(j, ']');
+}
+
+void read_catalog_services(struct api_call *c, const struct api_env *env)
+{
+    struct encoder e = encoder(c, env, false);
+    struct tag_set tags = {0};
+    struct tree_iter it;
+    json_open(&e.j, '{');
+    snapshot_names(env->cat, &it);
+    for (const struct cat_name *n; (n = snapshot_next_name(&it));) {
+        if (!collect_tags(c, env, n, &tags))
+            continue;
+        json_key_bytes(&e.j, bytes_of(n->name, n->name_len));
+        put_tags(&e.j, &tags);
+    }
+    json_close(&e.j, '}');
+    encoder_end(&e, c);
+    free(tags.v);
+    if (tags.failed)
+        api_error(c, 500, "out of memory for the answer");
+}
+
+/* --- One service, one node ------------------------------------------------------------ */
+
+void read_catalog_service(struct api_call *c, const struct api_env *env)
+{
+    struct encoder e = encoder(c, env, false);
+    const struct cat_name *name = snapshot_name(env->cat, c->arg);
+    json_open(&e.j, '[');
+    if (name) {
+        struct tree_iter it;
+        tree_first(&name->instances, &it);
+        for (const struct cat_instance *i; (i = tree_next(&it));) {
+            const struct cat_node *n = snapshot_node_of(env->cat, i);
+            struct node_view nv;
+            struct service_view sv;
+            if (!n)
+                continue;
+            cat_node_view(n->record, &nv);
+            cat_service_view(i->service, &sv);
+            if (node_meta_matches(c, &nv) && tags_match(c, &sv))
+                encode_service_node(&e, &nv, &sv);
+        }
+    }
+    json_close(&e.j, ']');
+    encoder_end(&e, c);
+}
+
+static const struct cat_node *find_node(const struct api_call *c,
+                                        const struct api_env *env)
+{
+    const struct cat_node *n = snapshot_node(env->cat, c->arg);
+    return n ? n : snapshot_node_by_id_prefix(env->cat, c->arg);
+}
+
+static void put_services(struct encoder *e, const struct cat_node *n,
+                         bool as_map)
+{
+    struct tree_iter it;
+    json_open(&e->j, as_map ? '{' : '[');
+    tree_first(&n->services, &it);
+    for (const struct cat_instance *i; (i = tree_next(&it));) {
+        struct service_view v;
+        cat_service_view(i->service, &v);
+        if (as_map)
+            json_key_bytes(&e->j, v.id);
+        encode_node_service(e, &v);
+    }
+    json_close(&e->j, as_map ? '}' : ']');
+}
+
+static void node_and_services(struct api_call *c, const struct api_env *env,
+                              bool as_map)
+{
+    struct encoder e = encoder(c, env, false);
+    const struct cat_node *n = find_node(c, env);
+    if (!n && as_map) {
+        json_null(&e.j);
+        encoder_end(&e, c);
+        return;
+    }
+    json_open(&e.j, '{');
+    json_key(&e.j, "Node");
+    if (n) {
+        struct node_view v;
+        cat_node_view(n->record, &v);
+        encode_node(&e, &v);
+    } else {
+        json_null(&e.j);
+    }
+    json_key(&e.j, "Services");
+    if (n)
+        put_services(&e, n, as_map);
+    else
+        json_null(&e.j);
+    json_close(&e.j, '}');
+    encoder_end(&e, c);
+}
+
+void read_catalog_node(struct api_call *c, const struct api_env *env)
+{
+    node_and_services(c, env, true);
+}
+
+void read_catalog_node_services(struct api_call *c, const struct api_env *env)
+{
+    node_and_services(c, env, false);
+}
+
+void read_catalog_datacenters(struct api_call *c, const struct api_env *env)
+{
+    struct json_out j = json_out(&c->body);
+    json_open(&j, '[');
+    json_str(&j, env->self->datacenter);
+    json_close(&j, ']');
+}

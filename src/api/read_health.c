@@ -1,0 +1,208 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "api/impl.h"
+
+#include <stdlib.h>
+
+/* --- /health/service ------------------------------------------------------------------- */
+
+static bool check_passes(const struct cat_record *r)
+{
+    struct check_view v;
+    cat_check_view(r, &v);
+    return bytes_is(v.status, "passing");
+}
+
+static bool all_pass(const struct cat_node *n, const struct cat_instance *i)
+{
+    for (uint32_t k = 0; n->own && k < n->own->n; k++)
+        if (!check_passes(n->own->v[k]))
+            return false;
+    for (uint32_t k = 0; k < i->check_count; k++)
+        if (!check_passes(i->checks[k]))
+            return false;
+    return true;
+}
+
+static void put_checks(struct encoder *e, const struct cat_node *n,
+                       const struct node_view *nv, const struct cat_instance *i,
+                       const struct service_view *sv)
+{
+    struct check_view v;
+    json_open(&e->j, '[');
+    for (uint32_t k = 0; n->own && k < n->own->n; k++) {
+        cat_check_view(n->own->v[k], &v);
+        encode_check(e, nv->name, &v, (struct bytes){0}, NULL);
+    }
+    for (uint32_t k = 0; k < i->check_count; k++) {
+        cat_check_view(i->checks[k], &v);
+        encode_check(e, nv->name, &v, sv->name, &sv->tags);
+    }
+    json_close(&e->j, ']');
+}
+
+void read_health_service(struct api_call *c, const struct api_env *env)
+{
+    struct encoder e = encoder(c, env, true);
+    const struct cat_name *name = snapshot_name(env->cat, c->arg);
+    json_open(&e.j, '[');
+    if (name) {
+        struct tree_iter it;
+        tree_first(&name->instances, &it);
+        for (const struct cat_instance *i; (i = tree_next(&it));) {
+            const struct cat_node *n = snapshot_node_of(env->cat, i);
+            struct node_view nv;
+            struct service_view sv;
+            if (!n || (c->passing && !all_pass(n, i)))
+                continue;
+            cat_node_view(n->record, &nv);
+            cat_service_view(i->service, &sv);
+            if (!node_meta_matches(c, &nv) || !tags_match(c, &sv))
+                continue;
+            json_open(&e.j, '{');
+            json_key(&e.j, "Node");
+            encode_node(&e, &nv);
+            json_key(&e.j, "Service");
+            encode_node_service(&e, &sv);
+            json_key(&e.j, "Checks");
+            put_checks(&e, n, &nv, i, &sv);
+            json_close(&e.j, '}');
+        }
+    }
+    json_close(&e.j, ']');
+    encoder_end(&e, c);
+}
+
+/* --- Lists of checks -------------------------------------------------------------------- */
+
+static void put_check_of_node(struct encoder *e, const struct cat_node *n,
+                              struct bytes node_name,
+                              const struct cat_record *r)
+{
+    struct check_view v;
+    struct bytes name;
+    struct packed tags;
+    cat_check_view(r, &v);
+    check_service(n, &v, &name, &tags);
+    encode_check(e, node_name, &v, name, &tags);
+}
+
+void read_health_node(struct api_call *c, const struct api_env *env)
+{
+    struct encoder e = encoder(c, env, false);
+    const struct cat_node *n = snapshot_node(env->cat, c->arg);
+    json_open(&e.j, '[');
+    if (n) {
+        struct node_view nv;
+        struct tree_iter it;
+        cat_node_view(n->record, &nv);
+        tree_first(&n->checks, &it);
+        for (const struct cat_record *r; (r = tree_next(&it));)
+            put_check_of_node(&e, n, nv.name, r);
+    }
+    json_close(&e.j, ']');
+    encoder_end(&e, c);
+}
+
+/* Checks of several instances on one node come in order of check ID: they are
+ * collected and sorted node by node. */
+struct found_check {
+    const struct cat_record *record;
+    struct bytes id;
+};
+
+struct found_checks {
+    struct found_check *v;
+    size_t n, cap;
+    bool failed;
+};
+
+static int by_check_id(const void *a, const void *b)
+{
+    return bytes_cmp_fold(((const struct found_check *)a)->id,
+                          ((const struct found_check *)b)->id);
+}
+
+static void found_add(struct found_checks *f, const struct cat_record *r)
+{
+    if (f->n == f->cap) {
+        size_t cap = f->cap ? 2 * f->cap : 32;
+        struct found_check *v = realloc(f->v, cap * sizeof *v);
+        if (!v) {
+            f->failed = true;
+            return;
+        }
+        f->v = v;
+        f->cap = cap;
+    }
+    struct check_view v;
+    cat_check_view(r, &v);
+    f->v[f->n++] = (struct found_check){r, v.id};
+}
+
+static void found_put(struct encoder *e, const struct api_call *c,
+                      struct found_checks *f, const struct cat_node *n)
+{
+    struct node_view nv;
+    if (f->n == 0 || !n)
+        return;
+    cat_node_view(n->record, &nv);
+    if (node_meta_matches(c, &nv)) {
+        qsort(f->v, f->n, sizeof *f->v, by_check_id);
+        for (size_t i = 0; i < f->n; i++)
+            put_check_of_node(e, n, nv.name, f->v[i].record);
+    }
+    f->n = 0;
+}
+
+void read_health_checks(struct api_call *c, const struct api_env *env)
+{
+    struct encoder e = encoder(c, env, false);
+    const struct cat_name *name = snapshot_name(env->cat, c->arg);
+    struct found_checks found = {0};
+    const struct cat_node *at = NULL;
+    json_open(&e.j, '[');
+    if (name) {
+        struct tree_iter it;
+        tree_first(&name->instances, &it);
+        for (const struct cat_instance *i; (i = tree_next(&it));) {
+            const struct cat_node *n = snapshot_node_of(env->cat, i);
+            if (n != at)
+                found_put(&e, c, &found, at);
+            at = n;
+            for (uint32_t k = 0; n && k < i->check_count; k++)
+                found_add(&found, i->checks[k]);
+        }
+        found_put(&e, c, &found, at);
+    }
+    json_close(&e.j, ']');
+    encoder_end(&e, c);
+    free(found.v);
+    if (found.failed)
+        api_error(c, 500, "out of memory for the answer");
+}
+
+void read_health_state(struct api_call *c, const struct api_env *env)
+{
+    struct encoder e = encoder(c, env, false);
+    bool any = bytes_is(c->arg, "any");
+    struct tree_iter nodes;
+    json_open(&e.j, '[');
+    snapshot_nodes(env->cat, &nodes);
+    for (const struct cat_node *n; (n = snapshot_next_node(&nodes));) {
+        struct node_view nv;
+        struct tree_iter it;
+        cat_node_view(n->record, &nv);
+        if (!node_meta_matches(c, &nv))
+            continue;
+        tree_first(&n->checks, &it);
+        for (const struct cat_record *r; (r = tree_next(&it));) {
+            struct check_view v;
+            cat_check_view(r, &v);
+            if (any || bytes_eq(v.status, c->arg))
+                put_check_of_node(&e, n, nv.name, r);
+        }
+    }
+    json_close(&e.j, ']');
+    encoder_end(&e, c);
+}

@@ -1,0 +1,321 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* Every route in one table, and the way from a request to its row. */
+#include "api/impl.h"
+
+#define NONE API_BLOCK_NONE
+#define INDEX API_BLOCK_INDEX
+#define HASH API_BLOCK_HASH
+
+/* clang-format off */
+static const struct api_route routes[] = {
+    /* Agent: reads */
+    {"/v1/agent/self",        METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_agent_self},
+    {"/v1/agent/members",     METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_agent_members},
+    {"/v1/agent/metrics",     METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_agent_metrics},
+    {"/v1/agent/services",    METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_services},
+    {"/v1/agent/checks",      METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_checks},
+    {"/v1/agent/service/",    METHOD_GET, API_READ, HASH, WATCH_LOCAL_SERVICE, NULL, false, false, true, read_agent_service},
+    {"/v1/agent/health/service/id/",   METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_health_id},
+    {"/v1/agent/health/service/name/", METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_health_name},
+    /* Agent: writes */
+    {"/v1/agent/service/register",     METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_register},
+    {"/v1/agent/service/deregister/",  METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_deregister},
+    {"/v1/agent/service/maintenance/", METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_maintenance},
+    {"/v1/agent/maintenance",          METHOD_PUT, API_AGENT, .local = true, .agent = agent_node_maintenance},
+    {"/v1/agent/check/register",       METHOD_PUT, API_AGENT, .local = true, .agent = agent_check_register},
+    {"/v1/agent/check/deregister/",    METHOD_PUT, API_AGENT, .local = true, .agent = agent_check_deregister},
+    {"/v1/agent/check/pass/",          METHOD_PUT, API_AGENT, .local = true, .agent = agent_check_pass},
+    {"/v1/agent/check/warn/",          METHOD_PUT, API_AGENT, .local = true, .agent = agent_check_warn},
+    {"/v1/agent/check/fail/",          METHOD_PUT, API_AGENT, .local = true, .agent = agent_check_fail},
+    {"/v1/agent/check/update/",        METHOD_PUT, API_AGENT, .local = true, .agent = agent_check_update},
+    /* Catalog */
+    {"/v1/catalog/register",       METHOD_PUT, API_WRITE, .write = write_catalog_register},
+    {"/v1/catalog/deregister",     METHOD_PUT, API_WRITE, .write = write_catalog_deregister},
+    {"/v1/catalog/datacenters",    METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_catalog_datacenters},
+    {"/v1/catalog/nodes",          METHOD_GET, API_READ, INDEX, WATCH_NODES, NULL, true, true, false, read_catalog_nodes},
+    {"/v1/catalog/services",       METHOD_GET, API_READ, INDEX, WATCH_SERVICES, NULL, true, true, false, read_catalog_services, .prepare = prepare_services},
+    {"/v1/catalog/service/",       METHOD_GET, API_READ, INDEX, WATCH_SERVICE, "Missing service name", true, true, false, read_catalog_service},
+    {"/v1/catalog/node/",          METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node},
+    {"/v1/catalog/node-services/", METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node_services},
+    /* Health */
+    {"/v1/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_health_service},
+    {"/v1/health/node/",    METHOD_GET, API_READ, INDEX, WATCH_NODE_CHECKS, "Missing node name", true, true, false, read_health_node},
+    {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks},
+    {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state},
+    /* Status */
+    {"/v1/status/leader", METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_leader},
+    {"/v1/status/peers",  METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_peers},
+};
+/* clang-format on */
+
+enum { ROUTES = sizeof routes / sizeof routes[0] };
+
+/* The longest match wins, as in Go's ServeMux. The table is short: a scan costs
+ * less than a hash of the path. */
+const struct api_route *api_route_find(struct bytes path, struct bytes *ret_rest)
+{
+    const struct api_route *best = NULL;
+    size_t best_n = 0;
+    for (size_t i = 0; i < ROUTES; i++) {
+        struct bytes p = bytes_str(routes[i].path);
+        bool prefix = p.p[p.n - 1] == '/';
+        bool hit = prefix ? bytes_starts(path, p) : bytes_eq(path, p);
+        if (hit && p.n > best_n) {
+            best = &routes[i];
+            best_n = p.n;
+        }
+    }
+    *ret_rest = best ? bytes_skip(path, best_n) : (struct bytes){0};
+    return best;
+}
+
+static unsigned method_bit(enum http_method m)
+{
+    switch (m) {
+    case HTTP_GET:
+        return METHOD_GET;
+    case HTTP_PUT:
+        return METHOD_PUT;
+    case HTTP_POST:
+        return METHOD_POST;
+    case HTTP_DELETE:
+        return METHOD_DELETE;
+    case HTTP_HEAD:
+    case HTTP_OPTIONS:
+    case HTTP_PATCH:
+    case HTTP_OTHER:
+        return 0;
+    }
+    return 0;
+}
+
+static void allow_line(struct api_call *c, const struct api_route *r)
+{
+    struct buf v;
+    buf_init(&v, 64);
+    buf_puts(&v, "OPTIONS");
+    if (r->methods & METHOD_GET)
+        buf_puts(&v, ",GET");
+    if (r->methods & METHOD_PUT)
+        buf_puts(&v, ",PUT");
+    if (r->methods & METHOD_POST)
+        buf_puts(&v, ",POST");
+    if (r->methods & METHOD_DELETE)
+        buf_puts(&v, ",DELETE");
+    http_head_line(&c->extra_head, "Allow", buf_bytes(&v));
+    buf_fini(&v);
+}
+
+static enum api_next empty_answer(struct api_call *c, int status)
+{
+    buf_reset(&c->body);
+    c->status = status;
+    c->content_type = NULL;
+    return API_ANSWER;
+}
+
+static enum api_next redirect(struct api_call *c, struct bytes to)
+{
+    struct http_request *r = c->request;
+    struct buf location;
+    buf_init(&location, 2 * HTTP_TARGET_MAX);
+    buf_put(&location, to);
+    if (r->raw_query.n) {
+        buf_putc(&location, '?');
+        buf_put(&location, r->raw_query);
+    }
+    http_head_line(&c->extra_head, "Location", buf_bytes(&location));
+    empty_answer(c, 301);
+    if (r->method == HTTP_GET) {
+        c->content_type = "text/html; charset=utf-8";
+        buf_puts(&c->body, "<a href=\"");
+        for (size_t i = 0; i < location.n; i++) {
+            char ch = location.p[i];
+            if (ch == '<' || ch == '>' || ch == '"' || ch == '&')
+                buf_printf(&c->body, "&#%d;", ch);
+            else
+                buf_putc(&c->body, ch);
+        }
+        buf_puts(&c->body, "\">Moved Permanently</a>.\n\n");
+    }
+    buf_fini(&location);
+    return API_ANSWER;
+}
+
+static bool printable(struct bytes path)
+{
+    for (size_t i = 0; i < path.n; i++)
+        if ((unsigned char)path.p[i] < 0x20 || path.p[i] == 0x7f)
+            return false;
+    return bytes_utf8(path);
+}
+
+static bool blocked(const struct api_self *self, struct bytes path)
+{
+    for (size_t i = 0; i < self->block_endpoint_count; i++)
+        if (bytes_starts(path, self->block_endpoints[i]))
+            return true;
+    return false;
+}
+
+static enum api_next common(struct api_call *c, const struct api_env *env)
+{
+    const struct api_route *r = c->route;
+    if (r->missing && c->arg.n == 0) {
+        api_error(c, 400, "%s", r->missing);
+        return API_ANSWER;
+    }
+    if (api_params(c, env) == API_ANSWER)
+        return API_ANSWER;
+    c->consul_headers = r->consul_headers;
+    c->blocking = r->blocking;
+    c->watch = (struct watch_key){r->watch, c->arg};
+    if (r->consistency)
+        c->consistency = c->stale        ? "stale"
+                         : c->consistent ? "consistent"
+                                         : "leader";
+    if (r->prepare && r->prepare(c, env) == API_ANSWER)
+        return API_ANSWER;
+    return r->kind;
+}
+
+enum api_next api_begin(struct api_call *c, const struct api_env *env,
+                        struct http_request *r)
+{
+    c->request = r;
+    c->arena = r->arena;
+    struct bytes clean;
+    if (http_clean_path(r->arena, r->raw_path, &clean))
+        return redirect(c, clean);
+    if (!env->self->allow_unprintable && !printable(r->path))
+        return empty_answer(c, 400);
+    if (bytes_is(r->path, "/")) {
+        api_error(c, 200, "Consul Agent");
+        return API_ANSWER;
+    }
+    c->route = api_route_find(r->path, &c->arg);
+    if (!c->route)
+        return empty_answer(c, 404);
+    if (blocked(env->self, r->path)) {
+        api_error(c, 403, "Endpoint is blocked by agent configuration");
+        return API_ANSWER;
+    }
+    if (r->method == HTTP_OPTIONS) {
+        allow_line(c, c->route);
+        return empty_answer(c, 200);
+    }
+    if (!(c->route->methods & method_bit(r->method))) {
+        allow_line(c, c->route);
+        api_error(c, 405, "method %.*s not allowed",
+                  BYTES_ARG(r->method_name));
+        return API_ANSWER;
+    }
+    return common(c, env);
+}
+
+void api_read(struct api_call *c, const struct api_env *env)
+{
+    api_json(c);
+    c->route->read(c, env);
+    if (c->pretty && c->content_type &&
+        bytes_is(bytes_str(c->content_type), "application/json")) {
+        struct buf indented;
+        buf_init(&indented, c->body.max);
+        json_pretty(&indented, buf_bytes(&c->body));
+        buf_fini(&c->body);
+        c->body = indented;
+    }
+}
+
+enum api_next api_write(struct api_call *c, const struct api_env *env,
+                        struct plan *p)
+{
+    return c->route->write(c, env, p);
+}
+
+enum api_next api_agent(struct api_call *c, const struct api_env *env,
+                        struct agent_op **ret)
+{
+    return c->route->agent(c, env, ret);
+}
+
+/* --- Canonical targets ------------------------------------------------------------- */
+
+static void canonical_param(struct buf *out, bool *first, const char *name,
+                            const struct bytes *value)
+{
+    buf_putc(out, *first ? '?' : '&');
+    *first = false;
+    buf_puts(out, name);
+    if (value) {
+        buf_putc(out, '=');
+        http_encode(out, *value);
+    }
+}
+
+void api_canonical(const struct api_call *c, struct buf *out)
+{
+    bool first = true;
+    buf_puts(out, c->route->path);
+    http_encode(out, c->arg);
+    if (c->passing)
+        canonical_param(out, &first, "passing", NULL);
+    if (c->pretty)
+        canonical_param(out, &first, "pretty", NULL);
+    for (size_t i = 0; i < c->tag_count; i++)
+        canonical_param(out, &first, "tag", &c->tags[i]);
+    for (size_t i = 0; i < c->meta_count; i++)
+        canonical_param(out, &first, "node-meta", &c->meta[i]);
+    /* Last, so that it can be told from the rest: it changes a header only. */
+    if (c->stale)
+        canonical_param(out, &first, "stale", NULL);
+    if (c->consistent)
+        canonical_param(out, &first, "consistent", NULL);
+}
+
+static enum err split_query(struct arena *a, struct bytes query,
+                            struct http_request *r)
+{
+    r->params = arena_alloc(a, sizeof *r->params * HTTP_QUERY_PARAMS_MAX);
+    if (!r->params)
+        return ERR_NOMEM;
+    while (query.n) {
+        size_t end = bytes_find(query, '&');
+        struct bytes one = bytes_head(query, end);
+        query = bytes_skip(query, end + 1);
+        size_t eq = bytes_find(one, '=');
+        if (r->param_count >= HTTP_QUERY_PARAMS_MAX)
+            return ERR_LIMIT;
+        struct http_param *p = &r->params[r->param_count++];
+        *p = (struct http_param){.has_value = eq < one.n};
+        enum err e = http_decode(a, bytes_head(one, eq), true, &p->name);
+        if (e == ERR_OK)
+            e = http_decode(a, bytes_skip(one, eq + 1), true, &p->value);
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
+}
+
+enum err api_from_canonical(struct api_call *c, const struct api_env *env,
+                            struct bytes target, struct arena *a)
+{
+    struct http_request *r = arena_zalloc(a, sizeof *r);
+    if (!r)
+        return ERR_NOMEM;
+    size_t q = bytes_find(target, '?');
+    r->method = HTTP_GET;
+    r->arena = a;
+    enum err e = http_decode(a, bytes_head(target, q), false, &r->path);
+    if (e == ERR_OK)
+        e = split_query(a, bytes_skip(target, q + 1), r);
+    if (e != ERR_OK)
+        return e;
+    c->request = r;
+    c->arena = a;
+    c->route = api_route_find(r->path, &c->arg);
+    if (!c->route)
+        return ERR_NOT_FOUND;
+    return common(c, env) == API_READ ? ERR_OK : ERR_BAD;
+}

@@ -1,0 +1,334 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/core.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "server/serving.h"
+
+/* --- Publishing ------------------------------------------------------------- */
+
+static void tell_serving(struct core *c, const struct watch_set *set)
+{
+    struct process *p = c->process;
+    for (int i = 0; i < p->serving_count; i++) {
+        if (!p->serving[i])
+            continue;
+        struct published *pub =
+            xmalloc(sizeof *pub + set->n * sizeof pub->hashes[0]);
+        *pub = (struct published){.letter.kind = LETTER_PUBLISHED,
+                                  .all = set->all,
+                                  .n = set->n};
+        if (set->n)
+            memcpy(pub->hashes, set->v, set->n * sizeof pub->hashes[0]);
+        serving_post(p->serving[i], &pub->letter);
+    }
+}
+
+static bool touches_own(const struct core *c, const struct watch_set *set)
+{
+    if (set->all)
+        return true;
+    for (size_t i = 0; i < set->n; i++)
+        if (set->v[i] == c->own_hash[0] || set->v[i] == c->own_hash[1])
+            return true;
+    return false;
+}
+
+static void count_catalog(const struct snapshot *s)
+{
+    metric_set(METRIC_STORE_REVISION, (int64_t)snapshot_revision(s));
+    metric_set(METRIC_CATALOG_NODES, (int64_t)snapshot_node_count(s));
+    metric_set(METRIC_CATALOG_INSTANCES, (int64_t)snapshot_instance_count(s));
+    metric_set(METRIC_CATALOG_CHECKS, (int64_t)snapshot_check_count(s));
+}
+
+static void published(struct core *c)
+{
+    struct process *p = c->process;
+    const struct watch_set *set = catalog_changes(p->catalog);
+    count_catalog(catalog_current(p->catalog));
+    metric_set(METRIC_CATALOG_GARBAGE,
+               (int64_t)atomic_load(&p->pins.garbage_bytes));
+    tell_serving(c, set);
+    if (!c->loaded || c->stopping)
+        return;
+    bool own = touches_own(c, set);
+    if (own)
+        own_published(c);
+    agent_catalog_published(c->agent, own);
+}
+
+static void local_published(void *ctx)
+{
+    struct core *c = ctx;
+    tell_serving(c, local_changes(c->process->local));
+}
+
+/* --- The store's feed --------------------------------------------------------- */
+
+static void apply_events(struct core *c, const struct store_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        const struct store_event *e = &b->events[i];
+        struct errtext t = {{0}};
+        if (e->is_delete)
+            catalog_delete(c->process->catalog, e->key, e->mod_rev);
+        else if (catalog_put(c->process->catalog, e->key, e->value,
+                             e->create_rev, e->mod_rev, &t) != ERR_OK)
+            log_error("catalog", "an entry of the store is left out: %s", t.s);
+    }
+}
+
+/* All revisions that wait become one version: who is late catches up at once. */
+static void on_batches(void *ctx, struct list *batches)
+{
+    struct core *c = ctx;
+    struct catalog *cat = c->process->catalog;
+    uint64_t pending = 0;
+    while (!list_empty(batches)) {
+        struct store_batch *b =
+            container_of(batches->next, struct store_batch, link);
+        list_del(&b->link);
+        switch (b->kind) {
+        case BATCH_LOAD_BEGIN:
+            c->loaded = false;
+            pending = 0;
+            catalog_load_begin(cat);
+            break;
+        case BATCH_LOAD_ROWS:
+            apply_events(c, b);
+            break;
+        case BATCH_LOAD_END:
+            catalog_load_end(cat, b->revision);
+            c->loaded = true;
+            log_info("catalog", "loaded: revision=%llu nodes=%zu instances=%zu",
+                     (unsigned long long)b->revision,
+                     snapshot_node_count(catalog_current(cat)),
+                     snapshot_instance_count(catalog_current(cat)));
+            published(c);
+            break;
+        case BATCH_REVISION:
+            apply_events(c, b);
+            pending = b->revision;
+            break;
+        }
+        store_batch_free(b);
+    }
+    if (pending) {
+        catalog_commit(cat, pending);
+        published(c);
+    }
+}
+
+/* On the store thread. */
+static void on_batch(void *ctx, struct store_batch *take)
+{
+    struct core *c = ctx;
+    struct list one;
+    list_init(&one);
+    list_add(&one, &take->link);
+    /* No bound here: what is fed was submitted, and that is bounded. */
+    queue_push_all(c->batches, &one);
+}
+
+static void on_store_state(void *ctx, bool up, enum err why, const char *text)
+{
+    struct core *c = ctx;
+    bool was = atomic_exchange(&c->process->store_up, up);
+    if (!up)
+        log_error("store", "writes fail: %s: %s", err_text(why), text);
+    else if (!was)
+        log_info("store", "ready for writes");
+}
+
+/* --- The agent's side ------------------------------------------------------------ */
+
+static void on_ops(void *ctx, struct list *ops)
+{
+    struct core *c = ctx;
+    while (!list_empty(ops)) {
+        struct agent_op *op = container_of(ops->next, struct agent_op, link);
+        list_del(&op->link);
+        agent_submit(c->agent, op);
+    }
+}
+
+static void on_results(void *ctx, struct list *results)
+{
+    struct core *c = ctx;
+    while (!list_empty(results)) {
+        struct probe_result *r =
+            container_of(results->next, struct probe_result, link);
+        list_del(&r->link);
+        if (c->agent)
+            agent_probe_result(c->agent, r->generation,
+                               bytes_of(r->data, r->id_n), r->status,
+                               bytes_of(r->data + r->id_n, r->output_n));
+        free(r);
+    }
+}
+
+/* On the probe thread. */
+static void on_probe_result(void *ctx, struct probe_result *take)
+{
+    struct core *c = ctx;
+    struct list one;
+    list_init(&one);
+    list_add(&one, &take->link);
+    /* Bounded by the number of checks: each has one run at a time. */
+    queue_push_all(c->results, &one);
+}
+
+static enum err agent_probe_start(void *ctx, const struct check_def *d,
+                                  uint64_t generation, uint64_t first_delay_ms)
+{
+    struct core *c = ctx;
+    return probe_start(c->prober, d, generation, first_delay_ms);
+}
+
+static void agent_probe_stop(void *ctx, struct bytes check_id)
+{
+    struct core *c = ctx;
+    probe_stop(c->prober, check_id);
+}
+
+static void on_core_letters(void *ctx, struct list *letters)
+{
+    struct core *c = ctx;
+    while (!list_empty(letters)) {
+        struct core_letter *l =
+            container_of(letters->next, struct core_letter, link);
+        list_del(&l->link);
+        l->run(c, l);
+    }
+}
+
+void core_post(struct core *c, struct core_letter *take)
+{
+    struct list one;
+    list_init(&one);
+    list_add(&one, &take->link);
+    queue_push_all(c->letters, &one);
+}
+
+/* --- Start and stop ---------------------------------------------------------------- */
+
+static enum err open_queues(struct core *c)
+{
+    enum err e = timers_init(&c->timers, c->loop);
+    if (e == ERR_OK)
+        e = queue_new(c->loop, 0, on_batches, c, &c->batches);
+    if (e == ERR_OK)
+        e = queue_new(c->loop, 0, on_results, c, &c->results);
+    if (e == ERR_OK)
+        e = queue_new(c->loop, 0, on_core_letters, c, &c->letters);
+    if (e == ERR_OK)
+        e = queue_new(c->loop, AGENT_OPS_WAITING_MAX, on_ops, c,
+                      &c->process->agent_ops);
+    return e;
+}
+
+static void set_identity(struct core *c)
+{
+    const struct api_self *self = &c->process->self;
+    c->me = (struct local_identity){
+        .node = {.name = self->node_name,
+                 .id = self->node_id,
+                 .address = self->advertise_address,
+                 .tagged = self->tagged,
+                 .tagged_set = true,
+                 .meta = self->node_meta,
+                 .meta_set = true},
+        .keep_service = bytes_str(self->is_server ? "consul" : ""),
+        .keep_check = bytes_str("serfHealth"),
+    };
+    c->own_hash[0] =
+        watch_hash((struct watch_key){WATCH_NODE, self->node_name});
+    c->own_hash[1] =
+        watch_hash((struct watch_key){WATCH_NODE_CHECKS, self->node_name});
+}
+
+static enum err open_agent(struct core *c, char *server_id, struct errtext *t)
+{
+    const struct core_options *o = &c->options;
+    struct prober_options po = {
+        .output_max = o->output_max, .result = on_probe_result, .ctx = c};
+    enum err e = prober_new(&po, &c->prober);
+    if (e != ERR_OK) {
+        errtext_set(t, "cannot start the probe thread: %s", err_text(e));
+        return e;
+    }
+    struct agent_options ao = {
+        .loop = c->loop,
+        .timers = &c->timers,
+        .local = c->process->local,
+        .catalog = c->process->catalog,
+        .me = c->me,
+        .catalog_store = c->process->store,
+        .probe = {agent_probe_start, agent_probe_stop, c},
+        .store_kind = o->agent_path ? STORE_SQLITE : STORE_MEMORY,
+        .store_path = o->agent_path,
+        .server_id = server_id,
+        .scripts_allowed = o->scripts_allowed,
+        .scripts_allowed_local = o->scripts_allowed_local,
+        .check_update_interval_ms = o->check_update_interval_ms,
+        .output_max = o->output_max,
+        .discard_output = o->discard_output,
+        .boot_id = o->boot_id,
+        .published = local_published,
+        .ctx = c,
+    };
+    return agent_new(&ao, &c->agent, t);
+}
+
+enum err core_start(struct core *c, struct process *p,
+                    const struct core_options *o, uv_loop_t *loop,
+                    struct errtext *t)
+{
+    *c = (struct core){.process = p, .options = *o, .loop = loop};
+    enum err e = open_queues(c);
+    if (e != ERR_OK) {
+        errtext_set(t, "core thread: %s", err_text(e));
+        return e;
+    }
+    set_identity(c);
+    e = own_new(c);
+    if (e != ERR_OK)
+        return e;
+
+    char *server_id = xcopy(p->self.node_id);
+    struct store_options so = {
+        .kind = o->catalog_path ? STORE_SQLITE : STORE_MEMORY,
+        .path = o->catalog_path,
+        .server_id = server_id,
+        .on_batch = on_batch,
+        .on_state = on_store_state,
+        .ctx = c,
+    };
+    e = store_open(&so, &p->store, t);
+    if (e == ERR_OK)
+        e = open_agent(c, server_id, t);
+    free(server_id);
+    return e;
+}
+
+void core_stop(struct core *c)
+{
+    c->stopping = true;
+    if (c->agent)
+        agent_close(c->agent);
+    c->agent = NULL;
+    if (c->prober)
+        prober_close(c->prober);
+    store_close(c->process->store);
+    queue_close(c->process->agent_ops);
+    queue_close(c->results);
+    queue_close(c->letters);
+    queue_close(c->batches);
+    own_free(c);
+    timers_close(&c->timers);
+}

@@ -1,0 +1,77 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* core - the core thread (main): the only writer of catalog and local snapshot.
+ *
+ * Takes the store's batches, applies them, publishes one version per turn, tells the
+ * serving threads what changed; keeps the own node's records in the catalog
+ * (own.c); runs the agent; owns signals and the end of the process. */
+#ifndef SERVER_CORE_H
+#define SERVER_CORE_H
+
+#include <uv.h>
+
+#include "agent/agent.h"
+#include "probe/probe.h"
+#include "server/process.h"
+
+struct core_options {
+    /* Stores: paths NULL for memory. */
+    const char *catalog_path;
+    const char *agent_path;
+
+    bool scripts_allowed, scripts_allowed_local;
+    uint64_t check_update_interval_ms;
+    size_t output_max;
+    bool discard_output;
+    const char *boot_id;
+
+    /* Once the own node is in the catalog, on the core thread. */
+    void (*ready)(void *ctx);
+    void *ctx;
+};
+
+struct core {
+    struct process *process;
+    struct core_options options;
+    uv_loop_t *loop;
+    struct timers timers;
+
+    struct queue *batches; /* struct store_batch */
+    struct queue *results; /* struct probe_result */
+    struct queue *letters; /* struct core_letter */
+    bool loaded;
+    bool stopping;
+    uint64_t own_hash[2];  /* watch hashes of the own node: record, checks */
+
+    struct agent *agent;
+    struct prober *prober;
+    struct local_identity me;
+    struct own *own; /* own.c */
+};
+
+/* A call to make on the core thread. */
+struct core_letter {
+    struct list link;
+    void (*run)(struct core *c, struct core_letter *l);
+};
+
+/* Opens stores and agent; the load arrives once the loop runs. process->self must
+ * be complete. t: what failed, where. */
+MUST_USE enum err core_start(struct core *c, struct process *p,
+                             const struct core_options *o, uv_loop_t *loop,
+                             struct errtext *t);
+
+/* After the serving threads have ended. */
+void core_stop(struct core *c);
+
+/* Any thread. */
+void core_post(struct core *c, struct core_letter *take);
+
+/* own.c: the own node's record, its serfHealth check, the service "consul". */
+MUST_USE enum err own_new(struct core *c);
+void own_free(struct core *c);
+
+/* After each published version: registers what is missing; sets process->ready. */
+void own_published(struct core *c);
+
+#endif

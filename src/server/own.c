@@ -1,0 +1,175 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* The own node in the catalog: its record, the check serfHealth, and on servers
+ * the service "consul" (clients look for both). Registered before anybody is told
+ * that there is a leader, and again whenever somebody removes or changes it. */
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "server/core.h"
+
+enum { OWN_RETRY_MS = 1000 };
+
+struct own {
+    struct core *core;
+    struct core_letter letter;
+    struct store_change change;
+    struct store_outcome outcome;
+    struct arena arena;
+    struct plan plan;
+    struct timer retry;
+    struct buf service_meta;
+    bool under_way;
+    bool again;
+};
+
+static void own_register(struct core *c);
+
+static void retry_fire(struct timer *t)
+{
+    own_register(container_of(t, struct own, retry)->core);
+}
+
+enum err own_new(struct core *c)
+{
+    struct own *o = xzalloc(sizeof *o);
+    o->core = c;
+    list_init(&o->letter.link);
+    arena_init(&o->arena, 1 << 20);
+    o->retry.fire = retry_fire;
+    buf_init(&o->service_meta, 0);
+    packed_put_pair(&o->service_meta, bytes_str("raft_version"),
+                    bytes_str("3"));
+    packed_put_pair(&o->service_meta, bytes_str("serf_protocol_current"),
+                    bytes_str("2"));
+    packed_put_pair(&o->service_meta, bytes_str("serf_protocol_max"),
+                    bytes_str("5"));
+    packed_put_pair(&o->service_meta, bytes_str("serf_protocol_min"),
+                    bytes_str("1"));
+    packed_put_pair(&o->service_meta, bytes_str("version"),
+                    c->process->self.version);
+    c->own = o;
+    return o->service_meta.bad ? ERR_NOMEM : ERR_OK;
+}
+
+void own_free(struct core *c)
+{
+    if (!c->own)
+        return;
+    timer_clear(&c->timers, &c->own->retry);
+    arena_fini(&c->own->arena);
+    buf_fini(&c->own->service_meta);
+    free(c->own);
+    c->own = NULL;
+}
+
+static void own_settled(struct core *c, struct core_letter *l)
+{
+    struct own *o = container_of(l, struct own, letter);
+    o->under_way = false;
+    switch (o->outcome.verdict) {
+    case STORE_COMMITTED:
+    case STORE_CONFLICT:
+        /* The feed came first: what was written is in our catalog. */
+        own_register(c);
+        break;
+    case STORE_REFUSED:
+    case STORE_UNAVAILABLE:
+        log_warn("server", "the own node cannot be registered, trying again: "
+                           "error=\"%s\"",
+                 o->outcome.text.s[0] ? o->outcome.text.s
+                                      : err_text(o->outcome.why));
+        timer_set(&c->timers, &o->retry, OWN_RETRY_MS);
+        break;
+    }
+}
+
+/* On the store thread. */
+static void own_done(struct store_change *ch, const struct store_outcome *out)
+{
+    struct own *o = container_of(ch, struct own, change);
+    o->outcome = *out;
+    o->letter.run = own_settled;
+    core_post(o->core, &o->letter);
+}
+
+static void own_submit(struct own *o)
+{
+    o->change = (struct store_change){
+        .guards = o->plan.guards,
+        .guard_count = o->plan.guard_count,
+        .ops = o->plan.ops,
+        .op_count = o->plan.op_count,
+        .meta = bytes_str("own node"),
+        .done = own_done,
+    };
+    struct errtext t = {{0}};
+    enum err e = store_submit(o->core->process->store, &o->change, &t);
+    if (e == ERR_OK) {
+        o->under_way = true;
+        return;
+    }
+    log_warn("server", "the own node cannot be registered, trying again: "
+                       "error=\"%s %s\"",
+             err_text(e), t.s);
+    timer_set(&o->core->timers, &o->retry, OWN_RETRY_MS);
+}
+
+static enum err own_plan(struct core *c, struct errtext *t)
+{
+    struct own *o = c->own;
+    const struct api_self *self = &c->process->self;
+    struct service_view service = {
+        .id = bytes_str("consul"),
+        .name = bytes_str("consul"),
+        .port = self->server_port,
+        .weight_passing = 1,
+        .weight_warning = 1,
+        .meta = {buf_bytes(&o->service_meta), 5},
+        .meta_set = true,
+    };
+    struct check_view check = {
+        .id = bytes_str("serfHealth"),
+        .name = bytes_str("Serf Health Status"),
+        .status = bytes_str("passing"),
+        .output = bytes_str("Agent alive and reachable"),
+    };
+    struct registration r = {
+        .node = c->me.node,
+        .service = self->is_server ? &service : NULL,
+        .checks = &check,
+        .check_count = 1,
+    };
+    arena_reset(&o->arena);
+    plan_init(&o->plan, &o->arena);
+    return plan_register(&o->plan, catalog_current(c->process->catalog), &r,
+                         t);
+}
+
+static void own_register(struct core *c)
+{
+    struct own *o = c->own;
+    if (o->under_way || !c->loaded || c->stopping)
+        return;
+    struct errtext t = {{0}};
+    enum err e = own_plan(c, &t);
+    if (e != ERR_OK) {
+        log_error("server", "the own node cannot be registered: error=\"%s\"",
+                  t.s);
+        timer_set(&c->timers, &o->retry, OWN_RETRY_MS);
+    } else if (o->plan.op_count > 0) {
+        own_submit(o);
+    } else if (!atomic_exchange(&c->process->ready, true)) {
+        log_info("server", "ready: node=%.*s datacenter=%.*s",
+                 BYTES_ARG(c->process->self.node_name),
+                 BYTES_ARG(c->process->self.datacenter));
+        if (c->options.ready)
+            c->options.ready(c->options.ctx);
+    }
+}
+
+void own_published(struct core *c)
+{
+    own_register(c);
+}

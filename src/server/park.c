@@ -1,0 +1,312 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* Long polls.
+ *
+ * All connections of this thread that wait for the same canonical target stand in
+ * one group; a change of its watch key evaluates the target once for all of
+ * them. If the digest of the answer is what they have, they stay parked: nobody
+ * wakes without a change to his answer. */
+#include "server/serving.h"
+
+#include <stdlib.h>
+
+#include "base/metric.h"
+
+void parks_init(struct parks *p)
+{
+    *p = (struct parks){0};
+    list_init(&p->dirty);
+}
+
+void parks_fini(struct parks *p)
+{
+    map_fini(&p->by_target);
+    map_fini(&p->by_hash);
+}
+
+/* --- Groups ----------------------------------------------------------------- */
+
+static struct bytes hash_key(const struct park_group *g)
+{
+    return bytes_of(&g->hash, sizeof g->hash);
+}
+
+static void group_free(struct parks *p, struct park_group *g)
+{
+    map_del(&p->by_target, g->target);
+    list_del(&g->dirty);
+    struct park_group *first = map_get(&p->by_hash, hash_key(g));
+    if (list_empty(&g->same_hash)) {
+        map_del(&p->by_hash, hash_key(g));
+    } else if (first == g) {
+        /* The map's key points into the first of the ring: move both. */
+        struct park_group *next =
+            container_of(g->same_hash.next, struct park_group, same_hash);
+        map_del(&p->by_hash, hash_key(g));
+        if (map_put(&p->by_hash, hash_key(next), next) != ERR_OK)
+            abort(); /* a slot was just freed: cannot fail */
+    }
+    list_del(&g->same_hash);
+    free(g);
+}
+
+static struct park_group *group_new(struct parks *p, struct bytes target,
+                                    uint64_t hash)
+{
+    struct park_group *g = calloc(1, sizeof *g + target.n);
+    if (!g)
+        return NULL;
+    memcpy(g + 1, target.p, target.n);
+    g->target = bytes_of(g + 1, target.n);
+    g->hash = hash;
+    list_init(&g->same_hash);
+    list_init(&g->dirty);
+    list_init(&g->parked);
+    if (map_put(&p->by_target, g->target, g) != ERR_OK) {
+        free(g);
+        return NULL;
+    }
+    struct park_group *first = map_get(&p->by_hash, hash_key(g));
+    if (first) {
+        list_add(&first->same_hash, &g->same_hash);
+    } else if (map_put(&p->by_hash, hash_key(g), g) != ERR_OK) {
+        map_del(&p->by_target, g->target);
+        free(g);
+        return NULL;
+    }
+    return g;
+}
+
+/* --- Waking ----------------------------------------------------------------- */
+
+static uint64_t answer_index(const struct park *p, const struct api_env *env,
+                             uint64_t key_index)
+{
+    /* An asked index above all we have is another life's: not counted. */
+    uint64_t asked = p->asked <= snapshot_revision(env->cat) ? p->asked : 0;
+    return serving_index(env, key_index, asked);
+}
+
+/* Takes everybody out first: an answer may make a connection end, or park again. */
+static void group_answer_all(struct serving *s, struct park_group *g,
+                             struct answer *a, struct api_call *call,
+                             const struct api_env *env, uint64_t key_index)
+{
+    struct list all;
+    list_init(&all);
+    list_move_all(&all, &g->parked);
+    while (!list_empty(&all)) {
+        struct park *p = container_of(all.next, struct park, link);
+        list_del(&p->link);
+        p->group = NULL;
+        timer_clear(&s->timers, &p->timer);
+        metric_add(METRIC_HTTP_PARKED, -1);
+        metric_add(METRIC_HTTP_WOKEN, 1);
+        uint64_t index = answer_index(p, env, key_index);
+        if (a)
+            serving_answer(s, p->conn, a, index, p->gzip);
+        else
+            serving_answer_call(s, p->conn, call, index, p->gzip);
+    }
+}
+
+/* Evaluates the group's target now; answers all if it is not what they have. */
+static void group_evaluate(struct serving *s, struct park_group *g)
+{
+    struct api_env env = serving_env(s);
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    struct api_call call;
+    api_call_init(&call);
+
+    if (api_from_canonical(&call, &env, g->target, &arena) == ERR_OK) {
+        uint64_t index = serving_key_index(&env, call.watch);
+        if (index != g->index || g->by_hash) {
+            call.want_digest = true;
+            api_read(&call, &env);
+            uint64_t digest = g->by_hash ? call.content_hash : call.digest;
+            if (digest == g->digest && call.status == 200) {
+                g->index = index;
+                metric_add(METRIC_HTTP_SPURIOUS, 1);
+            } else {
+                metric_add(METRIC_CACHE_MISSES, 1);
+                struct answer *a =
+                    g->by_hash ? NULL
+                               : answers_add(&s->answers, g->target, &call,
+                                             index, snapshot_floor(env.cat));
+                group_answer_all(s, g, a, &call, &env, index);
+            }
+        }
+    }
+    api_call_fini(&call);
+    arena_fini(&arena);
+    if (list_empty(&g->parked))
+        group_free(&s->parks, g);
+}
+
+static void ring_dirty(struct parks *p, struct park_group *first)
+{
+    struct park_group *g = first;
+    do {
+        if (list_empty(&g->dirty))
+            list_add(&p->dirty, &g->dirty);
+        g = container_of(g->same_hash.next, struct park_group, same_hash);
+    } while (g != first);
+}
+
+void park_published(struct serving *s, const struct published *pub)
+{
+    struct parks *p = &s->parks;
+    if (pub->all) {
+        size_t at = 0;
+        struct bytes key;
+        void *value;
+        while (map_next(&p->by_hash, &at, &key, &value))
+            ring_dirty(p, value);
+        return;
+    }
+    for (size_t i = 0; i < pub->n; i++) {
+        struct park_group *g = map_get(
+            &p->by_hash, bytes_of(&pub->hashes[i], sizeof pub->hashes[i]));
+        if (g)
+            ring_dirty(p, g);
+    }
+}
+
+void park_wake_dirty(struct serving *s)
+{
+    while (!list_empty(&s->parks.dirty)) {
+        struct park_group *g =
+            container_of(s->parks.dirty.next, struct park_group, dirty);
+        list_del(&g->dirty);
+        group_evaluate(s, g);
+    }
+}
+
+/* --- One connection ----------------------------------------------------------- */
+
+/* The wait is over: the answer as it is now, with an index that does not fall. */
+static void park_timeout(struct timer *t)
+{
+    struct park *p = container_of(t, struct park, timer);
+    struct serving *s = p->serving;
+    struct conn *c = p->conn;
+    serving_pin(s);
+    struct api_env env = serving_env(s);
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    struct api_call call;
+    api_call_init(&call);
+
+    /* The group may go with its last member: its target is copied. */
+    struct bytes target = arena_copy(&arena, p->group->target);
+    uint64_t asked = p->asked;
+    bool gzip = p->gzip;
+    bool by_hash = p->group->by_hash;
+    park_remove(p);
+    if (!target.p ||
+        api_from_canonical(&call, &env, target, &arena) != ERR_OK) {
+        api_error(&call, 500, "out of memory");
+        serving_answer_call(s, c, &call, 1, false);
+    } else {
+        uint64_t index = serving_index(
+            &env, serving_key_index(&env, call.watch),
+            asked <= snapshot_revision(env.cat) ? asked : 0);
+        struct answer *a =
+            by_hash ? NULL : serving_read(s, &call, &env, target);
+        if (a) {
+            serving_answer(s, c, a, index, gzip);
+        } else {
+            api_read(&call, &env);
+            serving_answer_call(s, c, &call, index, gzip);
+        }
+    }
+    api_call_fini(&call);
+    arena_fini(&arena);
+    serving_unpin(s);
+}
+
+/* What the client is taken to have: the answer as it is now. */
+static bool group_baseline(struct park_group *g, struct api_call *call,
+                           const struct api_env *env)
+{
+    g->by_hash = call->blocking == API_BLOCK_HASH;
+    g->index = serving_key_index(env, call->watch);
+    if (g->by_hash) {
+        g->digest = call->asked_hash;
+        return true;
+    }
+    call->want_digest = true;
+    buf_reset(&call->body);
+    buf_reset(&call->extra_head);
+    api_read(call, env);
+    g->digest = call->digest;
+    return !call->body.bad;
+}
+
+static uint64_t wait_with_jitter(struct serving *s, uint64_t wait_ms)
+{
+    s->random = s->random * 6364136223846793005u + 1442695040888963407u;
+    uint64_t most = wait_ms / 16;
+    return wait_ms + (most ? (s->random >> 33) % (most + 1) : 0);
+}
+
+bool park_add(struct serving *s, struct conn *c, struct api_call *call,
+              const struct api_env *env, struct bytes target, bool gzip)
+{
+    struct park_group *g = map_get(&s->parks.by_target, target);
+    /* Its members wait for an older answer: let them go first. */
+    if (g && !g->by_hash && g->index != serving_key_index(env, call->watch)) {
+        list_del(&g->dirty);
+        group_evaluate(s, g);
+        g = map_get(&s->parks.by_target, target);
+    }
+    if (!g) {
+        g = group_new(&s->parks, target, watch_hash(call->watch));
+        if (!g)
+            return false;
+        if (!group_baseline(g, call, env)) {
+            group_free(&s->parks, g);
+            return false;
+        }
+    }
+    struct park *p = &((struct conn_state *)conn_user(c))->park;
+    p->group = g;
+    p->conn = c;
+    p->serving = s;
+    p->asked = call->index;
+    p->gzip = gzip;
+    p->timer.fire = park_timeout;
+    list_add(&g->parked, &p->link);
+    timer_set(&s->timers, &p->timer, wait_with_jitter(s, call->wait_ms));
+    metric_add(METRIC_HTTP_PARKED, 1);
+    return true;
+}
+
+void park_remove(struct park *p)
+{
+    struct park_group *g = p->group;
+    if (!g)
+        return;
+    timer_clear(&p->serving->timers, &p->timer);
+    list_del(&p->link);
+    p->group = NULL;
+    metric_add(METRIC_HTTP_PARKED, -1);
+    if (list_empty(&g->parked))
+        group_free(&p->serving->parks, g);
+}
+
+/* The server stops: everybody gets the answer as it is now. */
+void park_close_all(struct serving *s)
+{
+    size_t at = 0;
+    struct bytes key;
+    void *value;
+    while (map_next(&s->parks.by_target, &at, &key, &value)) {
+        struct park_group *g = value;
+        struct park *p = container_of(g->parked.next, struct park, link);
+        timer_clear(&s->timers, &p->timer);
+        park_timeout(&p->timer);
+        at = 0;
+    }
+}

@@ -1,0 +1,77 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* process - what the threads of one server share, and the letters they send.
+ *
+ *     core thread (main)   store feed -> catalog, agent, own node, signals
+ *     serving threads      HTTP: reads from snapshots, writes to the store
+ *     store thread(s)      commits (inside src/store)
+ *     probe thread         checks (inside src/probe)
+ *
+ * Snapshots are read under a pin; everything else crosses threads in queues. */
+#ifndef SERVER_PROCESS_H
+#define SERVER_PROCESS_H
+
+#include <stdatomic.h>
+
+#include "api/api.h"
+#include "base/pin.h"
+#include "catalog/catalog.h"
+#include "local/local.h"
+#include "loop/conn.h"
+#include "loop/queue.h"
+#include "store/store.h"
+
+enum {
+    SERVING_THREADS_MAX = 32,
+    AGENT_OPS_WAITING_MAX = 8192, /* more: 429 */
+    WRITE_ATTEMPTS_MAX = 16,      /* conflicts before a write gives up */
+    CACHE_BYTES_DEFAULT = 8 << 20,
+};
+
+/* What a serving thread finds in its inbox. */
+enum letter_kind {
+    LETTER_PUBLISHED, /* a new version: struct published */
+    LETTER_WRITTEN,   /* a change's outcome: struct write */
+    LETTER_AGENT,     /* an agent's answer: struct wish */
+    LETTER_CLOSE,     /* stop serving */
+};
+
+struct letter {
+    struct list link;
+    enum letter_kind kind;
+};
+
+/* Sent to every serving thread after each published version (heap, taken). */
+struct published {
+    struct letter letter;
+    bool all; /* everything may have changed */
+    size_t n;
+    uint64_t hashes[]; /* of watch keys (catalog/watch.h) */
+};
+
+struct serving;
+
+struct process {
+    struct pin_domain pins;
+    struct catalog *catalog;
+    struct local *local;
+    struct store *store;
+    struct queue *agent_ops; /* struct agent_op, to the core thread */
+
+    struct api_self self;
+    struct conn_limits conn_limits;
+    size_t cache_bytes; /* of all serving threads together */
+
+    _Atomic bool ready;       /* the own node is in the catalog */
+    _Atomic bool store_up;    /* writes are possible */
+    uint64_t started_ms;      /* monotonic */
+
+    /* A serving thread has ended (on that thread). */
+    void (*serving_ended)(struct process *p);
+    void *serving_ended_ctx;
+
+    struct serving *serving[SERVING_THREADS_MAX];
+    int serving_count;
+};
+
+#endif

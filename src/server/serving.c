@@ -1,0 +1,376 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/serving.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/metric.h"
+
+/* --- Snapshots ---------------------------------------------------------------- */
+
+void serving_pin(struct serving *s)
+{
+    if (s->pinned++ == 0)
+        pin_enter(&s->process->pins, s->pin);
+}
+
+void serving_unpin(struct serving *s)
+{
+    if (--s->pinned == 0)
+        pin_leave(&s->process->pins, s->pin);
+}
+
+static uint64_t wall_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+struct api_env serving_env(struct serving *s)
+{
+    struct process *p = s->process;
+    return (struct api_env){
+        .self = &p->self,
+        .cat = catalog_current(p->catalog),
+        .local = local_current(p->local),
+        .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
+    };
+}
+
+uint64_t serving_key_index(const struct api_env *env, struct watch_key k)
+{
+    if (k.kind == WATCH_LOCAL || k.kind == WATCH_LOCAL_SERVICE)
+        return local_version(env->local);
+    return snapshot_index(env->cat, k);
+}
+
+uint64_t serving_index(const struct api_env *env, uint64_t key_index,
+                       uint64_t asked)
+{
+    uint64_t index = snapshot_floor(env->cat);
+    if (index < key_index)
+        index = key_index;
+    if (index < asked)
+        index = asked;
+    return index ? index : 1;
+}
+
+/* --- Answers -------------------------------------------------------------------- */
+
+void serving_answer_call(struct serving *s, struct conn *c,
+                         struct api_call *call, uint64_t index, bool gzip)
+{
+    struct buf packed;
+    buf_init(&packed, 0);
+    struct bytes body = buf_bytes(&call->body);
+    if (call->body.bad) {
+        buf_reset(&call->body);
+        api_error(call, 500, "out of memory for the answer");
+        body = buf_bytes(&call->body);
+    }
+    gzip = gzip && body.n >= 256 && http_gzip(body, &packed) == ERR_OK;
+    if (gzip)
+        body = buf_bytes(&packed);
+
+    struct buf head;
+    buf_init(&head, 0);
+    api_head(call, &head, index ? index : 1,
+             atomic_load_explicit(&s->process->ready, memory_order_relaxed), 0,
+             gzip, body.n, conn_keep_alive(c), conn_http_1_0(c));
+    struct shared *sent = shared_new(head.n + body.n);
+    if (sent) {
+        memcpy(sent->data, head.p, head.n);
+        if (body.n)
+            memcpy(sent->data + head.n, body.p, body.n);
+    }
+    buf_fini(&head);
+    buf_fini(&packed);
+    conn_answer(c, sent, NULL);
+}
+
+struct answer *serving_read(struct serving *s, struct api_call *call,
+                            const struct api_env *env, struct bytes target)
+{
+    struct answer *a = answers_find(&s->answers, target, env->cat);
+    if (a)
+        return a;
+    metric_add(METRIC_CACHE_MISSES, 1);
+    buf_reset(&call->body);
+    buf_reset(&call->extra_head);
+    api_read(call, env);
+    if (call->body.bad)
+        return NULL;
+    return answers_add(&s->answers, target, call,
+                       serving_key_index(env, call->watch),
+                       snapshot_floor(env->cat));
+}
+
+/* --- Requests -------------------------------------------------------------------- */
+
+/* Parks the request if what it has is what there is; true if it did. */
+static bool try_park(struct serving *s, struct conn *c, struct api_call *call,
+                     struct api_env *env, struct bytes target, bool gzip)
+{
+    if (s->closing)
+        return false;
+    if (call->blocking == API_BLOCK_INDEX) {
+        uint64_t index = serving_key_index(env, call->watch);
+        if (call->index == 0 || call->index < index ||
+            call->index < snapshot_floor(env->cat) ||
+            call->index > snapshot_revision(env->cat))
+            return false;
+    } else if (call->blocking == API_BLOCK_HASH) {
+        if (!call->has_hash)
+            return false;
+        api_read(call, env);
+        bool same =
+            call->status == 200 && call->content_hash == call->asked_hash;
+        buf_reset(&call->body);
+        buf_reset(&call->extra_head);
+        if (!same)
+            return false;
+    } else {
+        return false;
+    }
+    return park_add(s, c, call, env, target, gzip);
+}
+
+static uint64_t read_index(const struct api_call *call,
+                           const struct api_env *env)
+{
+    uint64_t asked = call->blocking == API_BLOCK_INDEX ? call->index : 0;
+    if (asked > snapshot_revision(env->cat))
+        asked = 0; /* another life of the store */
+    return serving_index(env, serving_key_index(env, call->watch), asked);
+}
+
+static void answer_uncached(struct serving *s, struct conn *c,
+                            struct api_call *call, struct api_env *env,
+                            bool gzip)
+{
+    struct mallinfo2 m = {0};
+    if (call->watch.kind == WATCH_NONE) { /* metrics, self: rare, may cost */
+        m = mallinfo2();
+        env->alloc_bytes = m.uordblks;
+        env->sys_bytes = m.arena + m.hblkhd;
+        env->wall_ms = wall_ms();
+        env->uptime_ms = uv_hrtime() / 1000000 - s->process->started_ms;
+        env->threads = (uint64_t)s->process->serving_count;
+    }
+    api_read(call, env);
+    serving_answer_call(s, c, call, read_index(call, env), gzip);
+    api_call_fini(call);
+}
+
+static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
+                       struct api_env *env, bool gzip)
+{
+    if (call->watch.kind == WATCH_NONE) {
+        answer_uncached(s, c, call, env, gzip);
+        return;
+    }
+    buf_reset(&s->scratch);
+    api_canonical(call, &s->scratch);
+    struct bytes target = buf_bytes(&s->scratch);
+    if (try_park(s, c, call, env, target, gzip)) {
+        conn_forget_request(c);
+        api_call_fini(call);
+        return;
+    }
+    bool cacheable = call->watch.kind != WATCH_LOCAL &&
+                     call->watch.kind != WATCH_LOCAL_SERVICE;
+    struct answer *a =
+        cacheable ? serving_read(s, call, env, target) : NULL;
+    if (!a) {
+        buf_reset(&call->body);
+        buf_reset(&call->extra_head);
+        answer_uncached(s, c, call, env, gzip);
+        return;
+    }
+    serving_answer(s, c, a, read_index(call, env), gzip);
+    api_call_fini(call);
+}
+
+static void on_request(void *ctx, struct conn *c, struct http_request *r)
+{
+    struct serving *s = ctx;
+    metric_add(METRIC_HTTP_REQUESTS, 1);
+    struct api_call call;
+    api_call_init(&call);
+    serving_pin(s);
+    struct api_env env = serving_env(s);
+    enum api_next next = api_begin(&call, &env, r);
+    switch (next) {
+    case API_ANSWER:
+        serving_answer_call(s, c, &call, 1, r->accepts_gzip);
+        api_call_fini(&call);
+        break;
+    case API_READ:
+        serve_read(s, c, &call, &env, r->accepts_gzip);
+        break;
+    case API_WRITE:
+        write_begin(s, c, &call);
+        break;
+    case API_AGENT:
+        wish_begin(s, c, &call);
+        break;
+    }
+    serving_unpin(s);
+}
+
+static void on_gone(void *ctx, struct conn *c)
+{
+    (void)ctx;
+    struct conn_state *st = conn_user(c);
+    park_remove(&st->park);
+    write_gone(st);
+}
+
+/* --- Letters ----------------------------------------------------------------------- */
+
+void serving_post(struct serving *s, struct letter *take)
+{
+    struct list one;
+    list_init(&one);
+    list_add(&one, &take->link);
+    queue_push_all(s->inbox, &one);
+}
+
+static void http_closed(void *ctx)
+{
+    struct serving *s = ctx;
+    s->http_closed = true;
+    serving_close_check(s);
+}
+
+void serving_close_check(struct serving *s)
+{
+    if (!s->http_closed || s->outstanding > 0 || s->ended)
+        return;
+    s->ended = true;
+    queue_close(s->inbox);
+    timers_close(&s->timers);
+}
+
+static void begin_close(struct serving *s)
+{
+    s->closing = true;
+    park_close_all(s);
+    http_server_close(s->http, 200, http_closed);
+}
+
+static void on_letters(void *ctx, struct list *letters)
+{
+    struct serving *s = ctx;
+    bool close = false;
+    serving_pin(s);
+    while (!list_empty(letters)) {
+        struct letter *l = container_of(letters->next, struct letter, link);
+        list_del(&l->link);
+        switch (l->kind) {
+        case LETTER_PUBLISHED:
+            park_published(s, container_of(l, struct published, letter));
+            free(container_of(l, struct published, letter));
+            break;
+        case LETTER_WRITTEN:
+            write_written(s, l);
+            break;
+        case LETTER_AGENT:
+            wish_answered(s, l);
+            break;
+        case LETTER_CLOSE:
+            free(l);
+            close = true;
+            break;
+        }
+    }
+    /* Watchers first: they have waited longest, and a writer's answer promises
+     * only that readers who ask now see it. */
+    park_wake_dirty(s);
+    write_published(s);
+    serving_unpin(s);
+    if (close && !s->closing)
+        begin_close(s);
+    serving_close_check(s);
+}
+
+/* --- Thread ------------------------------------------------------------------------- */
+
+static void run(void *arg)
+{
+    struct serving *s = arg;
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    s->process->serving_ended(s->process);
+}
+
+static enum err open_parts(struct serving *s, struct process *p,
+                           struct errtext *t)
+{
+    if (uv_loop_init(&s->loop) != 0 ||
+        timers_init(&s->timers, &s->loop) != ERR_OK) {
+        errtext_set(t, "serving thread %d: cannot make an event loop",
+                    s->number);
+        return ERR_IO;
+    }
+    enum err e = queue_new(&s->loop, 0, on_letters, s, &s->inbox);
+    if (e == ERR_OK)
+        e = pin_slot(&p->pins, &s->pin);
+    if (e == ERR_OK) {
+        struct http_server_events events = {
+            .request = on_request,
+            .gone = on_gone,
+            .ctx = s,
+            .user_bytes = sizeof(struct conn_state),
+        };
+        e = http_server_new(&s->loop, &s->timers, &p->conn_limits, &events,
+                            &s->http);
+    }
+    if (e != ERR_OK)
+        errtext_set(t, "serving thread %d: %s", s->number, err_text(e));
+    return e;
+}
+
+enum err serving_start(struct process *p, int number, const int *take_fds,
+                       int fd_count, struct serving **ret, struct errtext *t)
+{
+    struct serving *s = calloc(1, sizeof *s);
+    if (!s)
+        return ERR_NOMEM;
+    s->process = p;
+    s->number = number;
+    s->random = uv_hrtime() + (uint64_t)number;
+    buf_init(&s->scratch, 0);
+    list_init(&s->writes_waiting);
+    list_init(&s->writes_spare);
+    answers_init(&s->answers, p->cache_bytes / (size_t)p->serving_count);
+    parks_init(&s->parks);
+    enum err e = open_parts(s, p, t);
+    for (int i = 0; e == ERR_OK && i < fd_count; i++)
+        e = http_server_listen(s->http, take_fds[i]);
+    if (e != ERR_OK) {
+        errtext_prefix(t, "start: ");
+        return e; /* the process ends: nothing is torn down */
+    }
+    if (uv_thread_create(&s->thread, run, s) != 0) {
+        errtext_set(t, "serving thread %d: cannot be started", number);
+        return ERR_IO;
+    }
+    *ret = s;
+    return ERR_OK;
+}
+
+void serving_join(struct serving *s)
+{
+    uv_thread_join(&s->thread);
+    http_server_free(s->http);
+    writes_fini(s);
+    answers_fini(&s->answers);
+    parks_fini(&s->parks);
+    buf_fini(&s->scratch);
+    uv_loop_close(&s->loop);
+    free(s);
+}

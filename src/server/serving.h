@@ -1,0 +1,171 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* serving - a serving thread: a libuv loop with the HTTP connections it
+ * accepted, its cache of encoded answers and its long polls.
+ *
+ * Parts: serving.c (thread, requests), answers.c (cache), park.c (long polls), write.c
+ * (changes and agent ops under way). All on this thread. */
+#ifndef SERVER_SERVING_H
+#define SERVER_SERVING_H
+
+#include <uv.h>
+
+#include "base/map.h"
+#include "server/process.h"
+
+/* --- Encoded answers (answers.c) ------------------------------------------- */
+
+struct answer {
+    struct list lru;
+    struct bytes key;          /* canonical target, in this block's own memory */
+    struct watch_key watch;    /* name points into key's memory */
+    uint64_t index;            /* of the watch key when it was encoded */
+    uint64_t floor;
+    int status;
+    const char *content_type;
+    const char *consistency;
+    struct shared *extra_head; /* NULL: none */
+    struct shared *body;
+    struct shared *gzip;       /* made when first asked for; NULL: not yet */
+    struct shared *head[2];    /* [gzip]: for keep-alive HTTP/1.1; NULL: not yet */
+    uint64_t head_index[2];
+    uint32_t refs;             /* the cache holds one */
+};
+
+struct answers {
+    struct map map;
+    struct list lru; /* least recently used first */
+    size_t bytes, max_bytes;
+};
+
+void answers_init(struct answers *a, size_t max_bytes);
+void answers_fini(struct answers *a);
+
+/* The cached answer of this target, if its watch key still has that index; NULL
+ * otherwise. Not a new reference. */
+struct answer *answers_find(struct answers *a, struct bytes key,
+                            const struct snapshot *s);
+
+/* From a call whose api_read is done (its body is copied). The newest entry always
+ * stays, however large, so that all who wait for it share it. NULL: no memory. */
+struct answer *answers_add(struct answers *a, struct bytes key,
+                           const struct api_call *c, uint64_t index,
+                           uint64_t floor);
+
+/* --- Long polls (park.c) ----------------------------------------------------- */
+
+/* In the connection's user memory. */
+struct park {
+    struct list link;         /* in group->parked */
+    struct park_group *group; /* NULL: not parked */
+    struct timer timer;
+    struct conn *conn;
+    struct serving *serving;
+    uint64_t asked;
+    bool gzip;
+};
+
+/* All who wait for the same answer. */
+struct park_group {
+    struct bytes target;    /* canonical; in this block */
+    uint64_t hash;          /* of the watch key */
+    struct list same_hash;  /* ring of groups under one hash */
+    struct list dirty;      /* in parks.dirty, or alone */
+    struct list parked;
+    uint64_t index, digest; /* of what they have */
+    bool by_hash;           /* hash blocking: digest is the content hash */
+};
+
+struct parks {
+    struct map by_target; /* -> park_group */
+    struct map by_hash;   /* 8 bytes of hash -> first park_group */
+    struct list dirty;
+};
+
+void parks_init(struct parks *p);
+void parks_fini(struct parks *p);
+
+struct serving {
+    struct process *process;
+    int number;
+    uv_thread_t thread;
+    uv_loop_t loop;
+    struct timers timers;
+    struct queue *inbox;
+    struct http_server *http;
+    int pin;
+    int pinned; /* depth */
+    struct answers answers;
+    struct parks parks;
+    struct list writes_waiting; /* committed or in conflict, above our version */
+    struct list writes_spare;
+    size_t writes_spare_count;
+    uint64_t random;            /* jitter of waits */
+    struct buf scratch;
+    int listen_fds[8];
+    int listen_count;
+    size_t outstanding; /* writes and wishes that others still hold */
+    bool closing, http_closed, ended;
+};
+
+/* In the connection's user memory: what its outstanding request waits for. */
+struct conn_state {
+    struct park park;
+    struct write *write; /* NULL: none */
+    struct wish *wish;
+};
+
+MUST_USE enum err serving_start(struct process *p, int number,
+                                const int *take_fds, int fd_count,
+                                struct serving **ret, struct errtext *t);
+void serving_join(struct serving *s); /* after LETTER_CLOSE; frees */
+
+/* Any thread. */
+void serving_post(struct serving *s, struct letter *take);
+
+/* --- Within the serving thread ----------------------------------------------- */
+
+/* Between these the snapshots of serving_env stay valid. */
+void serving_pin(struct serving *s);
+void serving_unpin(struct serving *s);
+struct api_env serving_env(struct serving *s);
+
+/* The index to send with the answer of a watch key. */
+uint64_t serving_index(const struct api_env *env, uint64_t key_index,
+                       uint64_t asked);
+uint64_t serving_key_index(const struct api_env *env, struct watch_key k);
+
+/* Answers with what the call holds. */
+void serving_answer_call(struct serving *s, struct conn *c,
+                         struct api_call *call, uint64_t index, bool gzip);
+
+/* Answers with an encoded one. */
+void serving_answer(struct serving *s, struct conn *c, struct answer *a,
+                    uint64_t index, bool gzip);
+
+/* The answer of a read, from the cache or encoded now and put there. NULL: no
+ * memory. */
+struct answer *serving_read(struct serving *s, struct api_call *call,
+                            const struct api_env *env, struct bytes target);
+
+/* park.c. target: canonical. False: no memory (answer at once instead). */
+bool park_add(struct serving *s, struct conn *c, struct api_call *call,
+              const struct api_env *env, struct bytes target, bool gzip);
+void park_remove(struct park *p);
+void park_published(struct serving *s, const struct published *pub);
+void park_wake_dirty(struct serving *s);
+void park_close_all(struct serving *s);
+
+/* write.c */
+void write_begin(struct serving *s, struct conn *c, struct api_call *call);
+void write_written(struct serving *s, struct letter *l);
+void write_published(struct serving *s); /* the version may have grown */
+void write_gone(struct conn_state *st);
+void wish_begin(struct serving *s, struct conn *c, struct api_call *call);
+void wish_answered(struct serving *s, struct letter *l);
+void writes_fini(struct serving *s);
+
+/* Ends the loop once nothing is outstanding any more. */
+void serving_close_check(struct serving *s);
+
+#endif

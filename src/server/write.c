@@ -1,0 +1,299 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* Changes under way: from a request to the answer that the change is durable
+ * and visible here.
+ *
+ *   write_begin -> api_write on our snapshot -> store_submit
+ *     committed at R: answered once our catalog shows R
+ *     conflict seen at R: once our catalog shows R, api_write again
+ *
+ * A write owns the memory of its plan, because the store reads it whether or not
+ * the connection lives on; the request stays with the connection. */
+#include "server/serving.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+
+enum {
+    WRITES_SPARE_MAX = 256,
+    WRITE_ARENA_MAX = 4 << 20, /* keys and values of one change */
+};
+
+struct write {
+    struct letter letter;
+    struct list link; /* writes_waiting, writes_spare */
+    struct serving *serving;
+    struct conn *conn; /* NULL: gone */
+    struct api_call call;
+    struct arena arena;
+    struct plan plan;
+    struct store_change change;
+    struct store_outcome outcome;
+    int attempts;
+};
+
+static struct write *write_take(struct serving *s)
+{
+    struct write *w;
+    if (!list_empty(&s->writes_spare)) {
+        w = container_of(s->writes_spare.next, struct write, link);
+        list_del(&w->link);
+        s->writes_spare_count--;
+        arena_reset(&w->arena);
+        return w;
+    }
+    w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    list_init(&w->link);
+    list_init(&w->letter.link);
+    arena_init(&w->arena, WRITE_ARENA_MAX);
+    w->serving = s;
+    return w;
+}
+
+static void write_give_back(struct write *w)
+{
+    struct serving *s = w->serving;
+    s->outstanding--;
+    api_call_fini(&w->call);
+    if (w->conn)
+        ((struct conn_state *)conn_user(w->conn))->write = NULL;
+    w->conn = NULL;
+    if (s->writes_spare_count < WRITES_SPARE_MAX) {
+        list_add(&s->writes_spare, &w->link);
+        s->writes_spare_count++;
+        return;
+    }
+    arena_fini(&w->arena);
+    free(w);
+}
+
+void writes_fini(struct serving *s)
+{
+    while (!list_empty(&s->writes_spare)) {
+        struct write *w =
+            container_of(s->writes_spare.next, struct write, link);
+        list_del(&w->link);
+        arena_fini(&w->arena);
+        free(w);
+    }
+}
+
+static void write_finish(struct write *w)
+{
+    if (w->conn) {
+        struct conn *c = w->conn;
+        struct serving *s = w->serving;
+        w->conn = NULL;
+        ((struct conn_state *)conn_user(c))->write = NULL;
+        serving_answer_call(s, c, &w->call, 0, false);
+    }
+    write_give_back(w);
+}
+
+static void write_fail(struct write *w, int status, const char *text)
+{
+    buf_reset(&w->call.body);
+    api_error(&w->call, status, "%s", text);
+    write_finish(w);
+}
+
+/* On the store thread. */
+static void change_done(struct store_change *ch, const struct store_outcome *o)
+{
+    struct write *w = container_of(ch, struct write, change);
+    w->outcome = *o;
+    w->letter.kind = LETTER_WRITTEN;
+    serving_post(w->serving, &w->letter);
+}
+
+static void write_submit(struct write *w)
+{
+    w->change = (struct store_change){
+        .guards = w->plan.guards,
+        .guard_count = w->plan.guard_count,
+        .ops = w->plan.ops,
+        .op_count = w->plan.op_count,
+        .meta = w->call.request
+                    ? bytes_head(w->call.request->raw_path, STORE_META_MAX)
+                    : (struct bytes){0},
+        .done = change_done,
+    };
+    w->change.meta = arena_copy(&w->arena, w->change.meta);
+    struct errtext t = {{0}};
+    enum err e = store_submit(w->serving->process->store, &w->change, &t);
+    if (e == ERR_FULL)
+        write_fail(w, 429,
+                   "Too many changes wait for the store; try again shortly");
+    else if (e != ERR_OK)
+        write_fail(w, e == ERR_LIMIT ? 413 : 500, t.s[0] ? t.s : err_text(e));
+}
+
+/* Plans on the current snapshot; submits or answers. */
+static void write_plan(struct write *w)
+{
+    struct serving *s = w->serving;
+    arena_reset(&w->arena);
+    plan_init(&w->plan, &w->arena);
+    buf_reset(&w->call.body);
+    buf_reset(&w->call.extra_head);
+    serving_pin(s);
+    struct api_env env = serving_env(s);
+    enum api_next next = api_write(&w->call, &env, &w->plan);
+    serving_unpin(s);
+    if (next == API_WRITE && w->plan.op_count > 0)
+        write_submit(w);
+    else
+        write_finish(w);
+}
+
+void write_begin(struct serving *s, struct conn *c, struct api_call *call)
+{
+    struct write *w = write_take(s);
+    if (!w) {
+        api_error(call, 500, "out of memory");
+        serving_answer_call(s, c, call, 0, false);
+        api_call_fini(call);
+        return;
+    }
+    s->outstanding++;
+    w->conn = c;
+    w->attempts = 0;
+    w->call = *call; /* its buffers move */
+    ((struct conn_state *)conn_user(c))->write = w;
+    write_plan(w);
+}
+
+static void write_settle(struct write *w)
+{
+    if (w->outcome.verdict == STORE_COMMITTED || !w->conn) {
+        write_finish(w);
+    } else if (++w->attempts >= WRITE_ATTEMPTS_MAX) {
+        write_fail(w, 500,
+                   "The records this change depends on changed 16 times "
+                   "while it was made; try again");
+    } else {
+        write_plan(w);
+    }
+}
+
+void write_written(struct serving *s, struct letter *l)
+{
+    struct write *w = container_of(l, struct write, letter);
+    switch (w->outcome.verdict) {
+    case STORE_COMMITTED:
+    case STORE_CONFLICT:
+        list_add(&s->writes_waiting, &w->link);
+        return;
+    case STORE_REFUSED:
+        write_fail(w, w->outcome.why == ERR_LIMIT ? 413 : 500,
+                   w->outcome.text.s);
+        return;
+    case STORE_UNAVAILABLE:
+        write_fail(w, 500, "No cluster leader");
+        return;
+    }
+}
+
+void write_published(struct serving *s)
+{
+    serving_pin(s);
+    uint64_t have = snapshot_revision(serving_env(s).cat);
+    serving_unpin(s);
+    struct list waiting;
+    list_init(&waiting);
+    list_move_all(&waiting, &s->writes_waiting);
+    while (!list_empty(&waiting)) {
+        struct write *w = container_of(waiting.next, struct write, link);
+        list_del(&w->link);
+        if (w->outcome.revision <= have)
+            write_settle(w);
+        else
+            list_add(&s->writes_waiting, &w->link);
+    }
+}
+
+/* --- Wishes to the agent -------------------------------------------------------- */
+
+struct wish {
+    struct letter letter;
+    struct serving *serving;
+    struct conn *conn; /* NULL: gone */
+    struct api_call call;
+    struct agent_op *op;
+};
+
+void write_gone(struct conn_state *st)
+{
+    if (st->write)
+        st->write->conn = NULL;
+    if (st->wish)
+        st->wish->conn = NULL;
+    st->write = NULL;
+    st->wish = NULL;
+}
+
+/* On the core thread. */
+static void op_done(struct agent_op *op)
+{
+    struct wish *w = op->ctx;
+    w->letter.kind = LETTER_AGENT;
+    serving_post(w->serving, &w->letter);
+}
+
+static void wish_finish(struct wish *w)
+{
+    w->serving->outstanding--;
+    if (w->conn) {
+        ((struct conn_state *)conn_user(w->conn))->wish = NULL;
+        serving_answer_call(w->serving, w->conn, &w->call, 0, false);
+    }
+    api_call_fini(&w->call);
+    agent_op_free(w->op);
+    free(w);
+}
+
+void wish_begin(struct serving *s, struct conn *c, struct api_call *call)
+{
+    struct agent_op *op = NULL;
+    serving_pin(s);
+    struct api_env env = serving_env(s);
+    enum api_next next = api_agent(call, &env, &op);
+    serving_unpin(s);
+    if (next != API_AGENT) {
+        serving_answer_call(s, c, call, 0, false);
+        api_call_fini(call);
+        return;
+    }
+    struct wish *w = calloc(1, sizeof *w);
+    if (!w) {
+        agent_op_free(op);
+        api_error(call, 500, "out of memory");
+        serving_answer_call(s, c, call, 0, false);
+        api_call_fini(call);
+        return;
+    }
+    *w = (struct wish){.serving = s, .conn = c, .call = *call, .op = op};
+    list_init(&w->letter.link);
+    s->outstanding++;
+    op->done = op_done;
+    op->ctx = w;
+    ((struct conn_state *)conn_user(c))->wish = w;
+    if (queue_push(s->process->agent_ops, &op->link) != ERR_OK) {
+        api_error(&w->call, 429, "%d requests wait for the agent; try again "
+                                 "shortly",
+                  AGENT_OPS_WAITING_MAX);
+        wish_finish(w);
+    }
+}
+
+void wish_answered(struct serving *s, struct letter *l)
+{
+    (void)s;
+    struct wish *w = container_of(l, struct wish, letter);
+    if (w->conn)
+        api_agent_answer(&w->call, w->op);
+    wish_finish(w);
+}

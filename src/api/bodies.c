@@ -16,57 +16,57 @@
 #define TABLE(fields, type) {fields, sizeof fields / sizeof fields[0], sizeof(struct type)}
 
 static const struct json_field weights_fields[] = {
-    FIELD(weights_in, "Passing", NULL, JSON_INT, passing),
-    FIELD(weights_in, "Warning", NULL, JSON_INT, warning),
+    FIELD(weights_in, "Passing", NULL, FIELD_INT, passing),
+    FIELD(weights_in, "Warning", NULL, FIELD_INT, warning),
 };
 static const struct json_table weights_table = TABLE(weights_fields, weights_in);
 
 static const struct json_field tagged_fields[] = {
-    FIELD(tagged_in, "Address", NULL, JSON_STRING, address),
-    FIELD(tagged_in, "Port", NULL, JSON_INT, port),
+    FIELD(tagged_in, "Address", NULL, FIELD_STRING, address),
+    FIELD(tagged_in, "Port", NULL, FIELD_INT, port),
 };
 static const struct json_table tagged_table = TABLE(tagged_fields, tagged_in);
 
 #define CHECK_FIELDS                                                                                   \
-    FIELD(check_in, "Node", NULL, JSON_STRING, node),                                                  \
-    FIELD(check_in, "ID", NULL, JSON_STRING, id),                                                      \
-    FIELD(check_in, "CheckID", "check_id", JSON_STRING, check_id),                                     \
-    FIELD(check_in, "Name", NULL, JSON_STRING, name),                                                  \
-    FIELD(check_in, "Notes", NULL, JSON_STRING, notes),                                                \
-    FIELD(check_in, "Output", NULL, JSON_STRING, output),                                              \
-    FIELD(check_in, "Status", NULL, JSON_STRING, status),                                              \
-    FIELD(check_in, "ServiceID", "service_id", JSON_STRING, service_id),                               \
-    FIELD(check_in, "Type", NULL, JSON_STRING, type),                                                  \
-    FIELD(check_in, "HTTP", NULL, JSON_STRING, http),                                                  \
-    FIELD(check_in, "Header", NULL, JSON_HEADERS, header),                                             \
-    FIELD(check_in, "Method", NULL, JSON_STRING, method),                                              \
-    FIELD(check_in, "Body", NULL, JSON_STRING, body),                                                  \
-    FIELD(check_in, "DisableRedirects", "disable_redirects", JSON_BOOL, disable_redirects),            \
-    FIELD(check_in, "TLSServerName", "tls_server_name", JSON_STRING, tls_server_name),                 \
-    FIELD(check_in, "TLSSkipVerify", "tls_skip_verify", JSON_BOOL, tls_skip_verify),                   \
-    FIELD(check_in, "TCP", NULL, JSON_STRING, tcp),                                                    \
-    FIELD(check_in, "TCPUseTLS", "tcp_use_tls", JSON_BOOL, tcp_use_tls),                               \
-    FIELD(check_in, "UDP", NULL, JSON_STRING, udp),                                                    \
-    FIELD(check_in, "GRPC", NULL, JSON_STRING, grpc),                                                  \
-    FIELD(check_in, "GRPCUseTLS", "grpc_use_tls", JSON_BOOL, grpc_use_tls),                            \
-    FIELD(check_in, "H2PING", "h2ping", JSON_STRING, h2ping),                                          \
-    FIELD_SET(check_in, "H2PingUseTLS", "h2ping_use_tls", JSON_BOOL, h2ping_use_tls, h2ping_use_tls_set), \
-    FIELD(check_in, "OSService", "os_service", JSON_STRING, os_service),                               \
-    FIELD(check_in, "Args", "ScriptArgs,script_args", JSON_STRINGS, args),                             \
-    FIELD(check_in, "DockerContainerID", "docker_container_id", JSON_STRING, docker_container_id),     \
-    FIELD(check_in, "Shell", NULL, JSON_STRING, shell),                                                \
-    FIELD(check_in, "AliasNode", "alias_node", JSON_STRING, alias_node),                               \
-    FIELD(check_in, "AliasService", "alias_service", JSON_STRING, alias_service),                      \
-    FIELD(check_in, "Interval", "IntervalDuration", JSON_DURATION, interval_ns),                       \
-    FIELD(check_in, "Timeout", "TimeoutDuration", JSON_DURATION, timeout_ns),                          \
-    FIELD(check_in, "TTL", NULL, JSON_DURATION, ttl_ns),                                               \
+    FIELD(check_in, "Node", NULL, FIELD_STRING, node),                                                  \
+    FIELD(check_in, "ID", NULL, FIELD_STRING, id),                                                      \
+    FIELD(check_in, "CheckID", "check_id", FIELD_STRING, check_id),                                     \
+    FIELD(check_in, "Name", NULL, FIELD_STRING, name),                                                  \
+    FIELD(check_in, "Notes", NULL, FIELD_STRING, notes),                                                \
+    FIELD(check_in, "Output", NULL, FIELD_STRING, output),                                              \
+    FIELD(check_in, "Status", NULL, FIELD_STRING, status),                                              \
+    FIELD(check_in, "ServiceID", "service_id", FIELD_STRING, service_id),                               \
+    FIELD(check_in, "Type", NULL, FIELD_STRING, type),                                                  \
+    FIELD(check_in, "HTTP", NULL, FIELD_STRING, http),                                                  \
+    FIELD(check_in, "Header", NULL, FIELD_HEADERS, header),                                             \
+    FIELD(check_in, "Method", NULL, FIELD_STRING, method),                                              \
+    FIELD(check_in, "Body", NULL, FIELD_STRING, body),                                                  \
+    FIELD(check_in, "DisableRedirects", "disable_redirects", FIELD_BOOL, disable_redirects),            \
+    FIELD(check_in, "TLSServerName", "tls_server_name", FIELD_STRING, tls_server_name),                 \
+    FIELD(check_in, "TLSSkipVerify", "tls_skip_verify", FIELD_BOOL, tls_skip_verify),                   \
+    FIELD(check_in, "TCP", NULL, FIELD_STRING, tcp),                                                    \
+    FIELD(check_in, "TCPUseTLS", "tcp_use_tls", FIELD_BOOL, tcp_use_tls),                               \
+    FIELD(check_in, "UDP", NULL, FIELD_STRING, udp),                                                    \
+    FIELD(check_in, "GRPC", NULL, FIELD_STRING, grpc),                                                  \
+    FIELD(check_in, "GRPCUseTLS", "grpc_use_tls", FIELD_BOOL, grpc_use_tls),                            \
+    FIELD(check_in, "H2PING", "h2ping", FIELD_STRING, h2ping),                                          \
+    FIELD_SET(check_in, "H2PingUseTLS", "h2ping_use_tls", FIELD_BOOL, h2ping_use_tls, h2ping_use_tls_set), \
+    FIELD(check_in, "OSService", "os_service", FIELD_STRING, os_service),                               \
+    FIELD(check_in, "Args", "ScriptArgs,script_args", FIELD_STRINGS, args),                             \
+    FIELD(check_in, "DockerContainerID", "docker_container_id", FIELD_STRING, docker_container_id),     \
+    FIELD(check_in, "Shell", NULL, FIELD_STRING, shell),                                                \
+    FIELD(check_in, "AliasNode", "alias_node", FIELD_STRING, alias_node),                               \
+    FIELD(check_in, "AliasService", "alias_service", FIELD_STRING, alias_service),                      \
+    FIELD(check_in, "Interval", "IntervalDuration", FIELD_DURATION, interval_ns),                       \
+    FIELD(check_in, "Timeout", "TimeoutDuration", FIELD_DURATION, timeout_ns),                          \
+    FIELD(check_in, "TTL", NULL, FIELD_DURATION, ttl_ns),                                               \
     FIELD(check_in, "DeregisterCriticalServiceAfter",                                                  \
           "deregister_critical_service_after,DeregisterCriticalServiceAfterDuration",                  \
-          JSON_DURATION, deregister_after_ns),                                                         \
-    FIELD(check_in, "OutputMaxSize", "output_max_size", JSON_INT, output_max),                         \
-    FIELD(check_in, "SuccessBeforePassing", "success_before_passing", JSON_INT, success_before_passing), \
-    FIELD(check_in, "FailuresBeforeCritical", "failures_before_critical", JSON_INT, failures_before_critical), \
-    FIELD_SET(check_in, "FailuresBeforeWarning", "failures_before_warning", JSON_INT,                  \
+          FIELD_DURATION, deregister_after_ns),                                                         \
+    FIELD(check_in, "OutputMaxSize", "output_max_size", FIELD_INT, output_max),                         \
+    FIELD(check_in, "SuccessBeforePassing", "success_before_passing", FIELD_INT, success_before_passing), \
+    FIELD(check_in, "FailuresBeforeCritical", "failures_before_critical", FIELD_INT, failures_before_critical), \
+    FIELD_SET(check_in, "FailuresBeforeWarning", "failures_before_warning", FIELD_INT,                  \
               failures_before_warning, failures_before_warning_set)
 
 static const struct json_field definition_fields[] = {CHECK_FIELDS};
@@ -74,66 +74,66 @@ static const struct json_table definition_table = TABLE(definition_fields, check
 
 static const struct json_field check_fields[] = {
     CHECK_FIELDS,
-    FIELD_OF(check_in, "Definition", NULL, JSON_OBJECT, definition, &definition_table),
+    FIELD_OF(check_in, "Definition", NULL, FIELD_OBJECT, definition, &definition_table),
 };
 const struct json_table check_table = TABLE(check_fields, check_in);
 
 #define SERVICE_FIELDS                                                                                 \
-    FIELD(service_in, "Kind", NULL, JSON_STRING, kind),                                                \
-    FIELD(service_in, "ID", NULL, JSON_STRING, id),                                                    \
-    FIELD(service_in, "Tags", NULL, JSON_STRINGS, tags),                                               \
-    FIELD(service_in, "Address", NULL, JSON_STRING, address),                                          \
-    FIELD_OF(service_in, "TaggedAddresses", "tagged_addresses", JSON_NAMED, tagged, &tagged_table),    \
-    FIELD(service_in, "Meta", NULL, JSON_MAP, meta),                                                   \
-    FIELD(service_in, "Port", NULL, JSON_INT, port),                                                   \
-    FIELD_OF(service_in, "Weights", NULL, JSON_OBJECT, weights, &weights_table),                       \
-    FIELD(service_in, "EnableTagOverride", "enable_tag_override", JSON_BOOL, enable_tag_override),     \
-    FIELD(service_in, "Token", NULL, JSON_STRING, token),                                              \
-    FIELD(service_in, "Proxy", NULL, JSON_RAW, proxy),                                                 \
-    FIELD(service_in, "Connect", NULL, JSON_RAW, connect),                                             \
-    FIELD(service_in, "SocketPath", "socket_path", JSON_STRING, socket_path),                          \
-    FIELD(service_in, "Locality", NULL, JSON_RAW, locality),                                           \
-    FIELD(service_in, "Ports", NULL, JSON_RAW, ports)
+    FIELD(service_in, "Kind", NULL, FIELD_STRING, kind),                                                \
+    FIELD(service_in, "ID", NULL, FIELD_STRING, id),                                                    \
+    FIELD(service_in, "Tags", NULL, FIELD_STRINGS, tags),                                               \
+    FIELD(service_in, "Address", NULL, FIELD_STRING, address),                                          \
+    FIELD_OF(service_in, "TaggedAddresses", "tagged_addresses", FIELD_NAMED, tagged, &tagged_table),    \
+    FIELD(service_in, "Meta", NULL, FIELD_MAP, meta),                                                   \
+    FIELD(service_in, "Port", NULL, FIELD_INT, port),                                                   \
+    FIELD_OF(service_in, "Weights", NULL, FIELD_OBJECT, weights, &weights_table),                       \
+    FIELD(service_in, "EnableTagOverride", "enable_tag_override", FIELD_BOOL, enable_tag_override),     \
+    FIELD(service_in, "Token", NULL, FIELD_STRING, token),                                              \
+    FIELD(service_in, "Proxy", NULL, FIELD_RAW, proxy),                                                 \
+    FIELD(service_in, "Connect", NULL, FIELD_RAW, connect),                                             \
+    FIELD(service_in, "SocketPath", "socket_path", FIELD_STRING, socket_path),                          \
+    FIELD(service_in, "Locality", NULL, FIELD_RAW, locality),                                           \
+    FIELD(service_in, "Ports", NULL, FIELD_RAW, ports)
 
 static const struct json_field agent_service_fields[] = {
     SERVICE_FIELDS,
-    FIELD(service_in, "Name", NULL, JSON_STRING, name),
-    FIELD_OF(service_in, "Check", NULL, JSON_OBJECT, check, &check_table),
-    FIELD_OF(service_in, "Checks", NULL, JSON_LIST, checks, &check_table),
+    FIELD(service_in, "Name", NULL, FIELD_STRING, name),
+    FIELD_OF(service_in, "Check", NULL, FIELD_OBJECT, check, &check_table),
+    FIELD_OF(service_in, "Checks", NULL, FIELD_LIST, checks, &check_table),
 };
 const struct json_table agent_service_table = TABLE(agent_service_fields, service_in);
 
 static const struct json_field catalog_service_fields[] = {
     SERVICE_FIELDS,
-    FIELD(service_in, "Service", NULL, JSON_STRING, name),
+    FIELD(service_in, "Service", NULL, FIELD_STRING, name),
 };
 static const struct json_table catalog_service_table = TABLE(catalog_service_fields, service_in);
 
 static const struct json_field register_fields[] = {
-    FIELD(register_in, "Datacenter", NULL, JSON_STRING, datacenter),
-    FIELD(register_in, "ID", NULL, JSON_STRING, id),
-    FIELD(register_in, "Node", NULL, JSON_STRING, node),
-    FIELD(register_in, "Address", NULL, JSON_STRING, address),
-    FIELD(register_in, "TaggedAddresses", NULL, JSON_MAP, tagged),
-    FIELD(register_in, "NodeMeta", NULL, JSON_MAP, node_meta),
-    FIELD_OF(register_in, "Service", NULL, JSON_OBJECT, service, &catalog_service_table),
-    FIELD_OF(register_in, "Check", NULL, JSON_OBJECT, check, &check_table),
-    FIELD_OF(register_in, "Checks", NULL, JSON_LIST, checks, &check_table),
-    FIELD(register_in, "SkipNodeUpdate", NULL, JSON_BOOL, skip_node_update),
+    FIELD(register_in, "Datacenter", NULL, FIELD_STRING, datacenter),
+    FIELD(register_in, "ID", NULL, FIELD_STRING, id),
+    FIELD(register_in, "Node", NULL, FIELD_STRING, node),
+    FIELD(register_in, "Address", NULL, FIELD_STRING, address),
+    FIELD(register_in, "TaggedAddresses", NULL, FIELD_MAP, tagged),
+    FIELD(register_in, "NodeMeta", NULL, FIELD_MAP, node_meta),
+    FIELD_OF(register_in, "Service", NULL, FIELD_OBJECT, service, &catalog_service_table),
+    FIELD_OF(register_in, "Check", NULL, FIELD_OBJECT, check, &check_table),
+    FIELD_OF(register_in, "Checks", NULL, FIELD_LIST, checks, &check_table),
+    FIELD(register_in, "SkipNodeUpdate", NULL, FIELD_BOOL, skip_node_update),
 };
 const struct json_table register_table = TABLE(register_fields, register_in);
 
 static const struct json_field deregister_fields[] = {
-    FIELD(deregister_in, "Datacenter", NULL, JSON_STRING, datacenter),
-    FIELD(deregister_in, "Node", NULL, JSON_STRING, node),
-    FIELD(deregister_in, "ServiceID", NULL, JSON_STRING, service_id),
-    FIELD(deregister_in, "CheckID", NULL, JSON_STRING, check_id),
+    FIELD(deregister_in, "Datacenter", NULL, FIELD_STRING, datacenter),
+    FIELD(deregister_in, "Node", NULL, FIELD_STRING, node),
+    FIELD(deregister_in, "ServiceID", NULL, FIELD_STRING, service_id),
+    FIELD(deregister_in, "CheckID", NULL, FIELD_STRING, check_id),
 };
 const struct json_table deregister_table = TABLE(deregister_fields, deregister_in);
 
 static const struct json_field update_fields[] = {
-    FIELD(update_in, "Status", NULL, JSON_STRING, status),
-    FIELD(update_in, "Output", NULL, JSON_STRING, output),
+    FIELD(update_in, "Status", NULL, FIELD_STRING, status),
+    FIELD(update_in, "Output", NULL, FIELD_STRING, output),
 };
 const struct json_table update_table = TABLE(update_fields, update_in);
 /* clang-format on */

@@ -72,7 +72,7 @@ static void map_or_null(struct json_out *j, struct packed map, bool set)
     if (set)
         encode_map(j, map);
     else
-        json_null(j);
+        json_nil(j);
 }
 
 void encode_tagged(struct json_out *j, struct packed tagged)

@@ -177,7 +177,7 @@ static void node_and_services(struct api_call *c, const struct api_env *env,
     struct encoder e = encoder(c, env, false);
     const struct cat_node *n = find_node(c, env);
     if (!n && as_map) {
-        json_null(&e.j);
+        json_nil(&e.j);
         encoder_end(&e, c);
         return;
     }
@@ -188,13 +188,13 @@ static void node_and_services(struct api_call *c, const struct api_env *env,
         cat_node_view(n->record, &v);
         encode_node(&e, &v);
     } else {
-        json_null(&e.j);
+        json_nil(&e.j);
     }
     json_key(&e.j, "Services");
     if (n)
         put_services(&e, n, as_map);
     else
-        json_null(&e.j);
+        json_nil(&e.j);
     json_close(&e.j, '}');
     encoder_end(&e, c);
 }

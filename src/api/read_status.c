@@ -149,7 +149,7 @@ void read_agent_members(struct api_call *c, const struct api_env *env)
         return;
     }
     if (wan && !env->self->is_server) {
-        json_null(&j);
+        json_nil(&j);
         return;
     }
     json_open(&j, '[');

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* json_in - JSON bodies into plain structs, by tables.
  *
+ * Kinds are called FIELD_ and not JSON_, which are jansson's names.
+ *
  * A table lists the members of an object: name, aliases, kind, where it goes.
  * Names match without regard to case, as Go's decoder does; a member given twice
  * (after folding case and aliases) is refused; unknown members are ignored, null
@@ -65,18 +67,18 @@ struct json_named { /* name -> struct, sorted by name */
 };
 
 enum json_kind {
-    JSON_STRING,   /* struct bytes */
-    JSON_INT,      /* int64_t; a fraction or an exponent is refused */
-    JSON_BOOL,     /* bool */
-    JSON_DURATION, /* int64_t ns: Go string, or a number of ns */
-    JSON_STRINGS,  /* struct json_strings; a null item is "" */
-    JSON_MAP,      /* struct json_map */
-    JSON_HEADERS,  /* struct json_headers */
-    JSON_OBJECT,   /* pointer to the sub-struct; NULL when absent or null */
-    JSON_LIST,     /* struct json_list of sub-structs; a null item is refused */
-    JSON_NAMED,    /* struct json_named of sub-structs */
-    JSON_RAW,      /* struct bytes: compact JSON text of any value */
-    JSON_IGNORE,   /* accepted, any type */
+    FIELD_STRING,   /* struct bytes */
+    FIELD_INT,      /* int64_t; a fraction or an exponent is refused */
+    FIELD_BOOL,     /* bool */
+    FIELD_DURATION, /* int64_t ns: Go string, or a number of ns */
+    FIELD_STRINGS,  /* struct json_strings; a null item is "" */
+    FIELD_MAP,      /* struct json_map */
+    FIELD_HEADERS,  /* struct json_headers */
+    FIELD_OBJECT,   /* pointer to the sub-struct; NULL when absent or null */
+    FIELD_LIST,     /* struct json_list of sub-structs; a null item is refused */
+    FIELD_NAMED,    /* struct json_named of sub-structs */
+    FIELD_RAW,      /* struct bytes: compact JSON text of any value */
+    FIELD_IGNORE,   /* accepted, any type */
 };
 
 struct json_table;

@@ -36,7 +36,7 @@ void json_u64(struct json_out *j, uint64_t v);
 void json_i64(struct json_out *j, int64_t v);
 void json_double(struct json_out *j, double v); /* shortest; NaN, inf: null */
 void json_bool(struct json_out *j, bool v);
-void json_null(struct json_out *j);
+void json_nil(struct json_out *j);
 
 /* JSON text as it is (it must be one value). */
 void json_raw(struct json_out *j, struct bytes text);

@@ -2,11 +2,138 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What people type: tests, checks, benches, installation. The build itself is
-# in ../Makefile.
+# in ../Makefile. A line "target: ## text" shows up in `make help`.
 
-.PHONY: unit clean
-unit: $(UNIT_TESTS)
-	@for t in $^; do $$t || exit 1; done
+# DEPS=true keeps run and test from installing anything.
+DEPS         ?= tools/deps
+FUZZ_SECONDS ?= 60
+# As many jobs as cores, unless the caller said -j.
+SUBMAKE = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+# Debian 12's ThreadSanitizer cannot map its shadow where addresses are very random.
+RUN_TESTS = $(if $(findstring thread,$(SAN)),$(shell setarch -R true 2>/dev/null && echo setarch -R)) tests/run
 
-clean:
+.PHONY: help
+help: ## this list
+	@echo 'make: builds $B/muster. SAN=address,undefined or SAN=thread: with sanitizers'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
+
+# --- Fuzz targets: fuzz/LAYER_NAME.c sees and links what that layer may use ---
+define fuzz_layer
+replay_$1 = $$(patsubst fuzz/%.c,$B/replay/%,$$(sort $$(wildcard fuzz/$1_*.c)))
+fuzzer_$1 = $$(patsubst $B/replay/%,$B/fuzzer/%,$$(replay_$1))
+
+$$(replay_$1): $B/replay/%: fuzz/%.c $B/obj/replay.o $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) | $B/see/$1
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -MMD -MP -o $$@ $$< $B/obj/replay.o -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) $$(LIBS)
+
+# Only made by `make fuzz`, with clang and B=build/fuzz.
+$$(fuzzer_$1): $B/fuzzer/%: fuzz/%.c $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) | $B/see/$1
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS_ALL) -fsanitize=fuzzer -I$B/see/$1 -MMD -MP -o $$@ $$< -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) $$(LIBS)
+endef
+$(foreach l,$(LAYERS),$(eval $(call fuzz_layer,$l)))
+
+REPLAYS = $(foreach l,$(LAYERS),$(replay_$l))
+FUZZERS = $(foreach l,$(LAYERS),$(fuzzer_$l))
+
+$B/obj/replay.o: fuzz/replay.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+-include $(addsuffix .d,$(REPLAYS) $(FUZZERS))
+
+# --- What tests/run is given: each word in quotes is one suite --------------
+REPLAY_SUITES = $(foreach r,$(REPLAYS),'$r fuzz/corpus/$(notdir $r)')
+USES_SUITE = 'tools/layers uses $B $(foreach l,$(LAYERS),$l=$(subst $() ,$(comma),$(strip $(uses_$l))))'
+PURE_SUITE = 'tools/layers pure $B $(PURE)'
+FAST_SUITES = $(UNIT_TESTS) $(REPLAY_SUITES) $(USES_SUITE) $(PURE_SUITE)
+
+.PHONY: binaries
+binaries: all $(UNIT_TESTS) $(REPLAYS) ## build all, tests too, run nothing
+
+.PHONY: unit
+unit: $(UNIT_TESTS) ## unit tests
+	@$(RUN_TESTS) $(UNIT_TESTS)
+
+.PHONY: fuzz-replay
+fuzz-replay: $(REPLAYS) ## feed the kept corpora to the fuzz targets; any compiler
+	@$(RUN_TESTS) $(REPLAY_SUITES)
+
+.PHONY: check
+check: $(OBJECTS) $(UNIT_TESTS) $(REPLAYS) ## the fast part: unit, fuzz-replay, layers, pure
+	@$(RUN_TESTS) $(FAST_SUITES)
+
+.PHONY: test
+test: ## install what is missing (apt), build, then every test there is
+	@$(DEPS) build test
+	@$(SUBMAKE) binaries
+	@$(SUBMAKE) test-built
+
+.PHONY: test-built
+test-built: binaries
+	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) tests/house tests/e2e tests/clients
+
+.PHONY: pure
+pure: $(OBJECTS) ## no clock, socket, file, thread in the pure layers
+	@tools/layers pure $B $(PURE)
+
+.PHONY: lint
+lint: ## format, shellcheck, cppcheck, house rules
+	@$(DEPS) --check lint
+	@tools/lint
+
+TIDY = -*,bugprone-*,clang-analyzer-*,cert-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-cert-dcl37-c,-cert-err33-c,-cert-dcl16-c,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling
+.PHONY: tidy
+tidy: $(addprefix $B/see/,$(LAYERS)) ## clang-tidy; slow, and for reading, not for passing
+	@$(DEPS) --check lint
+	@$(foreach l,$(LAYERS),$(if $(src_$l),clang-tidy --quiet '--checks=$(TIDY)' $(src_$l) -- $(CFLAGS_ALL) -I$B/see/$l;))
+
+.PHONY: shape
+shape: ## lengths of functions and files; fails past the limits
+	@$(DEPS) --check lint
+	@tools/shape
+
+FUZZ_MAKE = $(SUBMAKE) CC=clang SAN=fuzzer-no-link,address,undefined B=build/fuzz
+.PHONY: fuzz fuzzers fuzz-merge
+fuzz: ## libFuzzer on every target, FUZZ_SECONDS=60 each
+	@$(DEPS) --check fuzz
+	@$(FUZZ_MAKE) fuzzers
+	@tools/fuzz run $(FUZZ_SECONDS) $(patsubst $B/%,build/fuzz/%,$(FUZZERS))
+
+fuzz-merge: ## keep in fuzz/corpus what make fuzz found
+	@$(FUZZ_MAKE) fuzzers
+	@tools/fuzz merge $(patsubst $B/%,build/fuzz/%,$(FUZZERS))
+
+fuzzers: $(FUZZERS)
+
+.PHONY: cover
+cover: ## share of lines that the tests run; FILES=--files: per file
+	@find build/cover -name '*.gcda' -delete 2>/dev/null || true
+	@$(SUBMAKE) CC=gcc B=build/cover OPT='-O0 -g --coverage' LDFLAGS=--coverage test-built
+	@tools/cover build/cover $(FILES)
+
+# --- Beyond tests -----------------------------------------------------------
+.PHONY: run
+run: ## install what is missing (apt), build, show a server with live services
+	@$(DEPS) build
+	@$(SUBMAKE) all
+	@MUSTER=$(CURDIR)/$B/muster tools/demo
+
+.PHONY: bench
+bench: all ## muster beside Consul and nginx; prints a table
+	@$(DEPS) --check build bench
+	@MUSTER=$(CURDIR)/$B/muster bench/run
+
+MAN = $(wildcard docs/man/*.[158])
+.PHONY: install
+install: all ## under PREFIX=/usr/local, itself under DESTDIR
+	install -D -m 755 $B/muster $(DESTDIR)$(PREFIX)/bin/muster
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/bin/muster,$(PREFIX)/bin/muster,' packaging/muster.service \
+	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/muster.service
+	install -D -m 644 packaging/muster.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
+	$(foreach m,$(MAN),install -D -m 644 $m $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $m))/$(notdir $m);)
+
+.PHONY: clean
+clean: ## remove build/
 	rm -rf build

@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: The muster authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+import muster
+
+
+@pytest.fixture
+def make_server(tmp_path):
+    """Makes servers; all are stopped at the end, and their logs shown on failure."""
+    made = []
+
+    def make(*extra, **kw):
+        s = muster.Server(tmp_path / f"server{len(made)}", *extra, **kw)
+        made.append(s)
+        return s
+
+    yield make
+    for s in made:
+        if s.process and s.process.poll() is None:
+            s.process.kill()
+            s.process.wait()
+        if s.log_path.exists():
+            print(f"--- log of {s.folder.name}\n{s.log()[-4000:]}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One durable server that the tests of a module share."""
+    s = muster.Server(tmp_path_factory.mktemp("server")).start()
+    yield s
+    code = s.stop()
+    assert code == 1, f"exit code {code}, want 1 (as Consul's server)"
+
+
+@pytest.fixture
+def provider():
+    p = muster.Provider()
+    yield p
+    p.close()

@@ -10,8 +10,8 @@
 #include "health/check_def.h"
 #include "health/status.h"
 
-/* Consecutive results needed before the status moves. The counters start at their
- * thresholds, so that the very first result counts at once. */
+/* Consecutive results needed before the status moves. The counters start at
+ * their thresholds, so that the very first result counts at once. */
 struct threshold {
     uint32_t success_before_passing;
     uint32_t failures_before_warning;
@@ -21,8 +21,8 @@ struct threshold {
 
 void threshold_init(struct threshold *t, const struct check_def *d);
 
-/* True: *ret is the status to report with this result's output. False: status and
- * output stay as they are. Warning counts as success. */
+/* True: *ret is the status to report with this result's output. False: status
+ * and output stay as they are. Warning counts as success. */
 bool threshold_result(struct threshold *t, enum status result,
                       enum status *ret);
 
@@ -35,12 +35,12 @@ uint64_t check_interval_ms(const struct check_def *d);
 uint64_t check_timeout_ms(const struct check_def *d);
 uint64_t check_reap_ms(const struct check_def *d); /* 0: never */
 
-/* Output as Consul cuts it: HTTP and scripts keep the last max bytes (scripts with
- * a line "Captured N of M bytes" before), TTL keeps the first with " ... (captured N
- * of M bytes)" after. Bytes that are not UTF-8 become U+FFFD. total is what
- * there was, tail what was kept of it. */
-void output_tail(struct buf *out, struct bytes tail, uint64_t total,
-                 size_t max, bool marker);
+/* Output as Consul cuts it: HTTP and scripts keep the last max bytes (scripts
+ * with a line "Captured N of M bytes" before), TTL keeps the first with " ...
+ * (captured N of M bytes)" after. Bytes that are not UTF-8 become U+FFFD. total
+ * is what there was, tail what was kept of it. */
+void output_tail(struct buf *out, struct bytes tail, uint64_t total, size_t max,
+                 bool marker);
 void output_head(struct buf *out, struct bytes text, size_t max);
 
 #endif

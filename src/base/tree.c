@@ -1,0 +1,164 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+#include "base/tree.h"
+
+#include <stdlib.h>
+
+#include "base/tree_node.h"
+
+static int compare(const struct tree_type *type, const void *item,
+                   const struct tree_key *key)
+{
+    struct tree_key k;
+    int c;
+
+    type->key_of(item, &k);
+    if (type->fold) {
+        c = bytes_cmp_fold(k.a, key->a);
+        return c ? c : bytes_cmp_fold(k.b, key->b);
+    }
+    c = bytes_cmp(k.a, key->a);
+    return c ? c : bytes_cmp(k.b, key->b);
+}
+
+/* The first entry from lo on that is >= key. */
+static size_t lower_bound(struct tree_node *node, size_t lo,
+                          const struct tree_type *type,
+                          const struct tree_key *key, bool *ret_found)
+{
+    void **firsts = tree_firsts(node);
+    size_t hi = node->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = compare(type, firsts[mid], key);
+        if (c == 0) {
+            *ret_found = true;
+            return mid;
+        }
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    *ret_found = false;
+    return lo;
+}
+
+size_t tree_leaf_at(struct tree_node *leaf, const struct tree_type *type,
+                    const struct tree_key *key, bool *ret_found)
+{
+    return lower_bound(leaf, 0, type, key, ret_found);
+}
+
+size_t tree_child_at(struct tree_node *node, const struct tree_type *type,
+                     const struct tree_key *key)
+{
+    bool found;
+    /* What is below the first child's key belongs there too. */
+    size_t i = lower_bound(node, 1, type, key, &found);
+
+    return found ? i : i - 1;
+}
+
+void *tree_get(const struct tree *t, const struct tree_type *type,
+               struct tree_key key)
+{
+    struct tree_node *node = t->root;
+    bool found;
+
+    if (!node)
+        return NULL;
+    while (node->level)
+        node = tree_child(node, tree_child_at(node, type, &key));
+    size_t i = tree_leaf_at(node, type, &key, &found);
+    return found ? node->slot[i] : NULL;
+}
+
+/* Down from the entry at it->depth to the leftmost leaf below it. */
+static void down_left(struct tree_iter *it)
+{
+    const struct tree_node *node = it->node[it->depth];
+
+    while (node->level) {
+        node = tree_child(node, it->at[it->depth]);
+        it->depth++;
+        it->node[it->depth] = node;
+        it->at[it->depth] = 0;
+    }
+}
+
+/* The leaf is used up: to the next one, or to the end. */
+static void next_leaf(struct tree_iter *it)
+{
+    while (--it->depth >= 0) {
+        if (++it->at[it->depth] < it->node[it->depth]->n) {
+            down_left(it);
+            return;
+        }
+    }
+}
+
+void tree_first(const struct tree *t, struct tree_iter *it)
+{
+    it->depth = t->root ? 0 : -1;
+    it->node[0] = t->root;
+    it->at[0] = 0;
+    if (t->root)
+        down_left(it);
+}
+
+void tree_seek(const struct tree *t, const struct tree_type *type,
+               struct tree_key key, struct tree_iter *it)
+{
+    struct tree_node *node = t->root;
+    bool found;
+
+    it->depth = -1;
+    if (!node)
+        return;
+    for (it->depth = 0; node->level; it->depth++) {
+        size_t i = tree_child_at(node, type, &key);
+        it->node[it->depth] = node;
+        it->at[it->depth] = (uint16_t)i;
+        node = tree_child(node, i);
+    }
+    it->node[it->depth] = node;
+    it->at[it->depth] = (uint16_t)tree_leaf_at(node, type, &key, &found);
+    if (it->at[it->depth] == node->n)
+        next_leaf(it);
+}
+
+void *tree_next(struct tree_iter *it)
+{
+    if (it->depth < 0)
+        return NULL;
+    const struct tree_node *leaf = it->node[it->depth];
+    void *item = leaf->slot[it->at[it->depth]];
+    if (++it->at[it->depth] == leaf->n)
+        next_leaf(it);
+    return item;
+}
+
+static void drop_all(struct tree_node *node, const struct tree_edit *e)
+{
+    for (size_t i = 0; node->level && i < node->n; i++)
+        drop_all(tree_child(node, i), e);
+    if (e && e->retire)
+        e->retire(e->ctx, node);
+    else
+        free(node);
+}
+
+void tree_retire(struct tree *t, const struct tree_edit *e)
+{
+    if (t->root)
+        drop_all(t->root, e);
+    *t = (struct tree){0};
+}
+
+void tree_free(struct tree *t)
+{
+    tree_retire(t, NULL);
+}

@@ -23,7 +23,8 @@ void http_head_end(struct buf *out, size_t content_length, bool keep_alive,
 /* gzip, deterministic (no time stamp). ERR_NOMEM. */
 MUST_USE enum err http_gzip(struct bytes in, struct buf *out);
 
-/* The other direction, for tests and outgoing requests; bounded by out->max. */
+/* The other direction, for tests and outgoing requests; appends. ERR_BAD: not one
+ * whole gzip member; ERR_LIMIT: more than out->max; ERR_NOMEM. */
 MUST_USE enum err http_gunzip(struct bytes in, struct buf *out);
 
 #endif

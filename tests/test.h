@@ -32,6 +32,13 @@
             fail_msg("%s: %s", #e, err_text(e_));                              \
     } while (0)
 
+/* Ends a test that cannot run here; tests/run shows why. The why is a literal. */
+#define skip_because(why)                                                      \
+    do {                                                                       \
+        print_message("# SKIP " why "\n");                                     \
+        skip();                                                                \
+    } while (0)
+
 #define RUN_TESTS(tests)                                                       \
     int main(void)                                                             \
     {                                                                          \

@@ -121,7 +121,7 @@ ready: all
 
 .PHONY: run
 run: ## install what is missing (apt), build, show a server with live services
-	@$(DEPS) build
+	@$(DEPS) build run
 	@$(SUBMAKE) ready
 	@MUSTER=$(CURDIR)/$B/muster tools/demo
 

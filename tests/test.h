@@ -32,7 +32,7 @@
             fail_msg("%s: %s", #e, err_text(e_));                              \
     } while (0)
 
-/* Ends a test that cannot run here; tests/run shows why. The why is a literal. */
+/* Ends a test that cannot run here; tests/run shows why (a literal). */
 #define skip_because(why)                                                      \
     do {                                                                       \
         print_message("# SKIP " why "\n");                                     \

@@ -348,6 +348,13 @@ enum api_next agent_node_maintenance(struct api_call *c,
     return maintenance(c, AGENT_NODE_MAINTENANCE, ret);
 }
 
+enum api_next agent_leave(struct api_call *c, const struct api_env *env,
+                          struct agent_op **ret)
+{
+    (void)env;
+    return with_id(c, AGENT_LEAVE, NULL, 0, ret);
+}
+
 void api_agent_answer(struct api_call *c, const struct agent_op *op)
 {
     if (op->http_status != 200) {

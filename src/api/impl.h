@@ -219,6 +219,9 @@ enum api_next agent_node_maintenance(struct api_call *c,
                                      const struct api_env *env,
                                      struct agent_op **ret);
 
+enum api_next agent_leave(struct api_call *c, const struct api_env *env,
+                          struct agent_op **ret);
+
 /* Sets status 200 and JSON. */
 void api_json(struct api_call *c);
 

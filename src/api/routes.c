@@ -19,6 +19,7 @@ static const struct api_route routes[] = {
     {"/v1/agent/health/service/id/",   METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_health_id},
     {"/v1/agent/health/service/name/", METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_health_name},
     /* Agent: writes */
+    {"/v1/agent/leave",                METHOD_PUT, API_AGENT, .local = true, .agent = agent_leave},
     {"/v1/agent/service/register",     METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_register},
     {"/v1/agent/service/deregister/",  METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_deregister},
     {"/v1/agent/service/maintenance/", METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_maintenance},
@@ -169,6 +170,11 @@ static enum api_next common(struct api_call *c, const struct api_env *env)
     if (api_params(c, env) == API_ANSWER)
         return API_ANSWER;
     c->consul_headers = r->consul_headers;
+    /* Before the catalog is loaded nobody is told that something is missing. */
+    if (!env->ready && (r->consul_headers || r->kind == API_WRITE)) {
+        api_error(c, 500, "No cluster leader");
+        return API_ANSWER;
+    }
     c->blocking = r->blocking;
     c->watch = (struct watch_key){r->watch, c->arg};
     if (r->consistency)

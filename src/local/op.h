@@ -22,7 +22,7 @@ enum agent_op_kind {
     AGENT_TTL,                /* id, status, output */
     AGENT_SERVICE_MAINTENANCE, /* id, enable, reason */
     AGENT_NODE_MAINTENANCE,    /* enable, reason */
-    AGENT_RELOAD,              /* services and checks of the configuration, below */
+    AGENT_LEAVE,               /* carried out by the server, not by src/agent */
 };
 
 enum { AGENT_CHECKS_MAX = 64 /* checks in one registration */ };

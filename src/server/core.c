@@ -54,7 +54,7 @@ static void published(struct core *c)
     metric_set(METRIC_CATALOG_GARBAGE,
                (int64_t)atomic_load(&p->pins.garbage_bytes));
     tell_serving(c, set);
-    if (!c->loaded || c->stopping)
+    if (!c->loaded || c->stopping || c->leaving)
         return;
     bool own = touches_own(c, set);
     if (own)
@@ -147,13 +147,30 @@ static void on_store_state(void *ctx, bool up, enum err why, const char *text)
 
 /* --- The agent's side ------------------------------------------------------------ */
 
+static void client_left(void *ctx)
+{
+    struct core *c = ctx;
+    c->options.left(c->options.ctx);
+}
+
+/* Answered before it is done, as Consul does: the process ends right after. */
+static void leave(struct core *c, struct agent_op *op)
+{
+    op->http_status = 200;
+    op->done(op);
+    own_leave(c, client_left, c);
+}
+
 static void on_ops(void *ctx, struct list *ops)
 {
     struct core *c = ctx;
     while (!list_empty(ops)) {
         struct agent_op *op = container_of(ops->next, struct agent_op, link);
         list_del(&op->link);
-        agent_submit(c->agent, op);
+        if (op->kind == AGENT_LEAVE)
+            leave(c, op);
+        else
+            agent_submit(c->agent, op);
     }
 }
 

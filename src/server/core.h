@@ -27,6 +27,8 @@ struct core_options {
 
     /* Once the own node is in the catalog, on the core thread. */
     void (*ready)(void *ctx);
+    /* After a leave that a client asked for: the process should end. */
+    void (*left)(void *ctx);
     void *ctx;
 };
 
@@ -40,7 +42,7 @@ struct core {
     struct queue *results; /* struct probe_result */
     struct queue *letters; /* struct core_letter */
     bool loaded;
-    bool stopping;
+    bool stopping, leaving;
     uint64_t own_hash[2];  /* watch hashes of the own node: record, checks */
 
     struct agent *agent;
@@ -73,5 +75,9 @@ void own_free(struct core *c);
 
 /* After each published version: registers what is missing; sets process->ready. */
 void own_published(struct core *c);
+
+/* Takes the own node with all it has out of the catalog, then calls left (also
+ * when that failed: the log says so). Nothing is registered any more. */
+void own_leave(struct core *c, void (*left)(void *ctx), void *ctx);
 
 #endif

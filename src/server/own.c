@@ -21,7 +21,8 @@ struct own {
     struct timer retry;
     struct buf service_meta;
     bool under_way;
-    bool again;
+    void (*left)(void *ctx); /* leaving: to call at the end */
+    void *left_ctx;
 };
 
 static void own_register(struct core *c);
@@ -64,10 +65,22 @@ void own_free(struct core *c)
     c->own = NULL;
 }
 
+static void own_deregister(struct core *c);
+static void own_gone(struct core *c);
+
 static void own_settled(struct core *c, struct core_letter *l)
 {
     struct own *o = container_of(l, struct own, letter);
     o->under_way = false;
+    if (c->leaving) {
+        /* Refused or not reachable: it would not be otherwise a second time. */
+        if (o->outcome.verdict == STORE_COMMITTED ||
+            o->outcome.verdict == STORE_CONFLICT)
+            own_deregister(c);
+        else
+            own_gone(c);
+        return;
+    }
     switch (o->outcome.verdict) {
     case STORE_COMMITTED:
     case STORE_CONFLICT:
@@ -150,7 +163,7 @@ static enum err own_plan(struct core *c, struct errtext *t)
 static void own_register(struct core *c)
 {
     struct own *o = c->own;
-    if (o->under_way || !c->loaded || c->stopping)
+    if (o->under_way || !c->loaded || c->stopping || c->leaving)
         return;
     struct errtext t = {{0}};
     enum err e = own_plan(c, &t);
@@ -172,4 +185,52 @@ static void own_register(struct core *c)
 void own_published(struct core *c)
 {
     own_register(c);
+}
+
+/* --- Leaving ---------------------------------------------------------------- */
+
+static void own_gone(struct core *c)
+{
+    struct own *o = c->own;
+    void (*left)(void *ctx) = o->left;
+    o->left = NULL;
+    if (left)
+        left(o->left_ctx);
+}
+
+/* Again after a conflict, until nothing of the node is left or it fails. */
+static void own_deregister(struct core *c)
+{
+    struct own *o = c->own;
+    struct errtext t = {{0}};
+    if (o->under_way)
+        return;
+    arena_reset(&o->arena);
+    plan_init(&o->plan, &o->arena);
+    enum err e = plan_deregister(
+        &o->plan, catalog_current(c->process->catalog),
+        c->process->self.node_name, (struct bytes){0}, (struct bytes){0}, &t);
+    if (e == ERR_OK && o->plan.op_count == 0) {
+        own_gone(c);
+        return;
+    }
+    if (e == ERR_OK)
+        own_submit(o);
+    if (!o->under_way) {
+        log_warn("server", "the own node stays in the catalog: error=\"%s\"",
+                 t.s[0] ? t.s : err_text(e));
+        own_gone(c);
+    }
+}
+
+void own_leave(struct core *c, void (*left)(void *ctx), void *ctx)
+{
+    struct own *o = c->own;
+    if (c->leaving)
+        return;
+    c->leaving = true;
+    timer_clear(&c->timers, &o->retry);
+    o->left = left;
+    o->left_ctx = ctx;
+    own_deregister(c);
 }

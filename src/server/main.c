@@ -1,0 +1,13 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "cli/cli.h"
+#include "server/setup.h"
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "agent") == 0)
+        return setup_and_run(argc - 2, argv + 2);
+    return cli_main(argc, argv);
+}

@@ -1,0 +1,438 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "server/core.h"
+#include "server/notify.h"
+#include "server/serving.h"
+
+enum {
+    STOP_LIMIT_MS = 8000, /* then the process ends as it is */
+    DESCRIPTORS_SPARE = 64,
+};
+
+static struct run {
+    const struct settings *settings;
+    struct process process;
+    struct core core;
+    uv_loop_t *loop;
+    uv_signal_t signals[6];
+    size_t signal_count;
+    struct core_letter ended[SERVING_THREADS_MAX];
+    _Atomic int ended_count;
+    int serving_left;
+    bool stopping;
+    int exit_code;
+    char *catalog_path, *agent_path;
+    char boot_id[64];
+    struct buf tagged, meta;
+} run; /* one per process: signal handlers and the atexit path need it */
+
+/* --- Process-wide settings ------------------------------------------------------- */
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &r); /* the old limit still serves */
+    }
+}
+
+static bool set_limits(const struct settings *s, struct errtext *t)
+{
+    struct rlimit r = {.rlim_cur = 1024};
+    struct conn_limits *l = &run.process.conn_limits;
+    (void)getrlimit(RLIMIT_NOFILE, &r);
+    uint32_t most = r.rlim_cur > UINT32_MAX / 2 ? UINT32_MAX / 2
+                                                : (uint32_t)r.rlim_cur;
+    l->max_conns = s->http_max_conns ? s->http_max_conns
+                                     : most - DESCRIPTORS_SPARE;
+    l->max_conns_per_peer = s->http_max_conns_per_client;
+    l->http.body_bytes = s->http_max_body_bytes;
+    l->http.header_bytes = s->http_max_header_bytes;
+    if (l->max_conns > most - DESCRIPTORS_SPARE) {
+        errtext_set(t, "limits.http_max_conns is %u, but this process may open "
+                       "only %u files: raise the limit (ulimit -n) or lower it",
+                    l->max_conns, most);
+        return false;
+    }
+    /* More than there can be is no limit at all. */
+    if (l->max_conns_per_peer == 0 || l->max_conns_per_peer > l->max_conns)
+        l->max_conns_per_peer = l->max_conns;
+    return true;
+}
+
+static void read_boot_id(void)
+{
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (!f)
+        return; /* unknown: then nothing is taken over from before */
+    if (fgets(run.boot_id, sizeof run.boot_id, f))
+        run.boot_id[strcspn(run.boot_id, "\n")] = 0;
+    fclose(f);
+}
+
+static bool write_pid_file(const char *path, struct errtext *t)
+{
+    FILE *f = path ? fopen(path, "we") : NULL;
+    if (!path)
+        return true;
+    bool ok = f && fprintf(f, "%d", getpid()) > 0;
+    if (f && fclose(f) != 0)
+        ok = false;
+    if (!ok)
+        errtext_set(t, "pid_file %s: %s", path, strerror(errno));
+    return ok;
+}
+
+/* --- Data directory ------------------------------------------------------------------ */
+
+static bool open_data_dir(const struct settings *s, struct errtext *t)
+{
+    if (!s->data_dir)
+        return true;
+    if (mkdir(s->data_dir, 0750) != 0 && errno != EEXIST) {
+        errtext_set(t, "data_dir %s: cannot be made: %s", s->data_dir,
+                    strerror(errno));
+        return false;
+    }
+    if (access(s->data_dir, W_OK | X_OK) != 0) {
+        errtext_set(t, "data_dir %s: not writable: %s", s->data_dir,
+                    strerror(errno));
+        return false;
+    }
+    if (asprintf(&run.catalog_path, "%s/catalog.db", s->data_dir) < 0 ||
+        asprintf(&run.agent_path, "%s/agent.db", s->data_dir) < 0) {
+        errtext_set(t, "out of memory");
+        return false;
+    }
+    return true;
+}
+
+/* The node's ID: as configured, or made once and kept in the data directory. */
+static bool node_id(const struct settings *s, char out[37], struct errtext *t)
+{
+    uint8_t random[16];
+    char path[4096];
+    if (s->node_id) {
+        snprintf(out, 37, "%s", s->node_id);
+        return true;
+    }
+    snprintf(path, sizeof path, "%s/node-id", s->data_dir ? s->data_dir : "");
+    FILE *f = s->data_dir ? fopen(path, "re") : NULL;
+    if (f) {
+        bool ok = fread(out, 1, 36, f) == 36;
+        fclose(f);
+        out[36] = 0;
+        if (ok && bytes_uuid(bytes_of(out, 36)))
+            return true;
+        errtext_set(t, "%s: holds no node ID: remove it to get a new one", path);
+        return false;
+    }
+    if (getentropy(random, sizeof random) != 0) {
+        errtext_set(t, "node ID: no random bytes: %s", strerror(errno));
+        return false;
+    }
+    uuid_format(random, out);
+    if (!s->data_dir)
+        return true;
+    f = fopen(path, "we");
+    bool ok = f && fprintf(f, "%s\n", out) > 0 && fflush(f) == 0 &&
+              fsync(fileno(f)) == 0;
+    if (f && fclose(f) != 0)
+        ok = false;
+    if (!ok)
+        errtext_set(t, "%s: %s", path, strerror(errno));
+    return ok;
+}
+
+/* --- What answers show of this process ------------------------------------------------- */
+
+static void fill_self(const struct settings *s, const char *id)
+{
+    struct api_self *self = &run.process.self;
+    struct bytes address = bytes_str(s->advertise_addr);
+    bool v6 = bytes_find(address, ':') < address.n;
+    buf_init(&run.tagged, 0);
+    packed_put_pair(&run.tagged, bytes_str("lan"), address);
+    packed_put_pair(&run.tagged, bytes_str(v6 ? "lan_ipv6" : "lan_ipv4"),
+                    address);
+    packed_put_pair(&run.tagged, bytes_str("wan"), address);
+    packed_put_pair(&run.tagged, bytes_str(v6 ? "wan_ipv6" : "wan_ipv4"),
+                    address);
+    *self = (struct api_self){
+        .node_name = bytes_str(s->node_name),
+        .node_id = bytes_str(id),
+        .datacenter = bytes_str(s->datacenter),
+        .version = bytes_str(CLI_API_VERSION),
+        .domain = bytes_str(s->domain),
+        .bind_address = bytes_str(s->bind_addr),
+        .advertise_address = address,
+        .http_port = s->http_port,
+        .https_port = s->https_port,
+        .dns_port = s->dns_port,
+        .serf_lan_port = s->serf_lan_port,
+        .serf_wan_port = s->serf_wan_port,
+        .server_port = s->server_port,
+        .grpc_port = s->grpc_port,
+        .is_server = s->is_server,
+        .is_dev = s->is_dev,
+        .ui = s->ui,
+        .scripts_allowed = s->scripts_allowed,
+        .node_meta = {s->node_meta, s->node_meta_count},
+        .tagged = {buf_bytes(&run.tagged), 4},
+        .pretty = s->is_dev,
+        .prometheus = true,
+        .allow_unprintable = s->allow_unprintable,
+        .block_default_ms = s->block_default_ms,
+        .block_max_ms = s->block_max_ms,
+        .block_endpoints = s->block_endpoints,
+        .block_endpoint_count = s->block_endpoint_count,
+    };
+}
+
+/* --- Listening --------------------------------------------------------------------------- */
+
+/* Each address gives every thread a socket. */
+static bool listen_all(const struct settings *s, int threads,
+                       int fds[][RUN_ADDRESSES_MAX], struct errtext *t)
+{
+    int one[SERVING_THREADS_MAX];
+    for (size_t a = 0; a < s->http_address_count; a++) {
+        const char *where = s->http_addresses[a];
+        enum err e;
+        if (strncmp(where, "unix://", 7) == 0) {
+            e = listen_unix(where + 7, s->unix_mode, &one[0], t);
+            for (int i = 1; e == ERR_OK && i < threads; i++)
+                one[i] = fcntl(one[0], F_DUPFD_CLOEXEC, 0);
+        } else {
+            e = listen_tcp(where, s->http_port, threads, one, t);
+        }
+        if (e != ERR_OK)
+            return false;
+        for (int i = 0; i < threads; i++)
+            fds[i][a] = one[i];
+        log_info("server", "HTTP listens: address=%s port=%d", where,
+                 s->http_port);
+    }
+    return true;
+}
+
+static void serving_ended_on_core(struct core *c, struct core_letter *l)
+{
+    (void)c;
+    (void)l;
+    struct process *p = &run.process;
+    if (--run.serving_left > 0)
+        return;
+    for (int i = 0; i < p->serving_count; i++) {
+        serving_join(p->serving[i]);
+        p->serving[i] = NULL;
+    }
+    for (size_t i = 0; i < run.signal_count; i++)
+        uv_close((uv_handle_t *)&run.signals[i], NULL);
+    core_stop(&run.core);
+}
+
+/* On the serving thread that ends. */
+static void serving_ended(struct process *p)
+{
+    (void)p;
+    struct core_letter *l = &run.ended[atomic_fetch_add(&run.ended_count, 1)];
+    list_init(&l->link);
+    l->run = serving_ended_on_core;
+    core_post(&run.core, l);
+}
+
+static bool start_serving(const struct settings *s, struct errtext *t)
+{
+    struct process *p = &run.process;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int threads = s->threads ? s->threads : cores < 1 ? 1 : (int)cores;
+    if (threads > SERVING_THREADS_MAX)
+        threads = SERVING_THREADS_MAX;
+    static int fds[SERVING_THREADS_MAX][RUN_ADDRESSES_MAX];
+    if (!listen_all(s, threads, fds, t))
+        return false;
+    p->serving_count = threads;
+    p->serving_ended = serving_ended;
+    run.serving_left = threads;
+    for (int i = 0; i < threads; i++)
+        if (serving_start(p, i, fds[i], (int)s->http_address_count,
+                          &p->serving[i], t) != ERR_OK)
+            return false;
+    return true;
+}
+
+/* --- The end ---------------------------------------------------------------------------- */
+
+static void stop_limit(int sig)
+{
+    (void)sig;
+    static const char text[] = "muster: did not stop in time, ending now\n";
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        _exit(3);
+    _exit(2);
+}
+
+static void begin_stop(int exit_code)
+{
+    if (run.stopping) { /* asked twice */
+        _exit(exit_code ? exit_code : 1);
+    }
+    run.stopping = true;
+    run.exit_code = exit_code;
+    notify_manager("STOPPING=1");
+    signal(SIGALRM, stop_limit);
+    alarm(STOP_LIMIT_MS / 1000);
+    for (int i = 0; i < run.process.serving_count; i++) {
+        struct letter *l = xzalloc(sizeof *l);
+        list_init(&l->link);
+        l->kind = LETTER_CLOSE;
+        serving_post(run.process.serving[i], l);
+    }
+}
+
+/* Servers do not leave when they are told to stop: they come back (Consul's
+ * behaviour, and its exit codes). */
+static void on_left(void *ctx)
+{
+    (void)ctx;
+    log_info("server", "left; stopping");
+    begin_stop(0);
+}
+
+static void on_signal(uv_signal_t *h, int sig)
+{
+    (void)h;
+    const struct settings *s = run.settings;
+    bool leave = sig == SIGINT    ? !s->skip_leave_on_interrupt
+                 : sig == SIGTERM ? s->leave_on_terminate
+                                  : false;
+    if (sig == SIGHUP) {
+        log_info("server", "reloading the configuration");
+        notify_manager("RELOADING=1");
+        if (s->reload)
+            s->reload(s->ctx);
+        notify_manager("READY=1");
+        return;
+    }
+    log_info("server", "stopping: signal=%s leave=%s", strsignal(sig),
+             leave ? "true" : "false");
+    if (leave && !run.core.leaving)
+        own_leave(&run.core, on_left, NULL);
+    else
+        begin_stop(leave ? 0 : 1);
+}
+
+static void watch_signals(void)
+{
+    static const int which[] = {SIGINT, SIGTERM, SIGHUP};
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < sizeof which / sizeof which[0]; i++) {
+        uv_signal_t *h = &run.signals[run.signal_count++];
+        uv_signal_init(run.loop, h);
+        uv_signal_start(h, on_signal, which[i]);
+    }
+}
+
+/* --- Life ------------------------------------------------------------------------------- */
+
+static void config_op_done(struct agent_op *op)
+{
+    if (op->http_status != 200)
+        log_error("agent", "a definition of the configuration is refused: "
+                           "error=\"%s\"",
+                  op->text.s);
+    agent_op_free(op);
+}
+
+void run_submit(struct agent_op *take)
+{
+    take->done = config_op_done;
+    agent_submit(run.core.agent, take);
+}
+
+static void on_ready(void *ctx)
+{
+    (void)ctx;
+    notify_manager("READY=1");
+    for (size_t i = 0; i < run.settings->op_count; i++)
+        run_submit(run.settings->ops[i]);
+}
+
+static bool start(const struct settings *s, char id[37], struct errtext *t)
+{
+    if (!set_limits(s, t) || !open_data_dir(s, t) || !node_id(s, id, t) ||
+        !write_pid_file(s->pid_file, t))
+        return false;
+    read_boot_id();
+    fill_self(s, id);
+    struct process *p = &run.process;
+    pin_init(&p->pins);
+    p->catalog = catalog_new(&p->pins);
+    p->local = local_new(&p->pins);
+    p->cache_bytes = CACHE_BYTES_DEFAULT;
+    p->started_ms = uv_hrtime() / 1000000;
+    struct core_options o = {
+        .catalog_path = run.catalog_path,
+        .agent_path = run.agent_path,
+        .scripts_allowed = s->scripts_allowed,
+        .scripts_allowed_local = s->scripts_allowed_local,
+        .check_update_interval_ms = s->check_update_interval_ms,
+        .output_max = s->output_max,
+        .discard_output = s->discard_output,
+        .boot_id = run.boot_id,
+        .ready = on_ready,
+        .left = on_left,
+    };
+    watch_signals();
+    return core_start(&run.core, p, &o, run.loop, t) == ERR_OK &&
+           start_serving(s, t);
+}
+
+int run_agent(const struct settings *s)
+{
+    struct errtext t = {{0}};
+    char id[37];
+    run.settings = s;
+    run.loop = uv_default_loop();
+    raise_descriptor_limit();
+    /* A few threads share the heap; more arenas only spread memory. */
+    mallopt(M_ARENA_MAX, 2);
+    if (!start(s, id, &t)) {
+        log_error("agent", "Error starting agent: error=\"%s\"", t.s);
+        fprintf(stderr, "==> Error starting agent: %s\n", t.s);
+        fflush(NULL);
+        _exit(1); /* threads may run already: nothing is torn down */
+    }
+    log_info("server", "node=%s id=%s datacenter=%s server=%s", s->node_name,
+             id, s->datacenter, s->is_server ? "true" : "false");
+    uv_run(run.loop, UV_RUN_DEFAULT);
+
+    catalog_free(run.process.catalog);
+    local_free(run.process.local);
+    pin_fini(&run.process.pins);
+    buf_fini(&run.tagged);
+    free(run.catalog_path);
+    free(run.agent_path);
+    if (s->pid_file && unlink(s->pid_file) != 0)
+        log_warn("server", "pid_file %s: %s", s->pid_file, strerror(errno));
+    uv_loop_close(run.loop);
+    log_info("server", "stopped");
+    return run.exit_code;
+}

@@ -1,0 +1,62 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* run - one agent process from its settings to its exit code. */
+#ifndef SERVER_RUN_H
+#define SERVER_RUN_H
+
+#include "base/arena.h"
+#include "local/op.h"
+#include "store/store.h"
+
+enum { RUN_ADDRESSES_MAX = 8 };
+
+/* Everything that configuration and command line decide; strings live as long as
+ * the process. */
+struct settings {
+    const char *node_name, *node_id, *datacenter, *domain;
+    const char *data_dir; /* NULL: in memory */
+    const char *bind_addr, *advertise_addr;
+    /* Where HTTP listens: addresses, or unix:///path. */
+    const char *http_addresses[RUN_ADDRESSES_MAX];
+    size_t http_address_count;
+    unsigned unix_mode;
+    int http_port, https_port, dns_port, grpc_port, serf_lan_port,
+        serf_wan_port, server_port; /* -1: off */
+    bool is_server, is_dev, ui;
+    struct bytes node_meta; /* packed pairs (catalog/record.h) */
+    uint32_t node_meta_count;
+
+    bool scripts_allowed, scripts_allowed_local;
+    uint64_t check_update_interval_ms;
+    size_t output_max;
+    bool discard_output;
+
+    bool leave_on_terminate, skip_leave_on_interrupt;
+    const char *pid_file;
+
+    uint32_t http_max_conns, http_max_conns_per_client;
+    size_t http_max_body_bytes, http_max_header_bytes;
+    uint64_t block_default_ms, block_max_ms;
+    bool allow_unprintable;
+    struct bytes *block_endpoints;
+    size_t block_endpoint_count;
+
+    int threads; /* serving; 0: one per core */
+
+    /* Services and checks of the configuration, as ops (taken). */
+    struct agent_op **ops;
+    size_t op_count;
+
+    /* On SIGHUP: reads the configuration again; what can change is applied by the
+     * callee. NULL: nothing to reload. */
+    void (*reload)(void *ctx);
+    void *ctx;
+};
+
+/* Runs until a signal or an unrecoverable error; the exit code. */
+int run_agent(const struct settings *s);
+
+/* A reload's ops for the running agent (core thread). */
+void run_submit(struct agent_op *take);
+
+#endif

@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* json_in - JSON bodies into plain structs, by tables.
  *
- * Kinds are called FIELD_ and not JSON_, which are jansson's names.
- *
  * A table lists the members of an object: name, aliases, kind, where it goes.
  * Names match without regard to case, as Go's decoder does; a member given twice
  * (after folding case and aliases) is refused; unknown members are ignored, null
@@ -11,10 +9,14 @@
  * duplicates. Texts follow Go's ("json: cannot unmarshal number into Go struct
  * field .Name of type string") because clients and test suites match them.
  *
- * Before the parser (jansson) sees the text, one pass bounds depth and number of
- * values, so that no body costs more than a bounded multiple of its size; what
- * comes after the first value is ignored, as Consul does. Bad UTF-8, NUL in a
- * string and integers beyond 64 bits are refused. */
+ * One pass (json_scan) checks the whole text and bounds depth and number of values,
+ * so that no body costs more than a bounded multiple of its size; then the values
+ * go from the text into the structs, without a tree between, which would lose
+ * number texts, member order and the names of duplicates. What comes after the
+ * first value is ignored, as Consul does. Bad UTF-8, half surrogate pairs and NUL
+ * in a string are refused anywhere, integers beyond 64 bits in known members. jansson, which agrees on all
+ * of that, is the second opinion in fuzz/http_json.c; kinds are called FIELD_
+ * because JSON_ are its names. */
 #ifndef HTTP_JSON_IN_H
 #define HTTP_JSON_IN_H
 

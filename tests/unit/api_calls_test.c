@@ -1,0 +1,369 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "test.h"
+
+#include "api/api.h"
+
+/* A catalog, an agent and one request at a time, without any thread or socket. */
+struct world {
+    struct pin_domain pins;
+    struct catalog *catalog;
+    struct local *local;
+    struct api_self self;
+    struct arena arena;
+    struct api_call call;
+    uint64_t revision;
+};
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    pin_init(&w->pins);
+    w->catalog = catalog_new(&w->pins);
+    w->local = local_new(&w->pins);
+    w->self = (struct api_self){.node_name = bytes_str("own"),
+                                .datacenter = bytes_str("dc1"),
+                                .advertise_address = bytes_str("127.0.0.1"),
+                                .server_port = 8300,
+                                .is_server = true};
+    w->revision = 1;
+    arena_init(&w->arena, 0);
+    api_call_init(&w->call);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    api_call_fini(&w->call);
+    arena_fini(&w->arena);
+    catalog_free(w->catalog);
+    local_free(w->local);
+    pin_fini(&w->pins);
+    free(w);
+    return 0;
+}
+
+static struct api_env env_of(struct world *w)
+{
+    return (struct api_env){.self = &w->self,
+                            .cat = catalog_current(w->catalog),
+                            .local = local_current(w->local),
+                            .ready = true};
+}
+
+/* Through the real parser, so that decoding is part of what is tested. */
+static struct http_request *request(struct world *w, const char *method,
+                                    const char *target, const char *body)
+{
+    static struct http_limits limits;
+    char *text = arena_printf(&w->arena,
+                              "%s %s HTTP/1.1\r\nHost: x\r\n"
+                              "Content-Length: %zu\r\n\r\n%s",
+                              method, target, strlen(body), body);
+    struct http_in *in = http_in_new(&limits);
+    http_in_feed(in, bytes_str(text));
+    assert_int_equal(http_in_state(in), HTTP_IN_DONE);
+    struct http_request *r = arena_alloc(&w->arena, sizeof *r);
+    *r = *http_in_request(in); /* the parser is leaked into the test's arena: */
+    r->arena = &w->arena;      /* its memory must outlive the call */
+    r->target = arena_copy(&w->arena, r->target);
+    r->path = arena_copy(&w->arena, r->path);
+    r->raw_path = arena_copy(&w->arena, r->raw_path);
+    r->raw_query = arena_copy(&w->arena, r->raw_query);
+    r->body = arena_copy(&w->arena, r->body);
+    r->method_name = arena_copy(&w->arena, r->method_name);
+    struct http_param *params =
+        arena_alloc(&w->arena, (r->param_count + 1) * sizeof *params);
+    for (size_t i = 0; i < r->param_count; i++) {
+        params[i] = r->params[i];
+        params[i].name = arena_copy(&w->arena, r->params[i].name);
+        params[i].value = arena_copy(&w->arena, r->params[i].value);
+    }
+    r->params = params;
+    r->headers = NULL;
+    r->header_count = 0;
+    http_in_free(in);
+    return r;
+}
+
+static enum api_next begin(struct world *w, const char *method,
+                           const char *target, const char *body)
+{
+    struct api_env env = env_of(w);
+    api_call_fini(&w->call);
+    api_call_init(&w->call);
+    return api_begin(&w->call, &env, request(w, method, target, body));
+}
+
+static struct bytes get(struct world *w, const char *target)
+{
+    struct api_env env = env_of(w);
+    if (begin(w, "GET", target, "") == API_READ)
+        api_read(&w->call, &env);
+    return buf_bytes(&w->call.body);
+}
+
+/* Plans the write and applies what it wants; the answer's status. */
+static int put(struct world *w, const char *target, const char *body)
+{
+    struct plan p;
+    struct api_env env = env_of(w);
+    if (begin(w, "PUT", target, body) != API_WRITE)
+        return w->call.status;
+    plan_init(&p, &w->arena);
+    if (api_write(&w->call, &env, &p) == API_ANSWER)
+        return w->call.status;
+    w->revision++;
+    for (size_t i = 0; i < p.op_count; i++) {
+        struct store_op *op = &p.ops[i];
+        if (op->kind == OP_PUT)
+            assert_ok(catalog_put(w->catalog, op->key, op->value, w->revision,
+                                  w->revision, NULL));
+        else if (op->kind == OP_DELETE)
+            catalog_delete(w->catalog, op->key, w->revision);
+    }
+    catalog_commit(w->catalog, w->revision);
+    return w->call.status;
+}
+
+static void a_registration_is_read_back_in_consuls_shape(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(put(w, "/v1/catalog/register",
+                         "{\"Node\":\"n\",\"Address\":\"1.2.3.4\",\"Service\":{"
+                         "\"Service\":\"s\",\"Tags\":[\"t\"],\"Port\":7},"
+                         "\"Check\":{\"Name\":\"c\",\"ServiceID\":\"s\","
+                         "\"Status\":\"passing\",\"Output\":\"<ok>\"}}"),
+                     200);
+    assert_bytes(
+        get(w, "/v1/health/service/s"),
+        "[{\"Node\":{\"ID\":\"\",\"Node\":\"n\",\"Address\":\"1.2.3.4\","
+        "\"Datacenter\":\"dc1\",\"TaggedAddresses\":null,\"Meta\":null,"
+        "\"CreateIndex\":2,\"ModifyIndex\":2},\"Service\":{\"ID\":\"s\","
+        "\"Service\":\"s\",\"Tags\":[\"t\"],\"Address\":\"\",\"Meta\":null,"
+        "\"Port\":7,\"Weights\":{\"Passing\":1,\"Warning\":1},"
+        "\"EnableTagOverride\":false,\"Proxy\":{\"MeshGateway\":{},"
+        "\"Expose\":{}},\"Connect\":{},\"CreateIndex\":2,\"ModifyIndex\":2},"
+        "\"Checks\":[{\"Node\":\"n\",\"CheckID\":\"c\",\"Name\":\"c\","
+        "\"Status\":\"passing\",\"Notes\":\"\",\"Output\":"
+        "\"\\u003cok\\u003e\",\"ServiceID\":\"s\",\"ServiceName\":\"s\","
+        "\"ServiceTags\":[\"t\"],\"Type\":\"\",\"Definition\":{},"
+        "\"CreateIndex\":2,\"ModifyIndex\":2}]}]");
+    assert_bytes(get(w, "/v1/catalog/services"), "{\"s\":[\"t\"]}");
+}
+
+static void equal_writes_plan_nothing(void **state)
+{
+    struct world *w = *state;
+    const char *body = "{\"Node\":\"n\",\"Address\":\"1.2.3.4\",\"Service\":{"
+                       "\"Service\":\"s\"}}";
+    struct plan p;
+    assert_int_equal(put(w, "/v1/catalog/register", body), 200);
+    struct api_env env = env_of(w);
+    assert_int_equal(begin(w, "PUT", "/v1/catalog/register", body), API_WRITE);
+    plan_init(&p, &w->arena);
+    assert_int_equal(api_write(&w->call, &env, &p), API_ANSWER);
+    assert_int_equal(p.op_count, 0);
+    assert_bytes(buf_bytes(&w->call.body), "true");
+}
+
+static uint64_t digest(struct world *w, const char *target)
+{
+    struct api_env env = env_of(w);
+    assert_int_equal(begin(w, "GET", target, ""), API_READ);
+    w->call.want_digest = true;
+    api_read(&w->call, &env);
+    return w->call.digest;
+}
+
+static void register_check(struct world *w, const char *status,
+                           const char *output)
+{
+    char body[512];
+    snprintf(body, sizeof body,
+             "{\"Node\":\"n\",\"Address\":\"1.2.3.4\",\"Service\":{\"Service\":"
+             "\"s\"},\"Check\":{\"Name\":\"c\",\"ServiceID\":\"s\",\"Status\":"
+             "\"%s\",\"Output\":\"%s\"}}",
+             status, output);
+    assert_int_equal(put(w, "/v1/catalog/register", body), 200);
+}
+
+static void the_digest_of_health_ignores_output_but_not_status(void **state)
+{
+    struct world *w = *state;
+    register_check(w, "passing", "one");
+    uint64_t health = digest(w, "/v1/health/service/s");
+    uint64_t checks = digest(w, "/v1/health/checks/s");
+    register_check(w, "passing", "two, longer");
+    assert_true(digest(w, "/v1/health/service/s") == health);
+    assert_true(digest(w, "/v1/health/checks/s") != checks);
+    register_check(w, "warning", "two, longer");
+    assert_true(digest(w, "/v1/health/service/s") != health);
+}
+
+static void canonical_targets_stand_for_the_same_answer(void **state)
+{
+    struct world *w = *state;
+    static const char *const same[] = {
+        "/v1/health/service/a%20b?passing&tag=x&index=7&wait=10s",
+        "/v1/health/service/a%20b?wait=5s&tag=x&passing=true&token=z",
+        "/v1/health/service/a b?passing=1&tag=x",
+    };
+    struct buf out;
+    buf_init(&out, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(begin(w, "GET", same[i], ""), API_READ);
+        buf_reset(&out);
+        api_canonical(&w->call, &out);
+        assert_bytes(buf_bytes(&out),
+                     "/v1/health/service/a%20b?passing&tag=x");
+    }
+    struct api_call again;
+    struct api_env env = env_of(w);
+    api_call_init(&again);
+    assert_ok(api_from_canonical(&again, &env, buf_bytes(&out), &w->arena));
+    assert_bytes(again.arg, "a b");
+    assert_true(again.passing);
+    assert_int_equal(again.tag_count, 1);
+    assert_int_equal(again.watch.kind, WATCH_SERVICE_HEALTH);
+    api_call_fini(&again);
+    buf_fini(&out);
+}
+
+static void routes_answer_as_gos_mux_does(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *method, *target;
+        int status;
+        const char *body;
+    } cases[] = {
+        {"GET", "/", 200, "Consul Agent"},
+        {"GET", "/v1", 404, ""},
+        {"GET", "/v1/catalog/service/", 400, "Missing service name"},
+        {"GET", "/v1/catalog/nodes/", 404, ""},
+        {"POST", "/v1/catalog/nodes", 405, "method POST not allowed"},
+        {"OPTIONS", "/v1/catalog/nodes", 200, ""},
+        {"GET", "/v1/catalog/nodes?index=x", 400, "Invalid index"},
+        {"GET", "/v1/catalog/nodes?wait=10", 400, "Invalid wait time"},
+        {"GET", "/v1/catalog/nodes?dc=other", 500, "No path to datacenter"},
+        {"GET", "/v1/catalog/nodes?max_stale=zz", 400,
+         "Invalid max_stale value \"zz\""},
+        {"GET", "/v1/health/service/x?passing=maybe", 400,
+         "Invalid value for ?passing"},
+        {"GET", "/v1//catalog/nodes", 301,
+         "<a href=\"/v1/catalog/nodes\">Moved Permanently</a>.\n\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(begin(w, cases[i].method, cases[i].target, ""),
+                         API_ANSWER);
+        assert_int_equal(w->call.status, cases[i].status);
+        assert_bytes(buf_bytes(&w->call.body), cases[i].body);
+    }
+}
+
+static void nothing_is_said_to_be_missing_before_the_load(void **state)
+{
+    struct world *w = *state;
+    struct api_env env = env_of(w);
+    env.ready = false;
+    assert_int_equal(
+        api_begin(&w->call, &env,
+                  request(w, "GET", "/v1/health/service/x", "")),
+        API_ANSWER);
+    assert_int_equal(w->call.status, 500);
+    assert_bytes(buf_bytes(&w->call.body), "No cluster leader");
+}
+
+static void agent_registrations_name_their_checks(void **state)
+{
+    struct world *w = *state;
+    struct api_env env = env_of(w);
+    struct agent_op *op;
+    assert_int_equal(
+        begin(w, "PUT", "/v1/agent/service/register",
+              "{\"Name\":\"s\",\"ID\":\"i\",\"Checks\":[{\"TTL\":\"5s\"},"
+              "{\"CheckID\":\"own\",\"TTL\":\"5s\"},{\"TTL\":\"5s\"}]}"),
+        API_AGENT);
+    assert_int_equal(api_agent(&w->call, &env, &op), API_AGENT);
+    assert_int_equal(op->check_count, 3);
+    assert_bytes(op->checks[0].id, "service:i:1");
+    assert_bytes(op->checks[1].id, "own");
+    assert_bytes(op->checks[2].id, "service:i:3");
+    assert_bytes(op->checks[0].name, "Service 's' check");
+    assert_bytes(op->checks[2].service_id, "i");
+    agent_op_free(op);
+    assert_int_equal(begin(w, "PUT", "/v1/agent/service/register",
+                           "{\"Name\":\"s\",\"Check\":{\"TTL\":\"5s\"}}"),
+                     API_AGENT);
+    assert_int_equal(api_agent(&w->call, &env, &op), API_AGENT);
+    assert_bytes(op->checks[0].id, "service:s");
+    agent_op_free(op);
+}
+
+static void agent_refusals_come_before_anything_is_done(void **state)
+{
+    struct world *w = *state;
+    struct api_env env = env_of(w);
+    static const struct {
+        const char *body;
+        int status;
+        const char *text;
+    } cases[] = {
+        {"{}", 400, "Missing service name"},
+        {"", 400, "Request decode failed: EOF"},
+        {"{\"Name\":\"s\",\"Address\":\"0.0.0.0\"}", 400,
+         "Invalid service address"},
+        {"{\"Name\":\"s\",\"Weights\":{\"Warning\":1}}", 400,
+         "Invalid Weights: Passing must be greater than 0"},
+        {"{\"Name\":\"s\",\"Meta\":{\"consul-x\":\"v\"}}", 400,
+         "Invalid Service Meta: Couldn't load metadata pair ('consul-x', "
+         "'v'): Key prefix 'consul-' is reserved for internal use"},
+        {"{\"Name\":\"s\",\"TaggedAddresses\":{\"lan_ipv4\":{\"Address\":"
+         "\"x\"}}}",
+         500,
+         "Service tagged address \"lan_ipv4\" must be a valid ipv4 address"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct agent_op *op;
+        assert_int_equal(begin(w, "PUT", "/v1/agent/service/register",
+                               cases[i].body),
+                         API_AGENT);
+        assert_int_equal(api_agent(&w->call, &env, &op), API_ANSWER);
+        assert_int_equal(w->call.status, cases[i].status);
+        assert_bytes(buf_bytes(&w->call.body), cases[i].text);
+    }
+}
+
+static void the_head_has_consuls_lines(void **state)
+{
+    struct world *w = *state;
+    struct buf out;
+    buf_init(&out, 0);
+    get(w, "/v1/catalog/nodes?stale");
+    api_head(&w->call, &out, 42, true, 0, false, 2, true, false);
+    assert_bytes(buf_bytes(&out),
+                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                 "Vary: Accept-Encoding\r\n"
+                 "X-Consul-Effective-Consistency: stale\r\n"
+                 "X-Consul-Index: 42\r\nX-Consul-Knownleader: true\r\n"
+                 "X-Consul-Lastcontact: 0\r\nContent-Length: 2\r\n\r\n");
+    buf_fini(&out);
+}
+
+static const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    T(a_registration_is_read_back_in_consuls_shape),
+    T(equal_writes_plan_nothing),
+    T(the_digest_of_health_ignores_output_but_not_status),
+    T(canonical_targets_stand_for_the_same_answer),
+    T(routes_answer_as_gos_mux_does),
+    T(nothing_is_said_to_be_missing_before_the_load),
+    T(agent_registrations_name_their_checks),
+    T(agent_refusals_come_before_anything_is_done),
+    T(the_head_has_consuls_lines),
+};
+
+RUN_TESTS(tests)

@@ -14,8 +14,8 @@
  * go from the text into the structs, without a tree between, which would lose
  * number texts, member order and the names of duplicates. What comes after the
  * first value is ignored, as Consul does. Bad UTF-8, half surrogate pairs and NUL
- * in a string are refused anywhere, integers beyond 64 bits in known members. jansson, which agrees on all
- * of that, is the second opinion in fuzz/http_json.c; kinds are called FIELD_
+ * in a string are refused anywhere, integers beyond 64 bits in known members.
+ * jansson is the second opinion in fuzz/http_json.c; kinds are called FIELD_
  * because JSON_ are its names. */
 #ifndef HTTP_JSON_IN_H
 #define HTTP_JSON_IN_H

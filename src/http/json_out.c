@@ -223,7 +223,7 @@ void json_bool(struct json_out *j, bool v)
     buf_puts(j->out, v ? "true" : "false");
 }
 
-void json_null(struct json_out *j)
+void json_nil(struct json_out *j)
 {
     separate(j);
     buf_puts(j->out, "null");
@@ -283,7 +283,7 @@ void json_double(struct json_out *j, double v)
     int n = 0;
 
     if (isnan(v) || isinf(v)) {
-        json_null(j);
+        json_nil(j);
         return;
     }
     separate(j);

@@ -2,17 +2,21 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* conn - HTTP/1.1 server connections of one loop thread.
  *
- * Accepts, reads, parses, hands over whole requests one at a time per connection
- * (pipelined ones wait), writes answers with one writev where the socket takes
- * it. What an answer means is none of its business.
+ * Accepts, reads, parses, hands over whole requests one at a time per
+ * connection (pipelined ones wait), writes answers with one writev where the
+ * socket takes it. What an answer means is none of its business.
  *
  * Threads: a http_server and its connections belong to one loop thread. Several
  * servers (threads) listen on the same port through SO_REUSEPORT; limits across
  * threads are counted in the shared struct conn_limits.
  *
- * Memory: an idle or parked connection costs its struct and the socket handle (< 700
- * bytes in all); read buffers are shared by the thread, the request's arena lives
- * until the answer has been handed over or conn_forget_request. */
+ * No callback comes out of a call: a request that was pipelined behind another,
+ * and gone after a failed write, follow in a later turn of the loop. The
+ * process ignores SIGPIPE.
+ *
+ * Memory: an idle or parked connection costs its struct and the socket handle
+ * (< 700 bytes in all); read buffers are shared by the thread, the request's
+ * arena lives until the answer has been handed over or conn_forget_request. */
 #ifndef LOOP_CONN_H
 #define LOOP_CONN_H
 
@@ -25,10 +29,12 @@
 #include "loop/timers.h"
 
 enum {
-    CONN_IDLE_MS = 600 * 1000,       /* between requests */
-    CONN_HEAD_MS = 10 * 1000,        /* from first byte to end of head */
-    CONN_BODY_MIN_BYTES_PER_S = 1024, /* slower senders are cut after 10 s grace */
-    CONN_WRITE_STALL_MS = 30 * 1000, /* no byte of an answer taken for so long */
+    CONN_IDLE_MS = 600 * 1000, /* between requests */
+    CONN_HEAD_MS = 10 * 1000,  /* from first byte to end of head */
+    CONN_BODY_MIN_BYTES_PER_S =
+        1024, /* slower senders are cut after 10 s grace */
+    CONN_WRITE_STALL_MS =
+        30 * 1000, /* no byte of an answer taken for so long */
     CONN_PEER_SLOTS = 65536,
     CONN_BACKLOG = 4096,
 };
@@ -36,12 +42,13 @@ enum {
 /* Shared by all serving threads of the process. */
 struct conn_limits {
     struct http_limits http;
-    uint32_t max_conns;          /* open at once, all listeners */
-    uint32_t max_conns_per_peer; /* from one address; unix sockets are exempt */
+    uint32_t max_conns; /* open at once, all listeners; 0: no limit */
+    uint32_t
+        max_conns_per_peer; /* of one address, not of unix sockets; 0: none */
     uint32_t head_ms, idle_ms, stall_ms; /* 0: the constants above */
     _Atomic uint32_t conns;
-    /* A count-min sketch of connections per address: never too low, too high only
-     * if an address collides in both rows. */
+    /* A count-min sketch of connections per address: never too low, too high
+     * only if an address collides in both rows. */
     _Atomic uint32_t per_peer[2][CONN_PEER_SLOTS];
 };
 
@@ -50,7 +57,8 @@ struct http_server;
 
 struct http_server_events {
     /* A whole request. r lives in the connection's arena until the answer or
-     * conn_forget_request. Exactly one conn_answer must follow, now or later. */
+     * conn_forget_request. Exactly one conn_answer must follow, now or later.
+     */
     void (*request)(void *ctx, struct conn *c, struct http_request *r);
 
     /* The connection ends while a request is outstanding: no answer may be
@@ -67,19 +75,24 @@ MUST_USE enum err http_server_new(uv_loop_t *loop, struct timers *timers,
                                   struct http_server **ret);
 
 /* A listening socket for each serving thread. All or nothing; t names address,
- * port and cause ("listen on 127.0.0.1:8500: address already in use").
+ * port and cause ("listen on 127.0.0.1:8500: address already in use"). Port 0:
+ * one that the system chooses. ERR_BAD: no IP address of this machine, or not
+ * allowed; ERR_LOCKED: in use.
  *
- * The first socket binds without SO_REUSEPORT and sets it afterwards, or a second
- * process would silently share the port. */
+ * The first socket binds without SO_REUSEPORT and sets it afterwards, or a
+ * second process would silently share the port. */
 MUST_USE enum err listen_tcp(const char *address, int port, int count,
                              int *ret_fds, struct errtext *t);
 
 /* One unix socket (mode as chmod, 0: default), accepted on by every thread. A
- * stale socket file without listener is replaced, a live one refused. */
+ * stale socket file without listener is replaced, a live one refused
+ * (ERR_LOCKED), and so is a file that is no socket (ERR_EXISTS). The file stays
+ * when the listener is closed. */
 MUST_USE enum err listen_unix(const char *path, unsigned mode, int *ret_fd,
                               struct errtext *t);
 
-/* Serves a listening descriptor (taken). Any number per server. */
+/* Serves a listening descriptor (taken, also on error). Any number per server.
+ */
 MUST_USE enum err http_server_listen(struct http_server *s, int take_fd);
 
 /* Stops accepting, lets answers in flight go out for grace_ms, closes the rest;
@@ -96,11 +109,13 @@ struct http_server *conn_server(struct conn *c);
 /* "127.0.0.1:4711" or "unix"; valid during the call's turn. */
 const char *conn_peer(struct conn *c);
 
-/* Gives back the request's memory while the answer is still due (long polls). */
+/* Gives back the request's memory while the answer is still due (long polls).
+ */
 void conn_forget_request(struct conn *c);
 
-/* The answer: head (with its empty line) and body, references taken; body may be
- * NULL. The head must have been made with conn_keep_alive(c). */
+/* The answer: head (with its empty line) and body, references taken; body may
+ * be NULL. The head must have been made with conn_keep_alive(c). No head: no
+ * memory for it, and the connection ends without an answer. */
 void conn_answer(struct conn *c, struct shared *take_head,
                  struct shared *take_body);
 
@@ -109,8 +124,14 @@ bool conn_keep_alive(const struct conn *c);
 bool conn_http_1_0(const struct conn *c);
 
 /* A body sent in pieces (monitor, later event streams): the head promises
- * chunked; each piece becomes one chunk; ERR_FULL if more than max_bytes wait
- * unsent (nothing is taken); ERR_CLOSED. gone is called when the peer leaves. */
+ * chunked, and each piece becomes one chunk; to an HTTP/1.0 peer
+ * (conn_http_1_0) the head promises the end of the connection, and pieces go
+ * out as they are.
+ *
+ * On an error the piece is not taken. ERR_FULL: more than max_bytes wait
+ * unsent; ERR_NOMEM; ERR_CLOSED: the peer has left, gone follows. gone is
+ * called when the peer leaves, whether that was seen by a piece or not, unless
+ * conn_stream_end came first. */
 void conn_stream_begin(struct conn *c, struct shared *take_head);
 MUST_USE enum err conn_stream_piece(struct conn *c, struct shared *take_piece,
                                     size_t max_bytes);

@@ -4,8 +4,8 @@
  * state.
  *
  * Made by a serving thread (api), carried out by the agent on the core thread,
- * answered through done. One heap block tree: the op owns its arena, and all views
- * in it point there. */
+ * answered through done. One heap block tree: the op owns its arena, and all
+ * views in it point there. */
 #ifndef LOCAL_OP_H
 #define LOCAL_OP_H
 
@@ -15,11 +15,11 @@
 #include "health/check_def.h"
 
 enum agent_op_kind {
-    AGENT_REGISTER_SERVICE,   /* service, checks, replace_checks */
-    AGENT_DEREGISTER_SERVICE, /* id */
-    AGENT_REGISTER_CHECK,     /* checks[0] */
-    AGENT_DEREGISTER_CHECK,   /* id */
-    AGENT_TTL,                /* id, status, output */
+    AGENT_REGISTER_SERVICE,    /* service, checks, replace_checks */
+    AGENT_DEREGISTER_SERVICE,  /* id */
+    AGENT_REGISTER_CHECK,      /* checks[0] */
+    AGENT_DEREGISTER_CHECK,    /* id */
+    AGENT_TTL,                 /* id, status, output */
     AGENT_SERVICE_MAINTENANCE, /* id, enable, reason */
     AGENT_NODE_MAINTENANCE,    /* enable, reason */
     AGENT_LEAVE,               /* carried out by the server, not by src/agent */
@@ -48,7 +48,8 @@ struct agent_op {
     struct errtext text;
     bool pending; /* durable here, not yet in the catalog (X-Muster-Pending) */
 
-    void (*done)(struct agent_op *op); /* on the core thread; ownership returns */
+    void (*done)(
+        struct agent_op *op); /* on the core thread; ownership returns */
     struct list link;
     void *ctx;
 };

@@ -9,7 +9,9 @@
  * reclamation; K. Fraser, Practical lock-freedom, 2004).
  *
  * Garbage retired while building version v is unreachable from v on: readers
- * that pinned v or later cannot see it. */
+ * that pinned v or later cannot see it. Several structures of one writer may
+ * share a domain, if none publishes between another's first retire and its
+ * publish: that would put the garbage one version too low. */
 #ifndef BASE_PIN_H
 #define BASE_PIN_H
 
@@ -38,7 +40,8 @@ void pin_fini(struct pin_domain *d);
  * given back. ERR_LIMIT: all PIN_SLOTS_MAX taken. Any thread. */
 MUST_USE enum err pin_slot(struct pin_domain *d, int *ret_slot);
 
-/* Reader: from here to unpin, whatever was current stays valid. */
+/* Reader: from here to unpin, whatever was current stays valid. Wait-free. One
+ * pin per slot at a time. */
 void pin_enter(struct pin_domain *d, int slot);
 void pin_leave(struct pin_domain *d, int slot);
 

@@ -1,8 +1,9 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* Registration bodies of all four kinds. Property: nothing crashes; what is refused
- * is a 4xx or 5xx with a text; what is accepted has a name and, for catalog
- * registrations, a plan that can be read back from its own stored values. */
+/* Registration bodies of all four kinds. Property: nothing crashes; what is
+ * refused is a 4xx or 5xx with a text; what is accepted has a name and, for
+ * catalog registrations, a plan that can be read back from its own stored
+ * values. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -45,8 +46,7 @@ static void check_plan(const struct plan *p)
         need(kind != RECORD_NODE || record_get_node(op->value, &n) == ERR_OK);
         need(kind != RECORD_SERVICE ||
              record_get_service(op->value, &s) == ERR_OK);
-        need(kind != RECORD_CHECK ||
-             record_get_check(op->value, &c) == ERR_OK);
+        need(kind != RECORD_CHECK || record_get_check(op->value, &c) == ERR_OK);
     }
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* Requests to the own agent: checked for form here, carried out by src/agent. */
+/* Requests to the own agent: checked for form here, carried out by src/agent.
+ */
 #include "api/impl.h"
 
-static enum api_next refuse(struct api_call *c, struct agent_op *op,
-                            int status, const char *text)
+static enum api_next refuse(struct api_call *c, struct agent_op *op, int status,
+                            const char *text)
 {
     agent_op_free(op);
     api_error(c, status, "%s", text);
@@ -41,7 +42,8 @@ static enum api_next with_id(struct api_call *c, enum agent_op_kind kind,
     return API_AGENT;
 }
 
-/* --- Services and checks ----------------------------------------------------------------- */
+/* --- Services and checks
+ * ----------------------------------------------------------------- */
 
 static enum err check_fill(struct agent_op *op, const struct check_in *in,
                            struct check_def *d, struct errtext *t)
@@ -66,8 +68,8 @@ static bool check_is_empty(const struct check_in *in)
     return memcmp(in, &none, sizeof none) == 0;
 }
 
-/* One check: service:<id>; several: service:<id>:1, :2 ... by position; those with
- * an ID of their own still take a number. */
+/* One check: service:<id>; several: service:<id>:1, :2 ... by position; those
+ * with an ID of their own still take a number. */
 static bool check_name(struct agent_op *op, struct check_def *d, size_t at)
 {
     const struct service_view *s = &op->service;
@@ -95,8 +97,9 @@ static enum err service_checks(struct agent_op *op, const struct service_in *in,
     bool single = in->check && !check_is_empty(in->check);
     size_t n = in->checks.n + single;
     if (n > AGENT_CHECKS_MAX) {
-        errtext_set(t, "%zu checks in one registration, the limit is %d: "
-                       "register further ones with /v1/agent/check/register",
+        errtext_set(t,
+                    "%zu checks in one registration, the limit is %d: "
+                    "register further ones with /v1/agent/check/register",
                     n, AGENT_CHECKS_MAX);
         return ERR_LIMIT;
     }
@@ -249,7 +252,9 @@ enum api_next agent_check_deregister(struct api_call *c,
     return with_id(c, AGENT_DEREGISTER_CHECK, "CheckID missing", 500, ret);
 }
 
-/* --- TTL checks ----------------------------------------------------------------------------- */
+/* --- TTL checks
+ * -----------------------------------------------------------------------------
+ */
 
 static enum api_next ttl(struct api_call *c, const char *status,
                          struct bytes output, struct agent_op **ret)
@@ -303,7 +308,9 @@ enum api_next agent_check_update(struct api_call *c, const struct api_env *env,
     return API_ANSWER;
 }
 
-/* --- Maintenance ------------------------------------------------------------------------------ */
+/* --- Maintenance
+ * ------------------------------------------------------------------------------
+ */
 
 static enum api_next maintenance(struct api_call *c, enum agent_op_kind kind,
                                  struct agent_op **ret)
@@ -323,8 +330,8 @@ static enum api_next maintenance(struct api_call *c, enum agent_op_kind kind,
     if (next != API_AGENT)
         return next;
     (*ret)->enable = enable;
-    (*ret)->reason = arena_copy(&(*ret)->arena,
-                                http_param_value(c->request, "reason"));
+    (*ret)->reason =
+        arena_copy(&(*ret)->arena, http_param_value(c->request, "reason"));
     return API_AGENT;
 }
 
@@ -368,7 +375,9 @@ void api_agent_answer(struct api_call *c, const struct agent_op *op)
         http_head_line(&c->extra_head, "X-Muster-Pending", bytes_str("true"));
 }
 
-/* --- Configuration ------------------------------------------------------------------------------ */
+/* --- Configuration
+ * ------------------------------------------------------------------------------
+ */
 
 enum err api_config_service(struct bytes json, struct agent_op **ret,
                             struct errtext *t)

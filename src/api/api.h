@@ -7,15 +7,14 @@
  *
  *     api_begin    routes it, checks method and common parameters
  *       ANSWER     the answer is in the call
- *       READ       api_read makes the answer from the snapshots. If call.watch has a
- *                  kind, the answer may be cached under api_canonical while the
- *                  watch key's index stays, and (call.blocking) be waited for
- *       WRITE      api_write makes a plan to commit, or an answer
- *       AGENT      api_agent makes an op for the agent, or an answer
- *       MONITOR    the log, streamed (later)
+ *       READ       api_read makes the answer from the snapshots. If call.watch
+ * has a kind, the answer may be cached under api_canonical while the watch
+ * key's index stays, and (call.blocking) be waited for WRITE      api_write
+ * makes a plan to commit, or an answer AGENT      api_agent makes an op for the
+ * agent, or an answer MONITOR    the log, streamed (later)
  *
- * A parked read is evaluated again from its canonical target alone: the request's
- * memory need not be kept. */
+ * A parked read is evaluated again from its canonical target alone: the
+ * request's memory need not be kept. */
 #ifndef API_API_H
 #define API_API_H
 
@@ -46,7 +45,7 @@ struct api_self {
     bool prometheus;         /* retention time is positive */
     bool allow_unprintable;  /* disable_http_unprintable_char_filter */
     uint64_t block_default_ms, block_max_ms; /* 0: the constants above */
-    const struct bytes *block_endpoints; /* 403; path prefixes */
+    const struct bytes *block_endpoints;     /* 403; path prefixes */
     size_t block_endpoint_count;
 };
 
@@ -55,8 +54,8 @@ struct api_env {
     const struct api_self *self;
     const struct snapshot *cat;
     const struct local_snapshot *local;
-    bool ready;          /* loaded, own node registered: there is a leader */
-    uint64_t wall_ms;    /* Unix time, for people */
+    bool ready;       /* loaded, own node registered: there is a leader */
+    uint64_t wall_ms; /* Unix time, for people */
     uint64_t uptime_ms;
     uint64_t alloc_bytes, sys_bytes; /* of the process, for metrics */
     uint64_t threads;
@@ -78,10 +77,10 @@ struct api_call {
 
     /* Common parameters, checked. */
     enum api_blocking blocking;
-    uint64_t index;       /* asked; 0: answer at once */
-    uint64_t asked_hash;  /* BLOCK_HASH */
+    uint64_t index;      /* asked; 0: answer at once */
+    uint64_t asked_hash; /* BLOCK_HASH */
     bool has_hash;
-    uint64_t wait_ms;     /* after defaults and limits, without jitter */
+    uint64_t wait_ms; /* after defaults and limits, without jitter */
     bool stale, consistent, cached, pretty;
     struct bytes tags[API_TAGS_MAX]; /* tag= in order */
     size_t tag_count;
@@ -89,36 +88,38 @@ struct api_call {
     size_t meta_count;
     bool passing;
 
-    struct watch_key watch; /* READ: kind WATCH_NONE: neither cached nor waited for */
+    struct watch_key
+        watch; /* READ: kind WATCH_NONE: neither cached nor waited for */
 
     /* The answer. */
     int status;
     const char *content_type; /* NULL: no body, no Content-Type line */
     struct buf body;
-    struct buf extra_head;    /* further head lines, whole, with CRLF */
-    bool consul_headers;      /* X-Consul-Index and its company */
-    const char *consistency;  /* X-Consul-Effective-Consistency; NULL: none */
-    uint64_t content_hash;    /* BLOCK_HASH: of the object */
-    bool keep_stored_answer;  /* WRITE: body and status above are the answer
-                                 once the plan is committed */
+    struct buf extra_head;   /* further head lines, whole, with CRLF */
+    bool consul_headers;     /* X-Consul-Index and its company */
+    const char *consistency; /* X-Consul-Effective-Consistency; NULL: none */
+    uint64_t content_hash;   /* BLOCK_HASH: of the object */
+    bool keep_stored_answer; /* WRITE: body and status above are the answer
+                                once the plan is committed */
 
-    /* With want_digest set, api_read computes what a long poll compares: a hash of
-     * the body, on health/service without check Output and its ModifyIndex. */
+    /* With want_digest set, api_read computes what a long poll compares: a hash
+     * of the body, on health/service without check Output and its ModifyIndex.
+     */
     bool want_digest;
     uint64_t digest;
 };
 
-/* Clears the call. body and extra_head own memory: api_call_fini, or take body.p
- * over. self, cat and local must stay valid while the call is used. */
+/* Clears the call. body and extra_head own memory: api_call_fini, or take
+ * body.p over. self, cat and local must stay valid while the call is used. */
 void api_call_init(struct api_call *c);
 void api_call_fini(struct api_call *c);
 
 enum api_next api_begin(struct api_call *c, const struct api_env *env,
                         struct http_request *r);
 
-/* Appends a target ("/v1/health/service/web?passing&tag=a") that stands for this
- * read with all that its body depends on: equal bytes, equal answers. No index, wait
- * or consistency in it. */
+/* Appends a target ("/v1/health/service/web?passing&tag=a") that stands for
+ * this read with all that its body depends on: equal bytes, equal answers. No
+ * index, wait or consistency in it. */
 void api_canonical(const struct api_call *c, struct buf *out);
 
 /* A call from such a target (it must outlive the call); then api_read. */
@@ -131,8 +132,9 @@ MUST_USE enum err api_from_canonical(struct api_call *c,
 void api_read(struct api_call *c, const struct api_env *env);
 
 /* ANSWER: an error, or nothing to commit (then the answer depends on the state,
- * and the caller makes sure that the snapshot was new enough). WRITE: commit the plan,
- * then answer with what the call holds; on conflict call again with a newer env. */
+ * and the caller makes sure that the snapshot was new enough). WRITE: commit
+ * the plan, then answer with what the call holds; on conflict call again with a
+ * newer env. */
 enum api_next api_write(struct api_call *c, const struct api_env *env,
                         struct plan *p);
 
@@ -147,16 +149,18 @@ void api_agent_answer(struct api_call *c, const struct agent_op *op);
 void api_error(struct api_call *c, int status, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
-/* The response head for what the call holds, Content-Length n (of the body that is
- * really sent), gzip if it is compressed. index: X-Consul-Index. */
+/* The response head for what the call holds, Content-Length n (of the body that
+ * is really sent), gzip if it is compressed. index: X-Consul-Index. */
 void api_head(const struct api_call *c, struct buf *out, uint64_t index,
               bool known_leader, uint64_t last_contact_ms, bool gzip, size_t n,
               bool keep_alive, bool http_1_0);
 
-/* --- Definitions in configuration files ------------------------------------- */
+/* --- Definitions in configuration files -------------------------------------
+ */
 
-/* A service or check stanza (JSON text with Consul's snake_case or API names) as
- * an op (REGISTER_SERVICE / REGISTER_CHECK with from_config). t: what is wrong. */
+/* A service or check stanza (JSON text with Consul's snake_case or API names)
+ * as an op (REGISTER_SERVICE / REGISTER_CHECK with from_config). t: what is
+ * wrong. */
 MUST_USE enum err api_config_service(struct bytes json, struct agent_op **ret,
                                      struct errtext *t);
 MUST_USE enum err api_config_check(struct bytes json, struct agent_op **ret,

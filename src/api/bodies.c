@@ -138,12 +138,14 @@ static const struct json_field update_fields[] = {
 const struct json_table update_table = TABLE(update_fields, update_in);
 /* clang-format on */
 
-/* --- Packing ------------------------------------------------------------------------- */
+/* --- Packing
+ * ------------------------------------------------------------------------- */
 
 static bool packed_from(struct arena *a, struct buf *b, size_t n,
                         struct packed *ret)
 {
-    struct bytes copy = b->bad ? (struct bytes){0} : arena_copy(a, buf_bytes(b));
+    struct bytes copy =
+        b->bad ? (struct bytes){0} : arena_copy(a, buf_bytes(b));
     bool ok = !b->bad && (copy.p || b->n == 0);
     buf_fini(b);
     *ret = (struct packed){copy, (uint32_t)n};
@@ -208,8 +210,8 @@ static bool extra_from(struct arena *a, const struct service_in *in,
 bool service_from(struct arena *a, const struct service_in *in,
                   struct service_view *v)
 {
-    bool zero = in->weights && in->weights->passing == 0 &&
-                in->weights->warning == 0;
+    bool zero =
+        in->weights && in->weights->passing == 0 && in->weights->warning == 0;
     *v = (struct service_view){
         .kind = in->kind,
         .id = in->id.n ? in->id : in->name,
@@ -221,8 +223,8 @@ bool service_from(struct arena *a, const struct service_in *in,
         .weight_warning = in->weights && !zero ? in->weights->warning : 1,
         .enable_tag_override = in->enable_tag_override,
         .proxy = in->proxy,
-        .connect = bytes_is(in->connect, "{}") ? (struct bytes){0}
-                                               : in->connect,
+        .connect =
+            bytes_is(in->connect, "{}") ? (struct bytes){0} : in->connect,
     };
     return pack_strings(a, &in->tags, &v->tags) &&
            pack_map(a, &in->meta, &v->meta) &&
@@ -243,13 +245,12 @@ static bool headers_from(struct arena *a, const struct json_headers *in,
         return false;
     for (size_t i = 0; i < in->n; i++)
         for (size_t k = 0; k < in->v[i].values.n; k++)
-            d->headers[d->header_count++] = (struct check_header){
-                in->v[i].name, in->v[i].values.v[k]};
+            d->headers[d->header_count++] =
+                (struct check_header){in->v[i].name, in->v[i].values.v[k]};
     return true;
 }
 
-bool check_from(struct arena *a, const struct check_in *in,
-                struct check_def *d)
+bool check_from(struct arena *a, const struct check_in *in, struct check_def *d)
 {
     *d = (struct check_def){
         .id = in->check_id.n ? in->check_id : in->id,
@@ -285,14 +286,14 @@ bool check_from(struct arena *a, const struct check_in *in,
         .output_max = in->output_max,
         .success_before_passing = in->success_before_passing,
         .failures_before_critical = in->failures_before_critical,
-        .failures_before_warning = in->failures_before_warning_set
-                                       ? in->failures_before_warning
-                                       : -1,
+        .failures_before_warning =
+            in->failures_before_warning_set ? in->failures_before_warning : -1,
     };
     return headers_from(a, &in->header, d);
 }
 
-/* --- Validation -------------------------------------------------------------------------- */
+/* --- Validation
+ * -------------------------------------------------------------------------- */
 
 enum { META_PAIRS_MAX = 64, META_KEY_MAX = 128, META_VALUE_MAX = 512 };
 
@@ -319,8 +320,9 @@ static const char *meta_pair_fault(struct bytes key, struct bytes value)
 enum err meta_validate(const struct json_map *m, struct errtext *t)
 {
     if (m->n > META_PAIRS_MAX) {
-        errtext_set(t, "Node metadata cannot contain more than %d key/value "
-                       "pairs",
+        errtext_set(t,
+                    "Node metadata cannot contain more than %d key/value "
+                    "pairs",
                     META_PAIRS_MAX);
         return ERR_LIMIT;
     }
@@ -374,8 +376,9 @@ enum err tagged_validate(const struct json_named *tagged, struct errtext *t)
             ok = inet_pton(v4 ? AF_INET : AF_INET6, text, address) == 1;
         }
         if (!ok) {
-            errtext_set(t, "Service tagged address \"%.*s\" must be a valid "
-                           "%s address",
+            errtext_set(t,
+                        "Service tagged address \"%.*s\" must be a valid "
+                        "%s address",
                         BYTES_ARG(name), v4 ? "ipv4" : "ipv6");
             return ERR_BAD;
         }

@@ -1,11 +1,13 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* The JSON shapes of the API, in the order in which Consul emits their members. */
+/* The JSON shapes of the API, in the order in which Consul emits their members.
+ */
 #include "api/impl.h"
 
 #include <stdio.h>
 
-/* --- Digest ------------------------------------------------------------------------ */
+/* --- Digest
+ * ------------------------------------------------------------------------ */
 
 struct encoder encoder(struct api_call *c, const struct api_env *env,
                        bool skip_volatile)
@@ -45,7 +47,9 @@ void encoder_end(struct encoder *e, struct api_call *c)
     c->digest = e->hash;
 }
 
-/* --- Parts --------------------------------------------------------------------------- */
+/* --- Parts
+ * ---------------------------------------------------------------------------
+ */
 
 void encode_strings(struct json_out *j, struct packed list)
 {
@@ -134,7 +138,8 @@ static void extra_members(struct json_out *j, struct bytes extra)
     j->comma = true;
 }
 
-/* --- Node, service, check ---------------------------------------------------------------- */
+/* --- Node, service, check
+ * ---------------------------------------------------------------- */
 
 void encode_node(struct encoder *e, const struct node_view *n)
 {
@@ -286,7 +291,8 @@ void encode_check(struct encoder *e, struct bytes node_name,
     json_close(j, '}');
 }
 
-/* --- The agent's own ------------------------------------------------------------------- */
+/* --- The agent's own
+ * ------------------------------------------------------------------- */
 
 void encode_agent_service(struct json_out *j, const struct local_service *s,
                           const struct api_env *env, bool with_hash)
@@ -353,8 +359,7 @@ void encode_agent_check(struct json_out *j, const struct local_check *k,
     check_head(j, env->self->node_name, &v);
     json_key(j, "Output");
     json_str(j, k->output);
-    check_of_service(j, k->def.service_id,
-                     s ? s->view.name : (struct bytes){0},
+    check_of_service(j, k->def.service_id, s ? s->view.name : (struct bytes){0},
                      s ? &s->view.tags : NULL,
                      bytes_str(check_type_name(k->type)));
     json_key(j, "Definition");
@@ -363,7 +368,9 @@ void encode_agent_check(struct json_out *j, const struct local_check *k,
     json_close(j, '}');
 }
 
-/* --- Matching ---------------------------------------------------------------------------- */
+/* --- Matching
+ * ----------------------------------------------------------------------------
+ */
 
 void check_service(const struct cat_node *n, const struct check_view *v,
                    struct bytes *ret_name, struct packed *ret_tags)
@@ -385,8 +392,7 @@ bool node_meta_matches(const struct api_call *c, const struct node_view *n)
     for (size_t i = 0; i < c->meta_count; i++) {
         size_t colon = bytes_find(c->meta[i], ':');
         struct bytes want = bytes_skip(c->meta[i], colon + 1);
-        struct bytes have =
-            packed_find(n->meta, bytes_head(c->meta[i], colon));
+        struct bytes have = packed_find(n->meta, bytes_head(c->meta[i], colon));
         if (!have.p || !bytes_eq(have, want))
             return false;
     }

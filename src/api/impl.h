@@ -12,15 +12,16 @@
 enum { METHOD_GET = 1, METHOD_PUT = 2, METHOD_POST = 4, METHOD_DELETE = 8 };
 
 struct api_route {
-    const char *path;    /* a prefix if it ends in '/', else exact */
-    unsigned methods;    /* METHOD_* */
-    enum api_next kind;  /* READ, WRITE, AGENT */
+    const char *path;   /* a prefix if it ends in '/', else exact */
+    unsigned methods;   /* METHOD_* */
+    enum api_next kind; /* READ, WRITE, AGENT */
     enum api_blocking blocking;
     enum watch_kind watch;
-    const char *missing; /* 400 with this text when the rest of the path is empty */
+    const char
+        *missing; /* 400 with this text when the rest of the path is empty */
     bool consul_headers;
-    bool consistency;    /* X-Consul-Effective-Consistency */
-    bool local;          /* about the agent: ?dc is ignored */
+    bool consistency; /* X-Consul-Effective-Consistency */
+    bool local;       /* about the agent: ?dc is ignored */
 
     void (*read)(struct api_call *c, const struct api_env *env);
     enum api_next (*write)(struct api_call *c, const struct api_env *env,
@@ -38,13 +39,14 @@ const struct api_route *api_route_find(struct bytes path,
 /* params.c: common parameters into the call. ANSWER: refused. */
 enum api_next api_params(struct api_call *c, const struct api_env *env);
 
-/* --- Encoding (encode.c) --------------------------------------------------------- */
+/* --- Encoding (encode.c)
+ * --------------------------------------------------------- */
 
 /* Where a health answer's volatile parts are: left out of the digest. */
 struct encoder {
     struct json_out j;
     const struct api_env *env;
-    bool digest;   /* collect it */
+    bool digest; /* collect it */
     bool skip_volatile;
     uint64_t hash;
     size_t hashed; /* bytes of the body hashed so far */
@@ -79,7 +81,8 @@ void check_service(const struct cat_node *n, const struct check_view *v,
 bool node_meta_matches(const struct api_call *c, const struct node_view *n);
 bool tags_match(const struct api_call *c, const struct service_view *v);
 
-/* --- Bodies (bodies.c) -------------------------------------------------------------- */
+/* --- Bodies (bodies.c)
+ * -------------------------------------------------------------- */
 
 struct weights_in {
     int64_t passing, warning;
@@ -161,7 +164,8 @@ MUST_USE enum err tagged_validate(const struct json_named *tagged,
                                   struct errtext *t);
 bool address_is_any(struct bytes address); /* 0.0.0.0 :: [::] */
 
-/* --- Handlers ------------------------------------------------------------------------ */
+/* --- Handlers
+ * ------------------------------------------------------------------------ */
 
 void read_catalog_nodes(struct api_call *c, const struct api_env *env);
 void read_catalog_services(struct api_call *c, const struct api_env *env);
@@ -186,8 +190,7 @@ void read_agent_health_name(struct api_call *c, const struct api_env *env);
 enum api_next prepare_services(struct api_call *c, const struct api_env *env);
 
 enum api_next write_catalog_register(struct api_call *c,
-                                     const struct api_env *env,
-                                     struct plan *p);
+                                     const struct api_env *env, struct plan *p);
 enum api_next write_catalog_deregister(struct api_call *c,
                                        const struct api_env *env,
                                        struct plan *p);

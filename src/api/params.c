@@ -28,8 +28,8 @@ static enum api_next blocking(struct api_call *c, const struct api_env *env)
     struct bytes hash = http_param_value(r, "hash");
     const struct api_self *self = env->self;
     uint64_t most = self->block_max_ms ? self->block_max_ms : API_BLOCK_MAX_MS;
-    uint64_t usual = self->block_default_ms ? self->block_default_ms
-                                            : API_BLOCK_DEFAULT_MS;
+    uint64_t usual =
+        self->block_default_ms ? self->block_default_ms : API_BLOCK_DEFAULT_MS;
     int64_t ns = 0;
     if (index.n && bytes_u64(index, &c->index) != ERR_OK)
         return refuse(c, 400, "Invalid index");
@@ -42,9 +42,10 @@ static enum api_next blocking(struct api_call *c, const struct api_env *env)
         c->has_hash = true;
         for (size_t i = 0; i < hash.n; i++) {
             char ch = hash.p[i];
-            unsigned digit = ch >= '0' && ch <= '9'   ? (unsigned)(ch - '0')
-                             : ch >= 'a' && ch <= 'f' ? (unsigned)(ch - 'a' + 10)
-                                                      : 99u;
+            unsigned digit = ch >= '0' && ch <= '9' ? (unsigned)(ch - '0')
+                             : ch >= 'a' && ch <= 'f'
+                                 ? (unsigned)(ch - 'a' + 10)
+                                 : 99u;
             if (digit == 99u)
                 c->has_hash = false;
             c->asked_hash = c->asked_hash << 4 | (digit & 15);
@@ -60,11 +61,13 @@ static enum api_next consistency(struct api_call *c)
     c->consistent = http_param(r, "consistent") != NULL;
     c->cached = http_param(r, "cached") != NULL;
     if (c->stale && c->consistent)
-        return refuse(c, 400, "Cannot specify ?stale with ?consistent, "
-                              "conflicting semantics.");
+        return refuse(c, 400,
+                      "Cannot specify ?stale with ?consistent, "
+                      "conflicting semantics.");
     if (c->cached && c->consistent)
-        return refuse(c, 400, "Cannot specify ?cached with ?consistent, "
-                              "conflicting semantics.");
+        return refuse(c, 400,
+                      "Cannot specify ?cached with ?consistent, "
+                      "conflicting semantics.");
     struct bytes max = http_param_value(r, "max_stale");
     if (max.n) {
         int64_t ns;
@@ -100,8 +103,9 @@ static enum api_next places(struct api_call *c, const struct api_env *env)
     }
     struct bytes filter = http_param_value(r, "filter");
     if (filter.n)
-        return refuse(c, 400, "Parameter \"filter\" is not supported by this "
-                              "version of muster: leave it out");
+        return refuse(c, 400,
+                      "Parameter \"filter\" is not supported by this "
+                      "version of muster: leave it out");
     return API_READ;
 }
 

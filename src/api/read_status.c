@@ -71,7 +71,9 @@ void read_status_peers(struct api_call *c, const struct api_env *env)
     json_close(&j, ']');
 }
 
-/* --- Members ---------------------------------------------------------------------------- */
+/* --- Members
+ * ----------------------------------------------------------------------------
+ */
 
 static void put_tags(struct json_out *j, const struct api_self *self)
 {
@@ -157,10 +159,12 @@ void read_agent_members(struct api_call *c, const struct api_env *env)
     json_close(&j, ']');
 }
 
-/* --- Self ---------------------------------------------------------------------------------- */
+/* --- Self
+ * ----------------------------------------------------------------------------------
+ */
 
-/* Go's client decodes every top-level value as an object: nothing else may stand
- * there. */
+/* Go's client decodes every top-level value as an object: nothing else may
+ * stand there. */
 static void put_config(struct json_out *j, const struct api_self *self)
 {
     json_open(j, '{');
@@ -282,7 +286,9 @@ void read_agent_self(struct api_call *c, const struct api_env *env)
     json_close(&j, '}');
 }
 
-/* --- Metrics ------------------------------------------------------------------------------- */
+/* --- Metrics
+ * -------------------------------------------------------------------------------
+ */
 
 struct runtime_gauge {
     const char *name;
@@ -296,8 +302,8 @@ static void runtime_gauges(const struct api_env *env,
 {
     out[0] = (struct runtime_gauge){"runtime.alloc_bytes", env->alloc_bytes};
     out[1] = (struct runtime_gauge){"runtime.sys_bytes", env->sys_bytes};
-    out[2] = (struct runtime_gauge){"runtime.uptime_seconds",
-                                    env->uptime_ms / 1000};
+    out[2] =
+        (struct runtime_gauge){"runtime.uptime_seconds", env->uptime_ms / 1000};
 }
 
 static void json_gauge(struct json_out *j, const char *name, int64_t value)
@@ -370,8 +376,8 @@ static void metrics_json(struct api_call *c, const struct api_env *env)
 }
 
 /* Text exposition format 0.0.4; dots become underscores. */
-static void prometheus_line(struct buf *out, const char *name,
-                            const char *help, const char *type, int64_t value)
+static void prometheus_line(struct buf *out, const char *name, const char *help,
+                            const char *type, int64_t value)
 {
     char flat[96];
     snprintf(flat, sizeof flat, "muster_%s", name);
@@ -391,21 +397,20 @@ static void metrics_prometheus(struct api_call *c, const struct api_env *env)
         prometheus_line(&c->body, gauges[i].name, "of the process", "gauge",
                         (int64_t)gauges[i].value);
     for (int m = 0; m < METRIC_COUNT; m++)
-        prometheus_line(&c->body, metric_name((enum metric)m),
-                        metric_help((enum metric)m),
-                        metric_kind_of((enum metric)m) == METRIC_GAUGE
-                            ? "gauge"
-                            : "counter",
-                        metric_get((enum metric)m));
+        prometheus_line(
+            &c->body, metric_name((enum metric)m), metric_help((enum metric)m),
+            metric_kind_of((enum metric)m) == METRIC_GAUGE ? "gauge"
+                                                           : "counter",
+            metric_get((enum metric)m));
 }
 
 /* Prometheus always works here: there is nothing to retain. */
 void read_agent_metrics(struct api_call *c, const struct api_env *env)
 {
     struct bytes accept = http_header(c->request, "Accept");
-    bool text = bytes_is(http_param_value(c->request, "format"),
-                         "prometheus") ||
-                bytes_starts(accept, bytes_str("application/openmetrics-text"));
+    bool text =
+        bytes_is(http_param_value(c->request, "format"), "prometheus") ||
+        bytes_starts(accept, bytes_str("application/openmetrics-text"));
     if (bytes_starts(accept, bytes_str("text/plain")) &&
         memmem(accept.p, accept.n, "version=0.0.4", 13))
         text = true;

@@ -3,9 +3,9 @@
 /* Every route in one table, and the way from a request to its row. */
 #include "api/impl.h"
 
-#define NONE API_BLOCK_NONE
+#define NONE  API_BLOCK_NONE
 #define INDEX API_BLOCK_INDEX
-#define HASH API_BLOCK_HASH
+#define HASH  API_BLOCK_HASH
 
 /* clang-format off */
 static const struct api_route routes[] = {
@@ -54,7 +54,8 @@ enum { ROUTES = sizeof routes / sizeof routes[0] };
 
 /* The longest match wins, as in Go's ServeMux. The table is short: a scan costs
  * less than a hash of the path. */
-const struct api_route *api_route_find(struct bytes path, struct bytes *ret_rest)
+const struct api_route *api_route_find(struct bytes path,
+                                       struct bytes *ret_rest)
 {
     const struct api_route *best = NULL;
     size_t best_n = 0;
@@ -213,8 +214,7 @@ enum api_next api_begin(struct api_call *c, const struct api_env *env,
     }
     if (!(c->route->methods & method_bit(r->method))) {
         allow_line(c, c->route);
-        api_error(c, 405, "method %.*s not allowed",
-                  BYTES_ARG(r->method_name));
+        api_error(c, 405, "method %.*s not allowed", BYTES_ARG(r->method_name));
         return API_ANSWER;
     }
     return common(c, env);
@@ -246,7 +246,8 @@ enum api_next api_agent(struct api_call *c, const struct api_env *env,
     return c->route->agent(c, env, ret);
 }
 
-/* --- Canonical targets ------------------------------------------------------------- */
+/* --- Canonical targets
+ * ------------------------------------------------------------- */
 
 static void canonical_param(struct buf *out, bool *first, const char *name,
                             const struct bytes *value)

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* PUT /v1/catalog/register and /deregister. What the RPC layer of Consul refuses is
- * a 500 there, and so here: clients match status and text. */
+/* PUT /v1/catalog/register and /deregister. What the RPC layer of Consul
+ * refuses is a 500 there, and so here: clients match status and text. */
 #include "api/impl.h"
 
 enum { REGISTER_CHECKS_MAX = 128 /* checks in one registration */ };
@@ -23,9 +23,8 @@ static enum api_next decode(struct api_call *c, const struct json_table *table,
     return API_ANSWER;
 }
 
-static enum api_next other_datacenter(struct api_call *c,
-                                      const struct api_env *env,
-                                      struct bytes dc)
+static enum api_next
+other_datacenter(struct api_call *c, const struct api_env *env, struct bytes dc)
 {
     if (dc.n == 0 || bytes_eq(dc, env->self->datacenter))
         return API_WRITE;
@@ -52,10 +51,11 @@ static enum api_next finish_plan(struct api_call *c, enum err e,
     return p->op_count ? API_WRITE : API_ANSWER;
 }
 
-/* --- Register ------------------------------------------------------------------------ */
+/* --- Register
+ * ------------------------------------------------------------------------ */
 
-static enum err check_service_in(const struct service_in *s,
-                                 struct bytes node, struct errtext *t)
+static enum err check_service_in(const struct service_in *s, struct bytes node,
+                                 struct errtext *t)
 {
     if (s->id.n && s->name.n == 0) {
         errtext_set(t, "Must provide service name with ID");
@@ -70,8 +70,9 @@ static enum err check_service_in(const struct service_in *s,
         return e;
     e = meta_validate(&s->meta, t);
     if (e != ERR_OK)
-        errtext_prefix(t, "failed inserting service: Invalid Service Meta for "
-                          "node %.*s and serviceID %.*s: ",
+        errtext_prefix(t,
+                       "failed inserting service: Invalid Service Meta for "
+                       "node %.*s and serviceID %.*s: ",
                        BYTES_ARG(bytes_head(node, 32)),
                        BYTES_ARG(bytes_head(s->id.n ? s->id : s->name, 32)));
     return e;
@@ -94,16 +95,16 @@ static enum err check_register_in(const struct register_in *in,
         return ERR_BAD;
     }
     if (in->checks.n + (in->check != NULL) > REGISTER_CHECKS_MAX) {
-        errtext_set(t, "%zu checks in one registration, the limit is %d: "
-                       "register them in several requests",
+        errtext_set(t,
+                    "%zu checks in one registration, the limit is %d: "
+                    "register them in several requests",
                     in->checks.n, REGISTER_CHECKS_MAX);
         return ERR_LIMIT;
     }
     return in->service ? check_service_in(in->service, in->node, t) : ERR_OK;
 }
 
-static struct bytes definition_json(struct arena *a,
-                                    const struct check_in *in)
+static struct bytes definition_json(struct arena *a, const struct check_in *in)
 {
     struct check_def d;
     struct buf b;
@@ -153,8 +154,8 @@ static enum err check_view_from(struct api_call *c, const struct check_in *in,
 static enum err checks_from(struct api_call *c, const struct register_in *in,
                             struct registration *r, struct errtext *t)
 {
-    struct check_view *v = arena_alloc(
-        c->arena, (in->checks.n + 1) * sizeof *v);
+    struct check_view *v =
+        arena_alloc(c->arena, (in->checks.n + 1) * sizeof *v);
     if (!v)
         return ERR_NOMEM;
     const struct check_in *list = in->checks.v;
@@ -199,8 +200,7 @@ static enum err registration_from(struct api_call *c,
 }
 
 enum api_next write_catalog_register(struct api_call *c,
-                                     const struct api_env *env,
-                                     struct plan *p)
+                                     const struct api_env *env, struct plan *p)
 {
     struct register_in in;
     struct registration r;
@@ -218,7 +218,8 @@ enum api_next write_catalog_register(struct api_call *c,
     return finish_plan(c, e, &t, p);
 }
 
-/* --- Deregister -------------------------------------------------------------------------- */
+/* --- Deregister
+ * -------------------------------------------------------------------------- */
 
 enum api_next write_catalog_deregister(struct api_call *c,
                                        const struct api_env *env,

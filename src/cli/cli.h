@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* cli - the command line but for `agent`: a client of the HTTP API.
  *
- * Exit codes: 0 done, 1 refused or not reachable, 2 wrong usage of a sub-command.
- * Results go to standard output, errors to standard error. */
+ * Exit codes: 0 done, 1 refused or not reachable, 2 wrong usage of a
+ * sub-command. Results go to standard output, errors to standard error. */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 

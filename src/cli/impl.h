@@ -41,8 +41,8 @@ struct cli {
 int cli_parse(struct cli *c, int argc, char **argv, int from, int *ret_exit);
 void cli_fini(struct cli *c);
 
-/* One request; path from "/v1/...". True: 200, the body is c->reply (NUL-terminated).
- * False: the reason was printed. */
+/* One request; path from "/v1/...". True: 200, the body is c->reply
+ * (NUL-terminated). False: the reason was printed. */
 bool cli_request(struct cli *c, const char *method, const char *path,
                  struct bytes body);
 

@@ -12,7 +12,8 @@ static void cell_str(struct cli_table *t, const char *s)
     cli_cell(t, bytes_str(s ? s : ""));
 }
 
-/* Answers with free-form names are walked with jansson; the reply is bounded. */
+/* Answers with free-form names are walked with jansson; the reply is bounded.
+ */
 static json_t *reply_json(const struct cli *c)
 {
     json_error_t e;
@@ -28,7 +29,8 @@ static const char *str(json_t *o, const char *key)
     return json_string_value(json_object_get(o, key));
 }
 
-/* --- members ------------------------------------------------------------------------- */
+/* --- members
+ * ------------------------------------------------------------------------- */
 
 static const char *member_status(json_t *m)
 {
@@ -41,11 +43,14 @@ static const char *member_status(json_t *m)
 int cli_members(int argc, char **argv)
 {
     bool wan = false, detailed = false;
-    struct cli_flag flags[] = {
-        {.name = "wan", .help = "servers of all datacenters", .is_bool = true,
-         .set = &wan},
-        {.name = "detailed", .help = "with all tags", .is_bool = true,
-         .set = &detailed}};
+    struct cli_flag flags[] = {{.name = "wan",
+                                .help = "servers of all datacenters",
+                                .is_bool = true,
+                                .set = &wan},
+                               {.name = "detailed",
+                                .help = "with all tags",
+                                .is_bool = true,
+                                .set = &detailed}};
     struct cli c = {.command = "members",
                     .synopsis = "[options]",
                     .help = "Lists the members that the agent knows.",
@@ -56,14 +61,14 @@ int cli_members(int argc, char **argv)
         return rc;
     json_t *list = NULL;
     rc = 1;
-    if (!cli_request(&c, "GET", wan ? "/v1/agent/members?wan=1"
-                                    : "/v1/agent/members",
+    if (!cli_request(&c, "GET",
+                     wan ? "/v1/agent/members?wan=1" : "/v1/agent/members",
                      (struct bytes){0}) ||
         !(list = reply_json(&c)))
         goto out;
     struct cli_table t = {.columns = 7};
-    static const char *const heads[] = {"Node", "Address", "Status", "Type",
-                                        "Build", "DC", "ID"};
+    static const char *const heads[] = {"Node",  "Address", "Status", "Type",
+                                        "Build", "DC",      "ID"};
     for (int i = 0; i < 7; i++)
         cell_str(&t, heads[i]);
     size_t i;
@@ -92,7 +97,9 @@ out:
     return rc;
 }
 
-/* --- info --------------------------------------------------------------------------------- */
+/* --- info
+ * ---------------------------------------------------------------------------------
+ */
 
 int cli_info(int argc, char **argv)
 {
@@ -121,7 +128,9 @@ int cli_info(int argc, char **argv)
     return rc;
 }
 
-/* --- catalog ------------------------------------------------------------------------------ */
+/* --- catalog
+ * ------------------------------------------------------------------------------
+ */
 
 static void print_services(json_t *j, bool tags)
 {
@@ -210,7 +219,9 @@ int cli_catalog(int argc, char **argv)
     return rc;
 }
 
-/* --- health ------------------------------------------------------------------------------- */
+/* --- health
+ * -------------------------------------------------------------------------------
+ */
 
 static const char *worst_status(json_t *checks)
 {

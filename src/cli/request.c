@@ -107,7 +107,8 @@ void cli_fini(struct cli *c)
     c->reply = NULL;
 }
 
-/* --- Request ------------------------------------------------------------------------- */
+/* --- Request
+ * ------------------------------------------------------------------------- */
 
 static const char *address(const struct cli *c)
 {
@@ -137,8 +138,8 @@ static char *url_of(struct cli *c, const char *path, const char **ret_unix)
         url = arena_printf(&c->arena, "http://localhost%s%.*s", path,
                            BYTES_ARG(buf_bytes(&dc)));
     } else {
-        bool scheme = strncmp(a, "http://", 7) == 0 ||
-                      strncmp(a, "https://", 8) == 0;
+        bool scheme =
+            strncmp(a, "http://", 7) == 0 || strncmp(a, "https://", 8) == 0;
         url = arena_printf(&c->arena, "%s%s%s%.*s", scheme ? "" : "http://", a,
                            path, BYTES_ARG(buf_bytes(&dc)));
     }
@@ -205,7 +206,8 @@ bool cli_decode_list(struct cli *c, const struct json_table *table,
            bad_reply(c, &t);
 }
 
-/* --- Columns -------------------------------------------------------------------------- */
+/* --- Columns
+ * -------------------------------------------------------------------------- */
 
 void cli_cell(struct cli_table *t, struct bytes v)
 {

@@ -169,8 +169,8 @@ static bool from_flags(struct cli *c, const struct register_flags *f)
         json_close(&j, '}');
     }
     json_close(&j, '}');
-    bool ok = cli_request(c, "PUT", "/v1/agent/service/register",
-                          buf_bytes(&body));
+    bool ok =
+        cli_request(c, "PUT", "/v1/agent/service/register", buf_bytes(&body));
     buf_fini(&body);
     if (ok)
         printf("Registered service: %s\n", f->name);

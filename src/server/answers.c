@@ -81,8 +81,8 @@ static struct answer *answer_new(struct bytes key, const struct api_call *call)
     a->key = bytes_of(p, key.n);
     if (name_n)
         memcpy(p + key.n, call->watch.name.p, name_n);
-    a->watch = (struct watch_key){call->watch.kind,
-                                  bytes_of(p + key.n, name_n)};
+    a->watch =
+        (struct watch_key){call->watch.kind, bytes_of(p + key.n, name_n)};
     a->status = call->status;
     a->content_type = call->content_type;
     a->consistency = call->consistency;
@@ -132,8 +132,7 @@ static bool answer_gzip(struct answers *c, struct answer *a)
         return true;
     struct buf out;
     buf_init(&out, 0);
-    if (http_gzip(buf_bytes(&(struct buf){.p = a->body->data,
-                                          .n = a->body->n}),
+    if (http_gzip(buf_bytes(&(struct buf){.p = a->body->data, .n = a->body->n}),
                   &out) == ERR_OK)
         a->gzip = shared_copy(buf_bytes(&out));
     buf_fini(&out);
@@ -174,8 +173,8 @@ void serving_answer(struct serving *s, struct conn *c, struct answer *a,
     gzip = gzip && a->body->n >= GZIP_MIN_BYTES && answer_gzip(&s->answers, a);
     struct shared *body = gzip ? a->gzip : a->body;
     bool usual = conn_keep_alive(c) && !conn_http_1_0(c);
-    bool leader = atomic_load_explicit(&s->process->ready,
-                                       memory_order_relaxed);
+    bool leader =
+        atomic_load_explicit(&s->process->ready, memory_order_relaxed);
 
     struct shared *head;
     if (usual && leader && a->head[gzip] && a->head_index[gzip] == index) {

@@ -9,7 +9,8 @@
 #include "base/metric.h"
 #include "server/serving.h"
 
-/* --- Publishing ------------------------------------------------------------- */
+/* --- Publishing -------------------------------------------------------------
+ */
 
 static void tell_serving(struct core *c, const struct watch_set *set)
 {
@@ -19,9 +20,8 @@ static void tell_serving(struct core *c, const struct watch_set *set)
             continue;
         struct published *pub =
             xmalloc(sizeof *pub + set->n * sizeof pub->hashes[0]);
-        *pub = (struct published){.letter.kind = LETTER_PUBLISHED,
-                                  .all = set->all,
-                                  .n = set->n};
+        *pub = (struct published){
+            .letter.kind = LETTER_PUBLISHED, .all = set->all, .n = set->n};
         if (set->n)
             memcpy(pub->hashes, set->v, set->n * sizeof pub->hashes[0]);
         serving_post(p->serving[i], &pub->letter);
@@ -68,7 +68,8 @@ static void local_published(void *ctx)
     tell_serving(c, local_changes(c->process->local));
 }
 
-/* --- The store's feed --------------------------------------------------------- */
+/* --- The store's feed
+ * --------------------------------------------------------- */
 
 static void apply_events(struct core *c, const struct store_batch *b)
 {
@@ -83,7 +84,8 @@ static void apply_events(struct core *c, const struct store_batch *b)
     }
 }
 
-/* All revisions that wait become one version: who is late catches up at once. */
+/* All revisions that wait become one version: who is late catches up at once.
+ */
 static void on_batches(void *ctx, struct list *batches)
 {
     struct core *c = ctx;
@@ -145,7 +147,8 @@ static void on_store_state(void *ctx, bool up, enum err why, const char *text)
         log_info("store", "ready for writes");
 }
 
-/* --- The agent's side ------------------------------------------------------------ */
+/* --- The agent's side
+ * ------------------------------------------------------------ */
 
 static void client_left(void *ctx)
 {
@@ -232,7 +235,8 @@ void core_post(struct core *c, struct core_letter *take)
     queue_push_all(c->letters, &one);
 }
 
-/* --- Start and stop ---------------------------------------------------------------- */
+/* --- Start and stop
+ * ---------------------------------------------------------------- */
 
 static enum err open_queues(struct core *c)
 {

@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* core - the core thread (main): the only writer of catalog and local snapshot.
  *
- * Takes the store's batches, applies them, publishes one version per turn, tells the
- * serving threads what changed; keeps the own node's records in the catalog
- * (own.c); runs the agent; owns signals and the end of the process. */
+ * Takes the store's batches, applies them, publishes one version per turn,
+ * tells the serving threads what changed; keeps the own node's records in the
+ * catalog (own.c); runs the agent; owns signals and the end of the process. */
 #ifndef SERVER_CORE_H
 #define SERVER_CORE_H
 
@@ -43,7 +43,7 @@ struct core {
     struct queue *letters; /* struct core_letter */
     bool loaded;
     bool stopping, leaving;
-    uint64_t own_hash[2];  /* watch hashes of the own node: record, checks */
+    uint64_t own_hash[2]; /* watch hashes of the own node: record, checks */
 
     struct agent *agent;
     struct prober *prober;
@@ -57,8 +57,8 @@ struct core_letter {
     void (*run)(struct core *c, struct core_letter *l);
 };
 
-/* Opens stores and agent; the load arrives once the loop runs. process->self must
- * be complete. t: what failed, where. */
+/* Opens stores and agent; the load arrives once the loop runs. process->self
+ * must be complete. t: what failed, where. */
 MUST_USE enum err core_start(struct core *c, struct process *p,
                              const struct core_options *o, uv_loop_t *loop,
                              struct errtext *t);
@@ -73,7 +73,8 @@ void core_post(struct core *c, struct core_letter *take);
 MUST_USE enum err own_new(struct core *c);
 void own_free(struct core *c);
 
-/* After each published version: registers what is missing; sets process->ready. */
+/* After each published version: registers what is missing; sets process->ready.
+ */
 void own_published(struct core *c);
 
 /* Takes the own node with all it has out of the catalog, then calls left (also

@@ -5,7 +5,8 @@
 #ifndef SERVER_NOTIFY_H
 #define SERVER_NOTIFY_H
 
-/* "READY=1", "STOPPING=1", "RELOADING=1"...; nothing happens without a manager. */
+/* "READY=1", "STOPPING=1", "RELOADING=1"...; nothing happens without a manager.
+ */
 void notify_manager(const char *state);
 
 #endif

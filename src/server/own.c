@@ -1,8 +1,9 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* The own node in the catalog: its record, the check serfHealth, and on servers
- * the service "consul" (clients look for both). Registered before anybody is told
- * that there is a leader, and again whenever somebody removes or changes it. */
+ * the service "consul" (clients look for both). Registered before anybody is
+ * told that there is a leader, and again whenever somebody removes or changes
+ * it. */
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -89,8 +90,9 @@ static void own_settled(struct core *c, struct core_letter *l)
         break;
     case STORE_REFUSED:
     case STORE_UNAVAILABLE:
-        log_warn("server", "the own node cannot be registered, trying again: "
-                           "error=\"%s\"",
+        log_warn("server",
+                 "the own node cannot be registered, trying again: "
+                 "error=\"%s\"",
                  o->outcome.text.s[0] ? o->outcome.text.s
                                       : err_text(o->outcome.why));
         timer_set(&c->timers, &o->retry, OWN_RETRY_MS);
@@ -123,8 +125,9 @@ static void own_submit(struct own *o)
         o->under_way = true;
         return;
     }
-    log_warn("server", "the own node cannot be registered, trying again: "
-                       "error=\"%s %s\"",
+    log_warn("server",
+             "the own node cannot be registered, trying again: "
+             "error=\"%s %s\"",
              err_text(e), t.s);
     timer_set(&o->core->timers, &o->retry, OWN_RETRY_MS);
 }
@@ -156,8 +159,7 @@ static enum err own_plan(struct core *c, struct errtext *t)
     };
     arena_reset(&o->arena);
     plan_init(&o->plan, &o->arena);
-    return plan_register(&o->plan, catalog_current(c->process->catalog), &r,
-                         t);
+    return plan_register(&o->plan, catalog_current(c->process->catalog), &r, t);
 }
 
 static void own_register(struct core *c)
@@ -187,7 +189,8 @@ void own_published(struct core *c)
     own_register(c);
 }
 
-/* --- Leaving ---------------------------------------------------------------- */
+/* --- Leaving ----------------------------------------------------------------
+ */
 
 static void own_gone(struct core *c)
 {
@@ -207,9 +210,9 @@ static void own_deregister(struct core *c)
         return;
     arena_reset(&o->arena);
     plan_init(&o->plan, &o->arena);
-    enum err e = plan_deregister(
-        &o->plan, catalog_current(c->process->catalog),
-        c->process->self.node_name, (struct bytes){0}, (struct bytes){0}, &t);
+    enum err e = plan_deregister(&o->plan, catalog_current(c->process->catalog),
+                                 c->process->self.node_name, (struct bytes){0},
+                                 (struct bytes){0}, &t);
     if (e == ERR_OK && o->plan.op_count == 0) {
         own_gone(c);
         return;

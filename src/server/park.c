@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* Long polls.
  *
- * All connections of this thread that wait for the same canonical target stand in
- * one group; a change of its watch key evaluates the target once for all of
+ * All connections of this thread that wait for the same canonical target stand
+ * in one group; a change of its watch key evaluates the target once for all of
  * them. If the digest of the answer is what they have, they stay parked: nobody
  * wakes without a change to his answer. */
 #include "server/serving.h"
@@ -24,7 +24,8 @@ void parks_fini(struct parks *p)
     map_fini(&p->by_hash);
 }
 
-/* --- Groups ----------------------------------------------------------------- */
+/* --- Groups -----------------------------------------------------------------
+ */
 
 static struct bytes hash_key(const struct park_group *g)
 {
@@ -77,7 +78,8 @@ static struct park_group *group_new(struct parks *p, struct bytes target,
     return g;
 }
 
-/* --- Waking ----------------------------------------------------------------- */
+/* --- Waking -----------------------------------------------------------------
+ */
 
 static uint64_t answer_index(const struct park *p, const struct api_env *env,
                              uint64_t key_index)
@@ -87,7 +89,8 @@ static uint64_t answer_index(const struct park *p, const struct api_env *env,
     return serving_index(env, key_index, asked);
 }
 
-/* Takes everybody out first: an answer may make a connection end, or park again. */
+/* Takes everybody out first: an answer may make a connection end, or park
+ * again. */
 static void group_answer_all(struct serving *s, struct park_group *g,
                              struct answer *a, struct api_call *call,
                              const struct api_env *env, uint64_t key_index)
@@ -183,9 +186,11 @@ void park_wake_dirty(struct serving *s)
     }
 }
 
-/* --- One connection ----------------------------------------------------------- */
+/* --- One connection
+ * ----------------------------------------------------------- */
 
-/* The wait is over: the answer as it is now, with an index that does not fall. */
+/* The wait is over: the answer as it is now, with an index that does not fall.
+ */
 static void park_timeout(struct timer *t)
 {
     struct park *p = container_of(t, struct park, timer);
@@ -209,9 +214,9 @@ static void park_timeout(struct timer *t)
         api_error(&call, 500, "out of memory");
         serving_answer_call(s, c, &call, 1, false);
     } else {
-        uint64_t index = serving_index(
-            &env, serving_key_index(&env, call.watch),
-            asked <= snapshot_revision(env.cat) ? asked : 0);
+        uint64_t index =
+            serving_index(&env, serving_key_index(&env, call.watch),
+                          asked <= snapshot_revision(env.cat) ? asked : 0);
         struct answer *a =
             by_hash ? NULL : serving_read(s, &call, &env, target);
         if (a) {

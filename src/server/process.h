@@ -62,9 +62,9 @@ struct process {
     struct conn_limits conn_limits;
     size_t cache_bytes; /* of all serving threads together */
 
-    _Atomic bool ready;       /* the own node is in the catalog */
-    _Atomic bool store_up;    /* writes are possible */
-    uint64_t started_ms;      /* monotonic */
+    _Atomic bool ready;    /* the own node is in the catalog */
+    _Atomic bool store_up; /* writes are possible */
+    uint64_t started_ms;   /* monotonic */
 
     /* A serving thread has ended (on that thread). */
     void (*serving_ended)(struct process *p);

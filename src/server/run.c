@@ -41,7 +41,8 @@ static struct run {
     struct buf tagged, meta;
 } run; /* one per process: signal handlers and the atexit path need it */
 
-/* --- Process-wide settings ------------------------------------------------------- */
+/* --- Process-wide settings
+ * ------------------------------------------------------- */
 
 static void raise_descriptor_limit(void)
 {
@@ -57,16 +58,17 @@ static bool set_limits(const struct settings *s, struct errtext *t)
     struct rlimit r = {.rlim_cur = 1024};
     struct conn_limits *l = &run.process.conn_limits;
     (void)getrlimit(RLIMIT_NOFILE, &r);
-    uint32_t most = r.rlim_cur > UINT32_MAX / 2 ? UINT32_MAX / 2
-                                                : (uint32_t)r.rlim_cur;
-    l->max_conns = s->http_max_conns ? s->http_max_conns
-                                     : most - DESCRIPTORS_SPARE;
+    uint32_t most =
+        r.rlim_cur > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)r.rlim_cur;
+    l->max_conns =
+        s->http_max_conns ? s->http_max_conns : most - DESCRIPTORS_SPARE;
     l->max_conns_per_peer = s->http_max_conns_per_client;
     l->http.body_bytes = s->http_max_body_bytes;
     l->http.header_bytes = s->http_max_header_bytes;
     if (l->max_conns > most - DESCRIPTORS_SPARE) {
-        errtext_set(t, "limits.http_max_conns is %u, but this process may open "
-                       "only %u files: raise the limit (ulimit -n) or lower it",
+        errtext_set(t,
+                    "limits.http_max_conns is %u, but this process may open "
+                    "only %u files: raise the limit (ulimit -n) or lower it",
                     l->max_conns, most);
         return false;
     }
@@ -99,7 +101,8 @@ static bool write_pid_file(const char *path, struct errtext *t)
     return ok;
 }
 
-/* --- Data directory ------------------------------------------------------------------ */
+/* --- Data directory
+ * ------------------------------------------------------------------ */
 
 static bool open_data_dir(const struct settings *s, struct errtext *t)
 {
@@ -140,7 +143,8 @@ static bool node_id(const struct settings *s, char out[37], struct errtext *t)
         out[36] = 0;
         if (ok && bytes_uuid(bytes_of(out, 36)))
             return true;
-        errtext_set(t, "%s: holds no node ID: remove it to get a new one", path);
+        errtext_set(t, "%s: holds no node ID: remove it to get a new one",
+                    path);
         return false;
     }
     if (getentropy(random, sizeof random) != 0) {
@@ -160,7 +164,8 @@ static bool node_id(const struct settings *s, char out[37], struct errtext *t)
     return ok;
 }
 
-/* --- What answers show of this process ------------------------------------------------- */
+/* --- What answers show of this process
+ * ------------------------------------------------- */
 
 static void fill_self(const struct settings *s, const char *id)
 {
@@ -205,7 +210,9 @@ static void fill_self(const struct settings *s, const char *id)
     };
 }
 
-/* --- Listening --------------------------------------------------------------------------- */
+/* --- Listening
+ * ---------------------------------------------------------------------------
+ */
 
 /* Each address gives every thread a socket. */
 static bool listen_all(const struct settings *s, int threads,
@@ -278,7 +285,9 @@ static bool start_serving(const struct settings *s, struct errtext *t)
     return true;
 }
 
-/* --- The end ---------------------------------------------------------------------------- */
+/* --- The end
+ * ----------------------------------------------------------------------------
+ */
 
 static void stop_limit(int sig)
 {
@@ -350,13 +359,16 @@ static void watch_signals(void)
     }
 }
 
-/* --- Life ------------------------------------------------------------------------------- */
+/* --- Life
+ * -------------------------------------------------------------------------------
+ */
 
 static void config_op_done(struct agent_op *op)
 {
     if (op->http_status != 200)
-        log_error("agent", "a definition of the configuration is refused: "
-                           "error=\"%s\"",
+        log_error("agent",
+                  "a definition of the configuration is refused: "
+                  "error=\"%s\"",
                   op->text.s);
     agent_op_free(op);
 }

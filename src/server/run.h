@@ -10,8 +10,8 @@
 
 enum { RUN_ADDRESSES_MAX = 8 };
 
-/* Everything that configuration and command line decide; strings live as long as
- * the process. */
+/* Everything that configuration and command line decide; strings live as long
+ * as the process. */
 struct settings {
     const char *node_name, *node_id, *datacenter, *domain;
     const char *data_dir; /* NULL: in memory */
@@ -47,8 +47,8 @@ struct settings {
     struct agent_op **ops;
     size_t op_count;
 
-    /* On SIGHUP: reads the configuration again; what can change is applied by the
-     * callee. NULL: nothing to reload. */
+    /* On SIGHUP: reads the configuration again; what can change is applied by
+     * the callee. NULL: nothing to reload. */
     void (*reload)(void *ctx);
     void *ctx;
 };

@@ -9,7 +9,8 @@
 #include "base/log.h"
 #include "base/metric.h"
 
-/* --- Snapshots ---------------------------------------------------------------- */
+/* --- Snapshots
+ * ---------------------------------------------------------------- */
 
 void serving_pin(struct serving *s)
 {
@@ -59,7 +60,8 @@ uint64_t serving_index(const struct api_env *env, uint64_t key_index,
     return index ? index : 1;
 }
 
-/* --- Answers -------------------------------------------------------------------- */
+/* --- Answers
+ * -------------------------------------------------------------------- */
 
 void serving_answer_call(struct serving *s, struct conn *c,
                          struct api_call *call, uint64_t index, bool gzip)
@@ -109,7 +111,8 @@ struct answer *serving_read(struct serving *s, struct api_call *call,
                        snapshot_floor(env->cat));
 }
 
-/* --- Requests -------------------------------------------------------------------- */
+/* --- Requests
+ * -------------------------------------------------------------------- */
 
 /* Parks the request if what it has is what there is; true if it did. */
 static bool try_park(struct serving *s, struct conn *c, struct api_call *call,
@@ -183,8 +186,7 @@ static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
     }
     bool cacheable = call->watch.kind != WATCH_LOCAL &&
                      call->watch.kind != WATCH_LOCAL_SERVICE;
-    struct answer *a =
-        cacheable ? serving_read(s, call, env, target) : NULL;
+    struct answer *a = cacheable ? serving_read(s, call, env, target) : NULL;
     if (!a) {
         buf_reset(&call->body);
         buf_reset(&call->extra_head);
@@ -230,7 +232,8 @@ static void on_gone(void *ctx, struct conn *c)
     write_gone(st);
 }
 
-/* --- Letters ----------------------------------------------------------------------- */
+/* --- Letters
+ * ----------------------------------------------------------------------- */
 
 void serving_post(struct serving *s, struct letter *take)
 {
@@ -298,7 +301,8 @@ static void on_letters(void *ctx, struct list *letters)
     serving_close_check(s);
 }
 
-/* --- Thread ------------------------------------------------------------------------- */
+/* --- Thread
+ * ------------------------------------------------------------------------- */
 
 static void run(void *arg)
 {

@@ -3,8 +3,8 @@
 /* serving - a serving thread: a libuv loop with the HTTP connections it
  * accepted, its cache of encoded answers and its long polls.
  *
- * Parts: serving.c (thread, requests), answers.c (cache), park.c (long polls), write.c
- * (changes and agent ops under way). All on this thread. */
+ * Parts: serving.c (thread, requests), answers.c (cache), park.c (long polls),
+ * write.c (changes and agent ops under way). All on this thread. */
 #ifndef SERVER_SERVING_H
 #define SERVER_SERVING_H
 
@@ -13,23 +13,24 @@
 #include "base/map.h"
 #include "server/process.h"
 
-/* --- Encoded answers (answers.c) ------------------------------------------- */
+/* --- Encoded answers (answers.c) -------------------------------------------
+ */
 
 struct answer {
     struct list lru;
-    struct bytes key;          /* canonical target, in this block's own memory */
-    struct watch_key watch;    /* name points into key's memory */
-    uint64_t index;            /* of the watch key when it was encoded */
+    struct bytes key;       /* canonical target, in this block's own memory */
+    struct watch_key watch; /* name points into key's memory */
+    uint64_t index;         /* of the watch key when it was encoded */
     uint64_t floor;
     int status;
     const char *content_type;
     const char *consistency;
     struct shared *extra_head; /* NULL: none */
     struct shared *body;
-    struct shared *gzip;       /* made when first asked for; NULL: not yet */
-    struct shared *head[2];    /* [gzip]: for keep-alive HTTP/1.1; NULL: not yet */
+    struct shared *gzip;    /* made when first asked for; NULL: not yet */
+    struct shared *head[2]; /* [gzip]: for keep-alive HTTP/1.1; NULL: not yet */
     uint64_t head_index[2];
-    uint32_t refs;             /* the cache holds one */
+    uint32_t refs; /* the cache holds one */
 };
 
 struct answers {
@@ -43,16 +44,18 @@ void answers_fini(struct answers *a);
 
 /* The cached answer of this target, if its watch key still has that index; NULL
  * otherwise. Not a new reference. */
-struct answer *answers_find(struct answers *a, struct bytes key,
+struct answer *answers_find(struct answers *c, struct bytes key,
                             const struct snapshot *s);
 
-/* From a call whose api_read is done (its body is copied). The newest entry always
- * stays, however large, so that all who wait for it share it. NULL: no memory. */
-struct answer *answers_add(struct answers *a, struct bytes key,
-                           const struct api_call *c, uint64_t index,
+/* From a call whose api_read is done (its body is copied). The newest entry
+ * always stays, however large, so that all who wait for it share it. NULL: no
+ * memory. */
+struct answer *answers_add(struct answers *c, struct bytes key,
+                           const struct api_call *call, uint64_t index,
                            uint64_t floor);
 
-/* --- Long polls (park.c) ----------------------------------------------------- */
+/* --- Long polls (park.c) -----------------------------------------------------
+ */
 
 /* In the connection's user memory. */
 struct park {
@@ -67,10 +70,10 @@ struct park {
 
 /* All who wait for the same answer. */
 struct park_group {
-    struct bytes target;    /* canonical; in this block */
-    uint64_t hash;          /* of the watch key */
-    struct list same_hash;  /* ring of groups under one hash */
-    struct list dirty;      /* in parks.dirty, or alone */
+    struct bytes target;   /* canonical; in this block */
+    uint64_t hash;         /* of the watch key */
+    struct list same_hash; /* ring of groups under one hash */
+    struct list dirty;     /* in parks.dirty, or alone */
     struct list parked;
     uint64_t index, digest; /* of what they have */
     bool by_hash;           /* hash blocking: digest is the content hash */
@@ -97,10 +100,11 @@ struct serving {
     int pinned; /* depth */
     struct answers answers;
     struct parks parks;
-    struct list writes_waiting; /* committed or in conflict, above our version */
+    struct list
+        writes_waiting; /* committed or in conflict, above our version */
     struct list writes_spare;
     size_t writes_spare_count;
-    uint64_t random;            /* jitter of waits */
+    uint64_t random; /* jitter of waits */
     struct buf scratch;
     int listen_fds[8];
     int listen_count;
@@ -123,7 +127,8 @@ void serving_join(struct serving *s); /* after LETTER_CLOSE; frees */
 /* Any thread. */
 void serving_post(struct serving *s, struct letter *take);
 
-/* --- Within the serving thread ----------------------------------------------- */
+/* --- Within the serving thread -----------------------------------------------
+ */
 
 /* Between these the snapshots of serving_env stay valid. */
 void serving_pin(struct serving *s);

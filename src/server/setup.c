@@ -1,60 +1,530 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* Interim: flags only, until src/config's agent configuration is wired. */
+/* Command line and configuration files, in order, into the settings of run.h.
+ */
 #include "server/setup.h"
 
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <ifaddrs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/api.h"
+#include "base/alloc.h"
+#include "base/log.h"
+#include "config/agent_config.h"
+#include "config/flags.h"
+#include "config/text.h"
 #include "server/logsink.h"
 #include "server/run.h"
 
+enum { FILES_MAX = 1024 /* in one configuration directory */ };
+
+struct setup {
+    struct arena arena;
+    struct agent_config config;
+    struct config_flags flags;
+    struct settings settings;
+    struct errtext text;
+    struct config_notice notice_of[CONFIG_KEYS_MAX];
+    size_t notice_count;
+    char host[256];
+};
+
+/* --- Files
+ * ---------------------------------------------------------------------- */
+
+static enum err read_file(struct setup *s, const char *path, struct bytes *ret)
+{
+    FILE *f = fopen(path, "re");
+    char *p = f ? arena_alloc(&s->arena, CONFIG_FILE_BYTES_MAX + 1) : NULL;
+    if (!f || !p) {
+        errtext_set(&s->text, "%s: %s", path, strerror(errno));
+        if (f)
+            fclose(f);
+        return ERR_IO;
+    }
+    size_t n = fread(p, 1, CONFIG_FILE_BYTES_MAX + 1, f);
+    int bad = ferror(f);
+    fclose(f);
+    if (bad || n > CONFIG_FILE_BYTES_MAX) {
+        errtext_set(&s->text, "%s: %s", path,
+                    bad ? "cannot be read" : "larger than 1 MiB");
+        return bad ? ERR_IO : ERR_LIMIT;
+    }
+    *ret = bytes_of(p, n);
+    return ERR_OK;
+}
+
+static void notice(void *ctx, const struct config_notice *n)
+{
+    struct setup *s = ctx;
+    for (size_t i = 0; i < s->notice_count; i++)
+        if (strcmp(s->notice_of[i].key, n->key) == 0)
+            return;
+    if (s->notice_count < CONFIG_KEYS_MAX)
+        s->notice_of[s->notice_count++] = *n;
+}
+
+static enum err apply_file(struct setup *s, const char *path,
+                           enum config_format format)
+{
+    struct bytes text;
+    struct config_value *tree;
+    if (format == CONFIG_FORMAT_NONE)
+        format = config_format_of(path);
+    if (format == CONFIG_FORMAT_NONE) {
+        errtext_set(&s->text,
+                    "%s: neither .json nor .hcl: rename it, or say "
+                    "-config-format",
+                    path);
+        return ERR_BAD;
+    }
+    enum err e = read_file(s, path, &text);
+    if (e == ERR_OK)
+        e = config_text_parse(format, path, text, &s->arena, &tree, &s->text);
+    if (e == ERR_OK)
+        e = agent_config_apply(&s->config, tree, notice, s, &s->text);
+    return e;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Files of a directory in lexical order; those in another format are passed
+ * over, as are sub-directories. */
+static enum err apply_dir(struct setup *s, const char *path,
+                          enum config_format format)
+{
+    DIR *d = opendir(path);
+    char *names[FILES_MAX];
+    size_t n = 0;
+    if (!d) {
+        errtext_set(&s->text, "%s: %s", path, strerror(errno));
+        return ERR_IO;
+    }
+    for (struct dirent *e; (e = readdir(d)) && n < FILES_MAX;) {
+        if (e->d_name[0] == '.' ||
+            (format == CONFIG_FORMAT_NONE &&
+             config_format_of(e->d_name) == CONFIG_FORMAT_NONE))
+            continue;
+        names[n] = arena_printf(&s->arena, "%s/%s", path, e->d_name);
+        n += names[n] != NULL;
+    }
+    closedir(d);
+    qsort(names, n, sizeof names[0], by_name);
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < n && e == ERR_OK; i++) {
+        struct stat st;
+        if (stat(names[i], &st) == 0 && S_ISREG(st.st_mode))
+            e = apply_file(s, names[i], format);
+    }
+    return e;
+}
+
+static enum err apply_path(struct setup *s, const char *path,
+                           enum config_format format)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return apply_dir(s, path, format);
+    return apply_file(s, path, format);
+}
+
+/* All of it, in order: defaults, files, flags. Also what a reload does. */
+static enum err read_all(struct setup *s, int argc, char **argv)
+{
+    enum err e = config_flags_parse(argc, argv, &s->arena, &s->flags, &s->text);
+    if (e != ERR_OK)
+        return e;
+    agent_config_init(&s->config, &s->arena, s->flags.dev);
+    for (size_t i = 0; i < s->flags.source_count && e == ERR_OK; i++) {
+        const struct config_source *from = &s->flags.sources[i];
+        e = from->is_dir ? apply_dir(s, from->path, s->flags.format)
+                         : apply_path(s, from->path, s->flags.format);
+    }
+    for (size_t i = 0; i < s->flags.overrides.n && e == ERR_OK; i++)
+        e = agent_config_apply(&s->config, s->flags.overrides.v[i], notice, s,
+                               &s->text);
+    if (e == ERR_OK)
+        e = agent_config_validate(&s->config, &s->text);
+    return e;
+}
+
+static void log_notices(const struct setup *s)
+{
+    for (size_t i = 0; i < s->notice_count; i++) {
+        const struct config_notice *n = &s->notice_of[i];
+        char where[96];
+        config_pos_print(where, n->pos);
+        log_if(n->protects ? LOG_WARN : LOG_INFO, "config",
+               "setting without effect in this version: key=%s at=%s", n->key,
+               where);
+    }
+}
+
+/* --- Addresses
+ * ------------------------------------------------------------------- */
+
+/* The first address of an interface that is up and no loopback; private ranges
+ * are what it usually is. NULL: there is none. */
+static const char *first_address(struct arena *a)
+{
+    struct ifaddrs *all;
+    const char *found = NULL;
+    if (getifaddrs(&all) != 0)
+        return NULL;
+    for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+        char text[INET_ADDRSTRLEN];
+        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET)
+            continue;
+        struct sockaddr_in in;
+        memcpy(&in, i->ifa_addr, sizeof in);
+        if ((ntohl(in.sin_addr.s_addr) >> 24) != 127 &&
+            inet_ntop(AF_INET, &in.sin_addr, text, sizeof text))
+            found = arena_str(a, bytes_str(text));
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+static bool is_template(const char *address)
+{
+    return strstr(address, "{{") != NULL;
+}
+
+static bool is_any(const char *address)
+{
+    return strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
+}
+
+static enum err no_template(struct setup *s, const char *key,
+                            const char *address)
+{
+    errtext_set(&s->text,
+                "%s: address templates such as \"%.40s\" are not supported: "
+                "write the address",
+                key, address);
+    return ERR_BAD;
+}
+
+static enum err addresses(struct setup *s)
+{
+    const struct agent_config *c = &s->config;
+    struct settings *o = &s->settings;
+    if (is_template(c->bind_addr))
+        return no_template(s, "bind_addr", c->bind_addr);
+    o->bind_addr = c->bind_addr;
+    o->advertise_addr = c->advertise_addr;
+    if (!o->advertise_addr && !is_any(c->bind_addr))
+        o->advertise_addr = c->bind_addr;
+    if (!o->advertise_addr)
+        o->advertise_addr = first_address(&s->arena);
+    if (!o->advertise_addr)
+        o->advertise_addr = "127.0.0.1";
+    if (is_template(o->advertise_addr))
+        return no_template(s, "advertise_addr", o->advertise_addr);
+    if (c->ports.http < 0)
+        return ERR_OK;
+    if (c->listen.http.n > RUN_ADDRESSES_MAX) {
+        errtext_set(&s->text, "addresses.http: %zu addresses, the limit is %d",
+                    c->listen.http.n, RUN_ADDRESSES_MAX);
+        return ERR_LIMIT;
+    }
+    for (size_t i = 0; i < c->listen.http.n; i++) {
+        const char *address = c->listen.http.v[i];
+        if (is_template(address))
+            return no_template(s, "client_addr", address);
+        o->http_addresses[o->http_address_count++] = address;
+    }
+    return ERR_OK;
+}
+
+/* --- Settings
+ * ---------------------------------------------------------------------- */
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct config_pair *)a)->key,
+                  ((const struct config_pair *)b)->key);
+}
+
+/* With the pair that Consul's agents always have. */
+static enum err node_meta(struct setup *s)
+{
+    static const char segment[] = "consul-network-segment";
+    const struct config_pairs *from = &s->config.node_meta;
+    struct config_pair *v = arena_alloc(&s->arena, (from->n + 1) * sizeof *v);
+    struct buf b;
+    size_t n = 0;
+    if (!v)
+        return ERR_NOMEM;
+    v[n++] = (struct config_pair){segment, ""};
+    for (size_t i = 0; i < from->n; i++)
+        if (strcmp(from->v[i].key, segment) != 0)
+            v[n++] = from->v[i];
+    qsort(v, n, sizeof *v, by_key);
+    buf_init(&b, 0);
+    for (size_t i = 0; i < n; i++)
+        packed_put_pair(&b, bytes_str(v[i].key), bytes_str(v[i].value));
+    s->settings.node_meta = arena_copy(&s->arena, buf_bytes(&b));
+    s->settings.node_meta_count = (uint32_t)n;
+    buf_fini(&b);
+    return s->settings.node_meta.p ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err one_op(struct setup *s, const struct config_value *v,
+                       bool service)
+{
+    struct buf json;
+    buf_init(&json, 0);
+    config_value_to_json(&json, v);
+    struct agent_op *op = NULL;
+    enum err e = service ? api_config_service(buf_bytes(&json), &op, &s->text)
+                         : api_config_check(buf_bytes(&json), &op, &s->text);
+    buf_fini(&json);
+    if (e != ERR_OK) {
+        char where[96];
+        config_pos_print(where, &v->pos);
+        errtext_prefix(&s->text, "%s: ", where);
+        return e;
+    }
+    s->settings.ops[s->settings.op_count++] = op;
+    return ERR_OK;
+}
+
+static enum err definitions(struct setup *s)
+{
+    const struct agent_config *c = &s->config;
+    enum err e = ERR_OK;
+    s->settings.ops = arena_alloc(&s->arena, (c->services.n + c->checks.n + 1) *
+                                                 sizeof s->settings.ops[0]);
+    if (!s->settings.ops)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < c->services.n && e == ERR_OK; i++)
+        e = one_op(s, c->services.v[i], true);
+    for (size_t i = 0; i < c->checks.n && e == ERR_OK; i++)
+        e = one_op(s, c->checks.v[i], false);
+    return e;
+}
+
+static enum err blocked(struct setup *s)
+{
+    const struct config_strings *from = &s->config.http_config.block_endpoints;
+    struct bytes *v = arena_alloc(&s->arena, (from->n + 1) * sizeof *v);
+    if (!v)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < from->n; i++)
+        v[i] = bytes_str(from->v[i]);
+    s->settings.block_endpoints = v;
+    s->settings.block_endpoint_count = from->n;
+    return ERR_OK;
+}
+
+static void plain_settings(struct setup *s)
+{
+    const struct agent_config *c = &s->config;
+    gethostname(s->host, sizeof s->host - 1);
+    s->settings = (struct settings){
+        .node_name = c->node_name ? c->node_name : s->host,
+        .node_id = c->node_id,
+        .datacenter = c->datacenter,
+        .domain = c->domain,
+        .data_dir = c->dev_mode ? NULL : c->data_dir,
+        .unix_mode = c->unix_mode < 0 ? 0 : (unsigned)c->unix_mode,
+        .http_port = c->ports.http,
+        .https_port = c->ports.https,
+        .dns_port = c->ports.dns,
+        .grpc_port = c->ports.grpc,
+        .serf_lan_port = c->ports.serf_lan,
+        .serf_wan_port = c->ports.serf_wan,
+        .server_port = c->ports.server,
+        .is_server = c->server,
+        .is_dev = c->dev_mode,
+        .ui = c->ui,
+        .scripts_allowed = c->enable_script_checks,
+        .scripts_allowed_local =
+            c->enable_script_checks || c->enable_local_script_checks,
+        .check_update_interval_ms = c->check_update_interval_ms,
+        .output_max = (size_t)c->check_output_max_size,
+        .discard_output = c->discard_check_output,
+        .leave_on_terminate = c->leave_on_terminate,
+        .skip_leave_on_interrupt = c->skip_leave_on_interrupt,
+        .pid_file = c->pid_file,
+        .http_max_conns = (uint32_t)c->limits.http_max_conns,
+        .http_max_conns_per_client =
+            (uint32_t)c->limits.http_max_conns_per_client,
+        .http_max_body_bytes = (size_t)c->limits.http_max_body_bytes,
+        .http_max_header_bytes = (size_t)c->limits.http_max_header_bytes,
+        .block_default_ms = c->default_query_time_ms,
+        .block_max_ms = c->max_query_time_ms,
+        .allow_unprintable = c->disable_http_unprintable_char_filter,
+    };
+}
+
+static enum err make_settings(struct setup *s)
+{
+    plain_settings(s);
+    enum err e = addresses(s);
+    if (e == ERR_OK)
+        e = node_meta(s);
+    if (e == ERR_OK)
+        e = blocked(s);
+    if (e == ERR_OK)
+        e = definitions(s);
+    return e;
+}
+
+/* What somebody may take for granted because Consul has it. */
+static void log_not_served(const struct settings *o)
+{
+    if (!o->is_server)
+        log_warn("agent", "client agents come in a later version: this one "
+                          "serves its own catalog");
+    if (o->https_port > 0)
+        log_info("server", "HTTPS is not served by this version: port=%d",
+                 o->https_port);
+    if (o->dns_port > 0)
+        log_info("server", "DNS is not served by this version: port=%d",
+                 o->dns_port);
+}
+
+/* --- Reload
+ * ---------------------------------------------------------------------------
+ */
+
+static struct {
+    int argc;
+    char **argv;
+} running; /* for SIGHUP */
+
+static bool has_service(const struct settings *o, struct bytes id)
+{
+    for (size_t i = 0; i < o->op_count; i++)
+        if (o->ops[i] && o->ops[i]->kind == AGENT_REGISTER_SERVICE &&
+            bytes_eq_fold(o->ops[i]->service.id, id))
+            return true;
+    return false;
+}
+
+/* IDs of configured services; ops are gone once they are submitted. */
+struct known_ids {
+    char **v;
+    size_t n;
+};
+
+static struct known_ids known;
+
+static void remember_services(const struct settings *o)
+{
+    for (size_t i = 0; i < known.n; i++)
+        free(known.v[i]);
+    free(known.v);
+    known.v = xmalloc((o->op_count + 1) * sizeof *known.v);
+    known.n = 0;
+    for (size_t i = 0; i < o->op_count; i++)
+        if (o->ops[i]->kind == AGENT_REGISTER_SERVICE)
+            known.v[known.n++] = xcopy(o->ops[i]->service.id);
+}
+
+static void drop_service(const char *id)
+{
+    struct agent_op *op = agent_op_new(AGENT_DEREGISTER_SERVICE);
+    if (!op)
+        return;
+    op->from_config = true;
+    op->id = arena_copy(&op->arena, bytes_str(id));
+    log_info("config", "a service left the configuration: id=%s", id);
+    run_submit(op);
+}
+
+/* Log level, services and checks change at once; everything else needs a
+ * restart, and nothing changes if the new configuration has an error. */
+static void reload(void *ctx)
+{
+    (void)ctx;
+    struct setup *s = xzalloc(sizeof *s);
+    arena_init(&s->arena, 0);
+    if (read_all(s, running.argc, running.argv) != ERR_OK ||
+        make_settings(s) != ERR_OK) {
+        log_error("config", "not reloaded, all stays as it was: error=\"%s\"",
+                  s->text.s);
+        for (size_t i = 0; i < s->settings.op_count; i++)
+            agent_op_free(s->settings.ops[i]);
+        arena_fini(&s->arena);
+        free(s);
+        return;
+    }
+    log_set_level(s->config.log_level);
+    for (size_t i = 0; i < known.n; i++)
+        if (!has_service(&s->settings, bytes_str(known.v[i])))
+            drop_service(known.v[i]);
+    remember_services(&s->settings);
+    for (size_t i = 0; i < s->settings.op_count; i++)
+        run_submit(s->settings.ops[i]);
+    log_info("config",
+             "reloaded: services=%zu; other settings than log_level, "
+             "services and checks change at a restart",
+             known.n);
+    arena_fini(&s->arena);
+    free(s);
+}
+
+/* --- Start
+ * ------------------------------------------------------------------------------
+ */
+
+static int fail(const struct setup *s)
+{
+    fprintf(stderr, "==> %s\n", s->text.s);
+    return 1;
+}
+
+static void usage(void)
+{
+    struct buf b;
+    buf_init(&b, 0);
+    config_flags_usage(&b);
+    printf("Usage: muster agent [options]\n\nRuns an agent or a server until "
+           "it is told to stop.\n\nOptions:\n%.*s",
+           BYTES_ARG(buf_bytes(&b)));
+    buf_fini(&b);
+}
+
 int setup_and_run(int argc, char **argv)
 {
-    static char host[256];
-    gethostname(host, sizeof host - 1);
-    struct settings s = {
-        .node_name = host, .datacenter = "dc1", .domain = "consul.",
-        .bind_addr = "127.0.0.1", .advertise_addr = "127.0.0.1",
-        .http_addresses = {"127.0.0.1"}, .http_address_count = 1,
-        .http_port = 8500, .https_port = -1, .dns_port = 8600,
-        .grpc_port = -1, .serf_lan_port = 8301, .serf_wan_port = 8302,
-        .server_port = 8300,
-        .check_update_interval_ms = 300000, .output_max = 4096,
-        .skip_leave_on_interrupt = true,
-        .http_max_conns_per_client = 4000,
-    };
-    enum log_level level = LOG_INFO;
-    struct { const char *name; int *i; const char **p; } flags[] = {
-        {"http-port", &s.http_port, NULL}, {"dns-port", &s.dns_port, NULL},
-        {"serf-lan-port", &s.serf_lan_port, NULL},
-        {"serf-wan-port", &s.serf_wan_port, NULL},
-        {"server-port", &s.server_port, NULL},
-        {"node", NULL, &s.node_name}, {"data-dir", NULL, &s.data_dir},
-        {"bind", NULL, &s.bind_addr}, {"datacenter", NULL, &s.datacenter},
-    };
-    for (int i = 0; i < argc; i++) {
-        const char *a = argv[i];
-        while (*a == '-') a++;
-        if (!strcmp(a, "dev")) { s.is_dev = s.is_server = true; continue; }
-        if (!strcmp(a, "server")) { s.is_server = true; continue; }
-        if (!strcmp(a, "enable-script-checks")) { s.scripts_allowed = true; continue; }
-        if (!strcmp(a, "log-level") && i + 1 < argc) {
-            if (log_level_parse(argv[++i], &level)) return 1;
-            continue;
-        }
-        for (size_t k = 0; k < sizeof flags / sizeof flags[0]; k++)
-            if (!strcmp(a, flags[k].name) && i + 1 < argc) {
-                i++;
-                if (flags[k].i) *flags[k].i = atoi(argv[i]);
-                else *flags[k].p = argv[i];
-                break;
-            }
+    struct setup *s = xzalloc(sizeof *s); /* lives as long as the process */
+    arena_init(&s->arena, 0);
+    enum err e = read_all(s, argc, argv);
+    if (s->flags.help) {
+        usage();
+        return 0;
     }
-    struct errtext t = {{0}};
-    if (logsink_start(NULL, false, &t)) return 1;
-    log_set_level(level);
-    return run_agent(&s);
+    if (e != ERR_OK || make_settings(s) != ERR_OK)
+        return fail(s);
+    if (logsink_start(s->config.log_file, s->config.log_json, &s->text) !=
+        ERR_OK)
+        return fail(s);
+    log_set_level(s->config.log_level);
+    printf("==> Starting muster agent...\n           Version: '%s'\n"
+           "         Node name: '%s'\n        Datacenter: '%s'\n"
+           "            Server: %s\n\n==> Log data will now stream in as it "
+           "occurs:\n\n",
+           MUSTER_VERSION, s->settings.node_name, s->settings.datacenter,
+           s->settings.is_server ? "true" : "false");
+    fflush(stdout);
+    log_notices(s);
+    log_not_served(&s->settings);
+    running.argc = argc;
+    running.argv = argv;
+    s->settings.reload = reload;
+    remember_services(&s->settings);
+    return run_agent(&s->settings);
 }

@@ -7,8 +7,8 @@
  *     committed at R: answered once our catalog shows R
  *     conflict seen at R: once our catalog shows R, api_write again
  *
- * A write owns the memory of its plan, because the store reads it whether or not
- * the connection lives on; the request stays with the connection. */
+ * A write owns the memory of its plan, because the store reads it whether or
+ * not the connection lives on; the request stays with the connection. */
 #include "server/serving.h"
 
 #include <stdlib.h>
@@ -215,7 +215,8 @@ void write_published(struct serving *s)
     }
 }
 
-/* --- Wishes to the agent -------------------------------------------------------- */
+/* --- Wishes to the agent
+ * -------------------------------------------------------- */
 
 struct wish {
     struct letter letter;
@@ -282,8 +283,9 @@ void wish_begin(struct serving *s, struct conn *c, struct api_call *call)
     op->ctx = w;
     ((struct conn_state *)conn_user(c))->wish = w;
     if (queue_push(s->process->agent_ops, &op->link) != ERR_OK) {
-        api_error(&w->call, 429, "%d requests wait for the agent; try again "
-                                 "shortly",
+        api_error(&w->call, 429,
+                  "%d requests wait for the agent; try again "
+                  "shortly",
                   AGENT_OPS_WAITING_MAX);
         wish_finish(w);
     }

@@ -4,7 +4,8 @@
 
 #include "api/api.h"
 
-/* A catalog, an agent and one request at a time, without any thread or socket. */
+/* A catalog, an agent and one request at a time, without any thread or socket.
+ */
 struct world {
     struct pin_domain pins;
     struct catalog *catalog;
@@ -217,8 +218,7 @@ static void canonical_targets_stand_for_the_same_answer(void **state)
         assert_int_equal(begin(w, "GET", same[i], ""), API_READ);
         buf_reset(&out);
         api_canonical(&w->call, &out);
-        assert_bytes(buf_bytes(&out),
-                     "/v1/health/service/a%20b?passing&tag=x");
+        assert_bytes(buf_bytes(&out), "/v1/health/service/a%20b?passing&tag=x");
     }
     struct api_call again;
     struct api_env env = env_of(w);
@@ -269,10 +269,9 @@ static void nothing_is_said_to_be_missing_before_the_load(void **state)
     struct world *w = *state;
     struct api_env env = env_of(w);
     env.ready = false;
-    assert_int_equal(
-        api_begin(&w->call, &env,
-                  request(w, "GET", "/v1/health/service/x", "")),
-        API_ANSWER);
+    assert_int_equal(api_begin(&w->call, &env,
+                               request(w, "GET", "/v1/health/service/x", "")),
+                     API_ANSWER);
     assert_int_equal(w->call.status, 500);
     assert_bytes(buf_bytes(&w->call.body), "No cluster leader");
 }
@@ -328,9 +327,9 @@ static void agent_refusals_come_before_anything_is_done(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct agent_op *op;
-        assert_int_equal(begin(w, "PUT", "/v1/agent/service/register",
-                               cases[i].body),
-                         API_AGENT);
+        assert_int_equal(
+            begin(w, "PUT", "/v1/agent/service/register", cases[i].body),
+            API_AGENT);
         assert_int_equal(api_agent(&w->call, &env, &op), API_ANSWER);
         assert_int_equal(w->call.status, cases[i].status);
         assert_bytes(buf_bytes(&w->call.body), cases[i].text);

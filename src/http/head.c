@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "http/head.h"
 
+#include "http/chars.h"
+
 static const struct {
     const char *name;
     enum http_method method;
@@ -25,13 +27,6 @@ static enum http_method method_of(struct bytes name)
         if (bytes_is(name, methods[i].name))
             return methods[i].method;
     return HTTP_OTHER;
-}
-
-/* tchar of RFC 9110 5.6.2. */
-static bool token_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static bool token(struct bytes b)

@@ -3,20 +3,21 @@
 /* json_in - JSON bodies into plain structs, by tables.
  *
  * A table lists the members of an object: name, aliases, kind, where it goes.
- * Names match without regard to case, as Go's decoder does; a member given twice
- * (after folding case and aliases) is refused; unknown members are ignored, null
- * leaves a member unset. Maps with free names are matched exactly and refuse exact
- * duplicates. Texts follow Go's ("json: cannot unmarshal number into Go struct
- * field .Name of type string") because clients and test suites match them.
+ * Names match without regard to case, as Go's decoder does; a member given
+ * twice (after folding case and aliases) is refused; unknown members are
+ * ignored, null leaves a member unset. Maps with free names are matched exactly
+ * and refuse exact duplicates. Texts follow Go's ("json: cannot unmarshal
+ * number into Go struct field .Name of type string") because clients and test
+ * suites match them.
  *
- * One pass (json_scan) checks the whole text and bounds depth and number of values,
- * so that no body costs more than a bounded multiple of its size; then the values
- * go from the text into the structs, without a tree between, which would lose
- * number texts, member order and the names of duplicates. What comes after the
- * first value is ignored, as Consul does. Bad UTF-8, half surrogate pairs and NUL
- * in a string are refused anywhere, integers beyond 64 bits in known members.
- * jansson is the second opinion in fuzz/http_json.c; kinds are called FIELD_
- * because JSON_ are its names. */
+ * One pass (json_scan) checks the whole text and bounds depth and number of
+ * values, so that no body costs more than a bounded multiple of its size; then
+ * the values go from the text into the structs, without a tree between, which
+ * would lose number texts, member order and the names of duplicates. What comes
+ * after the first value is ignored, as Consul does. Bad UTF-8, half surrogate
+ * pairs and NUL in a string are refused anywhere, integers beyond 64 bits in
+ * known members. jansson is the second opinion in fuzz/http_json.c; kinds are
+ * called FIELD_ because JSON_ are its names. */
 #ifndef HTTP_JSON_IN_H
 #define HTTP_JSON_IN_H
 
@@ -77,10 +78,10 @@ enum json_kind {
     FIELD_MAP,      /* struct json_map */
     FIELD_HEADERS,  /* struct json_headers */
     FIELD_OBJECT,   /* pointer to the sub-struct; NULL when absent or null */
-    FIELD_LIST,     /* struct json_list of sub-structs; a null item is refused */
-    FIELD_NAMED,    /* struct json_named of sub-structs */
-    FIELD_RAW,      /* struct bytes: compact JSON text of any value */
-    FIELD_IGNORE,   /* accepted, any type */
+    FIELD_LIST,   /* struct json_list of sub-structs; a null item is refused */
+    FIELD_NAMED,  /* struct json_named of sub-structs */
+    FIELD_RAW,    /* struct bytes: compact JSON text of any value */
+    FIELD_IGNORE, /* accepted, any type */
 };
 
 struct json_table;
@@ -91,7 +92,8 @@ struct json_field {
     enum json_kind kind;
     size_t offset;
     const struct json_table *of; /* OBJECT, LIST, NAMED */
-    size_t set_offset; /* where a bool "was present" goes; JSON_NO_FLAG: nowhere */
+    size_t
+        set_offset; /* where a bool "was present" goes; JSON_NO_FLAG: nowhere */
 };
 
 #define JSON_NO_FLAG ((size_t)-1)

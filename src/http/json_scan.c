@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "http/hex.h"
+#include "http/chars.h"
 #include "http/json_in.h"
 
 struct scan {

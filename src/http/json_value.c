@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/duration.h"
-#include "http/hex.h"
+#include "http/chars.h"
 #include "http/json_scan.h"
 
 enum { SHOWN_MAX = 40 /* bytes of a name in a message */ };

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "http/chars.h"
 #include "http/head.h"
-#include "http/hex.h"
 
 enum {
     /* Method, target, version and blanks; a longer line is refused before its
@@ -27,7 +27,8 @@ enum step {
     STEP_CHUNK_DATA_CR,
     STEP_CHUNK_DATA_LF,
     STEP_TRAILER_START,
-    STEP_TRAILER,
+    STEP_TRAILER_NAME,
+    STEP_TRAILER_VALUE,
     STEP_TRAILER_LF,
     STEP_END_LF,
 };
@@ -343,6 +344,18 @@ static void overhead_byte(struct http_in *in, char c, enum step after_cr)
         too_many_header_bytes(in);
 }
 
+static void trailer_name_byte(struct http_in *in, char c)
+{
+    bool ends = c == ':' && in->step == STEP_TRAILER_NAME;
+
+    if (!ends && !token_char(c)) {
+        malformed(in, "malformed trailer name");
+        return;
+    }
+    in->step = ends ? STEP_TRAILER_VALUE : STEP_TRAILER_NAME;
+    overhead_byte(in, c, STEP_TRAILER_NAME);
+}
+
 static void expect(struct http_in *in, char c, char want, enum step next)
 {
     if (c != want)
@@ -378,10 +391,15 @@ static void chunk_byte(struct http_in *in, char c)
         expect(in, c, '\n', STEP_CHUNK_SIZE);
         break;
     case STEP_TRAILER_START:
-        in->step = STEP_TRAILER;
-        overhead_byte(in, c, STEP_END_LF);
+        if (c == '\r')
+            in->step = STEP_END_LF;
+        else
+            trailer_name_byte(in, c);
         break;
-    case STEP_TRAILER:
+    case STEP_TRAILER_NAME:
+        trailer_name_byte(in, c);
+        break;
+    case STEP_TRAILER_VALUE:
         overhead_byte(in, c, STEP_TRAILER_LF);
         break;
     case STEP_TRAILER_LF:
@@ -414,7 +432,8 @@ static size_t take_some(struct http_in *in, struct bytes b)
     case STEP_CHUNK_DATA_CR:
     case STEP_CHUNK_DATA_LF:
     case STEP_TRAILER_START:
-    case STEP_TRAILER:
+    case STEP_TRAILER_NAME:
+    case STEP_TRAILER_VALUE:
     case STEP_TRAILER_LF:
     case STEP_END_LF:
         break;

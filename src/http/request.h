@@ -3,13 +3,13 @@
 /* request - HTTP/1.1 requests: bytes in, struct out, whatever the split.
  *
  * A bounded incremental parser of our own: Debian's libhttp-parser is built
- * non-strict and takes "5\rX" for a chunk size, any two bytes for the CRLF after
- * a chunk, "Host : x", folded lines and HTTP/0.9, so everything would be checked
- * twice. It serves as the second opinion in fuzz/http_request.c. Refused:
- * control bytes and folded lines in headers, more than one Content-Length,
- * Content-Length beside Transfer-Encoding, any Transfer-Encoding but exactly
- * "chunked", a missing or second Host in HTTP/1.1, spaces before a colon, chunk
- * lines that do not end in CRLF.
+ * non-strict and takes "5\rX" for a chunk size, any two bytes for the CRLF
+ * after a chunk, "Host : x", folded lines and HTTP/0.9, so everything would be
+ * checked twice. It serves as the second opinion in fuzz/http_request.c.
+ * Refused: control bytes and folded lines in headers, more than one
+ * Content-Length, Content-Length beside Transfer-Encoding, any
+ * Transfer-Encoding but exactly "chunked", a missing or second Host in
+ * HTTP/1.1, spaces before a colon, chunk lines that do not end in CRLF.
  *
  * Everything of one request lives in the parser's arena until http_in_next. */
 #ifndef HTTP_REQUEST_H
@@ -22,7 +22,7 @@
 enum {
     HTTP_HEADER_BYTES_MAX = 16 * 1024, /* request line and header lines */
     HTTP_HEADER_LINES_MAX = 100,
-    HTTP_TARGET_MAX = 8 * 1024,        /* bytes of the request target */
+    HTTP_TARGET_MAX = 8 * 1024, /* bytes of the request target */
     HTTP_QUERY_PARAMS_MAX = 256,
     HTTP_BODY_MAX_DEFAULT = 1 << 20,
 };
@@ -41,7 +41,7 @@ enum http_method {
 const char *http_method_name(enum http_method m); /* OTHER: "?" */
 
 struct http_header {
-    struct bytes name; /* as sent */
+    struct bytes name;  /* as sent */
     struct bytes value; /* outer blanks removed */
 };
 
@@ -52,21 +52,21 @@ struct http_param {
 
 struct http_request {
     enum http_method method;
-    struct bytes method_name;   /* as sent */
-    struct bytes target;        /* as sent */
-    struct bytes raw_path;      /* target before '?', as sent */
-    struct bytes path;          /* percent-decoded; may hold any byte */
-    struct bytes raw_query;     /* after '?', as sent */
-    struct http_param *params;  /* in order */
+    struct bytes method_name;  /* as sent */
+    struct bytes target;       /* as sent */
+    struct bytes raw_path;     /* target before '?', as sent */
+    struct bytes path;         /* percent-decoded; may hold any byte */
+    struct bytes raw_query;    /* after '?', as sent */
+    struct http_param *params; /* in order */
     size_t param_count;
-    bool query_bad;             /* malformed percent escape in the query */
+    bool query_bad; /* malformed percent escape in the query */
     struct http_header *headers;
     size_t header_count;
-    struct bytes body;          /* whole, chunks joined */
+    struct bytes body; /* whole, chunks joined */
     bool http_1_0;
-    bool keep_alive;            /* what the peer allows */
-    bool accepts_gzip;          /* Accept-Encoding with gzip, q > 0 */
-    struct arena *arena;        /* where all this lives; the handler's too */
+    bool keep_alive;     /* what the peer allows */
+    bool accepts_gzip;   /* Accept-Encoding with gzip, q > 0 */
+    struct arena *arena; /* where all this lives; the handler's too */
 };
 
 /* First header of that name, any case; {NULL, 0} if none. */
@@ -121,7 +121,8 @@ enum http_in_state http_in_state(const struct http_in *in);
 /* In DONE. */
 struct http_request *http_in_request(struct http_in *in);
 
-/* In REFUSED: why, its HTTP status, and a text that names thing, value, limit. */
+/* In REFUSED: why, its HTTP status, and a text that names thing, value, limit.
+ */
 enum http_refusal http_in_refusal(const struct http_in *in, int *ret_status,
                                   const char **ret_text);
 
@@ -131,8 +132,8 @@ bool http_in_wants_continue(struct http_in *in);
 /* Forgets the request and its memory; IDLE again. */
 void http_in_next(struct http_in *in);
 
-/* Percent-decoding into the arena. plus_is_space as in query strings. ERR_BAD on
- * a malformed escape, ERR_NOMEM. */
+/* Percent-decoding into the arena. plus_is_space as in query strings. ERR_BAD
+ * on a malformed escape, ERR_NOMEM. */
 MUST_USE enum err http_decode(struct arena *a, struct bytes raw,
                               bool plus_is_space, struct bytes *ret);
 

@@ -12,7 +12,8 @@ const char *http_reason(int status); /* "OK", "Not Found", ...; else "" */
 /* "HTTP/1.1 200 OK\r\n" */
 void http_head_begin(struct buf *out, int status);
 
-/* One line. Control bytes in the value are dropped: it cannot split the head. */
+/* One line. Control bytes in the value are dropped: it cannot split the head.
+ */
 void http_head_line(struct buf *out, const char *name, struct bytes value);
 void http_head_u64(struct buf *out, const char *name, uint64_t value);
 
@@ -23,8 +24,8 @@ void http_head_end(struct buf *out, size_t content_length, bool keep_alive,
 /* gzip, deterministic (no time stamp). ERR_NOMEM. */
 MUST_USE enum err http_gzip(struct bytes in, struct buf *out);
 
-/* The other direction, for tests and outgoing requests; appends. ERR_BAD: not one
- * whole gzip member; ERR_LIMIT: more than out->max; ERR_NOMEM. */
+/* The other direction, for tests and outgoing requests; appends. ERR_BAD: not
+ * one whole gzip member; ERR_LIMIT: more than out->max; ERR_NOMEM. */
 MUST_USE enum err http_gunzip(struct bytes in, struct buf *out);
 
 #endif

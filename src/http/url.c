@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "http/request.h"
 
-#include "http/hex.h"
+#include "http/chars.h"
 
 /* The byte that raw[i], raw[i + 1], raw[i + 2] stand for; -1: no escape. */
 static int escaped(struct bytes raw, size_t i)

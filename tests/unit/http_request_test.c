@@ -502,7 +502,11 @@ static void malformed_chunks_are_refused(void **state)
     malformed(TEXT(CHUNKED "1\r\nabc"), "CRLF");
     malformed(TEXT(CHUNKED "1\r\na\n"), "CRLF");
     malformed(TEXT(CHUNKED "1\r\na\rb"), "CRLF");
-    malformed(TEXT(CHUNKED "0\r\n\n"), "control byte");
+    malformed(TEXT(CHUNKED "0\r\n\n"), "trailer name");
+    malformed(TEXT(CHUNKED "0\r\n: x\r\n"), "trailer name");
+    malformed(TEXT(CHUNKED "0\r\nT : x\r\n"), "trailer name");
+    malformed(TEXT(CHUNKED "0\r\nT\r\n"), "trailer name");
+    malformed(TEXT(CHUNKED "0\r\nT: x\r\n y\r\n"), "trailer name");
     malformed(TEXT(CHUNKED "0\r\n\rX"), "CRLF");
     malformed(TEXT(CHUNKED "0\r\nT: u\n\r\n"), "control byte");
     malformed(TEXT(CHUNKED "00000000000000001\r\n"), "16 digits");

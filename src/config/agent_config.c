@@ -1,0 +1,65 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+#include "config/agent_config.h"
+
+#include "config/agent_parts.h"
+#include "config/keys.h"
+
+enum { SECOND_MS = 1000, HOUR_MS = 3600 * SECOND_MS };
+
+/* Consul's, but for http_max_conns_per_client (200 there: too few for a proxy
+ * that holds a long poll per service). */
+const struct agent_config agent_defaults = {
+    .datacenter = "dc1",
+    .bind_addr = "0.0.0.0",
+    .client_addr = "127.0.0.1",
+    .ports = {.dns = 8600,
+              .http = 8500,
+              .https = -1,
+              .grpc = -1,
+              .grpc_tls = -1,
+              .serf_lan = 8301,
+              .serf_wan = 8302,
+              .server = 8300},
+    .unix_mode = -1,
+    .check_update_interval_ms = 300 * SECOND_MS,
+    .check_output_max_size = 4096,
+    .reconnect_timeout_ms = 72 * HOUR_MS,
+    .log_level_name = "info",
+    .log_level = LOG_INFO,
+    .limits = {.http_max_conns_per_client = 4000,
+               .http_max_body_bytes = 1 << 20,
+               .http_max_header_bytes = 16 * 1024},
+    .http_config = {.use_cache = true},
+    .max_query_time_ms = 600 * SECOND_MS,
+    .default_query_time_ms = 300 * SECOND_MS,
+    .telemetry = {.metrics_prefix = "consul"},
+    .domain = "consul.",
+    .ui_content_path = "/ui/",
+};
+
+void agent_config_init(struct agent_config *c, struct arena *arena, bool dev)
+{
+    *c = agent_defaults;
+    c->arena = arena;
+    if (!dev)
+        return;
+    c->dev_mode = true;
+    c->server = true;
+    c->bootstrap = true;
+    c->bind_addr = "127.0.0.1";
+    c->log_level_name = "debug";
+    c->enable_debug = true;
+    c->ui = true;
+    c->ports.grpc = 8502;
+}
+
+const struct config_pos *agent_config_where(const struct agent_config *c,
+                                            const char *key)
+{
+    const struct config_key *row = config_key_find(bytes_str(key));
+    const struct config_value *v = row ? c->said[row - config_keys] : NULL;
+
+    return v ? &v->pos : NULL;
+}

@@ -1,0 +1,163 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* agent_config - every setting of an agent, from defaults, files and flags.
+ *
+ *     agent_config_init        Consul's defaults, or those of -dev
+ *     agent_config_apply       one parsed file after the other, then the trees
+ *                              made from flags (flags.h); a later one overrides
+ *                              scalars, adds to lists, replaces single pairs
+ *     agent_config_validate    what can only be judged at the end, and what
+ *                              follows from other settings
+ *
+ * A SIGHUP reads all of it again into a new struct. All memory is the arena's,
+ * the one the trees were read into; the struct itself is the caller's. Times
+ * are milliseconds. Nothing here touches a file, a clock or the network: names
+ * of hosts, address templates ({{ GetPrivateIP }}) and users are kept as text.
+ */
+#ifndef CONFIG_AGENT_CONFIG_H
+#define CONFIG_AGENT_CONFIG_H
+
+#include "base/log.h"
+#include "config/value.h"
+
+enum {
+    CONFIG_KEYS_MAX = 640,     /* rows of the table in keys.c */
+    CONFIG_PAIRS_MAX = 256,    /* of one map (node_meta, response_headers) */
+    CONFIG_ADDRESSES_MAX = 16, /* of one listener */
+};
+
+struct config_strings {
+    const char **v;
+    size_t n, cap;
+};
+
+struct config_pair {
+    const char *key, *value;
+};
+
+struct config_pairs {
+    struct config_pair *v;
+    size_t n, cap;
+};
+
+/* Objects as they were written, to be printed by config_value_to_json and read
+ * like a request to the HTTP API. */
+struct config_values {
+    const struct config_value **v;
+    size_t n, cap;
+};
+
+/* Strings: "" in a file means not said. `NULL:` tells what that gives; the
+ * others have a default and are never NULL. */
+struct agent_config {
+    struct arena *arena;
+    /* By row of the key table: what said it last; NULL: nobody. */
+    const struct config_value *said[CONFIG_KEYS_MAX];
+
+    const char *datacenter; /* dc1; lower case */
+    const char *node_name;  /* NULL: the host's name */
+    const char *node_id;    /* NULL: make one and keep it */
+    struct config_pairs node_meta;
+    const char *data_dir; /* NULL with dev_mode only */
+    bool dev_mode;        /* in memory, pretty JSON */
+    bool server;
+    bool bootstrap; /* also by bootstrap_expect = 1 */
+    int64_t bootstrap_expect;
+
+    const char *bind_addr;      /* 0.0.0.0 */
+    const char *advertise_addr; /* NULL: from bind_addr or the interfaces */
+    const char *client_addr;    /* as written; see listen */
+    struct {
+        const char *http, *https, *dns, *grpc,
+            *grpc_tls; /* NULL: client_addr */
+    } addresses;
+    struct {
+        int dns, http, https, grpc, grpc_tls, serf_lan, serf_wan, server;
+    } ports; /* -1: off */
+    /* After validation, of each listener: IP addresses without brackets,
+     * templates "{{ ... }}", "unix:///path" (not for dns). Never empty. */
+    struct {
+        struct config_strings http, https, dns, grpc, grpc_tls;
+    } listen;
+    struct {
+        const char *user, *group; /* names or numbers; NULL: as the process */
+        const char *mode;         /* octal; NULL: as umask has it */
+    } unix_sockets;
+    int unix_mode; /* after validation: of mode, -1 if that is NULL */
+
+    bool enable_script_checks, enable_local_script_checks;
+    uint64_t check_update_interval_ms;
+    int64_t check_output_max_size; /* bytes */
+    bool discard_check_output;
+    struct config_values services, checks;
+
+    bool leave_on_terminate;      /* default: not server */
+    bool skip_leave_on_interrupt; /* default: server */
+    uint64_t reconnect_timeout_ms;
+
+    const char *log_level_name;
+    enum log_level log_level; /* after validation */
+    bool log_json;
+    const char *log_file, *pid_file; /* NULL: none */
+    bool enable_debug;
+
+    struct {
+        int64_t http_max_conns_per_client; /* 0: no limit */
+        int64_t http_max_conns;            /* 0: as many as files may be open */
+        int64_t http_max_body_bytes, http_max_header_bytes;
+    } limits;
+    struct {
+        struct config_pairs response_headers;
+        struct config_strings block_endpoints, allow_write_http_from;
+        bool use_cache;
+    } http_config;
+    bool disable_http_unprintable_char_filter;
+    uint64_t max_query_time_ms, default_query_time_ms;
+    struct {
+        uint64_t prometheus_retention_time_ms; /* 0: no Prometheus format */
+        bool disable_hostname;
+        const char *metrics_prefix;
+    } telemetry;
+
+    const char *domain, *alt_domain; /* consul. ; NULL: none */
+    bool ui;                         /* ui or ui_config.enabled */
+    const char *ui_dir;              /* NULL: the built-in page */
+    const char *ui_content_path;
+};
+
+/* A key that Consul documents and muster does not act on. */
+struct config_notice {
+    const char *key; /* "performance.raft_multiplier"; static */
+    const struct config_pos *pos;
+    bool protects; /* it would have protected something (ACLs, TLS,
+                    * encryption): worth a warning */
+};
+
+typedef void (*config_notice_fn)(void *ctx, const struct config_notice *n);
+
+void agent_config_init(struct agent_config *c, struct arena *arena, bool dev);
+
+/* Takes over what `tree` (an object) says. The tree must live as long as c.
+ * notice (may be NULL) is called once for each key that has no effect here,
+ * however often it is said; not for protection that is switched off.
+ *
+ * ERR_BAD    "file:line:column: ..." in t: a key no Consul release knows (with
+ *            the nearest one that exists), a value of the wrong kind or out of
+ *            range; c is then of no use
+ * ERR_LIMIT  CONFIG_PAIRS_MAX
+ * ERR_NOMEM */
+MUST_USE enum err agent_config_apply(struct agent_config *c,
+                                     const struct config_value *tree,
+                                     config_notice_fn notice, void *ctx,
+                                     struct errtext *t);
+
+/* Once, after the last apply. ERR_BAD: "data_dir cannot be empty" and the like,
+ * with the place where the setting was said; ERR_NOMEM. */
+MUST_USE enum err agent_config_validate(struct agent_config *c,
+                                        struct errtext *t);
+
+/* Where a key ("ports.http") was said last; NULL: nowhere, or no such key. */
+const struct config_pos *agent_config_where(const struct agent_config *c,
+                                            const char *key);
+
+#endif

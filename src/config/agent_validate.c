@@ -1,0 +1,204 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+#include "config/agent_parts.h"
+
+#include <stdio.h>
+
+#include "config/keys.h"
+
+enum {
+    META_PAIRS_MAX = 64, /* these three are Consul's */
+    META_KEY_MAX = 128,
+    META_VALUE_MAX = 512,
+    NODE_NAME_MAX = 255,
+    RECONNECT_MIN_MS = 8 * 3600 * 1000,
+};
+
+enum err agent_config_fail(const struct agent_config *c, const char *key,
+                           struct errtext *t, const char *fmt, ...)
+{
+    const struct config_pos *pos = agent_config_where(c, key);
+    char what[sizeof t->s];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    if (pos)
+        config_fail(t, pos, "%s", what);
+    else
+        errtext_set(t, "%s", what);
+    return ERR_BAD;
+}
+
+static bool is_lower(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+}
+
+static bool is_meta_key(char c)
+{
+    return is_lower(c) || (c >= 'A' && c <= 'Z');
+}
+
+/* How much of s consists of such characters. */
+static size_t span(const char *s, bool (*is)(char c))
+{
+    size_t n = 0;
+
+    while (s[n] && is(s[n]))
+        n++;
+    return n;
+}
+
+static enum err check_datacenter(struct agent_config *c, struct errtext *t)
+{
+    struct buf lower = {0};
+
+    buf_put_fold(&lower, bytes_str(c->datacenter));
+    char *s = lower.bad ? NULL : arena_str(c->arena, buf_bytes(&lower));
+    buf_fini(&lower);
+    if (!s)
+        return ERR_NOMEM;
+    if (s[span(s, is_lower)] || strlen(s) > 63)
+        return agent_config_fail(c, "datacenter", t,
+                                 "datacenter cannot be %s. Please use only "
+                                 "[a-z0-9-_], at most 63 of them",
+                                 config_quote(bytes_str(c->datacenter)).s);
+    c->datacenter = s;
+    return ERR_OK;
+}
+
+static const char *pair_fault(const struct config_pair *p)
+{
+    size_t n = strlen(p->key);
+
+    if (n == 0)
+        return "Key cannot be blank";
+    if (p->key[span(p->key, is_meta_key)])
+        return "Key contains invalid characters";
+    if (n > META_KEY_MAX)
+        return "Key is too long (limit: 128 characters)";
+    if (strncmp(p->key, "consul-", 7) == 0)
+        return "Key prefix 'consul-' is reserved for internal use";
+    if (strlen(p->value) > META_VALUE_MAX)
+        return "Value is too long (limit: 512 characters)";
+    return NULL;
+}
+
+static enum err check_node(struct agent_config *c, struct errtext *t)
+{
+    if (c->node_name && strlen(c->node_name) > NODE_NAME_MAX)
+        return agent_config_fail(c, "node_name", t,
+                                 "node_name is longer than %d bytes",
+                                 NODE_NAME_MAX);
+    if (c->node_id && !bytes_uuid(bytes_str(c->node_id)))
+        return agent_config_fail(c, "node_id", t,
+                                 "node_id %s is not a UUID; leave it out to "
+                                 "have one made",
+                                 config_quote(bytes_str(c->node_id)).s);
+    if (c->node_meta.n > META_PAIRS_MAX)
+        return agent_config_fail(c, "node_meta", t,
+                                 "node_meta invalid: Node metadata cannot "
+                                 "contain more than %d key/value pairs",
+                                 META_PAIRS_MAX);
+    for (size_t i = 0; i < c->node_meta.n; i++) {
+        const struct config_pair *p = &c->node_meta.v[i];
+        const char *fault = pair_fault(p);
+        if (fault)
+            return agent_config_fail(c, "node_meta", t,
+                                     "node_meta invalid: %s: %s",
+                                     config_quote(bytes_str(p->key)).s, fault);
+    }
+    return ERR_OK;
+}
+
+static enum err check_mode(struct agent_config *c, struct errtext *t)
+{
+    if (!c->data_dir && !c->dev_mode)
+        return agent_config_fail(c, "data_dir", t, "data_dir cannot be empty");
+    if (c->bootstrap && !c->server)
+        return agent_config_fail(c, "bootstrap", t,
+                                 "'bootstrap = true' requires 'server = true'");
+    if (c->bootstrap_expect > 0 && !c->server)
+        return agent_config_fail(
+            c, "bootstrap_expect", t,
+            "'bootstrap_expect > 0' requires 'server = true'");
+    if (c->bootstrap_expect > 0 && c->dev_mode)
+        return agent_config_fail(c, "bootstrap_expect", t,
+                                 "'bootstrap_expect > 0' not allowed in dev "
+                                 "mode");
+    if (c->bootstrap_expect > 0 && c->bootstrap)
+        return agent_config_fail(c, "bootstrap_expect", t,
+                                 "'bootstrap_expect > 0' and 'bootstrap = "
+                                 "true' are mutually exclusive");
+    if (c->bootstrap_expect == 1)
+        c->bootstrap = true;
+    if (!agent_config_where(c, "leave_on_terminate"))
+        c->leave_on_terminate = !c->server;
+    if (!agent_config_where(c, "skip_leave_on_interrupt"))
+        c->skip_leave_on_interrupt = c->server;
+    return ERR_OK;
+}
+
+static enum err check_unix_mode(struct agent_config *c, struct errtext *t)
+{
+    const char *s = c->unix_sockets.mode;
+    int mode = 0;
+
+    c->unix_mode = -1;
+    if (!s)
+        return ERR_OK;
+    for (size_t i = 0; s[i]; i++) {
+        if (s[i] < '0' || s[i] > '7' || mode > 07777)
+            return agent_config_fail(c, "unix_sockets.mode", t,
+                                     "unix_sockets.mode %s is not an octal "
+                                     "mode such as \"0700\"",
+                                     config_quote(bytes_str(s)).s);
+        mode = mode * 8 + (s[i] - '0');
+    }
+    if (mode > 0777)
+        return agent_config_fail(c, "unix_sockets.mode", t,
+                                 "unix_sockets.mode %s is over 0777",
+                                 config_quote(bytes_str(s)).s);
+    c->unix_mode = mode;
+    return ERR_OK;
+}
+
+static enum err check_rest(struct agent_config *c, struct errtext *t)
+{
+    if (log_level_parse(c->log_level_name, &c->log_level) != ERR_OK)
+        return agent_config_fail(c, "log_level", t,
+                                 "Invalid log level: %s. Valid log levels are: "
+                                 "trace, debug, info, warn, error",
+                                 config_quote(bytes_str(c->log_level_name)).s);
+    if (c->reconnect_timeout_ms < RECONNECT_MIN_MS)
+        return agent_config_fail(c, "reconnect_timeout", t,
+                                 "reconnect_timeout must be >= 8h0m0s");
+    if (c->max_query_time_ms == 0)
+        return agent_config_fail(c, "max_query_time", t,
+                                 "max_query_time must be over 0s");
+    if (c->default_query_time_ms == 0 ||
+        c->default_query_time_ms > c->max_query_time_ms)
+        c->default_query_time_ms = c->max_query_time_ms;
+    return check_unix_mode(c, t);
+}
+
+enum err agent_config_validate(struct agent_config *c, struct errtext *t)
+{
+    enum err e = check_mode(c, t);
+
+    if (e == ERR_OK)
+        e = check_datacenter(c, t);
+    if (e == ERR_OK)
+        e = check_node(c, t);
+    if (e == ERR_OK)
+        e = check_rest(c, t);
+    if (e == ERR_OK)
+        e = agent_config_listen(c, t);
+    if (e == ERR_NOMEM)
+        errtext_set(t, "%s", err_text(e));
+    return e;
+}

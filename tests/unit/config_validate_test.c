@@ -1,0 +1,162 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+#include "unit/config_agent.h"
+
+static void a_data_directory_is_needed(void **state)
+{
+    (void)state;
+    assert_int_equal(agent_config_validate(&c, &t), ERR_BAD);
+    assert_string_equal(t.s, "data_dir cannot be empty");
+}
+
+static void server_settings_need_a_server(void **state)
+{
+    (void)state;
+    invalid("bootstrap = true",
+            "x.hcl:1:13: 'bootstrap = true' requires 'server = true'");
+    invalid("bootstrap_expect = 1",
+            "x.hcl:1:20: 'bootstrap_expect > 0' requires 'server = true'");
+    invalid("server = true\nbootstrap = true\nbootstrap_expect = 3",
+            "x.hcl:3:20: 'bootstrap_expect > 0' and 'bootstrap = true' are "
+            "mutually exclusive");
+    start(true);
+    good("bootstrap_expect = 1");
+    assert_int_equal(agent_config_validate(&c, &t), ERR_BAD);
+    assert_string_equal(
+        t.s, "x.hcl:1:20: 'bootstrap_expect > 0' not allowed in dev mode");
+}
+
+static void one_expected_server_is_bootstrap(void **state)
+{
+    (void)state;
+    good("data_dir = \"/d\" server = true bootstrap_expect = 1");
+    valid();
+    assert_true(c.bootstrap);
+}
+
+static void names_are_checked(void **state)
+{
+    (void)state;
+    invalid("datacenter = \"a b\"",
+            "x.hcl:1:14: datacenter cannot be \"a b\". Please use only "
+            "[a-z0-9-_], at most 63 of them");
+    invalid("node_id = \"x\"", "x.hcl:1:11: node_id \"x\" is not a UUID; leave "
+                               "it out to have one made");
+    invalid("log_level = \"loud\"",
+            "x.hcl:1:13: Invalid log level: \"loud\". Valid log levels are: "
+            "trace, debug, info, warn, error");
+    invalid("reconnect_timeout = \"1h\"",
+            "x.hcl:1:21: reconnect_timeout must be >= 8h0m0s");
+    invalid("max_query_time = 0", "x.hcl:1:18: max_query_time must be over 0s");
+}
+
+static void node_metadata_is_checked(void **state)
+{
+    (void)state;
+    invalid("node_meta { \"a b\" = \"\" }",
+            "x.hcl:1:11: node_meta invalid: \"a b\": Key contains invalid "
+            "characters");
+    invalid("node_meta { \"\" = \"\" }",
+            "x.hcl:1:11: node_meta invalid: \"\": Key cannot be blank");
+    invalid("node_meta { consul-x = \"\" }",
+            "x.hcl:1:11: node_meta invalid: \"consul-x\": Key prefix 'consul-' "
+            "is reserved for internal use");
+    struct buf b = {0};
+    buf_puts(&b, "node_meta { a = \"");
+    for (int i = 0; i < 513; i++)
+        buf_putc(&b, 'x');
+    buf_puts(&b, "\" }");
+    buf_putc(&b, '\0');
+    invalid(b.p, "x.hcl:1:11: node_meta invalid: \"a\": Value is too long "
+                 "(limit: 512 characters)");
+    buf_reset(&b);
+    buf_puts(&b, "node_meta {");
+    for (int i = 0; i < 65; i++)
+        buf_printf(&b, " k%d = \"\"", i);
+    buf_puts(&b, "}");
+    buf_putc(&b, '\0');
+    invalid(b.p, "x.hcl:1:11: node_meta invalid: Node metadata cannot contain "
+                 "more than 64 key/value pairs");
+    buf_fini(&b);
+}
+
+static void addresses_are_split_and_checked(void **state)
+{
+    (void)state;
+    good("data_dir = \"/d\" client_addr = \" 127.0.0.1  [::1] {{ GetPrivateIP "
+         "| join \\\" \\\" }} \"\n"
+         "addresses { http = \"unix:///run/x.sock 10.0.0.1\" dns = "
+         "\"0.0.0.0\" }\n"
+         "bind_addr = \"{{ GetInterfaceIP \\\"eth0\\\" }}\"");
+    valid();
+    assert_int_equal(c.listen.https.n, 3);
+    assert_string_equal(c.listen.https.v[0], "127.0.0.1");
+    assert_string_equal(c.listen.https.v[1], "::1");
+    assert_string_equal(c.listen.https.v[2], "{{ GetPrivateIP | join \" \" }}");
+    assert_int_equal(c.listen.http.n, 2);
+    assert_string_equal(c.listen.http.v[0], "unix:///run/x.sock");
+    assert_string_equal(c.listen.dns.v[0], "0.0.0.0");
+    assert_string_equal(c.bind_addr, "{{ GetInterfaceIP \"eth0\" }}");
+
+    invalid("client_addr = \"127.0.0.1 nowhere\"",
+            "x.hcl:1:15: client_addr: invalid ip address: \"nowhere\"");
+    invalid("client_addr = \" \"", "x.hcl:1:15: client_addr: no address");
+    invalid("addresses { http = \"unix://x\" }",
+            "x.hcl:1:20: addresses.http: invalid ip address: \"unix://x\"");
+    invalid("addresses { dns = \"unix:///x\" }",
+            "x.hcl:1:19: addresses.dns cannot be a unix socket");
+    invalid("bind_addr = \"1.2.3.4 5.6.7.8\"",
+            "x.hcl:1:13: bind_addr cannot contain multiple addresses");
+    invalid("bind_addr = \"unix:///x\"",
+            "x.hcl:1:13: bind_addr cannot be a unix socket");
+    invalid("advertise_addr = \"::\"",
+            "x.hcl:1:18: advertise_addr cannot be ::: other hosts must reach "
+            "it");
+}
+
+static void two_listeners_cannot_share_a_port(void **state)
+{
+    (void)state;
+    invalid("ports { http = 8600 }",
+            "x.hcl:1:16: ports.http: port 8600 is already taken by ports.dns");
+    invalid("ports { http = 8301 }",
+            "ports.serf_lan: port 8301 is already taken by ports.http");
+    /* A mere agent does not listen there; another address is no conflict. */
+    good("data_dir = \"/d\" ports { http = 8300 }");
+    valid();
+    start(false);
+    good("data_dir = \"/d\" ports { http = 8600 }\n"
+         "addresses { http = \"10.0.0.1\" }");
+    valid();
+    start(false);
+    good("data_dir = \"/d\" ports { http = 8600 }\n"
+         "addresses { http = \"unix:///x\" }");
+    valid();
+}
+
+static void socket_modes_are_octal(void **state)
+{
+    (void)state;
+    invalid("unix_sockets { mode = \"rw\" }",
+            "x.hcl:1:23: unix_sockets.mode \"rw\" is not an octal mode such as "
+            "\"0700\"");
+    invalid("unix_sockets { mode = \"0800\" }",
+            "x.hcl:1:23: unix_sockets.mode \"0800\" is not an octal mode such "
+            "as \"0700\"");
+    invalid("unix_sockets { mode = \"1777\" }",
+            "x.hcl:1:23: unix_sockets.mode \"1777\" is over 0777");
+}
+
+static const struct CMUnitTest tests[] = {
+    TEST(a_data_directory_is_needed),
+    TEST(server_settings_need_a_server),
+    TEST(one_expected_server_is_bootstrap),
+    TEST(names_are_checked),
+    TEST(node_metadata_is_checked),
+    TEST(addresses_are_split_and_checked),
+    TEST(two_listeners_cannot_share_a_port),
+    TEST(socket_modes_are_octal),
+};
+
+RUN_TESTS(tests)

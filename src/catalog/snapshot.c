@@ -1,0 +1,220 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/* Readers. Nothing here writes, or waits. */
+#include "catalog/catalog.h"
+#include "catalog/impl.h"
+
+uint64_t snapshot_revision(const struct snapshot *s)
+{
+    return s->revision;
+}
+
+uint64_t snapshot_floor(const struct snapshot *s)
+{
+    return s->floor;
+}
+
+size_t snapshot_node_count(const struct snapshot *s)
+{
+    return s->node_count;
+}
+
+size_t snapshot_name_count(const struct snapshot *s)
+{
+    return s->name_count;
+}
+
+size_t snapshot_instance_count(const struct snapshot *s)
+{
+    return s->instance_count;
+}
+
+size_t snapshot_check_count(const struct snapshot *s)
+{
+    return s->check_count;
+}
+
+/* --- Indexes ------------------------------------------------------------- */
+
+static const struct node_entry *entry_of(const struct snapshot *s,
+                                         struct bytes name)
+{
+    return tree_get(&s->nodes, &node_tree, key_of_bytes(name));
+}
+
+static uint64_t node_index(const struct snapshot *s, struct watch_key k)
+{
+    const struct node_entry *e = entry_of(s, k.name);
+
+    if (!e)
+        return 0;
+    return k.kind == WATCH_NODE ? e->pub.node_index : e->pub.checks_index;
+}
+
+static uint64_t name_index(const struct snapshot *s, struct watch_key k)
+{
+    const struct cat_name *n =
+        tree_get(&s->names, &name_tree, key_of_bytes(k.name));
+
+    if (!n)
+        return 0;
+    if (k.kind == WATCH_SERVICE)
+        return n->service_index;
+    return k.kind == WATCH_SERVICE_HEALTH ? n->health_index : n->checks_index;
+}
+
+uint64_t snapshot_index(const struct snapshot *s, struct watch_key k)
+{
+    switch (k.kind) {
+    case WATCH_NODES:
+        return s->nodes_index;
+    case WATCH_SERVICES:
+        return s->services_index;
+    case WATCH_NODES_SERVICES:
+        return s->nodes_index > s->services_index ? s->nodes_index
+                                                  : s->services_index;
+    case WATCH_NODE:
+    case WATCH_NODE_CHECKS:
+        return node_index(s, k);
+    case WATCH_SERVICE:
+    case WATCH_SERVICE_HEALTH:
+    case WATCH_SERVICE_CHECKS:
+        return name_index(s, k);
+    case WATCH_STATE:
+        return s->state_index[state_slot(k.name)];
+    case WATCH_NONE:
+    case WATCH_LOCAL_SERVICE:
+    case WATCH_LOCAL:
+        return 0;
+    }
+    return 0;
+}
+
+/* --- Looking up ---------------------------------------------------------- */
+
+const struct cat_node *snapshot_node(const struct snapshot *s,
+                                     struct bytes name)
+{
+    const struct node_entry *e = entry_of(s, name);
+
+    return e && e->pub.record ? &e->pub : NULL;
+}
+
+static const struct cat_node *node_of_record(const struct snapshot *s,
+                                             const struct cat_record *r)
+{
+    return r ? snapshot_node(s, cat_record_id(r)) : NULL;
+}
+
+const struct cat_node *snapshot_node_by_id(const struct snapshot *s,
+                                           struct bytes uuid)
+{
+    return node_of_record(s, tree_get(&s->ids, &id_tree, key_of_bytes(uuid)));
+}
+
+enum { UUID_BYTES = 36, ID_PREFIX_MIN_DIGITS = 2 };
+
+/* The digits with dashes where a UUID has them; false: no such prefix. */
+static bool uuid_prefix(struct bytes hex, char space[UUID_BYTES],
+                        struct bytes *ret)
+{
+    size_t n = 0, digits = 0;
+
+    for (size_t i = 0; i < hex.n; i++) {
+        char c = hex.p[i];
+        bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ||
+                     (c >= 'A' && c <= 'F');
+        bool dash_due = n == 8 || n == 13 || n == 18 || n == 23;
+        if (!digit && !(c == '-' && dash_due))
+            return false;
+        if (digit && dash_due)
+            space[n++] = '-';
+        if (n == UUID_BYTES)
+            return false;
+        space[n++] = c;
+        digits += digit;
+    }
+    *ret = bytes_of(space, n);
+    return digits >= ID_PREFIX_MIN_DIGITS;
+}
+
+static bool id_starts(const struct cat_record *r, struct bytes prefix)
+{
+    return r && bytes_eq_fold(bytes_head(cat_node_id(r), prefix.n), prefix);
+}
+
+const struct cat_node *snapshot_node_by_id_prefix(const struct snapshot *s,
+                                                  struct bytes hex)
+{
+    char space[UUID_BYTES];
+    struct bytes prefix;
+    struct tree_iter it;
+
+    if (!uuid_prefix(hex, space, &prefix))
+        return NULL;
+    tree_seek(&s->ids, &id_tree, key_of_bytes(prefix), &it);
+    const struct cat_record *r = tree_next(&it);
+    if (!id_starts(r, prefix) || id_starts(tree_next(&it), prefix))
+        return NULL;
+    return node_of_record(s, r);
+}
+
+const struct cat_name *snapshot_name(const struct snapshot *s,
+                                     struct bytes name)
+{
+    const struct cat_name *n =
+        tree_get(&s->names, &name_tree, key_of_bytes(name));
+
+    return n && n->instances.n ? n : NULL;
+}
+
+const struct cat_instance *cat_node_service(const struct cat_node *n,
+                                            struct bytes service_id)
+{
+    return tree_get(&n->services, &service_tree, key_of_bytes(service_id));
+}
+
+const struct cat_record *cat_node_check(const struct cat_node *n,
+                                        struct bytes check_id)
+{
+    return tree_get(&n->checks, &check_tree, key_of_bytes(check_id));
+}
+
+const struct cat_node *snapshot_node_of(const struct snapshot *s,
+                                        const struct cat_instance *i)
+{
+    return snapshot_node(s, cat_record_node(i->service));
+}
+
+/* --- Walking ------------------------------------------------------------- */
+
+void snapshot_nodes(const struct snapshot *s, struct tree_iter *it)
+{
+    tree_first(&s->nodes, it);
+}
+
+const struct cat_node *snapshot_next_node(struct tree_iter *it)
+{
+    const struct node_entry *e;
+
+    while ((e = tree_next(it)))
+        if (e->pub.record)
+            return &e->pub;
+    return NULL;
+}
+
+void snapshot_names(const struct snapshot *s, struct tree_iter *it)
+{
+    tree_first(&s->names, it);
+}
+
+const struct cat_name *snapshot_next_name(struct tree_iter *it)
+{
+    const struct cat_name *n;
+
+    while ((n = tree_next(it)))
+        if (n->instances.n)
+            return n;
+    return NULL;
+}

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "test.h"
 
+#include <stdio.h>
+
 #include "api/api.h"
 
 /* A catalog, an agent and one request at a time, without any thread or socket.
@@ -120,7 +122,7 @@ static int put(struct world *w, const char *target, const char *body)
     for (size_t i = 0; i < p.op_count; i++) {
         struct store_op *op = &p.ops[i];
         if (op->kind == OP_PUT)
-            assert_ok(catalog_put(w->catalog, op->key, op->value, w->revision,
+            assert_ok(catalog_put(w->catalog, op->key, op->value, 2,
                                   w->revision, NULL));
         else if (op->kind == OP_DELETE)
             catalog_delete(w->catalog, op->key, w->revision);

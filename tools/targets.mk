@@ -130,6 +130,11 @@ bench: all ## muster beside Consul and nginx; prints a table
 	@$(DEPS) --check build bench
 	@MUSTER=$(CURDIR)/$B/muster bench/run
 
+# One layer alone: see the file for how to drive it.
+$B/bench/conn: bench/conn.c $(patsubst %,$B/lib/%.a,loop http base) | $B/see/loop
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -I$B/see/loop -o $@ $< -Wl,--start-group $(patsubst %,$B/lib/%.a,loop http base) -Wl,--end-group $(LDFLAGS_ALL) $(LIBS)
+
 MAN = $(wildcard docs/man/*.[158])
 .PHONY: install
 install: all ## under PREFIX=/usr/local, itself under DESTDIR

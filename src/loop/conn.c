@@ -273,7 +273,7 @@ static void refuse_request(struct conn *c)
 /* The slowest allowed sender has one deadline that moves with each byte. */
 static void body_due(struct conn *c)
 {
-    due_at(c, c->body_since_ms + CONN_BODY_GRACE_MS +
+    due_at(c, c->body_since_ms + conn_head_ms(c->server->limits) +
                   c->body_bytes * 1000 / CONN_BODY_MIN_BYTES_PER_S);
 }
 

@@ -31,10 +31,9 @@
 enum {
     CONN_IDLE_MS = 600 * 1000, /* between requests */
     CONN_HEAD_MS = 10 * 1000,  /* from first byte to end of head */
-    CONN_BODY_MIN_BYTES_PER_S =
-        1024, /* slower senders are cut after 10 s grace */
-    CONN_WRITE_STALL_MS =
-        30 * 1000, /* no byte of an answer taken for so long */
+    /* Slower senders of a body are cut, after a grace of CONN_HEAD_MS. */
+    CONN_BODY_MIN_BYTES_PER_S = 1024,
+    CONN_WRITE_STALL_MS = 30 * 1000, /* no byte of an answer taken meanwhile */
     CONN_PEER_SLOTS = 65536,
     CONN_BACKLOG = 4096,
 };
@@ -43,8 +42,8 @@ enum {
 struct conn_limits {
     struct http_limits http;
     uint32_t max_conns; /* open at once, all listeners; 0: no limit */
-    uint32_t
-        max_conns_per_peer; /* of one address, not of unix sockets; 0: none */
+    /* Of one address; unix sockets are exempt. 0: no limit. */
+    uint32_t max_conns_per_peer;
     uint32_t head_ms, idle_ms, stall_ms; /* 0: the constants above */
     _Atomic uint32_t conns;
     /* A count-min sketch of connections per address: never too low, too high
@@ -57,8 +56,8 @@ struct http_server;
 
 struct http_server_events {
     /* A whole request. r lives in the connection's arena until the answer or
-     * conn_forget_request. Exactly one conn_answer must follow, now or later.
-     */
+     * conn_forget_request. Exactly one conn_answer must follow, now or
+     * later. */
     void (*request)(void *ctx, struct conn *c, struct http_request *r);
 
     /* The connection ends while a request is outstanding: no answer may be
@@ -91,8 +90,7 @@ MUST_USE enum err listen_tcp(const char *address, int port, int count,
 MUST_USE enum err listen_unix(const char *path, unsigned mode, int *ret_fd,
                               struct errtext *t);
 
-/* Serves a listening descriptor (taken, also on error). Any number per server.
- */
+/* Serves a listening descriptor (taken, on error too). Any number of them. */
 MUST_USE enum err http_server_listen(struct http_server *s, int take_fd);
 
 /* Stops accepting, lets answers in flight go out for grace_ms, closes the rest;
@@ -109,8 +107,8 @@ struct http_server *conn_server(struct conn *c);
 /* "127.0.0.1:4711" or "unix"; valid during the call's turn. */
 const char *conn_peer(struct conn *c);
 
-/* Gives back the request's memory while the answer is still due (long polls).
- */
+/* Gives back the request's memory while the answer is due (long polls). From
+ * here on a peer that half-closes has left: before, he is taken to wait. */
 void conn_forget_request(struct conn *c);
 
 /* The answer: head (with its empty line) and body, references taken; body may

@@ -24,7 +24,6 @@ enum {
     /* Pipelined bytes read while an answer is due; reading goes on so that a
      * peer who leaves is noticed. A first request's read may leave more. */
     CONN_AHEAD_BYTES = 16 * 1024,
-    CONN_BODY_GRACE_MS = 10 * 1000,
     /* After a refusal: what the peer still sends is read and dropped, or the
      * answer could be lost in a reset. */
     CONN_LINGER_MS = 2 * 1000,

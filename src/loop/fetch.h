@@ -3,8 +3,8 @@
 /* fetch - outgoing HTTP on a libuv loop, through libcurl's multi interface.
  *
  * Used by checks, later by etcd and between servers; mentioned libcurl stays in
- * fetch.c. One struct fetcher per loop thread; libcurl is initialised at first use,
- * so that a process that never asks never pays. */
+ * fetch.c. One struct fetcher per loop thread; libcurl is initialised at first
+ * use, so that a process that never asks never pays. */
 #ifndef LOOP_FETCH_H
 #define LOOP_FETCH_H
 
@@ -26,19 +26,20 @@ struct fetch_options {
     const struct fetch_header *headers;
     size_t header_count;
     struct bytes body;
-    uint32_t timeout_ms;      /* whole request */
-    bool keep_connection;     /* reuse; false: Connection: close */
+    uint32_t timeout_ms;  /* whole request */
+    bool keep_connection; /* reuse; false: Connection: close */
     bool follow_redirects;
     bool tls_skip_verify;
     const char *tls_server_name; /* NULL: from the URL */
     const char *ca_file;         /* NULL: system */
-    size_t body_keep_bytes;   /* last so many bytes of the answer are kept */
-    bool body_refuse_larger;  /* instead: ERR_LIMIT beyond body_keep_bytes */
+    size_t body_keep_bytes;      /* last so many bytes of the answer are kept */
+    bool body_refuse_larger;     /* instead: ERR_LIMIT beyond body_keep_bytes */
 };
 
 struct fetch_result {
-    enum err err;        /* OK: an HTTP answer of whatever status came */
-    struct errtext text; /* e.g. dial tcp 127.0.0.1:1: connect: connection refused */
+    enum err err; /* OK: an HTTP answer of whatever status came */
+    struct errtext
+        text; /* e.g. dial tcp 127.0.0.1:1: connect: connection refused */
     int status;
     struct bytes status_line; /* "200 OK" */
     struct bytes body;
@@ -49,7 +50,8 @@ struct fetch_result {
 struct fetch;
 
 MUST_USE enum err fetcher_new(uv_loop_t *loop, struct fetcher **ret);
-void fetcher_close(struct fetcher *f); /* cancels what runs, without callbacks */
+void fetcher_close(
+    struct fetcher *f); /* cancels what runs, without callbacks */
 
 /* Everything in o is copied. done is called once on the loop's thread, never
  * before this returns; the result's views live during the call. */

@@ -25,8 +25,8 @@ MUST_USE enum err timers_init(struct timers *ts, uv_loop_t *loop);
 /* The caller's memory may go after the loop has run the close callbacks. */
 void timers_close(struct timers *ts);
 
-/* (Re)sets it to fire in delay_ms (0 counts as 1: never within this turn), once.
- * t->fire must be set. Nothing happens after timers_close. */
+/* (Re)sets it to fire in delay_ms (0 counts as 1: never within this turn),
+ * once. t->fire must be set. Nothing happens after timers_close. */
 void timer_set(struct timers *ts, struct timer *t, uint64_t delay_ms);
 void timer_clear(struct timers *ts, struct timer *t);
 

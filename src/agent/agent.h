@@ -7,8 +7,8 @@
  * local snapshot -> difference to the catalog -> catalog store -> done once the
  * catalog has reached that revision.
  *
- * Restart is not death: states are restored with the services; a TTL deadline is
- * extended by the time the agent was down. */
+ * Restart is not death: states are restored with the services; a TTL deadline
+ * is extended by the time the agent was down. */
 #ifndef AGENT_AGENT_H
 #define AGENT_AGENT_H
 
@@ -18,6 +18,27 @@
 #include "local/op.h"
 #include "loop/timers.h"
 #include "store/store.h"
+
+enum {
+    AGENT_SYNC_WAIT_MS =
+        7000,                /* for the catalog; then the answer is "pending" */
+    AGENT_TTL_WAIT_MS = 200, /* the same for pass, warn, fail */
+    AGENT_SCAN_MS =
+        60 * 1000, /* between full comparisons, and up to so much more */
+    AGENT_REPAIR_MS = 1000, /* after somebody else changed the own node */
+    AGENT_REAP_MS =
+        30 * 1000, /* between looks for services critical too long */
+    AGENT_ALIAS_MS = 60 * 1000, /* between looks at aliases without a change */
+    AGENT_SCAN_STEP = 256,      /* services compared in one turn */
+    AGENT_ATTEMPTS_MAX = 16,    /* conflicts in a row before a pause */
+    AGENT_RETRY_MS = 1000,      /* first pause, doubled up to the next */
+    AGENT_RETRY_MAX_MS = 15 * 1000,
+    AGENT_FLYING_MAX = 4096,        /* differences on their way at once */
+    AGENT_OUTPUT_WRITES_PER_S = 50, /* for outputs that change alone */
+    AGENT_ID_MAX = 512,             /* bytes of a service or check ID */
+    AGENT_SERVICE_CHECKS_MAX = 256, /* checks of one service */
+    AGENT_TTL_GRACE_MS = 60 * 1000, /* see checks.c: after a restart */
+};
 
 struct agent;
 
@@ -43,14 +64,19 @@ struct agent_options {
     const char *store_path;
     const char *server_id;
 
-    bool scripts_allowed;        /* from the HTTP API (enable_script_checks) */
-    bool scripts_allowed_local;  /* from configuration */
+    bool scripts_allowed;       /* from the HTTP API (enable_script_checks) */
+    bool scripts_allowed_local; /* from configuration */
     uint64_t check_update_interval_ms;
     size_t output_max;
     bool discard_output;
-    const char *boot_id;
+    const char *boot_id; /* copied; another one: the host has been restarted */
 
-    /* The local snapshot was published: wake its readers (changes: local_changes). */
+    /* Monotonic milliseconds; NULL: the loop's. Tests bring their own and call
+     * agent_run_due. */
+    uint64_t (*now_ms)(void *ctx);
+
+    /* The local snapshot was published: wake its readers (changes:
+     * local_changes). */
     void (*published)(void *ctx);
     void *ctx;
 };
@@ -58,14 +84,17 @@ struct agent_options {
 MUST_USE enum err agent_new(const struct agent_options *o, struct agent **ret,
                             struct errtext *t);
 
-/* Stops checks, closes agent.db. leave: also deregisters the own node. */
+/* Stops checks, waits for what is on its way to the stores, closes agent.db,
+ * answers every op. The catalog's store must still be open; nothing is
+ * deregistered. */
 void agent_close(struct agent *a);
 
-/* The op is taken until op->done. */
+/* The op is taken until op->done, which may be called before this returns. */
 void agent_submit(struct agent *a, struct agent_op *take);
 
-/* After each published catalog version, on the core thread. own_node_changed:
- * something of the own node changed (then differences are repaired). */
+/* After each published catalog version, on the core thread (first: after its
+ * load). own_node_changed: something of the own node changed (what others
+ * changed is repaired). */
 void agent_catalog_published(struct agent *a, bool own_node_changed);
 
 /* A probe's result (ownership stays with the caller). */
@@ -75,5 +104,8 @@ void agent_probe_result(struct agent *a, uint64_t generation,
 
 /* True once the own node is in the catalog as it should be. */
 bool agent_in_sync(const struct agent *a);
+
+/* Does what is due by the clock: only for tests that bring their own. */
+void agent_run_due(struct agent *a);
 
 #endif

@@ -35,6 +35,7 @@ struct agent_op {
     struct service_view service; /* id and name set; node unset */
     struct check_def *checks;    /* id, name and service_id set */
     size_t check_count;
+    struct bytes token; /* of the service, kept with it */
     bool replace_checks;
     bool from_config; /* defined by configuration: not durable in agent.db */
 

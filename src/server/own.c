@@ -159,6 +159,10 @@ static enum err own_plan(struct core *c, struct errtext *t)
     };
     arena_reset(&o->arena);
     plan_init(&o->plan, &o->arena);
+    /* The first revision of a new store is nobody's: clients (Consul's own test
+     * harness among them) take an index below 2 for "nothing there yet". */
+    if (snapshot_revision(catalog_current(c->process->catalog)) == 0)
+        return ERR_OK;
     return plan_register(&o->plan, catalog_current(c->process->catalog), &r, t);
 }
 
@@ -173,7 +177,8 @@ static void own_register(struct core *c)
         log_error("server", "the own node cannot be registered: error=\"%s\"",
                   t.s);
         timer_set(&c->timers, &o->retry, OWN_RETRY_MS);
-    } else if (o->plan.op_count > 0) {
+    } else if (o->plan.op_count > 0 ||
+               snapshot_revision(catalog_current(c->process->catalog)) == 0) {
         own_submit(o);
     } else if (!atomic_exchange(&c->process->ready, true)) {
         log_info("server", "ready: node=%.*s datacenter=%.*s",

@@ -1,11 +1,12 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* config_text - what either reader accepts prints as JSON that reads back as
- * the same value; what it refuses, it refuses with a text that begins with the
- * file's name. */
+ * the same value, and as an agent's configuration both are judged alike; what
+ * it refuses, it refuses with a text that begins with the file's name. */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "config/agent_config.h"
 #include "config/hcl.h"
 #include "config/json.h"
 #include "config/text.h"
@@ -18,6 +19,22 @@ static void must(bool holds, const char *what, const char *detail)
         return;
     fprintf(stderr, "config_text: %s: %s\n", what, detail);
     abort();
+}
+
+/* As an agent's whole configuration. */
+static enum err judge(const struct config_value *v, struct arena *arena)
+{
+    struct agent_config c;
+    struct errtext t = {0};
+
+    agent_config_init(&c, arena, true);
+    if (v->kind != CONFIG_OBJECT)
+        return ERR_BAD;
+    enum err e = agent_config_apply(&c, v, NULL, NULL, &t);
+    if (e == ERR_OK)
+        e = agent_config_validate(&c, &t);
+    must(e == ERR_OK || t.s[0], "refused without a text", err_text(e));
+    return e;
 }
 
 static void reads_back(const struct config_value *v)
@@ -36,6 +53,7 @@ static void reads_back(const struct config_value *v)
             config_json_parse("out.json", buf_bytes(&out), &arena, &w, &t);
         must(e == ERR_OK, "own JSON refused", t.s);
         must(config_equal(v, w), "value changed", "");
+        must(judge(v, &arena) == judge(w, &arena), "judgement changed", "");
         config_value_to_json(&again, w);
         must(bytes_eq(buf_bytes(&out), buf_bytes(&again)), "print changed", "");
     }

@@ -132,8 +132,10 @@ static void ask(const struct http_request *r, struct bytes text)
 
     size_t used = http_parser_execute(&p, &settings, text.p, text.n);
     enum http_errno e = HTTP_PARSER_ERRNO(&p);
-    bool own_way = e == HPE_INVALID_URL || e == HPE_INVALID_HOST ||
-                   e == HPE_INVALID_PORT || e == HPE_INVALID_PATH ||
+    /* It takes trailers for headers, "Content-Length: x" among them. */
+    bool own_way = e == HPE_INVALID_CONTENT_LENGTH || e == HPE_INVALID_URL ||
+                   e == HPE_INVALID_HOST || e == HPE_INVALID_PORT ||
+                   e == HPE_INVALID_PATH ||
                    e == HPE_UNEXPECTED_CONTENT_LENGTH ||
                    e == HPE_INVALID_TRANSFER_ENCODING;
     if (!own_way) {

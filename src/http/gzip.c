@@ -7,7 +7,10 @@
 
 enum {
     GZIP_WRAPPER = 16, /* added to zlib's window bits: gzip, not zlib */
-    GZIP_LEVEL = 1,
+    /* A health answer of 26 kB: level 1 3639 bytes in 42 us, 3 3477 in 48, 4
+     * 3394 in 103, 6 3264 in 152. An answer is compressed once and sent many
+     * times, but the first reader waits for it. */
+    GZIP_LEVEL = 3,
     INFLATE_BYTES = 16 * 1024,
 };
 

@@ -92,7 +92,7 @@ struct json_field {
     enum json_kind kind;
     size_t offset;
     const struct json_table *of; /* OBJECT, LIST, NAMED */
-    size_t set_offset; /* of a bool "was present", or JSON_NO_FLAG */
+    size_t set_offset;           /* of a bool "was present", or JSON_NO_FLAG */
 };
 
 #define JSON_NO_FLAG ((size_t)-1)

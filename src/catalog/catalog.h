@@ -13,7 +13,7 @@
  *   snapshot
  *     nodes    tree of cat_node by folded name   (also those just deleted, empty:
  *     names    tree of cat_name by folded name    tombstones that keep an index)
- *     ids      tree of cat_node by node ID
+ *     ids      tree of the nodes' records by node ID
  *   cat_node:  record, its instances (tree by folded service ID), its checks (tree
  *              by folded check ID), the node-level checks among them as an array
  *   cat_name:  its instances (tree by folded node, folded service ID)
@@ -43,7 +43,7 @@ struct cat_instance {
 };
 
 struct cat_node {
-    const struct cat_record *record; /* NULL: a tombstone */
+    const struct cat_record *record; /* NULL: a tombstone, or its rows came first */
     struct tree services;            /* of struct cat_instance */
     struct tree checks;              /* of struct cat_record */
     struct cat_node_checks *own;     /* node-level checks; NULL: none */

@@ -1,0 +1,489 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/* Random feeds, whatever their order, against a model that recomputes every
+ * answer from the rows. */
+#include <stdio.h>
+
+#include "catalog_world.h"
+
+enum {
+    SEEDS = 40,
+    STEPS = 400, /* versions per seed */
+    NODES = 4,
+    SERVICES = 5, /* IDs on a node */
+    CHECKS = 6,
+    NAMES = 3,
+    HELD_MAX = 3, /* old versions pinned at a time */
+};
+
+/* --- Random rows ------------------------------------------------------------
+ */
+
+static const char *const node_names[NODES][2] = {
+    {"alpha", "Alpha"}, {"n/1 %x", "N/1 %X"}, {"node-2", "NODE-2"}, {"z", "Z"}};
+static const char *const service_ids[SERVICES][2] = {{"web", "Web"},
+                                                     {"web-1", "WEB-1"},
+                                                     {"a b", "A b"},
+                                                     {"db", "DB"},
+                                                     {"x/y", "X/Y"}};
+static const char *const names[NAMES][2] = {
+    {"web", "Web"}, {"db", "dB"}, {"cache", "CACHE"}};
+static const char *const check_ids[CHECKS][2] = {{"c1", "C1"},
+                                                 {"serfHealth", "serfhealth"},
+                                                 {"service:web", "Service:web"},
+                                                 {"ttl", "TTL"},
+                                                 {"zz", "Zz"},
+                                                 {"0", "0"}};
+static const char *const states[] = {"passing", "warning", "critical", "weird",
+                                     "odd"};
+
+static struct bytes pick(uint64_t *seed, const char *const pair[2])
+{
+    return bytes_str(pair[chance(seed, 10)]);
+}
+
+static struct packed one_pair(struct buf *space, uint64_t *seed)
+{
+    buf_reset(space);
+    if (chance(seed, 60))
+        return (struct packed){0};
+    packed_put_pair(space, bytes_str("zone"),
+                    bytes_str(chance(seed, 50) ? "a" : "b"));
+    return (struct packed){buf_bytes(space), 1};
+}
+
+static void node_value(struct buf *out, size_t n, uint64_t *seed)
+{
+    struct buf meta = {0};
+    char id[40];
+
+    (void)snprintf(id, sizeof id, "00%zu%zu0000-0000-4000-8000-000000000000", n,
+                   below(seed, 2));
+    struct node_view v = {
+        .name = pick(seed, node_names[n]),
+        .id = bytes_str(chance(seed, 50) ? id : ""),
+        .address = bytes_str(chance(seed, 50) ? "10.0.0.1" : "10.0.0.2"),
+        .meta = one_pair(&meta, seed),
+        .tagged_set = chance(seed, 20),
+    };
+    record_put_node(out, &v);
+    buf_fini(&meta);
+}
+
+static void service_value(struct buf *out, size_t id, uint64_t *seed)
+{
+    struct buf tags = {0}, meta = {0};
+    struct service_view v = {
+        .id = pick(seed, service_ids[id]),
+        .name = pick(seed, names[below(seed, NAMES)]),
+        .port = (int64_t)below(seed, 3),
+        .weight_passing = 1,
+        .weight_warning = (int64_t)below(seed, 2),
+        .meta = one_pair(&meta, seed),
+    };
+    if (chance(seed, 50)) {
+        packed_put(&tags, bytes_str("v1"));
+        v.tags = (struct packed){buf_bytes(&tags), 1};
+    }
+    record_put_service(out, &v);
+    buf_fini(&tags);
+    buf_fini(&meta);
+}
+
+static void check_value(struct buf *out, size_t id, uint64_t *seed)
+{
+    struct check_view v = {
+        .id = pick(seed, check_ids[id]),
+        .name = bytes_str(chance(seed, 90) ? "a check" : "another"),
+        .status = bytes_str(states[below(seed, 5)]),
+        .output = bytes_str(chance(seed, 50) ? "" : "HTTP GET: 200"),
+        .notes = bytes_str(chance(seed, 90) ? "" : "note"),
+    };
+    if (chance(seed, 70))
+        v.service_id = pick(seed, service_ids[below(seed, SERVICES)]);
+    record_put_check(out, &v);
+}
+
+/* A key, and a value for it; half of the time the value it has, with little
+ * changed or nothing. */
+static void random_row(struct world *w, struct buf *key, struct buf *value,
+                       uint64_t *seed)
+{
+    size_t n = below(seed, NODES), kind = below(seed, 10);
+    struct bytes node = pick(seed, node_names[n]);
+
+    if (kind < 2) {
+        key_node(key, node);
+        node_value(value, n, seed);
+    } else if (kind < 5) {
+        size_t id = below(seed, SERVICES);
+        key_service(key, node, bytes_str(service_ids[id][0]));
+        service_value(value, id, seed);
+    } else {
+        size_t id = below(seed, CHECKS);
+        key_check(key, node, bytes_str(check_ids[id][0]));
+        check_value(value, id, seed);
+    }
+    const struct row *r = world_key(w, buf_bytes(key));
+    if (!r || chance(seed, 50))
+        return;
+    buf_reset(value);
+    if (r->kind == RECORD_CHECK && chance(seed, 70)) {
+        struct check_view v = r->c; /* as most changes are */
+        if (chance(seed, 50))
+            v.output = bytes_str("timed out");
+        else
+            v.status = bytes_str(states[below(seed, 5)]);
+        record_put_check(value, &v);
+        return;
+    }
+    buf_put(value, row_value(r));
+}
+
+/* --- What is shown under a watch key, from the rows
+ * ---------------------------- */
+
+struct shown {
+    struct watch_key key;
+    uint64_t digest, index;
+};
+
+enum { KEYS = 3 + 2 * NODES + 3 * NAMES + 6 };
+
+static size_t all_keys(struct shown *v)
+{
+    static const enum watch_kind global[] = {WATCH_NODES, WATCH_SERVICES,
+                                             WATCH_NODES_SERVICES};
+    size_t n = 0;
+
+    for (size_t i = 0; i < 3; i++)
+        v[n++].key = (struct watch_key){global[i], {0}};
+    for (size_t i = 0; i < NODES; i++)
+        for (size_t k = WATCH_NODE; k <= WATCH_NODE_CHECKS; k++)
+            v[n++].key = (struct watch_key){k, bytes_str(node_names[i][0])};
+    for (size_t i = 0; i < NAMES; i++)
+        for (size_t k = WATCH_SERVICE; k <= WATCH_SERVICE_CHECKS; k++)
+            v[n++].key = (struct watch_key){k, bytes_str(names[i][0])};
+    for (size_t i = 0; i < 5; i++)
+        v[n++].key = (struct watch_key){WATCH_STATE, bytes_str(states[i])};
+    v[n++].key = (struct watch_key){WATCH_STATE, bytes_str("any")};
+    return n;
+}
+
+static void put_check(const struct world *w, struct buf *b, const struct row *r,
+                      bool output)
+{
+    struct check_view v = r->c;
+    struct row *s = world_row(w, RECORD_SERVICE, r->node, v.service_id);
+
+    if (!output)
+        v.output = (struct bytes){0};
+    record_put_check(b, &v);
+    if (s) {
+        buf_lp(b, s->s.name);
+        buf_lp(b, s->s.tags.data);
+    }
+}
+
+/* A check in a list: with its node's name, which is shown, and meta, which
+ * selects. */
+static void put_listed(const struct world *w, struct buf *b,
+                       const struct row *r)
+{
+    const struct row *node = world_node(w, r->node);
+
+    buf_lp(b, node->n.name);
+    buf_lp(b, node->n.meta.data);
+    put_check(w, b, r, true);
+}
+
+static void put_instance(const struct world *w, struct buf *b,
+                         const struct row *s, enum watch_kind kind)
+{
+    if (kind != WATCH_SERVICE_CHECKS) {
+        buf_lp(b, row_value(world_node(w, s->node)));
+        buf_lp(b, row_value(s));
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        const struct row *r = w->rows[i];
+        if (r->kind != RECORD_CHECK || !bytes_eq(r->node, s->node))
+            continue;
+        bool its = bytes_eq_fold(r->c.service_id, s->id);
+        if (kind == WATCH_SERVICE_CHECKS && its)
+            put_listed(w, b, r);
+        if (kind == WATCH_SERVICE_HEALTH && (its || r->c.service_id.n == 0))
+            put_check(w, b, r, false);
+    }
+}
+
+static void put_row(const struct world *w, struct buf *b, const struct row *r,
+                    struct watch_key k)
+{
+    bool here = bytes_eq_fold(r->node, k.name);
+
+    if (r->kind == RECORD_NODE_ID || !row_shown(w, r))
+        return;
+    switch (k.kind) {
+    case WATCH_NODES:
+    case WATCH_SERVICES:
+    case WATCH_NODES_SERVICES:
+        if ((r->kind == RECORD_NODE && k.kind != WATCH_SERVICES) ||
+            (r->kind == RECORD_SERVICE && k.kind != WATCH_NODES)) {
+            buf_lp(b, r->node);
+            buf_lp(b, row_value(r));
+        }
+        break;
+    case WATCH_NODE:
+        if (here && r->kind != RECORD_CHECK)
+            buf_lp(b, row_value(r));
+        break;
+    case WATCH_NODE_CHECKS:
+        if (here && r->kind == RECORD_CHECK)
+            put_listed(w, b, r);
+        break;
+    case WATCH_SERVICE:
+    case WATCH_SERVICE_HEALTH:
+    case WATCH_SERVICE_CHECKS:
+        if (r->kind == RECORD_SERVICE && bytes_eq_fold(r->s.name, k.name))
+            put_instance(w, b, r, k.kind);
+        break;
+    case WATCH_STATE:
+        if (r->kind == RECORD_CHECK &&
+            (bytes_is(k.name, "any") || bytes_eq(r->c.status, k.name)))
+            put_listed(w, b, r);
+        break;
+    case WATCH_NONE:
+    case WATCH_LOCAL_SERVICE:
+    case WATCH_LOCAL:
+        break;
+    }
+}
+
+static uint64_t digest(const struct world *w, struct watch_key k)
+{
+    struct buf b = {0};
+
+    for (size_t i = 0; i < w->n; i++)
+        put_row(w, &b, w->rows[i], k);
+    uint64_t h = bytes_hash(buf_bytes(&b), 1);
+    buf_fini(&b);
+    return h;
+}
+
+/* --- One version
+ * ------------------------------------------------------------------ */
+
+struct step {
+    uint64_t *seed;
+    uint64_t first_seed;
+    size_t number;
+    bool exact;      /* one row changed, of a node that is shown */
+    uint64_t before; /* revision of the version before */
+};
+
+static bool was_reported(const struct world *w, struct watch_key k)
+{
+    const struct watch_set *set = catalog_changes(w->catalog);
+    uint64_t h = watch_hash(k);
+
+    for (size_t i = 0; i < set->n; i++) {
+        assert_true(i == 0 || set->v[i - 1] < set->v[i]);
+        if (set->v[i] == h)
+            return true;
+    }
+    return set->all;
+}
+
+static void check_key(const struct world *w, struct shown *k,
+                      const struct step *st)
+{
+    uint64_t d = digest(w, k->key);
+    uint64_t index = snapshot_index(catalog_current(w->catalog), k->key);
+    bool reported = was_reported(w, k->key);
+    const char *wrong = NULL;
+
+    if (index < k->index)
+        wrong = "index fell";
+    else if (d != k->digest && (index <= st->before || !reported))
+        wrong = "change was missed";
+    else if (d == k->digest && st->exact && reported)
+        wrong = "nothing changed, reported nevertheless";
+    else if (d == k->digest && st->exact && index != k->index &&
+             k->key.kind != WATCH_STATE)
+        wrong = "nothing changed, index moved nevertheless";
+    else if (index > w->revision)
+        wrong = "index above the revision";
+    if (wrong)
+        fail_msg("seed %llu, step %zu: watch kind %d of \"%.*s\": %s "
+                 "(index %llu, was %llu)",
+                 (unsigned long long)st->first_seed, st->number, k->key.kind,
+                 BYTES_ARG(k->key.name), wrong, (unsigned long long)index,
+                 (unsigned long long)k->index);
+    k->digest = d;
+    k->index = index;
+}
+
+/* Rows of one revision: no key twice, in no order. */
+static size_t random_revision(struct world *w, uint64_t *seed, size_t events,
+                              struct row *ret_last)
+{
+    size_t done = 0;
+
+    w->revision++;
+    while (done < events) {
+        struct buf key = {0}, value = {0};
+        random_row(w, &key, &value, seed);
+        const struct row *r = world_key(w, buf_bytes(&key));
+        if (!(r && r->mod_rev == w->revision)) {
+            enum record_kind kind;
+            assert_ok(key_parse(buf_bytes(&key), ret_last->scratch, &kind,
+                                &ret_last->node, &ret_last->id));
+            if (r && chance(seed, 30))
+                world_delete(w, buf_bytes(&key));
+            else
+                world_put(w, buf_bytes(&key), buf_bytes(&value));
+        }
+        done++;
+        buf_fini(&key);
+        buf_fini(&value);
+    }
+    return done;
+}
+
+static void random_version(struct world *w, struct step *st)
+{
+    struct row last;
+    size_t revisions = chance(st->seed, 60) ? 1 : 1 + below(st->seed, 4);
+    size_t events = chance(st->seed, 60) ? 1 : 1 + below(st->seed, 6);
+
+    st->before = w->revision;
+    memset(&last, 0, sizeof last);
+    for (size_t i = 0; i < revisions; i++)
+        (void)random_revision(w, st->seed, events, &last);
+    st->exact = revisions * events == 1 && world_node(w, last.node);
+    (void)world_commit(w);
+}
+
+/* IDs lead to their nodes, in any case and by prefix, and nothing else does. */
+static void check_node_ids(const struct world *w)
+{
+    const struct snapshot *s = catalog_current(w->catalog);
+
+    for (size_t i = 0; i < NODES; i++) {
+        struct row *r = world_node(w, bytes_str(node_names[i][0]));
+        const struct cat_node *n =
+            snapshot_node(s, bytes_str(node_names[i][1]));
+        assert_int_equal(r != NULL, n != NULL);
+        if (r && r->n.id.n) {
+            assert_ptr_equal(snapshot_node_by_id(s, r->n.id), n);
+            assert_ptr_equal(
+                snapshot_node_by_id_prefix(s, bytes_head(r->n.id, 3)), n);
+        }
+    }
+}
+
+/* --- Old versions
+ * ------------------------------------------------------------------ */
+
+struct held {
+    int slot;
+    const struct snapshot *s; /* NULL: not held */
+    struct buf text;
+};
+
+static void hold_or_release(struct world *w, struct held *h, uint64_t *seed)
+{
+    if (!h->s && chance(seed, 20)) {
+        pin_enter(&w->pins, h->slot);
+        h->s = catalog_current(w->catalog);
+        buf_reset(&h->text);
+        snapshot_text(h->s, &h->text);
+    } else if (h->s && chance(seed, 10)) {
+        struct buf now = {0};
+        snapshot_text(h->s, &now);
+        assert_true(bytes_eq(buf_bytes(&now), buf_bytes(&h->text)));
+        buf_fini(&now);
+        pin_leave(&w->pins, h->slot);
+        h->s = NULL;
+    }
+}
+
+/* A catalog that loads the rows says the same; sometimes this one loads again.
+ */
+static void check_load(struct world *w, struct step *st)
+{
+    struct pin_domain pins;
+
+    pin_init(&pins);
+    struct catalog *c = catalog_new(&pins);
+    world_load(w, c, st->seed);
+    assert_snapshot_is(catalog_current(c), w, "loaded", st->first_seed,
+                       st->number);
+    assert_true(snapshot_floor(catalog_current(c)) == w->revision);
+    catalog_free(c);
+    pin_fini(&pins);
+
+    if (chance(st->seed, 30)) {
+        if (chance(st->seed, 30)) { /* given up half way */
+            catalog_load_begin(w->catalog);
+            for (size_t i = 0; i < w->n / 2; i++)
+                assert_ok(catalog_put(w->catalog, row_key(w->rows[i]),
+                                      row_value(w->rows[i]), 1, 1, NULL));
+        }
+        world_load(w, w->catalog, st->seed);
+        assert_true(catalog_changes(w->catalog)->all);
+        assert_snapshot_is(catalog_current(w->catalog), w, "loaded again",
+                           st->first_seed, st->number);
+    }
+}
+
+static void one_feed(uint64_t first_seed)
+{
+    uint64_t seed = first_seed * 0x9e3779b97f4a7c15u;
+    struct world *w = world_new();
+    struct shown keys[KEYS] = {0};
+    struct held held[HELD_MAX] = {0};
+
+    assert_int_equal(all_keys(keys), KEYS);
+    for (size_t i = 0; i < KEYS; i++)
+        keys[i].digest = digest(w, keys[i].key);
+    for (size_t i = 0; i < HELD_MAX; i++)
+        assert_ok(pin_slot(&w->pins, &held[i].slot));
+    for (size_t i = 0; i < STEPS; i++) {
+        struct step st = {&seed, first_seed, i, false, 0};
+        random_version(w, &st);
+        assert_snapshot_is(catalog_current(w->catalog), w, "fed", first_seed,
+                           i);
+        for (size_t k = 0; k < KEYS; k++)
+            check_key(w, &keys[k], &st);
+        check_node_ids(w);
+        for (size_t k = 0; k < HELD_MAX; k++)
+            hold_or_release(w, &held[k], &seed);
+        if (chance(&seed, 3)) {
+            check_load(w, &st);
+            for (size_t k = 0; k < KEYS; k++)
+                keys[k].index =
+                    snapshot_index(catalog_current(w->catalog), keys[k].key);
+        }
+    }
+    for (size_t i = 0; i < HELD_MAX; i++) {
+        if (held[i].s)
+            pin_leave(&w->pins, held[i].slot);
+        buf_fini(&held[i].text);
+    }
+    world_free(w);
+}
+
+static void any_feed_gives_what_its_rows_say(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        one_feed(seed);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(any_feed_gives_what_its_rows_say),
+};
+
+RUN_TESTS(tests)

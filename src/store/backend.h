@@ -2,27 +2,29 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* backend - what a kind of store must be able to do; engine.c stands on it.
  *
- * Deliberately etcd's own primitives (nested transactions with guards on mod and
- * create revisions, range at a revision, watch, lease, compact), so that the etcd
- * backend is one file of translation. Revisions here are the backend's own (no
- * epoch). All calls and callbacks on the store thread; a call may complete
- * before it returns. */
+ * Deliberately etcd's own primitives (nested transactions with guards on mod
+ * and create revisions, range at a revision, watch, lease, compact), so that
+ * the etcd backend is one file of translation. Revisions here are the backend's
+ * own (no epoch). All calls and callbacks on the store thread; a call may
+ * complete before it returns. */
 #ifndef STORE_BACKEND_H
 #define STORE_BACKEND_H
+
+#include <uv.h>
 
 #include "store/store.h"
 
 enum backend_verdict {
     BACKEND_COMMITTED, /* the group is in, at revision */
-    BACKEND_BARRED,    /* a guard of the group itself did not hold: nothing in */
-    BACKEND_FAILED,    /* surely not in: why, text (disk full, ...) */
-    BACKEND_UNKNOWN,   /* may or may not be in: the marker will tell */
+    BACKEND_BARRED,  /* a guard of the group itself did not hold: nothing in */
+    BACKEND_FAILED,  /* surely not in: why, text (disk full, ...) */
+    BACKEND_UNKNOWN, /* may or may not be in: the marker will tell */
 };
 
-/* One group: own_guards hold or nothing happens; own_ops (the marker) are written
- * if they hold; then each change, on the state before the group, by itself.
- * No key is written twice, none guarded by one change and written by another:
- * the engine sees to it. */
+/* One group: own_guards hold or nothing happens; own_ops (the marker) are
+ * written if they hold; then each change, on the state before the group, by
+ * itself. No key is written twice, none guarded by one change and written by
+ * another: the engine sees to it. */
 struct backend_group {
     const struct store_guard *own_guards;
     size_t own_guard_count;
@@ -61,7 +63,8 @@ struct backend_sink {
      * are valid during the call. */
     void (*revision)(void *ctx, uint64_t revision, uint64_t wall_ms,
                      const struct store_event *events, size_t count);
-    /* The feed has a gap (compacted, reconnected too late): load again. */
+    /* The feed has a gap (compacted, reconnected too late) and has stopped:
+     * load again, then start again. */
     void (*gap)(void *ctx);
     void (*state)(void *ctx, bool up, enum err why, const char *text);
     void *ctx;
@@ -77,15 +80,21 @@ struct backend_ops {
     int slots;         /* groups in flight at once */
     bool barrier_free; /* see store_barrier_is_free */
 
+    /* Once, before anything else and before the store thread runs: the loop
+     * that it will run. Handles are closed in close. May be NULL. */
+    void (*attach)(struct backend *b, uv_loop_t *loop);
+
     /* Starts the feed above `after` (what load reported). */
     void (*start)(struct backend *b, const struct backend_sink *sink,
                   uint64_t after);
+    /* No call is under way but those that wait for a time-out; their done is
+     * not called any more. The loop runs on until all handles are closed. */
     void (*close)(struct backend *b);
 
     void (*txn)(struct backend *b, struct backend_group *g);
 
-    /* All live rows under prefix as of revision at (0: newest; done gets which).
-     * ERR_COMPACTED, ERR_NOT_FOUND as in store_read. */
+    /* All live rows under prefix as of revision at (0: newest; done gets
+     * which). ERR_COMPACTED, ERR_NOT_FOUND as in store_read. */
     void (*range)(struct backend *b, struct bytes prefix, uint64_t at,
                   backend_row_fn row, backend_done_fn done, void *ctx);
 
@@ -108,6 +117,8 @@ struct backend_ops {
     void (*lease_put)(struct backend *b, uint64_t lease, struct bytes key,
                       struct bytes value, backend_done_fn done, void *ctx);
 
+    /* Drops what is needed only below revision. ERR_AGAIN: a bounded part is
+     * done, call again (reads below are refused from the first call on). */
     void (*compact)(struct backend *b, uint64_t revision, backend_done_fn done,
                     void *ctx);
     uint64_t (*oldest)(const struct backend *b); /* retained revision */

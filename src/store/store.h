@@ -2,21 +2,23 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* store - the ordered log of small changes behind everything durable.
  *
- * One interface, written for the hardest implementation (an etcd cluster); SQLite
- * and memory obey the same rules and limits, so that nothing is discovered late.
+ * One interface, written for the hardest implementation (an etcd cluster);
+ * SQLite and memory obey the same rules and limits, so that nothing is
+ * discovered late.
  *
  *     any thread                 store thread                     backend
  *     store_submit --queue-->  group, guards, marker  --txn-->  sqlite | memory
  *                <--done----   outcome of each change <-------  outcome, feed
  *                <--on_batch-- load, then every revision in order
  *
- * Revisions. Every committed group has one revision. What this interface calls a
- * revision is already the index that users see: epoch * 2^40 + the backend's own
- * revision; it never means two things. A new epoch (restore, import, recovery)
- * is above all earlier ones.
+ * Revisions. Every committed group has one revision. What this interface calls
+ * a revision is already the index that users see: epoch * 2^40 + the backend's
+ * own revision; it never means two things. A new epoch (restore, import,
+ * recovery) is above all earlier ones.
  *
- * Keys are byte strings of at most STORE_KEY_MAX bytes, chosen by the caller; the
- * epoch's prefix, markers and duties are the store's own and never seen here.
+ * Keys are byte strings of at most STORE_KEY_MAX bytes, chosen by the caller;
+ * the epoch's prefix, markers and duties are the store's own and never seen
+ * here.
  *
  * Order of a commit: on_batch with its revision, then done of its changes, both
  * on the store thread. A change that conflicts, is refused or stays out never
@@ -33,22 +35,23 @@
 #include "base/list.h"
 
 enum {
-    STORE_KEY_MAX = 1024,           /* bytes of a key */
-    STORE_VALUE_MAX = 512 * 1024,   /* bytes of a value */
-    STORE_GROUP_OPS_MAX = 1024,     /* see store_cost */
+    STORE_KEY_MAX = 1024,         /* bytes of a key */
+    STORE_VALUE_MAX = 512 * 1024, /* bytes of a value */
+    STORE_GROUP_OPS_MAX = 1024,   /* see store_cost */
     STORE_GROUP_BYTES_MAX = 1 << 20,
-    STORE_QUEUE_MAX = 65536,        /* changes waiting; more: ERR_FULL */
-    STORE_META_MAX = 256,           /* bytes of meta of one change */
+    STORE_QUEUE_MAX = 65536, /* changes waiting; more: ERR_FULL */
+    STORE_META_MAX = 256,    /* bytes of meta of one change */
     STORE_EPOCH_SHIFT = 40,
 };
 
-/* --- Changes (guards and operations: base/change.h) ------------------------ */
+/* --- Changes (guards and operations: base/change.h) ------------------------
+ */
 
 enum store_verdict {
     STORE_COMMITTED, /* at outcome.revision */
     STORE_CONFLICT,  /* a guard did not hold; nothing was written. revision: at
                         which it was seen (everything up to it is visible) */
-    STORE_REFUSED,   /* over a limit, or disk full: why, text; nothing written */
+    STORE_REFUSED, /* over a limit, or disk full: why, text; nothing written */
     STORE_UNAVAILABLE, /* the store cannot be reached or closes; not written */
 };
 
@@ -74,7 +77,8 @@ struct store_change {
     struct list link; /* the store's while submitted */
 };
 
-/* How much of STORE_GROUP_OPS_MAX one change takes: max(guards, ops), at least 1. */
+/* How much of STORE_GROUP_OPS_MAX one change takes: max(guards, ops), at
+ * least 1. */
 size_t store_cost(const struct store_change *c);
 
 /* --- The feed ------------------------------------------------------------ */
@@ -89,8 +93,8 @@ enum store_batch_kind {
 struct store_event {
     bool is_delete;
     struct bytes key;
-    struct bytes value;     /* puts */
-    uint64_t create_rev;    /* puts */
+    struct bytes value;  /* puts */
+    uint64_t create_rev; /* puts */
     uint64_t mod_rev;
 };
 
@@ -113,12 +117,12 @@ enum store_kind { STORE_MEMORY, STORE_SQLITE };
 
 struct store_options {
     enum store_kind kind;
-    const char *path;       /* SQLITE: the database file; its folder exists. The
-                               lock is path + ".lock" */
-    const char *server_id;  /* names the marker keys of this process */
+    const char *path;      /* SQLITE: the database file; its folder exists. The
+                              lock is path + ".lock" */
+    const char *server_id; /* names the marker keys of this process */
 
-    uint64_t compact_age_ms;   /* history kept; 0: default 72 h */
-    uint64_t compact_bytes;    /* fed since the last compaction; 0: 1 GiB */
+    uint64_t compact_age_ms; /* history kept; 0: default 72 h */
+    uint64_t compact_bytes;  /* fed since the last compaction; 0: 1 GiB */
 
     /* Every batch, in order, first a load; ownership moves to the callee. */
     void (*on_batch)(void *ctx, struct store_batch *take);
@@ -142,8 +146,8 @@ MUST_USE enum err store_open(const struct store_options *o, struct store **ret,
 void store_close(struct store *s);
 
 /* Any thread. Limits are checked at once: ERR_LIMIT (t names it; done is not
- * called). ERR_FULL: STORE_QUEUE_MAX changes wait. ERR_CLOSED. On ERR_OK done will
- * be called exactly once. */
+ * called). ERR_FULL: STORE_QUEUE_MAX changes wait. ERR_CLOSED. On ERR_OK done
+ * will be called exactly once. */
 MUST_USE enum err store_submit(struct store *s, struct store_change *c,
                                struct errtext *t);
 
@@ -160,13 +164,14 @@ struct store_barrier {
     struct list link; /* the store's */
 };
 
-/* Any thread. One is in flight at a time; who comes meanwhile shares the next. */
+/* Any thread. One is in flight at a time; who comes meanwhile shares the next.
+ */
 MUST_USE enum err store_barrier_begin(struct store *s, struct store_barrier *b);
 
 /* --- History ------------------------------------------------------------- */
 
 struct store_read {
-    uint64_t revision; /* of this epoch; 0: newest */
+    uint64_t revision;   /* of this epoch; 0: newest */
     struct bytes prefix; /* only keys under it */
     /* One LOAD_ROWS batch after the other (taken), then a last call with NULL
      * and the outcome: ERR_COMPACTED below the retained history, ERR_NOT_FOUND
@@ -180,12 +185,13 @@ MUST_USE enum err store_read_begin(struct store *s, struct store_read *r);
 
 struct store_history {
     uint64_t from_revision; /* events of this and later revisions */
-    void (*batch)(struct store_history *h, struct store_batch *take, enum err e);
+    void (*batch)(struct store_history *h, struct store_batch *take,
+                  enum err e);
     struct list link;
 };
 
-/* Any thread: BATCH_REVISIONs from a retained revision up to now, then NULL with
- * the outcome (ERR_COMPACTED as above). */
+/* Any thread: BATCH_REVISIONs from a retained revision up to now, then NULL
+ * with the outcome (ERR_COMPACTED as above). */
 MUST_USE enum err store_history_begin(struct store *s, struct store_history *h);
 
 /* --- Duties -------------------------------------------------------------- */
@@ -206,8 +212,8 @@ void store_resign(struct store *s, struct store_duty *d);
 
 /* --- Upkeep -------------------------------------------------------------- */
 
-/* Drops history below the revision (live data stays). Also done by itself, by age
- * or bytes, whichever comes first. Asynchronous; counted in metrics. */
+/* Drops history below the revision (live data stays). Also done by itself, by
+ * age or bytes, whichever comes first. Asynchronous; counted in metrics. */
 void store_compact(struct store *s, uint64_t revision);
 
 /* The oldest revision that store_read and store_history still answer. */

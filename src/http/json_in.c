@@ -14,35 +14,6 @@ enum {
     LIST_BYTES_MAX = 16 << 20,
 };
 
-static const char *go_type(enum json_kind kind)
-{
-    switch (kind) {
-    case FIELD_STRING:
-        return "string";
-    case FIELD_INT:
-        return "int";
-    case FIELD_BOOL:
-        return "bool";
-    case FIELD_DURATION:
-        return "time.Duration";
-    case FIELD_STRINGS:
-        return "[]string";
-    case FIELD_MAP:
-        return "map[string]string";
-    case FIELD_HEADERS:
-        return "map[string][]string";
-    case FIELD_LIST:
-        return "[]object";
-    case FIELD_NAMED:
-        return "map[string]object";
-    case FIELD_OBJECT:
-    case FIELD_RAW:
-    case FIELD_IGNORE:
-        break;
-    }
-    return "object";
-}
-
 static enum err decode_strings(const struct json_decoder *d,
                                const struct json_path *path, struct bytes value,
                                struct json_strings *ret)
@@ -71,26 +42,34 @@ struct member {
     struct bytes name, value;
 };
 
+struct members {
+    struct member *v;
+    size_t n;
+};
+
 static int by_name(const void *a, const void *b)
 {
     return bytes_cmp(((const struct member *)a)->name,
                      ((const struct member *)b)->name);
 }
 
-/* All members by name, each name once. */
+/* All members of an object by name, each name once; want is what to call it. */
 static enum err take_members(const struct json_decoder *d,
-                             const struct json_path *path, struct bytes object,
-                             struct member **ret, size_t *ret_n)
+                             const struct json_path *path, struct bytes value,
+                             const char *want, struct members *ret)
 {
-    struct bytes rest = json_inside(object);
-    size_t max = json_count(rest) / 2;
-    struct member *v = arena_alloc(d->arena, max * sizeof *v);
-    struct bytes quoted;
+    struct bytes rest, quoted;
+
+    if (value.p[0] != '{')
+        return json_wrong_type(d, path, value, want);
+    rest = json_inside(value);
+
+    struct member *v = arena_alloc(d->arena, json_count(rest) / 2 * sizeof *v);
     size_t n = 0;
 
     if (!v)
         return json_nomem(d);
-    while (n < max && json_take(&rest, &quoted)) {
+    while (json_take(&rest, &quoted)) {
         enum err e = json_unquote(d, quoted, &v[n].name);
         if (e != ERR_OK)
             return e;
@@ -101,8 +80,7 @@ static enum err take_members(const struct json_decoder *d,
     for (size_t i = 1; i < n; i++)
         if (bytes_eq(v[i - 1].name, v[i].name))
             return json_given_twice(d, path, v[i].name);
-    *ret = v;
-    *ret_n = n;
+    *ret = (struct members){v, n};
     return ERR_OK;
 }
 
@@ -110,20 +88,19 @@ static enum err decode_map(const struct json_decoder *d,
                            const struct json_path *path, struct bytes value,
                            struct json_map *ret)
 {
-    struct member *members;
-    size_t n;
-    enum err e = take_members(d, path, value, &members, &n);
+    struct members members;
+    enum err e = take_members(d, path, value, "map[string]string", &members);
 
     if (e != ERR_OK)
         return e;
-    ret->v = arena_alloc(d->arena, n * sizeof *ret->v);
+    ret->v = arena_alloc(d->arena, members.n * sizeof *ret->v);
     if (!ret->v)
         return json_nomem(d);
     ret->set = true;
-    for (; e == ERR_OK && ret->n < n; ret->n++) {
+    for (; e == ERR_OK && ret->n < members.n; ret->n++) {
         struct json_pair *pair = &ret->v[ret->n];
-        pair->key = members[ret->n].name;
-        e = json_take_string(d, path, members[ret->n].value, &pair->value);
+        pair->key = members.v[ret->n].name;
+        e = json_take_string(d, path, members.v[ret->n].value, &pair->value);
     }
     return e;
 }
@@ -132,20 +109,19 @@ static enum err decode_headers(const struct json_decoder *d,
                                const struct json_path *path, struct bytes value,
                                struct json_headers *ret)
 {
-    struct member *members;
-    size_t n;
-    enum err e = take_members(d, path, value, &members, &n);
+    struct members members;
+    enum err e = take_members(d, path, value, "map[string][]string", &members);
 
     if (e != ERR_OK)
         return e;
-    ret->v = arena_zalloc(d->arena, n * sizeof *ret->v);
+    ret->v = arena_zalloc(d->arena, members.n * sizeof *ret->v);
     if (!ret->v)
         return json_nomem(d);
     ret->set = true;
-    for (; e == ERR_OK && ret->n < n; ret->n++) {
+    for (; e == ERR_OK && ret->n < members.n; ret->n++) {
         struct json_header *h = &ret->v[ret->n];
-        h->name = members[ret->n].name;
-        e = decode_strings(d, path, members[ret->n].value, &h->values);
+        h->name = members.v[ret->n].name;
+        e = decode_strings(d, path, members.v[ret->n].value, &h->values);
     }
     return e;
 }
@@ -200,22 +176,21 @@ static enum err decode_named(const struct json_decoder *d,
                              const struct json_table *table, struct bytes value,
                              struct json_named *ret)
 {
-    struct member *members;
-    size_t n;
-    enum err e = take_members(d, path, value, &members, &n);
+    struct members members;
+    enum err e = take_members(d, path, value, "map[string]object", &members);
 
     if (e == ERR_OK)
-        e = structs_alloc(d, path, table, n, &ret->v);
+        e = structs_alloc(d, path, table, members.n, &ret->v);
     if (e != ERR_OK)
         return e;
-    ret->names = arena_alloc(d->arena, n * sizeof *ret->names);
+    ret->names = arena_alloc(d->arena, members.n * sizeof *ret->names);
     if (!ret->names)
         return json_nomem(d);
     ret->set = true;
-    for (; e == ERR_OK && ret->n < n; ret->n++) {
+    for (; e == ERR_OK && ret->n < members.n; ret->n++) {
         char *out = (char *)ret->v + ret->n * table->size;
-        struct bytes item = members[ret->n].value;
-        ret->names[ret->n] = members[ret->n].name;
+        struct bytes item = members.v[ret->n].value;
+        ret->names[ret->n] = members.v[ret->n].name;
         if (!json_is_null(item))
             e = decode_object(d, path, table, item, out);
     }
@@ -239,19 +214,18 @@ static enum err decode_pointer(const struct json_decoder *d,
 static enum err check_raw(const struct json_decoder *d,
                           const struct json_path *path, struct bytes value)
 {
-    struct member *members;
+    struct members members = {NULL, 0};
     struct bytes rest, item;
     enum err e = ERR_OK;
-    size_t n = 0;
 
     if (value.p[0] == '[') {
         rest = json_inside(value);
         while (e == ERR_OK && json_take(&rest, &item))
             e = check_raw(d, path, item);
     } else if (value.p[0] == '{') {
-        e = take_members(d, path, value, &members, &n);
-        for (size_t i = 0; e == ERR_OK && i < n; i++)
-            e = check_raw(d, path, members[i].value);
+        e = take_members(d, path, value, "object", &members);
+        for (size_t i = 0; e == ERR_OK && i < members.n; i++)
+            e = check_raw(d, path, members.v[i].value);
     } else if (json_is_number(value)) {
         e = json_check_number(d, path, value);
     }
@@ -288,11 +262,6 @@ static enum err decode_field(const struct json_decoder *d,
                              const struct json_field *f, struct bytes value,
                              void *to)
 {
-    bool free_names = f->kind == FIELD_MAP || f->kind == FIELD_HEADERS ||
-                      f->kind == FIELD_NAMED;
-
-    if (free_names && value.p[0] != '{')
-        return json_wrong_type(d, path, value, go_type(f->kind));
     switch (f->kind) {
     case FIELD_STRING:
         return json_take_string(d, path, value, to);

@@ -47,32 +47,39 @@ static long request_failures(struct http_in *in, struct bytes stream)
     }
 }
 
-/* A request that outgrows its arena's first block in each of its parts. */
+static void put_request(struct buf *b, int params, int headers, int chunks)
+{
+    buf_puts(b, "POST /?");
+    for (int i = 0; i < params; i++)
+        buf_puts(b, "long_parameter_name=value&");
+    buf_puts(b, " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n");
+    for (int i = 0; i < headers; i++)
+        buf_puts(b, "A:\r\n");
+    buf_puts(b, "\r\n");
+    for (int i = 0; i < chunks; i++) {
+        buf_puts(b, "1000\r\n");
+        for (int k = 0; k < 0x1000; k++)
+            buf_putc(b, 'x');
+        buf_puts(b, "\r\n");
+    }
+    buf_puts(b, "0\r\n\r\n");
+    assert_false(b->bad);
+}
+
+/* Sizes are varied, so that the arena needs a new block at each of its uses. */
 static void a_request_is_refused_wherever_memory_ends(void **state)
 {
     (void)state;
     struct http_in *in = http_in_new(&limits);
     struct buf b = {0};
+    long failures = 0;
 
-    buf_puts(&b, "POST /?");
-    for (int i = 0; i < 200; i++)
-        buf_puts(&b, "long_parameter_name=value&");
-    buf_puts(&b, " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n");
-    for (int i = 0; i < 90; i++)
-        buf_puts(&b, "X-Header: its value\r\n");
-    buf_puts(&b, "\r\n");
-    for (int i = 0; i < 20; i++) {
-        buf_puts(&b, "1000\r\n");
-        for (int k = 0; k < 0x1000; k++)
-            buf_putc(&b, 'x');
-        buf_puts(&b, "\r\n");
+    for (int params = 0; params < 250; params += 3) {
+        buf_reset(&b);
+        put_request(&b, params, params * 7 % 90, params % 4 * 5);
+        failures += request_failures(in, buf_bytes(&b));
     }
-    buf_puts(&b, "0\r\n\r\n");
-    assert_false(b.bad);
-    assert_true(request_failures(in, buf_bytes(&b)) > 5);
-    assert_int_equal(request_failures(in, bytes_str("GET / HTTP/1.1\r\n"
-                                                    "Host: a\r\n\r\n")),
-                     1);
+    assert_true(failures > 250);
     buf_fini(&b);
     http_in_free(in);
 }

@@ -27,7 +27,7 @@ void arena_fini(struct arena *a);
 void *arena_alloc(struct arena *a, size_t n);
 void *arena_zalloc(struct arena *a, size_t n);
 
-/* A copy; on failure {NULL, 0} although b.n > 0. The copy is followed by a NUL. */
+/* A copy, followed by a NUL; on failure {NULL, 0} although b.n > 0. */
 struct bytes arena_copy(struct arena *a, struct bytes b);
 
 /* The same, as a C string (NULL on failure). Bytes after an inner NUL are kept

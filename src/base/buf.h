@@ -4,7 +4,7 @@
  *
  * Write the whole thing, then ask once whether it went well: on lack of memory
  * or past the limit `bad` is set, what was there stays, further writes do
- * nothing. Owns its memory. Zero-initialised is an empty buffer without limit. */
+ * nothing. Owns its memory. Zero-initialised is an empty one without limit. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
@@ -63,10 +63,10 @@ void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_put_fold(struct buf *b, struct bytes v);
 
 /* Binary: see base/reader.h for the other direction. */
-void buf_varint(struct buf *b, uint64_t v);          /* LEB128 */
+void buf_varint(struct buf *b, uint64_t v); /* LEB128 */
 void buf_be32(struct buf *b, uint32_t v);
 void buf_be64(struct buf *b, uint64_t v);
-void buf_lp(struct buf *b, struct bytes v);          /* varint length, bytes */
+void buf_lp(struct buf *b, struct bytes v); /* varint length, bytes */
 
 static inline struct bytes buf_bytes(const struct buf *b)
 {
@@ -74,7 +74,8 @@ static inline struct bytes buf_bytes(const struct buf *b)
 }
 
 /* The content as heap memory (free() it), NUL-terminated beyond its length;
- * the buffer is empty afterwards. NULL if bad or out of memory. */
+ * the buffer is empty afterwards, also when this gives NULL: bad, or out of
+ * memory. */
 char *buf_take(struct buf *b, size_t *ret_n);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* change - a change to the store as data: guards that must hold, operations that
- * happen together. Plain values, so that whoever decides (catalog, local, api) can
- * make one without seeing the store, and the store without seeing them. */
+/* change - a change to the store as data: guards that must hold, operations
+ * that happen together. Plain values, so that whoever decides (catalog, local,
+ * api) can make one without seeing the store, and the store without seeing
+ * them. */
 #ifndef BASE_CHANGE_H
 #define BASE_CHANGE_H
 

@@ -9,8 +9,9 @@
 
 enum { NS_PER_MS = 1000000 };
 
-/* ERR_BAD with Go's text in t: time: invalid duration "x", time: missing unit in
- * duration "10", time: unknown unit "x" in duration "10x". Negative allowed. */
+/* ERR_BAD with Go's text in t: time: invalid duration "x", time: missing unit
+ * in duration "10", time: unknown unit "x" in duration "10x". May be
+ * negative. */
 MUST_USE enum err duration_parse(struct bytes b, int64_t *ret_ns,
                                  struct errtext *t);
 

@@ -5,13 +5,13 @@
  * All front ends (HTTP, command line, later DNS) take text, status and exit
  * code from here, so they agree by construction. A function that can fail
  * returns enum err and is MUST_USE. struct errtext is added only where a human
- * reads the message; it names the thing, the value, the limit and the way out. */
+ * reads it; it names the thing, the value, the limit and the way out. */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
 #include <stdarg.h>
 
-#define MUST_USE __attribute__((warn_unused_result))
+#define MUST_USE          __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 /* X(name, text, HTTP status, exit code) */

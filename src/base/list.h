@@ -12,7 +12,7 @@ struct list {
 };
 
 #define container_of(ptr, type, member)                                        \
-    ((type *)((char *)(ptr) - offsetof(type, member)))
+    ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define list_each(it, head)                                                    \
     for (struct list *it = (head)->next, *it##_next = it->next; it != (head);  \
@@ -28,7 +28,8 @@ static inline bool list_empty(const struct list *l)
     return l->next == l;
 }
 
-static inline void list_add(struct list *head, struct list *item) /* at the end */
+/* At the end. */
+static inline void list_add(struct list *head, struct list *item)
 {
     item->prev = head->prev;
     item->next = head;

@@ -33,8 +33,8 @@ void log_line(enum log_level level, const char *module, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
 #define log_debug(module, ...) log_if(LOG_DEBUG, module, __VA_ARGS__)
-#define log_info(module, ...) log_if(LOG_INFO, module, __VA_ARGS__)
-#define log_warn(module, ...) log_if(LOG_WARN, module, __VA_ARGS__)
+#define log_info(module, ...)  log_if(LOG_INFO, module, __VA_ARGS__)
+#define log_warn(module, ...)  log_if(LOG_WARN, module, __VA_ARGS__)
 #define log_error(module, ...) log_if(LOG_ERR, module, __VA_ARGS__)
 #define log_if(level, module, ...)                                             \
     do {                                                                       \

@@ -2,11 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* pin - when may memory of an old version be freed?
  *
- * One writer publishes versions 1, 2, 3, ... (a counter here; the pointer to the
- * data is the caller's, swapped with one atomic store). A reader pins before it
- * loads that pointer and unpins when it has let go; the writer frees garbage of
- * version v once every pin is >= v. Nobody waits for anybody (epoch-based
- * reclamation; K. Fraser, Practical lock-freedom, 2004).
+ * One writer publishes versions 1, 2, 3, ... (a counter here; the pointer to
+ * the data is the caller's, swapped with one atomic store). A reader pins
+ * before it loads that pointer and unpins when it has let go; the writer frees
+ * garbage of version v once every pin is >= v. Nobody waits for anybody
+ * (epoch-based reclamation; K. Fraser, Practical lock-freedom, 2004).
  *
  * Garbage retired while building version v is unreachable from v on: readers
  * that pinned v or later cannot see it. Several structures of one writer may
@@ -24,10 +24,10 @@
 enum { PIN_SLOTS_MAX = 64 };
 
 struct pin_domain {
-    _Atomic uint64_t version;            /* newest published */
+    _Atomic uint64_t version;             /* newest published */
     _Atomic uint64_t slot[PIN_SLOTS_MAX]; /* pinned version; 0: none */
-    _Atomic uint32_t taken;              /* slots given out */
-    struct pin_bag *oldest, *newest;     /* writer's; garbage by version */
+    _Atomic uint32_t taken;               /* slots given out */
+    struct pin_bag *oldest, *newest;      /* writer's; garbage by version */
     _Atomic uint64_t garbage_bytes;
 };
 

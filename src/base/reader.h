@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* reader - takes a byte string apart without a pointer in anybody's hand.
  *
- * The error is sticky: reading past the end gives zeros and sets `bad`; read the
- * whole structure, check once. Views returned point into the input. */
+ * The error is sticky: reading past the end gives zeros and sets `bad`; read
+ * the whole structure, check once. Views returned point into the input. */
 #ifndef BASE_READER_H
 #define BASE_READER_H
 

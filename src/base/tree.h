@@ -6,14 +6,14 @@
  * never owns or frees it. A key has two parts, compared one after the other
  * (a single-part key leaves b empty).
  *
- * Persistence. `struct tree` is a value: copying the struct is taking a version.
- * Every node carries the id of the edit that made it. A put or delete under edit
- * E changes nodes of E in place and copies all others (path copying), handing the
- * node it replaced to E's retire function, because older versions still show it
- * (a replaced node that E made itself is freed at once).
- * One edit per published version, ids strictly growing, gives immutable versions
- * that share what did not change; one edit used for ever gives an ordinary mutable
- * tree. Readers of a version need no lock.
+ * Persistence. `struct tree` is a value: copying the struct is taking a
+ * version. Every node carries the id of the edit that made it. A put or delete
+ * under edit E changes nodes of E in place and copies all others (path
+ * copying), handing the node it replaced to E's retire function, because older
+ * versions still show it (a replaced node that E made itself is freed at once).
+ * One edit per published version, ids strictly growing, gives immutable
+ * versions that share what did not change; one edit used for ever gives an
+ * ordinary mutable tree. Readers of a version need no lock.
  *
  *            [ k3 | k7 ]            inner: children and the first item of each
  *           /     |     \

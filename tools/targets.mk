@@ -135,6 +135,10 @@ $B/bench/conn: bench/conn.c $(patsubst %,$B/lib/%.a,loop http base) | $B/see/loo
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -I$B/see/loop -o $@ $< -Wl,--start-group $(patsubst %,$B/lib/%.a,loop http base) -Wl,--end-group $(LDFLAGS_ALL) $(LIBS)
 
+$B/bench/store: bench/store.c $(patsubst %,$B/lib/%.a,store loop http base) | $B/see/store
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -I$B/see/store -o $@ $< -Wl,--start-group $(patsubst %,$B/lib/%.a,store loop http base) -Wl,--end-group $(LDFLAGS_ALL) $(LIBS)
+
 MAN = $(wildcard docs/man/*.[158])
 .PHONY: install
 install: all ## under PREFIX=/usr/local, itself under DESTDIR

@@ -17,8 +17,7 @@ enum {
     HELD_MAX = 3, /* old versions pinned at a time */
 };
 
-/* --- Random rows ------------------------------------------------------------
- */
+/* --- Random rows --------------------------------------------------------- */
 
 static const char *const node_names[NODES][2] = {
     {"alpha", "Alpha"}, {"n/1 %x", "N/1 %X"}, {"node-2", "NODE-2"}, {"z", "Z"}};
@@ -141,8 +140,7 @@ static void random_row(struct world *w, struct buf *key, struct buf *value,
     buf_put(value, row_value(r));
 }
 
-/* --- What is shown under a watch key, from the rows
- * ---------------------------- */
+/* --- What is shown under a watch key, from the rows ---------------------- */
 
 struct shown {
     struct watch_key key;
@@ -271,8 +269,7 @@ static uint64_t digest(const struct world *w, struct watch_key k)
     return h;
 }
 
-/* --- One version
- * ------------------------------------------------------------------ */
+/* --- One version --------------------------------------------------------- */
 
 struct step {
     uint64_t *seed;
@@ -383,8 +380,7 @@ static void check_node_ids(const struct world *w)
     }
 }
 
-/* --- Old versions
- * ------------------------------------------------------------------ */
+/* --- Old versions -------------------------------------------------------- */
 
 struct held {
     int slot;

@@ -9,8 +9,7 @@
         literal, sizeof(literal) - 1                                           \
     }
 
-/* --- Packed data -------------------------------------------------------------
- */
+/* --- Packed data --------------------------------------------------------- */
 
 static void packed_lists_are_walked_in_order(void **state)
 {
@@ -102,8 +101,7 @@ static void tagged_addresses_keep_their_port(void **state)
     buf_fini(&b);
 }
 
-/* --- Values
- * --------------------------------------------------------------------- */
+/* --- Values -------------------------------------------------------------- */
 
 struct packs {
     struct buf tags, meta, tagged;

@@ -35,7 +35,7 @@ struct world {
     struct catalog *catalog;
 };
 
-/* --- Randomness that a seed repeats --------------------------------------- */
+/* --- Randomness that a seed repeats -------------------------------------- */
 
 static inline uint64_t any(uint64_t *seed)
 {
@@ -55,8 +55,7 @@ static inline bool chance(uint64_t *seed, size_t percent)
     return below(seed, 100) < percent;
 }
 
-/* --- Rows ------------------------------------------------------------------
- */
+/* --- Rows ---------------------------------------------------------------- */
 
 static inline struct bytes row_value(const struct row *r)
 {
@@ -224,8 +223,7 @@ static inline void world_free(struct world *w)
     free(w);
 }
 
-/* --- Short forms of puts ---------------------------------------------------
- */
+/* --- Short forms of puts ------------------------------------------------- */
 
 static inline void world_put_node(struct world *w, const struct node_view *v)
 {
@@ -262,8 +260,7 @@ static inline void world_put_check(struct world *w, const char *node,
     buf_fini(&value);
 }
 
-/* --- The whole content as text ----------------------------------------------
- */
+/* --- The whole content as text ------------------------------------------- */
 
 static inline void text_item(struct buf *b, char kind, struct bytes value,
                              uint64_t create_rev, uint64_t mod_rev)
@@ -351,8 +348,7 @@ static inline void snapshot_text(const struct snapshot *s, struct buf *b)
     }
 }
 
-/* --- The same from the rows --------------------------------------------------
- */
+/* --- The same from the rows ---------------------------------------------- */
 
 static inline void rows_instance(const struct world *w, struct buf *b,
                                  const struct row *service)

@@ -2,9 +2,14 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* fetch - outgoing HTTP on a libuv loop, through libcurl's multi interface.
  *
- * Used by checks, later by etcd and between servers; mentioned libcurl stays in
- * fetch.c. One struct fetcher per loop thread; libcurl is initialised at first
- * use, so that a process that never asks never pays. */
+ * Used by checks, later by etcd and between servers; libcurl is mentioned in
+ * fetch*.c only. One struct fetcher per loop thread; libcurl is initialised at
+ * first use, so that a process that never asks never pays.
+ *
+ * HTTP/1.1, http and https only, at most ten redirects, no proxy whatever the
+ * environment says, no cache of names. What a peer sends is kept within bounds:
+ * body_keep_bytes (twice that while it comes), 256 KiB of headers. Errors read
+ * as Go's programs write them, because that is what people know. */
 #ifndef LOOP_FETCH_H
 #define LOOP_FETCH_H
 
@@ -53,14 +58,17 @@ MUST_USE enum err fetcher_new(uv_loop_t *loop, struct fetcher **ret);
 void fetcher_close(
     struct fetcher *f); /* cancels what runs, without callbacks */
 
-/* Everything in o is copied. done is called once on the loop's thread, never
- * before this returns; the result's views live during the call. */
+/* Everything in o is copied. ret may be NULL. ERR_BAD: a header's name or value
+ * cannot be sent, or tls_server_name with a malformed URL. done is called once
+ * on the loop's thread, never before this returns; the result's views live
+ * during the call. */
 MUST_USE enum err fetch_start(struct fetcher *f, const struct fetch_options *o,
                               void (*done)(void *ctx,
                                            const struct fetch_result *r),
                               void *ctx, struct fetch **ret);
 
-void fetch_cancel(struct fetch *x); /* done is not called */
+/* done is not called. Not from within its own done, nor after it. */
+void fetch_cancel(struct fetch *x);
 
 /* For the command line: one request, in this thread, until it is answered. The
  * body is heap memory in *ret_body (free). */

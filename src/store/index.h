@@ -45,6 +45,15 @@ struct index_entry *index_entry_new(struct bytes key);
 /* The key must not be in. */
 void index_add(struct index *x, struct index_entry *take);
 
+/* An empty index from n entries in any order (taken, items cleared). False: two
+ * have the same key, and nothing was taken. */
+struct index_item {
+    uint64_t chunk; /* scratch */
+    struct index_entry *entry;
+};
+
+MUST_USE bool index_fill(struct index *x, struct index_item *items, size_t n);
+
 /* Takes it out; it is the caller's to free. */
 void index_remove(struct index *x, struct index_entry *e);
 

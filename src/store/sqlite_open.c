@@ -237,10 +237,68 @@ static enum err prepare_all(struct sqlite_log *l, struct errtext *t)
 
 /* --- The index ----------------------------------------------------------- */
 
-/* One row of the scan into the index. False: the row cannot be. SQLite has no
- * checksums, so this is where flipped bits show that left its pages in shape.
- */
-static bool index_row(struct sqlite_log *l, struct index *x, sqlite3_stmt *s)
+/* The scan meets rows in order of id, and learns from prev which earlier row
+ * each supersedes: no key is looked up. chunk holds the id meanwhile. */
+struct scan {
+    struct index_item *rows; /* entry NULL: superseded or deleted */
+    size_t n, cap, live;
+};
+
+static void scan_squeeze(struct scan *c)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->rows[i].entry)
+            c->rows[n++] = c->rows[i];
+    }
+    c->n = n;
+}
+
+static void scan_add(struct scan *c, uint64_t id, struct index_entry *take)
+{
+    if (c->n == c->cap && c->live < c->cap / 2) {
+        scan_squeeze(c);
+    } else if (c->n == c->cap) {
+        c->cap = c->cap ? c->cap * 2 : 64;
+        c->rows = xrealloc(c->rows, c->cap * sizeof *c->rows);
+    }
+    c->rows[c->n++] = (struct index_item){id, take};
+    c->live++;
+}
+
+/* The entry of the row with this id, taken; NULL: compacted away, or none. */
+static struct index_entry *scan_take(struct scan *c, uint64_t id)
+{
+    size_t lo = 0, hi = c->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (c->rows[mid].chunk < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == c->n || c->rows[lo].chunk != id || !c->rows[lo].entry)
+        return NULL;
+    struct index_entry *e = c->rows[lo].entry;
+
+    c->rows[lo].entry = NULL;
+    c->live--;
+    return e;
+}
+
+static void scan_fini(struct scan *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        free(c->rows[i].entry);
+    free(c->rows);
+}
+
+/* False: the row cannot be. SQLite has no checksums, so this is where flipped
+ * bits show that left its pages in shape. */
+static bool scan_row(struct sqlite_log *l, struct scan *c, sqlite3_stmt *s)
 {
     uint64_t id = sqlite_column_u64(s, 0);
     uint64_t revision = sqlite_column_u64(s, 1);
@@ -252,27 +310,22 @@ static bool index_row(struct sqlite_log *l, struct index *x, sqlite3_stmt *s)
         revision == 0 || revision >> STORE_EPOCH_SHIFT || prev >= id ||
         create_rev > revision || key.n == 0 || key.n > UINT16_MAX)
         return false;
-
-    struct index_entry *e = index_get(x, key);
-
-    if (e && e->row != prev)
-        return false;
-    if (sqlite3_column_type(s, 5) == SQLITE_NULL) {
-        if (e) {
-            index_remove(x, e);
-            free(e);
-        }
-    } else {
-        if (!e) {
-            e = index_entry_new(key);
-            index_add(x, e);
-        }
-        e->create_rev = create_rev;
-        e->mod_rev = revision;
-        e->row = id;
-    }
     l->next_id = id + 1;
     l->revision = revision;
+
+    struct index_entry *e = prev ? scan_take(c, prev) : NULL;
+    bool same = !e || bytes_eq(index_key(e), key);
+
+    if (!same || sqlite3_column_type(s, 5) == SQLITE_NULL) {
+        free(e);
+        return same;
+    }
+    if (!e)
+        e = index_entry_new(key);
+    e->create_rev = create_rev;
+    e->mod_rev = revision;
+    e->row = id;
+    scan_add(c, id, e);
     return true;
 }
 
@@ -290,24 +343,28 @@ static enum err build_index(struct sqlite_log *l, struct index *x,
                             struct errtext *t)
 {
     sqlite3_stmt *s = l->stmt[STMT_WALK];
+    struct scan c = {0};
     enum err ret = ERR_OK;
     int rc;
 
     l->next_id = 1;
     sqlite3_bind_int64(s, 1, INT64_MIN);
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        if (!index_row(l, x, s)) {
+        if (!scan_row(l, &c, s)) {
             ret = damaged_row(l, sqlite_column_u64(s, 0), t);
             goto out;
         }
     }
+    scan_squeeze(&c);
     if (rc != SQLITE_DONE)
         ret = sqlite_log_err(l, rc, t);
-    else if (l->compacted > l->revision || l->swept >= l->next_id)
+    else if (l->compacted > l->revision || l->swept >= l->next_id ||
+             !index_fill(x, c.rows, c.n))
         ret = damaged_row(l, l->next_id, t);
 
 out:
     sqlite3_reset(s);
+    scan_fini(&c);
     return ret;
 }
 

@@ -244,6 +244,21 @@ static void drop_other_checks(struct registering *g)
     }
 }
 
+/* The service's record goes last: a new instance then comes into its two trees
+ * once, with its checks, instead of once more for each of them. */
+static void service_last(struct plan *p)
+{
+    for (size_t i = 0; i + 1 < p->op_count; i++) {
+        if (p->ops[i].kind != OP_PUT || p->ops[i].key.p[0] != 's')
+            continue;
+        struct store_op service = p->ops[i];
+        memmove(&p->ops[i], &p->ops[i + 1],
+                (p->op_count - i - 1) * sizeof p->ops[0]);
+        p->ops[p->op_count - 1] = service;
+        return;
+    }
+}
+
 enum err plan_register(struct plan *plan, const struct snapshot *s,
                        const struct registration *r, struct errtext *t)
 {
@@ -264,5 +279,8 @@ enum err plan_register(struct plan *plan, const struct snapshot *s,
         plan_check(&g, i);
     if (g.p.e == ERR_OK && r->service && r->replace_checks)
         drop_other_checks(&g);
-    return planner_end(&g.p);
+    enum err e = planner_end(&g.p);
+    if (e == ERR_OK)
+        service_last(plan);
+    return e;
 }

@@ -253,7 +253,7 @@ static bool ns_of(struct bytes number, int64_t *ret)
         return true;
 
     double v = real_of(number);
-    if (v >= 0x1p63 || v <= -0x1p63)
+    if (fabs(v) >= 9223372036854775808.0) /* 2^63 */
         return false;
     *ret = (int64_t)v;
     return true;

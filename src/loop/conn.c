@@ -22,41 +22,7 @@
 #include "base/check.h"
 #include "base/metric.h"
 
-uint64_t conn_head_ms(const struct conn_limits *l)
-{
-    return l->head_ms ? l->head_ms : CONN_HEAD_MS;
-}
-
-uint64_t conn_idle_ms(const struct conn_limits *l)
-{
-    return l->idle_ms ? l->idle_ms : CONN_IDLE_MS;
-}
-
-uint64_t conn_stall_ms(const struct conn_limits *l)
-{
-    return l->stall_ms ? l->stall_ms : CONN_WRITE_STALL_MS;
-}
-
-static uint64_t now(const struct conn *c)
-{
-    return uv_now(c->server->loop);
-}
-
-static void due_at(struct conn *c, uint64_t ms)
-{
-    c->due_ms = ms;
-    if (c->timer.item.in && c->timer.item.due_ms <= ms)
-        return;
-    timer_set(c->server->timers, &c->timer, ms > now(c) ? ms - now(c) : 0);
-}
-
-void conn_due_in(struct conn *c, uint64_t ms)
-{
-    due_at(c, now(c) + ms);
-}
-
-/* --- The end ----------------------------------------------------------------
- */
+/* --- The end -------------------------------------------------------------- */
 
 void conn_release_request(struct conn *c)
 {
@@ -149,79 +115,7 @@ static void lingered(struct conn *c, size_t n)
         conn_close(c);
 }
 
-/* --- Time limits ------------------------------------------------------------
- */
-
-static void check_taken(struct conn *c)
-{
-    size_t left = uv_stream_get_write_queue_size(&c->uv.stream);
-    size_t taken = c->queued_bytes - left;
-
-    if (taken != c->taken_bytes) {
-        c->taken_bytes = taken;
-        conn_due_in(c, conn_stall_ms(c->server->limits));
-        return;
-    }
-    metric_add(METRIC_HTTP_SLOW_READERS, 1);
-    conn_lost(c);
-}
-
-static void refuse_slow(struct conn *c)
-{
-    char text[128];
-
-    metric_add(METRIC_HTTP_SLOW_SENDERS, 1);
-    if (c->phase == HTTP_IN_HEAD)
-        (void)snprintf(text, sizeof text,
-                       "the request's head was not complete within %llu ms",
-                       (unsigned long long)conn_head_ms(c->server->limits));
-    else
-        (void)snprintf(text, sizeof text,
-                       "the request's body came at less than %d bytes a second",
-                       CONN_BODY_MIN_BYTES_PER_S);
-    conn_refuse(c, 408, text);
-}
-
-static void on_due(struct conn *c)
-{
-    switch ((enum conn_state)c->state) {
-    case CONN_READING:
-        if (c->phase != HTTP_IN_IDLE) {
-            refuse_slow(c);
-            return;
-        }
-        metric_add(METRIC_HTTP_IDLE_CLOSED, 1);
-        conn_close(c);
-        return;
-    case CONN_STREAMING:
-    case CONN_WRITING:
-        check_taken(c);
-        return;
-    case CONN_LINGERING:
-        conn_close(c);
-        return;
-    case CONN_BUSY:
-    case CONN_CLOSED:
-        return;
-    }
-}
-
-static void on_timer(struct timer *t)
-{
-    struct conn *c = container_of(t, struct conn, timer);
-
-    if (c->due_ms == 0)
-        return;
-    if (now(c) < c->due_ms) {
-        due_at(c, c->due_ms);
-        return;
-    }
-    c->due_ms = 0;
-    on_due(c);
-}
-
-/* --- Requests ---------------------------------------------------------------
- */
+/* --- Requests ------------------------------------------------------------- */
 
 static void hand_over(struct conn *c)
 {
@@ -270,13 +164,6 @@ static void refuse_request(struct conn *c)
     conn_refuse(c, status, text);
 }
 
-/* The slowest allowed sender has one deadline that moves with each byte. */
-static void body_due(struct conn *c)
-{
-    due_at(c, c->body_since_ms + conn_head_ms(c->server->limits) +
-                  c->body_bytes * 1000 / CONN_BODY_MIN_BYTES_PER_S);
-}
-
 /* Looks at where the parser stands after `used` more bytes. */
 static void step(struct conn *c, size_t used)
 {
@@ -289,16 +176,16 @@ static void step(struct conn *c, size_t used)
         break;
     case HTTP_IN_HEAD:
         if (before != HTTP_IN_HEAD)
-            conn_due_in(c, conn_head_ms(c->server->limits));
+            conn_head_due(c);
         break;
     case HTTP_IN_BODY:
         if (before == HTTP_IN_BODY) {
             c->body_bytes += used;
         } else {
-            c->body_since_ms = now(c);
+            c->body_since_ms = uv_now(c->server->loop);
             c->body_bytes = 0;
         }
-        body_due(c);
+        conn_body_due(c);
         if (http_in_wants_continue(c->in))
             conn_write_continue(c);
         break;
@@ -332,8 +219,7 @@ static struct bytes conn_feed(struct conn *c, struct bytes in)
     return in;
 }
 
-/* --- Reading ----------------------------------------------------------------
- */
+/* --- Reading -------------------------------------------------------------- */
 
 static bool waits(const struct conn *c)
 {
@@ -459,8 +345,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         keep_ahead(c, in);
 }
 
-/* --- What follows an answer -------------------------------------------------
- */
+/* --- What follows an answer ----------------------------------------------- */
 
 void conn_do_later(struct conn *c)
 {
@@ -482,7 +367,7 @@ void conn_answered(struct conn *c, bool from_loop)
         return;
     }
     c->state = CONN_READING;
-    conn_due_in(c, conn_idle_ms(s->limits));
+    conn_idle_due(c);
     if (c->running || (!c->ahead && !c->eof && !c->paused))
         return;
     if (from_loop)
@@ -491,8 +376,7 @@ void conn_answered(struct conn *c, bool from_loop)
         conn_later(c);
 }
 
-/* --- Beginning --------------------------------------------------------------
- */
+/* --- Beginning ------------------------------------------------------------ */
 
 static int open_handle(struct conn *c)
 {
@@ -517,7 +401,7 @@ enum err conn_open(struct http_server *s, int take_fd,
     c->slots[1] = slots[1];
     c->state = CONN_READING;
     c->phase = HTTP_IN_IDLE;
-    c->timer.fire = on_timer;
+    c->timer.fire = conn_on_timer;
     list_init(&c->later);
     if (open_handle(c) != 0)
         goto fail;
@@ -533,7 +417,7 @@ enum err conn_open(struct http_server *s, int take_fd,
         conn_close(c);
         return ERR_IO;
     }
-    conn_due_in(c, conn_idle_ms(s->limits));
+    conn_idle_due(c);
     return ERR_OK;
 
 fail:
@@ -542,8 +426,7 @@ fail:
     return ERR_NOMEM;
 }
 
-/* --- What the caller asks ---------------------------------------------------
- */
+/* --- What the caller asks ------------------------------------------------- */
 
 void *conn_user(struct conn *c)
 {

@@ -3,15 +3,13 @@
 /* conn_impl - what the files of loop/conn.h share among themselves.
  *
  * conn_server.c  the server: listeners, limits, closing
- * conn.c         one connection: input, requests, time limits, its end
+ * conn.c         one connection: input, requests, its end
+ * conn_time.c    how long it waits for its peer
  * conn_write.c   answers and streams
  *
  * Only conn_feed calls events.request, and it runs only from libuv's callbacks:
  * an answer, wherever it is given, never leads to the next request on the
- * caller's stack. What must follow an answer waits for conn_later.
- *
- * Time limits are lazy: due_ms moves with every request, the timer in the heap
- * only when due_ms comes before it; when it fires early it is set again. */
+ * caller's stack. What must follow an answer waits for conn_later. */
 #ifndef LOOP_CONN_IMPL_H
 #define LOOP_CONN_IMPL_H
 
@@ -102,8 +100,7 @@ struct http_server {
     char peer_text[INET6_ADDRSTRLEN + 16];
 };
 
-/* --- conn_server.c ----------------------------------------------------------
- */
+/* --- conn_server.c -------------------------------------------------------- */
 
 /* NULL: out of memory. */
 struct http_in *server_parser(struct http_server *s);
@@ -119,8 +116,7 @@ void server_handle_closed(struct http_server *s);
 /* A connection is over: it no longer counts. */
 void server_uncount(struct http_server *s, const struct conn *c);
 
-/* --- conn.c -----------------------------------------------------------------
- */
+/* --- conn.c --------------------------------------------------------------- */
 
 /* An accepted descriptor (taken), already counted. Closed on failure. */
 MUST_USE enum err conn_open(struct http_server *s, int take_fd,
@@ -133,9 +129,6 @@ void conn_close(struct conn *c);
 /* The same, after telling the caller if he has a request of it. */
 void conn_lost(struct conn *c);
 
-/* Sets the time limit; 0 in conn->due_ms means none. */
-void conn_due_in(struct conn *c, uint64_t ms);
-
 /* What was put off by conn_later. */
 void conn_do_later(struct conn *c);
 
@@ -145,12 +138,21 @@ void conn_answered(struct conn *c, bool from_loop);
 
 void conn_release_request(struct conn *c);
 
-uint64_t conn_head_ms(const struct conn_limits *l);
-uint64_t conn_idle_ms(const struct conn_limits *l);
-uint64_t conn_stall_ms(const struct conn_limits *l);
+/* --- conn_time.c ---------------------------------------------------------- */
 
-/* --- conn_write.c -----------------------------------------------------------
- */
+/* Each sets the time limit (due_ms; 0: none) for what is waited for from now
+ * on: any thing, the end of a head, the socket to take something. */
+void conn_due_in(struct conn *c, uint64_t ms);
+void conn_idle_due(struct conn *c);
+void conn_head_due(struct conn *c);
+void conn_stall_due(struct conn *c);
+
+/* The next bytes of a body, by what has come of it. */
+void conn_body_due(struct conn *c);
+
+void conn_on_timer(struct timer *t);
+
+/* --- conn_write.c --------------------------------------------------------- */
 
 /* Answers status and text, "Connection: close", and ends after it. READING. */
 void conn_refuse(struct conn *c, int status, const char *text);

@@ -27,8 +27,7 @@ enum {
 
 static void poll_listener(struct listener *l);
 
-/* --- Parsers ----------------------------------------------------------------
- */
+/* --- Parsers -------------------------------------------------------------- */
 
 struct http_in *server_parser(struct http_server *s)
 {
@@ -47,8 +46,7 @@ void server_parser_back(struct http_server *s, struct http_in *take_in)
     s->parsers[s->parser_count++] = take_in;
 }
 
-/* --- Limits -----------------------------------------------------------------
- */
+/* --- Limits --------------------------------------------------------------- */
 
 /* Where an address is counted. The seed differs from process to process, so
  * that nobody can choose addresses that collide with another's. */
@@ -106,8 +104,7 @@ static int count_conn(struct conn_limits *l, const uint16_t slots[2], bool tcp)
     return status;
 }
 
-/* --- Accepting --------------------------------------------------------------
- */
+/* --- Accepting ------------------------------------------------------------ */
 
 /* Says why, as far as the socket takes it at once, and closes. */
 static void refuse_fd(struct http_server *s, int fd, int status)
@@ -292,8 +289,7 @@ enum err http_server_listen(struct http_server *s, int take_fd)
     return ERR_OK;
 }
 
-/* --- The server -------------------------------------------------------------
- */
+/* --- The server ----------------------------------------------------------- */
 
 static void on_idle(uv_idle_t *idle)
 {

@@ -65,7 +65,7 @@ static bool queue_rest(struct conn *c, uv_buf_t *bufs, unsigned n, size_t taken,
     if (c->writes++ == 0) {
         c->taken_bytes =
             c->queued_bytes - uv_stream_get_write_queue_size(&c->uv.stream);
-        conn_due_in(c, conn_stall_ms(c->server->limits));
+        conn_stall_due(c);
     }
     return true;
 
@@ -130,8 +130,7 @@ void conn_answer(struct conn *c, struct shared *take_head,
     finish(c, take_head, take_body, NULL);
 }
 
-/* --- Streams ----------------------------------------------------------------
- */
+/* --- Streams -------------------------------------------------------------- */
 
 static void stream_failed(struct conn *c)
 {
@@ -185,8 +184,7 @@ void conn_stream_end(struct conn *c)
     finish(c, NULL, NULL, c->http_1_0 ? NULL : "0\r\n\r\n");
 }
 
-/* --- Our own answers --------------------------------------------------------
- */
+/* --- Our own answers ------------------------------------------------------ */
 
 size_t conn_refusal_text(char *ret, size_t n, int status, const char *text)
 {

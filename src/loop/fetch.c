@@ -39,8 +39,7 @@ static void init_global(void)
     global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-/* --- The end of a request ---------------------------------------------------
- */
+/* --- The end of a request ------------------------------------------------- */
 
 static void fetch_free(struct fetch *x)
 {
@@ -104,8 +103,7 @@ static void collect(struct fetcher *f)
     }
 }
 
-/* --- libcurl on libuv -------------------------------------------------------
- */
+/* --- libcurl on libuv ----------------------------------------------------- */
 
 static void act(struct fetcher *f, curl_socket_t fd, int events)
 {
@@ -224,8 +222,7 @@ static int on_socket_wish(CURL *easy, curl_socket_t fd, int what, void *arg,
     return 0;
 }
 
-/* --- The fetcher ------------------------------------------------------------
- */
+/* --- The fetcher ---------------------------------------------------------- */
 
 enum err fetcher_new(uv_loop_t *loop, struct fetcher **ret)
 {
@@ -327,8 +324,7 @@ enum err fetch_start(struct fetcher *f, const struct fetch_options *o,
     return ERR_OK;
 }
 
-/* --- In this thread ---------------------------------------------------------
- */
+/* --- In this thread ------------------------------------------------------- */
 
 struct waited {
     bool over;

@@ -10,8 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* --- The body ---------------------------------------------------------------
- */
+/* --- The body ------------------------------------------------------------- */
 
 enum { TAIL_FIRST_BYTES = 1024 };
 
@@ -76,8 +75,7 @@ struct bytes fetch_body(const struct fetch *x)
     return bytes_skip(all, all.n > x->keep_bytes ? all.n - x->keep_bytes : 0);
 }
 
-/* --- The head ---------------------------------------------------------------
- */
+/* --- The head ------------------------------------------------------------- */
 
 static struct bytes trim(struct bytes b)
 {
@@ -129,8 +127,7 @@ static size_t on_header(char *p, size_t size, size_t count, void *arg)
     return n;
 }
 
-/* --- The connection ---------------------------------------------------------
- */
+/* --- The connection ------------------------------------------------------- */
 
 static void note_dialed(struct fetch *x, const struct sockaddr *a)
 {

@@ -51,23 +51,20 @@ struct fetch {
     char why[CURL_ERROR_SIZE];
 };
 
-/* --- fetch_options.c --------------------------------------------------------
- */
+/* --- fetch_options.c ------------------------------------------------------ */
 
 /* x->easy exists. ERR_BAD: a header with control bytes, a malformed URL where
  * tls_server_name needs its parts; ERR_NOMEM. */
 MUST_USE enum err fetch_set_options(struct fetch *x,
                                     const struct fetch_options *o);
 
-/* --- fetch_answer.c ---------------------------------------------------------
- */
+/* --- fetch_answer.c ------------------------------------------------------- */
 
 MUST_USE enum err fetch_set_answer(struct fetch *x);
 struct bytes fetch_body(const struct fetch *x);
 void fetch_free_answer(struct fetch *x);
 
-/* --- fetch_error.c ----------------------------------------------------------
- */
+/* --- fetch_error.c -------------------------------------------------------- */
 
 /* code is not CURLE_OK. */
 enum err fetch_error(const struct fetch *x, CURLcode code, struct errtext *ret);

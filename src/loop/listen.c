@@ -165,8 +165,7 @@ enum err listen_tcp(const char *address, int port, int count, int *ret_fds,
     return ERR_OK;
 }
 
-/* --- Unix sockets -----------------------------------------------------------
- */
+/* --- Unix sockets --------------------------------------------------------- */
 
 /* What stands in the way of a bind: removed if it is a socket that nobody
  * listens on. */

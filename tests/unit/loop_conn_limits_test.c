@@ -11,8 +11,7 @@
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
 
-/* --- Refusals ---------------------------------------------------------------
- */
+/* --- Refusals ------------------------------------------------------------- */
 
 static void refuses(struct server *s, const char *request, int status,
                     const char *words)
@@ -115,8 +114,7 @@ static void good_requests_before_a_bad_one_are_answered(void **state)
     server_stop(s);
 }
 
-/* --- Time limits ------------------------------------------------------------
- */
+/* --- Time limits ---------------------------------------------------------- */
 
 static void an_idle_connection_is_closed(void **state)
 {
@@ -320,8 +318,7 @@ static void unix_sockets_are_not_counted_per_client(void **state)
     server_stop(s);
 }
 
-/* --- Closing ----------------------------------------------------------------
- */
+/* --- Closing -------------------------------------------------------------- */
 
 static void closing_lets_answers_go_out(void **state)
 {
@@ -375,8 +372,7 @@ static void closing_waits_no_longer_than_the_grace(void **state)
     server_stop(s);
 }
 
-/* --- Streams ----------------------------------------------------------------
- */
+/* --- Streams -------------------------------------------------------------- */
 
 static struct shared *stream_head(void)
 {

@@ -137,8 +137,7 @@ static void only_http_is_spoken(void **state)
     asking_end(&q);
 }
 
-/* --- Redirects --------------------------------------------------------------
- */
+/* --- Redirects ------------------------------------------------------------ */
 
 static void redirects_are_followed_only_if_wanted(void **state)
 {

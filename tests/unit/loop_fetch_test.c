@@ -160,8 +160,7 @@ static void a_unix_socket_can_be_asked(void **state)
     asking_end(&q);
 }
 
-/* --- Bounds -----------------------------------------------------------------
- */
+/* --- Bounds --------------------------------------------------------------- */
 
 static void only_the_end_of_a_long_body_is_kept(void **state)
 {
@@ -208,8 +207,7 @@ static void a_larger_body_is_refused_where_that_is_wanted(void **state)
     asking_end(&q);
 }
 
-/* --- Many, and their ends ---------------------------------------------------
- */
+/* --- Many, and their ends ------------------------------------------------- */
 
 static void many_run_at_once(void **state)
 {
@@ -343,8 +341,7 @@ static void closing_cancels_what_runs(void **state)
     assert_int_equal(q.a.done, 0);
 }
 
-/* --- In this thread ---------------------------------------------------------
- */
+/* --- In this thread ------------------------------------------------------- */
 
 struct served {
     struct server *s;

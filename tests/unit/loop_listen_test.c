@@ -120,8 +120,7 @@ static void what_cannot_be_listened_on_is_named(void **state)
     assert_int_equal(fd, -1);
 }
 
-/* --- Unix sockets -----------------------------------------------------------
- */
+/* --- Unix sockets --------------------------------------------------------- */
 
 static void socket_path(char *ret, size_t n)
 {

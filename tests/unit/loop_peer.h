@@ -9,8 +9,7 @@
 
 #include "loop/fetch.h"
 
-/* --- A peer that says what the test wants -----------------------------------
- */
+/* --- A peer that says what the test wants --------------------------------- */
 
 enum peer_end { PEER_CLOSES, PEER_RESETS, PEER_WAITS };
 
@@ -131,8 +130,7 @@ static inline void peer_open(uv_loop_t *loop, struct peer *p)
     p->port = ntohs(a.sin_port);
 }
 
-/* --- Asking -----------------------------------------------------------------
- */
+/* --- Asking --------------------------------------------------------------- */
 
 struct asked {
     int done;
@@ -215,8 +213,7 @@ static inline void go(struct asking *q)
     ask(q->s, q->f, &q->o, &q->a);
 }
 
-/* --- Peers that misbehave ---------------------------------------------------
- */
+/* --- Peers that misbehave ------------------------------------------------- */
 
 static inline void ask_peer(struct asking *q, const char *says, size_t times,
                             enum peer_end end, enum err err, const char *text)

@@ -227,8 +227,7 @@ static inline void turn(struct server *s, int fd, short events)
         await((s), -1, 0);                                                     \
     } while (true)
 
-/* --- Clients ----------------------------------------------------------------
- */
+/* --- Clients -------------------------------------------------------------- */
 
 static inline int client_open(struct server *s)
 {

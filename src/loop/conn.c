@@ -12,7 +12,7 @@
  *
  * It reads on while an answer is due, because only reading tells that the peer
  * has gone; those bytes wait in `ahead`, and beyond a limit reading pauses. */
-#include "loop/conn_impl.h"
+#include "loop/conn.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -21,6 +21,7 @@
 
 #include "base/check.h"
 #include "base/metric.h"
+#include "loop/conn_impl.h"
 
 /* --- The end -------------------------------------------------------------- */
 

@@ -193,7 +193,9 @@ static bool refuse_with_reserve(struct listener *l)
 
     if (s->reserve_fd >= 0) {
         (void)close(s->reserve_fd);
-        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        union peer_address a;
+        socklen_t n = sizeof a;
+        int fd = accept4(l->fd, &a.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
             refuse_fd(s, fd, 503);
     }

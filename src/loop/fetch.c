@@ -4,7 +4,7 @@
  * called; libuv watches and calls. Requests that have ended are collected after
  * each such call, never within one: the caller's done may start, cancel and
  * close as he likes. */
-#include "loop/fetch_impl.h"
+#include "loop/fetch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "http/response.h"
+#include "loop/fetch_impl.h"
 
 struct fetcher {
     uv_loop_t *loop;

@@ -210,24 +210,79 @@ static enum err decode_pointer(const struct json_decoder *d,
     return decode_object(d, path, table, value, out);
 }
 
-/* Objects inside a raw value have free names. Recursion: JSON_DEPTH_MAX. */
-static enum err check_raw(const struct json_decoder *d,
-                          const struct json_path *path, struct bytes value)
-{
-    struct members members = {NULL, 0};
-    struct bytes rest, item;
-    enum err e = ERR_OK;
+/* A raw value in one walk, however deep: each byte is looked at once. The names
+ * of the objects that are open stand one after the other in names. */
+struct raw {
+    struct bytes *names;
+    size_t n;
+    size_t first[JSON_DEPTH_MAX]; /* of each open container */
+    size_t depth;
+};
 
-    if (value.p[0] == '[') {
-        rest = json_inside(value);
-        while (e == ERR_OK && json_take(&rest, &item))
-            e = check_raw(d, path, item);
-    } else if (value.p[0] == '{') {
-        e = take_members(d, path, value, "object", &members);
-        for (size_t i = 0; e == ERR_OK && i < members.n; i++)
-            e = check_raw(d, path, members.v[i].value);
-    } else if (json_is_number(value)) {
-        e = json_check_number(d, path, value);
+static int by_bytes(const void *a, const void *b)
+{
+    return bytes_cmp(*(const struct bytes *)a, *(const struct bytes *)b);
+}
+
+/* A container ends: its names are compared and forgotten. */
+static enum err close_raw(const struct json_decoder *d,
+                          const struct json_path *path, struct raw *raw)
+{
+    size_t first = raw->first[--raw->depth];
+    struct bytes *names = raw->names + first;
+    size_t n = raw->n - first;
+
+    if (n > 1)
+        qsort(names, n, sizeof *names, by_bytes);
+    for (size_t i = 1; i < n; i++)
+        if (bytes_eq(names[i - 1], names[i]))
+            return json_given_twice(d, path, names[i]);
+    raw->n = first;
+    return ERR_OK;
+}
+
+/* Looks at what is at the front of rest; *ret is its length. */
+static enum err raw_step(const struct json_decoder *d,
+                         const struct json_path *path, struct raw *raw,
+                         struct bytes rest, size_t *ret)
+{
+    *ret = 1;
+    switch (rest.p[0]) {
+    case '{':
+    case '[':
+        raw->first[raw->depth++] = raw->n;
+        return ERR_OK;
+    case '}':
+    case ']':
+        return close_raw(d, path, raw);
+    case '"':
+        *ret = json_string_span(rest);
+        if (*ret == rest.n || rest.p[*ret] != ':')
+            return ERR_OK;
+        return json_name(d, bytes_head(rest, *ret), &raw->names[raw->n++]);
+    case ',':
+    case ':':
+        return ERR_OK;
+    default:
+        *ret = json_scalar_span(rest);
+        if (!json_is_number(rest))
+            return ERR_OK;
+        return json_check_number(d, path, bytes_head(rest, *ret));
+    }
+}
+
+/* text is compact and has so many names. */
+static enum err check_raw(const struct json_decoder *d,
+                          const struct json_path *path, struct bytes text,
+                          size_t names)
+{
+    struct raw raw = {.names = arena_alloc(d->arena, names * sizeof text)};
+    enum err e = raw.names ? ERR_OK : json_nomem(d);
+    size_t n;
+
+    while (e == ERR_OK && text.n) {
+        e = raw_step(d, path, &raw, text, &n);
+        text = bytes_skip(text, n);
     }
     return e;
 }
@@ -237,23 +292,24 @@ static enum err decode_raw(const struct json_decoder *d,
                            struct bytes *ret)
 {
     char *to = arena_alloc(d->arena, value.n + 1);
+    size_t names = 0;
     size_t n = 0;
 
     if (!to)
         return json_nomem(d);
     for (size_t i = 0; i < value.n;) {
-        size_t k = 1;
-        if (value.p[i] == '"')
-            k = json_string_span(bytes_skip(value, i));
-        if (!strchr(" \t\r\n", value.p[i])) {
+        char c = value.p[i];
+        size_t k = c == '"' ? json_string_span(bytes_skip(value, i)) : 1;
+        if (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
             memcpy(to + n, value.p + i, k);
             n += k;
         }
+        names += c == ':';
         i += k;
     }
     to[n] = '\0';
     *ret = bytes_of(to, n);
-    return check_raw(d, path, value);
+    return check_raw(d, path, *ret, names);
 }
 
 /* A member that is present and not null. */

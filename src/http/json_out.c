@@ -10,6 +10,8 @@
 #include <emmintrin.h>
 #endif
 
+#include "http/json_scan.h"
+
 /* Copied as they are: everything but control bytes, " \ < > & and what is not
  * ASCII (which must be looked at: it may not be UTF-8). DEL is safe, as in Go.
  */
@@ -316,16 +318,6 @@ static void new_line(struct buf *out, size_t depth)
         buf_puts(out, "    ");
 }
 
-/* Length of the string at the front, quotes included. */
-static size_t string_span(struct bytes b)
-{
-    size_t i = 1;
-
-    while (i < b.n && b.p[i] != '"')
-        i += b.p[i] == '\\' ? 2 : 1;
-    return i < b.n ? i + 1 : b.n;
-}
-
 void json_pretty(struct buf *out, struct bytes compact)
 {
     size_t depth = 0;
@@ -335,7 +327,7 @@ void json_pretty(struct buf *out, struct bytes compact)
         struct bytes rest = bytes_skip(compact, i);
         char c = rest.p[0];
         char after = rest.n > 1 ? rest.p[1] : '\0';
-        size_t n = c == '"' ? string_span(rest) : 1;
+        size_t n = c == '"' ? json_string_span(rest) : 1;
 
         if ((c == '}' || c == ']') && depth > 0)
             new_line(out, --depth);

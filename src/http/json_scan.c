@@ -380,13 +380,19 @@ struct bytes json_inside(struct bytes value)
     return bytes_of(value.p + 1, value.n - 2);
 }
 
+/* A quote ends the string if an even number of backslashes stands before it. */
 size_t json_string_span(struct bytes b)
 {
-    size_t i = 1;
-
-    while (i < b.n && b.p[i] != '"')
-        i += b.p[i] == '\\' ? 2 : 1;
-    return i < b.n ? i + 1 : b.n;
+    for (size_t end = 1;; end++) {
+        size_t slashes = 0;
+        end += bytes_find(bytes_skip(b, end), '"');
+        if (end >= b.n)
+            return b.n;
+        while (b.p[end - 1 - slashes] == '\\')
+            slashes++;
+        if (slashes % 2 == 0)
+            return end + 1;
+    }
 }
 
 static size_t container_span(struct bytes b)
@@ -405,11 +411,12 @@ static size_t container_span(struct bytes b)
     return b.n;
 }
 
-static size_t scalar_span(struct bytes b)
+size_t json_scalar_span(struct bytes b)
 {
     size_t i = 0;
 
-    while (i < b.n && !blank(b.p[i]) && !strchr(",:]}", b.p[i]))
+    while (i < b.n && !blank(b.p[i]) && b.p[i] != ',' && b.p[i] != ':' &&
+           b.p[i] != ']' && b.p[i] != '}')
         i++;
     return i;
 }
@@ -426,7 +433,7 @@ bool json_take(struct bytes *rest, struct bytes *ret_value)
     else if (b.p[0] == '{' || b.p[0] == '[')
         n = container_span(b);
     else
-        n = scalar_span(b);
+        n = json_scalar_span(b);
     *ret_value = bytes_head(b, n);
     *rest = bytes_skip(b, n);
     return true;

@@ -35,4 +35,7 @@ size_t json_count(struct bytes inside);
 /* Length of the string at the front of b, quotes included. */
 size_t json_string_span(struct bytes b);
 
+/* Length of the number or literal at the front of b. */
+size_t json_scalar_span(struct bytes b);
+
 #endif

@@ -149,6 +149,22 @@ static void free_names_differ_by_case_and_unknown_ones_may_repeat(void **state)
     arena_fini(&run.arena);
 }
 
+static void the_same_name_may_stand_in_each_object_of_a_raw_value(void **state)
+{
+    (void)state;
+    static const char raw[] = "{\"x\":{\"x\":[{\"x\":1},{\"x\":\"x\"}],\"y\":{}"
+                              "},\"y\":[\"x\",\"x\"]}";
+    struct run run;
+    struct buf b = {0};
+
+    buf_printf(&b, "{\"Proxy\":%s}", raw);
+    decode(&run, buf_bytes(&b));
+    assert_ok(run.e);
+    assert_bytes(run.s.proxy, raw);
+    arena_fini(&run.arena);
+    buf_fini(&b);
+}
+
 static void strings_are_unescaped(void **state)
 {
     (void)state;
@@ -226,6 +242,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(empty_is_not_null),
     cmocka_unit_test(durations_are_texts_or_numbers),
     cmocka_unit_test(free_names_differ_by_case_and_unknown_ones_may_repeat),
+    cmocka_unit_test(the_same_name_may_stand_in_each_object_of_a_raw_value),
     cmocka_unit_test(strings_are_unescaped),
     cmocka_unit_test(no_beginning_of_a_body_is_a_body),
     cmocka_unit_test(lack_of_memory_is_reported_wherever_it_strikes),

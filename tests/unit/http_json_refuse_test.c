@@ -145,6 +145,8 @@ static void a_member_given_twice_is_refused(void **state)
             "json: member \"a\" of .TaggedAddresses is given twice");
     refuses("{\"Proxy\":[{\"a\":[{\"x\":1,\"x\":2}]}]}",
             "json: member \"x\" of .Proxy is given twice");
+    refuses("{\"Proxy\":{\"x\":{\"x\":[{\"x\":1}]},\"y\":{}, \"x\" :2}}",
+            "json: member \"x\" of .Proxy is given twice");
 }
 
 static void texts_that_are_no_texts_are_refused(void **state)

@@ -2,11 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* probe - runs HTTP, TCP and script checks on a thread of its own.
  *
- * It knows schedules and sockets, not statuses that last: each run's result goes
- * to the agent, whose thresholds decide. A hanging target delays no other: all is
- * non-blocking, bounded by PROBE_RUNNING_MAX and per-run deadlines; scripts are
- * bounded by PROBE_SCRIPTS_MAX at once and run in a process group of their own,
- * killed as a whole on timeout. */
+ * It knows schedules and sockets, not statuses that last: each run's result
+ * goes to the agent, whose thresholds decide. A hanging target delays no other:
+ * all is non-blocking, bounded by PROBE_RUNNING_MAX and per-run deadlines;
+ * scripts are bounded by PROBE_SCRIPTS_MAX at once and run in a process group
+ * of their own, killed as a whole on timeout. */
 #ifndef PROBE_PROBE_H
 #define PROBE_PROBE_H
 

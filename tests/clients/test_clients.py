@@ -85,7 +85,7 @@ def python_with(package, module):
 
 
 def test_py_consul_registers_checks_finds_and_blocks(server, provider):
-    python = python_with("py-consul==1.6.0", "consul")
+    python = python_with("py-consul==1.8.0", "consul")
     out = subprocess.run(
         [str(python), str(HERE / "py_consul.py"), str(server.port), provider.url],
         capture_output=True, text=True, timeout=180)

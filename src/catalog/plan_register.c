@@ -128,12 +128,12 @@ static void plan_service(struct registering *g)
 {
     struct service_view v = *g->r->service;
 
-    if (v.id.n == 0)
-        v.id = v.name;
-    if (v.id.n == 0) {
+    if (v.name.n == 0) {
         planner_fail(&g->p, ERR_BAD, "Must provide service name with ID");
         return;
     }
+    if (v.id.n == 0)
+        v.id = v.name;
     g->service_id = v.id;
     const struct cat_instance *i = instance_of(g, v.id);
     const struct cat_record *had = i ? i->service : NULL;

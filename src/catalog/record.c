@@ -288,6 +288,8 @@ static enum err get_service(struct bytes value, struct service_view *v,
 
     v->id = get_head(&f, value, FORMAT_SERVICE, SERVICE_FLAGS);
     v->name = get_name(&f, SERVICE_NAME, v->id);
+    if (v->name.n == 0)
+        f.r.bad = true;
     v->kind = get_text(&f, SERVICE_KIND);
     v->tags = get_packed(&f, SERVICE_TAGS, false, 0);
     v->address = get_text(&f, SERVICE_ADDRESS);

@@ -144,7 +144,7 @@ static void refusals_have_consuls_texts(void **state)
     c = (struct check_view){.status = bytes_str("passing")};
     refused(d, &r, ERR_BAD,
             "failed inserting check: Must provide CheckID or Name");
-    struct service_view nameless = {.port = 1};
+    struct service_view nameless = {.id = bytes_str("x")};
     r = wish("n1", "");
     r.service = &nameless;
     refused(d, &r, ERR_BAD, "Must provide service name with ID");

@@ -290,6 +290,7 @@ static void second_forms_of_the_same_thing_are_refused(void **state)
         B("\x21\1s\x80\0"),           /* flags longer than they need be */
         B("\x21\1s\x80\x40"),         /* an unknown flag */
         B("\x21\1s\1\1s"),            /* a name equal to the ID */
+        B("\x21\1s\1\0"),             /* no name */
         B("\x21\1s\4\0"),             /* an empty address */
         B("\x21\1s\x20\0"),           /* port 0 */
         B("\x21\1s\x40\2\2"),         /* weights 1 and 1 */

@@ -188,16 +188,17 @@ static bool puts_under_own_prefix(const struct store_change *c,
 bool claims_add(struct claims *s, const struct store_change *c,
                 struct bytes *ret_key)
 {
+    bool once = true;
+
     for (size_t i = 0; i < c->op_count; i++) {
         const struct store_op *op = &c->ops[i];
 
         if (op->kind == OP_DELETE_PREFIX) {
-            if (puts_under_own_prefix(c, op->key, ret_key))
-                return false;
+            once &= !puts_under_own_prefix(c, op->key, ret_key);
             add_prefix(s, op->key, true);
         } else if (!add_key(s, op->key, true)) {
+            once = false;
             *ret_key = op->key;
-            return false;
         }
     }
     for (size_t i = 0; i < c->guard_count; i++) {
@@ -208,5 +209,5 @@ bool claims_add(struct claims *s, const struct store_change *c,
         else
             (void)add_key(s, g->key, false);
     }
-    return true;
+    return once;
 }

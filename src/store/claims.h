@@ -42,7 +42,8 @@ void claims_reset(struct claims *s);
 /* May c not run beside those in the set? */
 bool claims_conflict(const struct claims *s, const struct store_change *c);
 
-/* False: c itself writes a key twice, which no store can do; *ret_key is it. */
+/* Adds all of it. False: a key (*ret_key) is written twice; by c itself, if it
+ * did not conflict, and that no store can do. */
 bool claims_add(struct claims *s, const struct store_change *c,
                 struct bytes *ret_key);
 

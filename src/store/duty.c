@@ -103,9 +103,9 @@ static void on_kept(void *ctx, enum err e, uint64_t revision)
         c->kept_ms = c->asked_ms;
     /* The lease runs from when the renewal was asked for, at the earliest. */
     if (e == ERR_NOT_FOUND || now_ms(c) - c->kept_ms >= c->duty->ttl_ms)
-        stand_down(c, RETRY_MS);
+        stand_down(c, DUTY_RETRY_MS);
     else
-        set_timer(c, e == ERR_OK ? ttl_part(c) : RETRY_MS);
+        set_timer(c, e == ERR_OK ? ttl_part(c) : DUTY_RETRY_MS);
 }
 
 static void keep(struct campaign *c)
@@ -143,7 +143,7 @@ static void on_put(void *ctx, enum err e, uint64_t revision)
     if (c->resigned || e != ERR_OK) {
         /* Somebody else's: his key's end is seen in the feed. The timer is for
          * an end that came before we looked. */
-        stand_down(c, e == ERR_EXISTS ? c->duty->ttl_ms : RETRY_MS);
+        stand_down(c, e == ERR_EXISTS ? c->duty->ttl_ms : DUTY_RETRY_MS);
         return;
     }
     c->won_rev = revision;
@@ -160,7 +160,7 @@ static void on_granted(void *ctx, enum err e, uint64_t lease)
     if (e == ERR_OK)
         c->lease = lease;
     if (c->resigned || e != ERR_OK) {
-        stand_down(c, RETRY_MS);
+        stand_down(c, DUTY_RETRY_MS);
         return;
     }
     c->state = DUTY_PUTTING;

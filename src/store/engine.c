@@ -34,6 +34,8 @@ void engine_set_oldest(struct store *s)
 
 void engine_state(struct store *s, bool up, enum err why, const char *text)
 {
+    if (up)
+        s->retry_ms = RETRY_FIRST_MS;
     if (s->up == up)
         return;
     s->up = up;
@@ -70,7 +72,8 @@ static void turn(struct store *s)
         upkeep_step(s);
     }
     /* Nobody may come any more, and who has come has been answered. */
-    if (s->stopping && atomic_load(&s->submitted) == 0 && groups_idle(s))
+    if (s->stopping && atomic_load(&s->submitted) == 0 && groups_idle(s) &&
+        s->reads == 0)
         end(s);
 }
 
@@ -97,8 +100,12 @@ static void on_retry(struct timer *t)
 
 void engine_retry_later(struct store *s)
 {
-    if (!s->ended)
-        timer_set(&s->timers, &s->retry, RETRY_MS);
+    if (s->ended)
+        return;
+    timer_set(&s->timers, &s->retry, s->retry_ms);
+    s->retry_ms *= 2;
+    if (s->retry_ms > RETRY_MAX_MS)
+        s->retry_ms = RETRY_MAX_MS;
 }
 
 static void on_upkeep(struct timer *t)
@@ -384,6 +391,7 @@ static struct store *store_new(const struct store_options *o,
     s->backend = take;
     s->barrier_free = take->ops->barrier_free;
     s->up = -1;
+    s->retry_ms = RETRY_FIRST_MS;
     set_options(s, o);
     set_nonce(s);
     list_init(&s->held);

@@ -42,8 +42,12 @@ enum {
     DATA_PREFIX_BYTES = 6,     /* "k0000/" */
     GROUP_OWN_PUTS_MAX = 2,    /* marker, clock */
     GROUP_OWN_GUARDS = 2,      /* pointer, marker */
-    RETRY_MS = 200,            /* between attempts while the store is gone */
-    CLOSE_GRACE_MS = 3000,     /* for the unsettled, when the store closes */
+    /* Between attempts while the store is gone: doubles from one to the next.
+     */
+    RETRY_FIRST_MS = 5,
+    RETRY_MAX_MS = 500,
+    DUTY_RETRY_MS = 200,
+    CLOSE_GRACE_MS = 3000, /* for the unsettled, when the store closes */
     CLOSE_POLL_MS = 20,
     GARBAGE_MAX = 8,
     /* Of STORE_GROUP_BYTES_MAX: kept free for what the engine adds. */
@@ -127,6 +131,7 @@ struct store {
     uv_idle_t turn;         /* active: there is more to do at once */
     struct timers timers;
     struct timer retry;
+    uint64_t retry_ms;
     struct timer upkeep;
     struct timer closer;
     uint64_t close_deadline_ms;
@@ -180,6 +185,8 @@ struct store {
     uint64_t compact_to;               /* wanted; 0: nothing */
     bool compacting;
 
+    size_t reads; /* reads and histories under way */
+
     struct import *import; /* one at a time */
     struct list imports;   /* struct store_import, waiting */
 };
@@ -232,7 +239,7 @@ void data_prefix(uint32_t epoch, char ret[DATA_PREFIX_BYTES + 1]);
 /* Something may be possible now that was not: looks again, soon. */
 void engine_kick(struct store *s);
 
-/* Looks again in RETRY_MS. */
+/* Looks again after a while that grows until engine_state(up). */
 void engine_retry_later(struct store *s);
 
 /* The first load is done: obeys the commands that came before. */

@@ -102,6 +102,7 @@ static void reading_done(void *ctx, enum err e, uint64_t revision)
     (void)revision;
     chunk_flush(&r->chunk, reading_emit, r->read);
     r->read->rows(r->read, NULL, e);
+    r->store->reads--;
     buf_fini(&r->prefix);
     free(r);
 }
@@ -119,6 +120,7 @@ void read_start(struct store *s, struct store_read *read)
     }
     struct reading *r = xzalloc(sizeof *r);
 
+    s->reads++;
     r->store = s;
     r->read = read;
     buf_put(&r->prefix, store_prefix(s));
@@ -152,6 +154,7 @@ static void telling_done(void *ctx, enum err e, uint64_t revision)
     struct telling *t = ctx;
 
     (void)revision;
+    t->store->reads--;
     t->history->batch(t->history, NULL, e);
     free(t);
 }
@@ -167,6 +170,7 @@ void history_start(struct store *s, struct store_history *h)
     }
     struct telling *t = xzalloc(sizeof *t);
 
+    s->reads++;
     t->store = s;
     t->history = h;
     struct backend_sink to = {.revision = telling_revision, .ctx = t};

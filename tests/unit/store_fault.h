@@ -1,0 +1,624 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* store_fault - a backend around another one that behaves like a bad network:
+ * calls and answers take their time and overtake each other, acknowledgements
+ * are lost (of groups that are in, of groups that are not, of groups that come
+ * in only later), the feed lags and breaks. Seeded; what varies is only how the
+ * threads of the test interleave.
+ *
+ * Nothing waits for time: what is delayed runs in some later turn of the loop.
+ */
+#ifndef STORE_FAULT_H
+#define STORE_FAULT_H
+
+#include "store/backend.h"
+
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "test.h"
+
+/* Chances in 1000. */
+struct fault_plan {
+    uint64_t seed;
+    int slots;
+    int lost_in;   /* committed, answered UNKNOWN */
+    int lost_out;  /* never arrives, answered UNKNOWN */
+    int lost_late; /* answered UNKNOWN, arrives afterwards */
+    int failed;    /* never arrives, answered FAILED */
+    int read_failed;
+    int gap;                 /* per revision of the feed */
+    int slow;                /* that something waits for another turn */
+    _Atomic bool leases_die; /* the next renewals find their lease gone */
+};
+
+struct fault_action {
+    struct list link;
+    void (*run)(struct fault_action *a);
+    struct fault *fault;
+    bool slow; /* runs only now and then */
+
+    struct backend_group *group; /* NULL: nobody waits for it any more */
+    struct backend_group copy;   /* deep */
+    char *memory;
+    enum backend_verdict lie;
+    bool has_lie;
+
+    struct bytes key, value; /* in memory */
+    uint64_t number;
+    uint32_t ttl_ms;
+    backend_row_fn row;
+    backend_done_fn done;
+    void (*granted)(void *ctx, enum err e, uint64_t lease);
+    struct backend_sink sink;
+    void *ctx;
+};
+
+struct fault_revision {
+    struct list link;
+    uint64_t revision, wall_ms;
+    size_t count;
+    struct store_event *events;
+    struct buf bytes;
+};
+
+struct fault {
+    struct backend backend;
+    struct backend_ops ops;
+    struct backend *inner;
+    struct fault_plan *plan;
+    uint64_t random;
+    uv_idle_t idle;
+    struct list actions;
+    struct list feed;
+    struct backend_sink sink;
+    bool inner_started, feed_on, closing;
+};
+
+static inline uint64_t fault_random(struct fault *f)
+{
+    f->random ^= f->random << 13; /* xorshift64 */
+    f->random ^= f->random >> 7;
+    f->random ^= f->random << 17;
+    return f->random;
+}
+
+static inline bool fault_chance(struct fault *f, int of_1000)
+{
+    return (int)(fault_random(f) % 1000) < of_1000;
+}
+
+static inline struct fault *fault_of(const struct backend *b)
+{
+    return container_of(b, struct fault, backend);
+}
+
+/* --- Turns --------------------------------------------------------------- */
+
+static inline void fault_action_free(struct fault_action *a)
+{
+    list_del(&a->link);
+    free(a->memory);
+    free(a);
+}
+
+static inline void fault_revision_free(struct fault_revision *r)
+{
+    list_del(&r->link);
+    free(r->events);
+    buf_fini(&r->bytes);
+    free(r);
+}
+
+static inline void fault_feed_drop(struct fault *f)
+{
+    list_each (it, &f->feed) {
+        fault_revision_free(container_of(it, struct fault_revision, link));
+    }
+}
+
+static inline void fault_feed_some(struct fault *f)
+{
+    while (!list_empty(&f->feed) && !fault_chance(f, f->plan->slow)) {
+        struct fault_revision *r =
+            container_of(f->feed.next, struct fault_revision, link);
+
+        if (fault_chance(f, f->plan->gap)) {
+            fault_feed_drop(f);
+            f->feed_on = false;
+            f->sink.gap(f->sink.ctx);
+            return;
+        }
+        f->sink.revision(f->sink.ctx, r->revision, r->wall_ms, r->events,
+                         r->count);
+        fault_revision_free(r);
+    }
+}
+
+static inline void fault_turn(uv_idle_t *idle)
+{
+    struct fault *f = idle->data;
+    struct list now;
+
+    list_init(&now);
+    list_move_all(&now, &f->actions);
+    while (!list_empty(&now)) {
+        struct fault_action *a =
+            container_of(now.next, struct fault_action, link);
+
+        list_del(&a->link);
+        /* Behind those that came later, for an unknown number of turns. */
+        if (fault_chance(f, a->slow ? 950 : f->plan->slow)) {
+            list_add(&f->actions, &a->link);
+            continue;
+        }
+        a->run(a);
+        if (f->closing)
+            break;
+    }
+    list_move_all(&f->actions, &now);
+    if (f->closing)
+        return;
+    fault_feed_some(f);
+    if (list_empty(&f->actions) && list_empty(&f->feed))
+        uv_idle_stop(&f->idle);
+}
+
+static inline struct fault_action *
+fault_later(struct fault *f, void (*run)(struct fault_action *))
+{
+    struct fault_action *a = calloc(1, sizeof *a);
+
+    a->fault = f;
+    a->run = run;
+    list_add(&f->actions, &a->link);
+    uv_idle_start(&f->idle, fault_turn);
+    return a;
+}
+
+/* --- Groups -------------------------------------------------------------- */
+
+static inline struct bytes fault_copy_bytes(char **at, struct bytes b)
+{
+    char *p = *at;
+
+    if (b.n)
+        memcpy(p, b.p, b.n);
+    *at += b.n;
+    return bytes_of(p, b.n);
+}
+
+static inline size_t fault_sizes(const struct store_guard *g, size_t gn,
+                                 const struct store_op *o, size_t on)
+{
+    size_t n = gn * sizeof *g + on * sizeof *o;
+
+    for (size_t i = 0; i < gn; i++)
+        n += g[i].key.n;
+    for (size_t i = 0; i < on; i++)
+        n += o[i].key.n + o[i].value.n;
+    return n + 16; /* alignment of what follows */
+}
+
+static inline void fault_copy_half(char **at, const struct store_guard **g,
+                                   size_t gn, const struct store_op **o,
+                                   size_t on)
+{
+    *at += -(uintptr_t)*at & 7;
+    struct store_guard *guards = (struct store_guard *)*at;
+    struct store_op *ops = (struct store_op *)(guards + gn);
+    *at = (char *)(ops + on);
+    for (size_t i = 0; i < gn; i++) {
+        guards[i] = (*g)[i];
+        guards[i].key = fault_copy_bytes(at, (*g)[i].key);
+    }
+    for (size_t i = 0; i < on; i++) {
+        ops[i] = (*o)[i];
+        ops[i].key = fault_copy_bytes(at, (*o)[i].key);
+        ops[i].value = fault_copy_bytes(at, (*o)[i].value);
+    }
+    *g = guards;
+    *o = ops;
+}
+
+/* As on a network: what was sent does not change when the sender's memory does.
+ */
+static inline void fault_copy_group(struct fault_action *a,
+                                    const struct backend_group *g)
+{
+    size_t n = fault_sizes(g->own_guards, g->own_guard_count, g->own_ops,
+                           g->own_op_count) +
+               g->change_count * sizeof *g->changes + 16;
+
+    for (size_t i = 0; i < g->change_count; i++)
+        n += fault_sizes(g->changes[i].guards, g->changes[i].guard_count,
+                         g->changes[i].ops, g->changes[i].op_count);
+    char *at = a->memory = malloc(n);
+
+    a->copy = *g;
+    a->copy.changes = (struct backend_change *)at;
+    at += g->change_count * sizeof *g->changes;
+    fault_copy_half(&at, &a->copy.own_guards, g->own_guard_count,
+                    &a->copy.own_ops, g->own_op_count);
+    for (size_t i = 0; i < g->change_count; i++) {
+        struct backend_change *c = &a->copy.changes[i];
+
+        *c = g->changes[i];
+        fault_copy_half(&at, &c->guards, c->guard_count, &c->ops, c->op_count);
+    }
+}
+
+static inline void fault_inner_done(struct backend_group *g)
+{
+    (void)g; /* the inner one completes before it returns */
+}
+
+static inline void fault_reply(struct fault_action *a)
+{
+    struct backend_group *g = a->group, *c = &a->copy;
+
+    if (a->has_lie) {
+        g->verdict = a->lie;
+        g->why = a->lie == BACKEND_FAILED ? ERR_UNAVAILABLE : ERR_TIMEOUT;
+        errtext_set(&g->text, "no answer (injected)");
+    } else {
+        g->verdict = c->verdict;
+        g->revision = c->revision;
+        g->why = c->why;
+        g->text = c->text;
+        for (size_t i = 0; i < g->change_count; i++)
+            g->changes[i].held = c->changes[i].held;
+    }
+    fault_action_free(a);
+    g->done(g);
+}
+
+/* Arrives; answered later, or by nobody. */
+static inline void fault_arrive(struct fault_action *a)
+{
+    struct fault *f = a->fault;
+
+    a->copy.done = fault_inner_done;
+    f->inner->ops->txn(f->inner, &a->copy);
+    if (!a->group) {
+        fault_action_free(a);
+        return;
+    }
+    a->run = fault_reply;
+    list_add(&f->actions, &a->link);
+}
+
+static inline void fault_txn(struct backend *b, struct backend_group *g)
+{
+    struct fault *f = fault_of(b);
+    const struct fault_plan *p = f->plan;
+    int dice = (int)(fault_random(f) % 1000);
+    struct fault_action *a = fault_later(f, fault_arrive);
+
+    fault_copy_group(a, g);
+    a->group = g;
+    if ((dice -= p->lost_in) < 0) {
+        a->has_lie = true;
+        a->lie = BACKEND_UNKNOWN;
+    } else if ((dice -= p->lost_out) < 0) {
+        a->has_lie = true;
+        a->lie = BACKEND_UNKNOWN;
+        a->run = fault_reply;
+    } else if ((dice -= p->lost_late) < 0) {
+        struct fault_action *late = fault_later(f, fault_arrive);
+
+        fault_copy_group(late, g);
+        late->slow = true;
+        a->has_lie = true;
+        a->lie = BACKEND_UNKNOWN;
+        a->run = fault_reply;
+    } else if ((dice -= p->failed) < 0) {
+        a->has_lie = true;
+        a->lie = BACKEND_FAILED;
+        a->run = fault_reply;
+    }
+}
+
+/* --- The feed ------------------------------------------------------------ */
+
+static inline void fault_on_revision(void *ctx, uint64_t revision,
+                                     uint64_t wall_ms,
+                                     const struct store_event *events,
+                                     size_t count)
+{
+    struct fault *f = ctx;
+
+    if (!f->feed_on)
+        return;
+    struct fault_revision *r = calloc(1, sizeof *r);
+
+    r->revision = revision;
+    r->wall_ms = wall_ms;
+    r->count = count;
+    r->events = malloc((count + 1) * sizeof *events);
+    for (size_t i = 0; i < count; i++) {
+        buf_put(&r->bytes, events[i].key);
+        buf_put(&r->bytes, events[i].value);
+    }
+    const char *p = r->bytes.p;
+
+    for (size_t i = 0; i < count; i++) {
+        r->events[i] = events[i];
+        r->events[i].key.p = p;
+        p += events[i].key.n;
+        r->events[i].value.p = p;
+        p += events[i].value.n;
+    }
+    list_add(&f->feed, &r->link);
+    uv_idle_start(&f->idle, fault_turn);
+}
+
+static inline void fault_on_gap(void *ctx)
+{
+    struct fault *f = ctx;
+
+    f->feed_on = false;
+    f->sink.gap(f->sink.ctx);
+}
+
+static inline void fault_on_state(void *ctx, bool up, enum err why,
+                                  const char *text)
+{
+    struct fault *f = ctx;
+
+    f->sink.state(f->sink.ctx, up, why, text);
+}
+
+static inline void fault_ignore(void *ctx, enum err e, uint64_t revision)
+{
+    *(enum err *)ctx = e;
+    (void)revision;
+}
+
+static inline void fault_start(struct backend *b,
+                               const struct backend_sink *sink, uint64_t after)
+{
+    struct fault *f = fault_of(b);
+    struct backend_sink mine = {fault_on_revision, fault_on_gap, fault_on_state,
+                                f};
+    enum err e = ERR_OK;
+
+    fault_feed_drop(f);
+    f->sink = *sink;
+    f->feed_on = true;
+    if (!f->inner_started)
+        f->inner->ops->start(f->inner, &mine, after);
+    else
+        f->inner->ops->history(f->inner, after + 1, &mine, fault_ignore, &e);
+    f->inner_started = true;
+    if (e != ERR_OK)
+        fault_on_gap(f);
+}
+
+/* --- Everything else ----------------------------------------------------- */
+
+static inline struct fault_action *
+fault_call(struct backend *b, void (*run)(struct fault_action *),
+           struct bytes key, struct bytes value, backend_done_fn done,
+           void *ctx)
+{
+    struct fault_action *a = fault_later(fault_of(b), run);
+    char *at = a->memory = malloc(key.n + value.n + 1);
+
+    a->key = fault_copy_bytes(&at, key);
+    a->value = fault_copy_bytes(&at, value);
+    a->done = done;
+    a->ctx = ctx;
+    return a;
+}
+
+static inline void fault_run_range(struct fault_action *a)
+{
+    struct backend *in = a->fault->inner;
+
+    if (fault_chance(a->fault, a->fault->plan->read_failed))
+        a->done(a->ctx, ERR_UNAVAILABLE, 0);
+    else
+        in->ops->range(in, a->key, a->number, a->row, a->done, a->ctx);
+    fault_action_free(a);
+}
+
+static inline void fault_range(struct backend *b, struct bytes prefix,
+                               uint64_t at, backend_row_fn row,
+                               backend_done_fn done, void *ctx)
+{
+    struct fault_action *a =
+        fault_call(b, fault_run_range, prefix, bytes_str(""), done, ctx);
+
+    a->number = at;
+    a->row = row;
+}
+
+static inline void fault_run_history(struct fault_action *a)
+{
+    struct backend *in = a->fault->inner;
+
+    in->ops->history(in, a->number, &a->sink, a->done, a->ctx);
+    fault_action_free(a);
+}
+
+static inline void fault_history(struct backend *b, uint64_t from,
+                                 const struct backend_sink *to,
+                                 backend_done_fn done, void *ctx)
+{
+    struct fault_action *a = fault_call(b, fault_run_history, bytes_str(""),
+                                        bytes_str(""), done, ctx);
+
+    a->number = from;
+    a->sink = *to;
+}
+
+static inline void fault_run_barrier(struct fault_action *a)
+{
+    struct backend *in = a->fault->inner;
+
+    in->ops->barrier(in, a->done, a->ctx);
+    fault_action_free(a);
+}
+
+static inline void fault_barrier(struct backend *b, backend_done_fn done,
+                                 void *ctx)
+{
+    (void)fault_call(b, fault_run_barrier, bytes_str(""), bytes_str(""), done,
+                     ctx);
+}
+
+static inline void fault_run_grant(struct fault_action *a)
+{
+    struct backend *in = a->fault->inner;
+
+    in->ops->lease_grant(in, a->ttl_ms, a->granted, a->ctx);
+    fault_action_free(a);
+}
+
+static inline void fault_lease_grant(struct backend *b, uint32_t ttl_ms,
+                                     void (*done)(void *, enum err, uint64_t),
+                                     void *ctx)
+{
+    struct fault_action *a =
+        fault_call(b, fault_run_grant, bytes_str(""), bytes_str(""), NULL, ctx);
+
+    a->granted = done;
+    a->ttl_ms = ttl_ms;
+}
+
+static inline void fault_run_keep(struct fault_action *a)
+{
+    struct backend *in = a->fault->inner;
+
+    if (atomic_load(&a->fault->plan->leases_die))
+        in->ops->lease_revoke(in, a->number);
+    in->ops->lease_keep(in, a->number, a->done, a->ctx);
+    fault_action_free(a);
+}
+
+static inline void fault_lease_keep(struct backend *b, uint64_t lease,
+                                    backend_done_fn done, void *ctx)
+{
+    struct fault_action *a =
+        fault_call(b, fault_run_keep, bytes_str(""), bytes_str(""), done, ctx);
+
+    a->number = lease;
+}
+
+static inline void fault_lease_revoke(struct backend *b, uint64_t lease)
+{
+    struct fault *f = fault_of(b);
+
+    f->inner->ops->lease_revoke(f->inner, lease);
+}
+
+static inline void fault_run_put(struct fault_action *a)
+{
+    struct backend *in = a->fault->inner;
+
+    in->ops->lease_put(in, a->number, a->key, a->value, a->done, a->ctx);
+    fault_action_free(a);
+}
+
+static inline void fault_lease_put(struct backend *b, uint64_t lease,
+                                   struct bytes key, struct bytes value,
+                                   backend_done_fn done, void *ctx)
+{
+    struct fault_action *a =
+        fault_call(b, fault_run_put, key, value, done, ctx);
+
+    a->number = lease;
+}
+
+static inline void fault_run_compact(struct fault_action *a)
+{
+    struct backend *in = a->fault->inner;
+
+    in->ops->compact(in, a->number, a->done, a->ctx);
+    fault_action_free(a);
+}
+
+static inline void fault_compact(struct backend *b, uint64_t revision,
+                                 backend_done_fn done, void *ctx)
+{
+    struct fault_action *a = fault_call(b, fault_run_compact, bytes_str(""),
+                                        bytes_str(""), done, ctx);
+
+    a->number = revision;
+}
+
+static inline uint64_t fault_oldest(const struct backend *b)
+{
+    const struct backend *in = fault_of(b)->inner;
+
+    return in->ops->oldest(in);
+}
+
+static inline uint64_t fault_newest(const struct backend *b)
+{
+    const struct backend *in = fault_of(b)->inner;
+
+    return in->ops->newest(in);
+}
+
+static inline void fault_attach(struct backend *b, uv_loop_t *loop)
+{
+    struct fault *f = fault_of(b);
+
+    uv_idle_init(loop, &f->idle);
+    f->idle.data = f;
+}
+
+static inline void fault_closed(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+static inline void fault_close(struct backend *b)
+{
+    struct fault *f = fault_of(b);
+
+    f->closing = true;
+    list_each (it, &f->actions) {
+        fault_action_free(container_of(it, struct fault_action, link));
+    }
+    fault_feed_drop(f);
+    f->inner->ops->close(f->inner);
+    uv_close((uv_handle_t *)&f->idle, fault_closed);
+}
+
+/* plan outlives the backend. */
+static inline struct backend *fault_wrap(struct backend *take,
+                                         struct fault_plan *plan)
+{
+    struct fault *f = calloc(1, sizeof *f);
+
+    f->inner = take;
+    f->plan = plan;
+    f->random = plan->seed * 0x9e3779b97f4a7c15U + 1;
+    list_init(&f->actions);
+    list_init(&f->feed);
+    f->ops = (struct backend_ops){
+        .slots = plan->slots,
+        .barrier_free = false,
+        .attach = fault_attach,
+        .start = fault_start,
+        .close = fault_close,
+        .txn = fault_txn,
+        .range = fault_range,
+        .history = fault_history,
+        .barrier = fault_barrier,
+        .lease_grant = fault_lease_grant,
+        .lease_keep = fault_lease_keep,
+        .lease_revoke = fault_lease_revoke,
+        .lease_put = fault_lease_put,
+        .compact = fault_compact,
+        .oldest = fault_oldest,
+        .newest = fault_newest,
+    };
+    f->backend.ops = &f->ops;
+    return &f->backend;
+}
+
+#endif

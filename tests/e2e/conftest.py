@@ -7,7 +7,11 @@ import muster
 
 @pytest.fixture
 def make_server(tmp_path):
-    """Makes servers; all are stopped at the end, and their logs shown on failure."""
+    """Makes servers; all are stopped at the end, and their logs shown on failure.
+
+    A server that a test leaves running must end as told: under a sanitizer that
+    is where leaks show.
+    """
     made = []
 
     def make(*extra, **kw):
@@ -16,12 +20,15 @@ def make_server(tmp_path):
         return s
 
     yield make
+    wrong = []
     for s in made:
         if s.process and s.process.poll() is None:
-            s.process.kill()
-            s.process.wait()
+            code = s.stop()
+            if code != 1:
+                wrong.append(f"{s.folder.name}: exit code {code}, want 1")
         if s.log_path.exists():
             print(f"--- log of {s.folder.name}\n{s.log()[-4000:]}")
+    assert not wrong, wrong
 
 
 @pytest.fixture(scope="module")

@@ -107,10 +107,14 @@ def test_hcl_and_json_files_merge_in_order(make_server, tmp_path):
     node = s.get("/v1/catalog/nodes").json[0]
     assert node["Node"] == "from-flag" and node["Datacenter"] == "dc7"
     assert node["Meta"]["rack"] == "r1"
-    rows = s.get("/v1/catalog/service/configured").json
+    rows = muster.until(lambda: s.get("/v1/catalog/service/configured").json,
+                        "the configured service")
     assert rows[0]["ServiceTags"] == ["one"]
-    assert s.get("/v1/health/service/configured?passing").json != []
-    assert s.get("/v1/catalog/service/second").json[0]["ServiceID"] == "s2"
+    muster.until(lambda: s.get("/v1/health/service/configured?passing").json,
+                 "the check passes")
+    rows = muster.until(lambda: s.get("/v1/catalog/service/second").json,
+                        "the second service")
+    assert rows[0]["ServiceID"] == "s2"
 
 
 def test_known_keys_without_meaning_are_accepted_with_a_line(make_server):

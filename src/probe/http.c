@@ -2,19 +2,101 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
-#include "base/buf.h"
-#include "health/judge.h"
 #include "probe/impl.h"
 
-enum { HEADERS_MAX = CHECK_HEADERS_MAX + 3 };
+struct http {
+    struct check *check;
+    struct fetch *fetch;
+};
 
-/* What a check's request always has, unless the definition says otherwise. */
-static const struct fetch_header defaults[] = {
+enum { DEFAULT_HEADERS = 2 };
+
+static const struct fetch_header defaults[DEFAULT_HEADERS] = {
     {"User-Agent", "Consul Health Check"},
     {"Accept", "text/plain, text/*, */*"},
 };
 
-static bool defines(const struct check_def *d, const char *name)
+static struct bytes method_of(const struct check_def *d)
+{
+    return d->method.n ? d->method : bytes_str("GET");
+}
+
+static enum status status_of_answer(int status)
+{
+    if (status >= 200 && status < 300)
+        return STATUS_PASSING;
+    return status == 429 ? STATUS_WARNING : STATUS_CRITICAL;
+}
+
+/* As Go's url.Error: Get "http://h/": what went wrong */
+static void put_failure(struct buf *out, const struct check_def *d,
+                        const char *text)
+{
+    struct bytes method = method_of(d);
+
+    buf_put(out, bytes_head(method, 1));
+    buf_put_fold(out, bytes_skip(method, 1));
+    buf_puts(out, " \"");
+    buf_put(out, d->http);
+    buf_puts(out, "\": ");
+    buf_puts(out, text);
+}
+
+static void put_answer(struct buf *out, const struct check *c,
+                       const struct fetch_result *r)
+{
+    buf_puts(out, "HTTP ");
+    buf_put(out, method_of(&c->def));
+    buf_putc(out, ' ');
+    buf_put(out, c->def.http);
+    buf_puts(out, ": ");
+    output_tail(out, r->status_line, r->status_line.n, r->status_line.n, false);
+    buf_puts(out, " Output: ");
+    output_tail(out, r->body, r->body_total_bytes, c->output_max, false);
+}
+
+/* The end of a run, whose lane place is given up. */
+static void finish(struct check *c, enum status s, struct buf *text)
+{
+    struct prober *p = c->prober;
+    struct lane *lane = c->lane;
+
+    require(!text->bad);
+    check_report(c, s, buf_bytes(text));
+    buf_fini(text);
+    check_idle(c);
+    lane_left(p, lane);
+}
+
+static void on_done(void *ctx, const struct fetch_result *r)
+{
+    struct http *h = ctx;
+    struct check *c = h->check;
+    struct buf text = {0};
+    enum status s = STATUS_CRITICAL;
+
+    free(h);
+    if (r->err == ERR_OK) {
+        s = status_of_answer(r->status);
+        put_answer(&text, c, r);
+    } else {
+        put_failure(&text, &c->def, r->text.s);
+    }
+    finish(c, s, &text);
+}
+
+static void cancel(void *run)
+{
+    struct http *h = run;
+    struct prober *p = h->check->prober;
+    struct lane *lane = h->check->lane;
+
+    fetch_cancel(h->fetch);
+    free(h);
+    lane_left(p, lane);
+}
+
+static bool has_header(const struct check_def *d, const char *name)
 {
     for (size_t i = 0; i < d->header_count; i++)
         if (bytes_eq_fold(d->headers[i].name, bytes_str(name)))
@@ -22,84 +104,60 @@ static bool defines(const struct check_def *d, const char *name)
     return false;
 }
 
-static size_t headers(const struct check_def *d, struct arena *a,
-                      struct fetch_header *out)
+static size_t headers_of(const struct check_def *d, struct arena *a,
+                         struct fetch_header *headers)
 {
     size_t n = 0;
-    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
-        if (!defines(d, defaults[i].name))
-            out[n++] = defaults[i];
-    for (size_t i = 0; i < d->header_count && n < HEADERS_MAX; i++) {
-        const char *name = arena_str(a, d->headers[i].name);
-        const char *value = arena_str(a, d->headers[i].value);
-        if (name && value)
-            out[n++] = (struct fetch_header){name, value};
-    }
+
+    for (size_t i = 0; i < d->header_count; i++)
+        headers[n++] = (struct fetch_header){arena_str(a, d->headers[i].name),
+                                             arena_str(a, d->headers[i].value)};
+    for (size_t i = 0; i < DEFAULT_HEADERS; i++)
+        if (!has_header(d, defaults[i].name))
+            headers[n++] = defaults[i];
     return n;
 }
 
-static enum status status_of_http(int code)
+static enum err begin(struct http *h)
 {
-    return code >= 200 && code < 300 ? STATUS_PASSING
-           : code == 429             ? STATUS_WARNING
-                                     : STATUS_CRITICAL;
-}
-
-static struct bytes method_of(const struct check_def *d)
-{
-    return d->method.n ? d->method : bytes_str("GET");
-}
-
-static void answered(void *ctx, const struct fetch_result *r)
-{
-    struct check *k = ctx;
-    struct buf out;
-    enum status status = STATUS_CRITICAL;
-    buf_init(&out, 0);
-    if (r->err == ERR_OK) {
-        status = status_of_http(r->status);
-        buf_printf(&out, "HTTP %.*s %.*s: %.*s Output: ",
-                   BYTES_ARG(method_of(&k->def)), BYTES_ARG(k->def.http),
-                   BYTES_ARG(r->status_line));
-        output_tail(&out, r->body, r->body_total_bytes, k->output_max, false);
-    } else {
-        buf_puts(&out, r->text.s[0] ? r->text.s : err_text(r->err));
-    }
-    check_finished(k, status, buf_bytes(&out));
-    buf_fini(&out);
-}
-
-void http_begin(struct check *k)
-{
-    const struct check_def *d = &k->def;
-    struct fetch_header lines[HEADERS_MAX];
+    const struct check *c = h->check;
+    const struct check_def *d = &c->def;
+    struct fetch_header headers[CHECK_HEADERS_MAX + DEFAULT_HEADERS];
     struct arena a;
+
     arena_init(&a, 0);
-    struct fetch_options o = {
+    const struct fetch_options o = {
         .method = arena_str(&a, method_of(d)),
         .url = arena_str(&a, d->http),
-        .headers = lines,
-        .header_count = headers(d, &a, lines),
+        .headers = headers,
+        .header_count = headers_of(d, &a, headers),
         .body = d->body,
-        .timeout_ms = (uint32_t)k->timeout_ms,
+        .timeout_ms =
+            c->timeout_ms < UINT32_MAX ? (uint32_t)c->timeout_ms : UINT32_MAX,
         .follow_redirects = !d->disable_redirects,
         .tls_skip_verify = d->tls_skip_verify,
         .tls_server_name =
             d->tls_server_name.n ? arena_str(&a, d->tls_server_name) : NULL,
-        .body_keep_bytes = k->output_max,
+        .body_keep_bytes = c->output_max,
     };
-    struct fetch *x = NULL;
-    enum err e = o.method && o.url
-                     ? fetch_start(k->prober->fetcher, &o, answered, k, &x)
-                     : ERR_NOMEM;
+    enum err e = fetch_start(c->prober->fetcher, &o, on_done, h, &h->fetch);
     arena_fini(&a);
-    k->run = x;
-    if (e != ERR_OK)
-        check_finished(k, STATUS_CRITICAL, bytes_str(err_text(e)));
+    return e;
 }
 
-void http_cancel(struct check *k)
+void http_run(struct check *c)
 {
-    fetch_cancel(k->run);
-    check_finished(k, STATUS_CRITICAL, (struct bytes){0});
+    struct http *h = xzalloc(sizeof *h);
+    struct buf text = {0};
+
+    h->check = c;
+    enum err e = begin(h);
+    if (e == ERR_OK) {
+        c->run = h;
+        c->cancel = cancel;
+        return;
+    }
+    free(h);
+    put_failure(&text, &c->def, err_text(e));
+    finish(c, STATUS_CRITICAL, &text);
 }

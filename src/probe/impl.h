@@ -1,64 +1,76 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* impl - what the files of this folder share. All on the probe thread.
+/* impl - what the parts of the prober share. All on the probe thread.
  *
- *   probe.c   thread, commands, schedule, bounds
- *   http.c, tcp.c, script.c   one run of a check each */
+ *     probe.c   thread, orders, schedules, the two bounded lanes
+ *     http.c tcp.c script.c   one run each */
 #ifndef PROBE_IMPL_H
 #define PROBE_IMPL_H
 
 #include <uv.h>
 
+#include "base/alloc.h"
 #include "base/arena.h"
+#include "base/buf.h"
+#include "base/check.h"
 #include "base/map.h"
+#include "health/judge.h"
 #include "loop/fetch.h"
 #include "loop/queue.h"
 #include "loop/timers.h"
 #include "probe/probe.h"
 
-/* One check, from its start to its stop. A run holds it: when it is stopped
- * while one is under way, it is dead and freed by the run's end. */
-struct check {
-    struct prober *prober;
-    struct bytes key;   /* folded ID; in the arena */
-    struct arena arena; /* owns the definition */
-    struct check_def def;
-    enum check_type type;
-    uint64_t generation, interval_ms, timeout_ms;
-    size_t output_max;
-    struct timer due;
-    struct list waiting; /* for its turn; alone: it does not wait */
-    bool running, dead;
-    void *run; /* of the type's file */
+/* Runs of one class are bounded together; who finds no place waits in line. */
+struct lane {
+    size_t running, max;
+    struct list waiting; /* of check.link */
+    bool starting;
 };
 
 struct prober {
-    struct prober_options options;
-    uv_thread_t thread;
+    struct prober_options o;
     uv_loop_t loop;
+    uv_thread_t thread;
     struct timers timers;
-    struct queue *commands;
+    struct queue *orders;
     struct fetcher *fetcher;
-    struct map checks; /* by key */
-    size_t running, scripts;
-    struct list waiting, scripts_waiting; /* struct check, first come first */
+    struct map checks; /* struct check by ID */
+    struct lane net, scripts;
+    struct timer give_up;
+    size_t lookups; /* names being looked up by libuv's threads */
     bool closing;
 };
 
-/* A run is over: status and output go to the agent (unless the check is dead),
- * the next run is scheduled, whoever waits gets the turn. The run's own memory
- * is the caller's. */
-void check_finished(struct check *k, enum status status, struct bytes output);
+struct check {
+    struct prober *prober;
+    struct arena arena; /* of def */
+    struct check_def def;
+    enum check_type type;
+    uint64_t generation;
+    uint64_t interval_ms, timeout_ms;
+    size_t output_max;
+    struct lane *lane;
+    struct timer timer;
+    struct list link; /* in lane.waiting */
 
-/* Begin a run; check_finished is called once, now or later. */
-void http_begin(struct check *k);
-void tcp_begin(struct check *k);
-void script_begin(struct check *k);
+    /* A run holds a place in its lane until lane_left, also when its check is
+     * gone: a killed script until it is reaped. */
+    void *run;
+    void (*cancel)(void *run); /* the run forgets the check */
+};
 
-/* The check was stopped while it runs: end early. check_finished still follows,
- * now or later. */
-void http_cancel(struct check *k);
-void tcp_cancel(struct check *k);
-void script_cancel(struct check *k);
+/* A run's result. The next one begins an interval after check_idle. */
+void check_report(struct check *c, enum status s, struct bytes output);
+void check_idle(struct check *c);
+void lane_left(struct prober *p, struct lane *lane);
+
+/* Each starts a run: sets c->run and c->cancel, or reports, goes idle and
+ * leaves the lane at once. */
+void http_run(struct check *c);
+void tcp_run(struct check *c);
+void script_run(struct check *c);
+
+/* As Go words what the system says: in lower case. */
+void put_error(struct buf *out, int uv_error);
 
 #endif

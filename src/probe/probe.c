@@ -2,363 +2,319 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "probe/probe.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
-#include "base/alloc.h"
-#include "base/log.h"
 #include "base/metric.h"
-#include "health/judge.h"
 #include "probe/impl.h"
 
-enum {
-    COMMANDS_MAX = 0, /* no bound: bounded by the agent's number of checks */
-    CHECK_BYTES_MAX = 4 << 20, /* one definition, unpacked */
-};
+enum order_kind { ORDER_START, ORDER_STOP, ORDER_CLOSE };
 
-enum command_kind { COMMAND_START, COMMAND_STOP, COMMAND_CLOSE };
-
-struct command {
+struct order {
     struct list link;
-    enum command_kind kind;
+    enum order_kind kind;
     uint64_t generation, first_delay_ms;
-    size_t n;
-    char data[]; /* START: the packed definition; STOP: the check's ID */
+    struct buf text; /* START: a stored definition; STOP: the ID */
 };
 
-/* --- Runs
- * --------------------------------------------------------------------- */
+enum {
+    /* How long a name that is being looked up may keep the process from ending.
+     */
+    CLOSE_LOOKUPS_MS = 1000,
+};
 
-static bool is_script(const struct check *k)
+void put_error(struct buf *out, int uv_error)
 {
-    return k->type == CHECK_SCRIPT;
+    buf_puts(out,
+             uv_error == UV_ETIMEDOUT ? "i/o timeout" : uv_strerror(uv_error));
 }
 
-static void check_free(struct check *k)
-{
-    arena_fini(&k->arena);
-    free(k);
-}
+/* --- Lanes -------------------------------------------------------------------
+ */
 
-static void not_supported(struct check *k)
+static void run(struct check *c)
 {
-    char text[160];
-    snprintf(text, sizeof text,
-             "This version of muster cannot run checks of type \"%s\"",
-             check_type_name(k->type));
-    check_finished(k, STATUS_CRITICAL, bytes_str(text));
-}
-
-static void begin(struct check *k)
-{
-    struct prober *p = k->prober;
-    k->running = true;
-    p->running++;
-    p->scripts += is_script(k);
-    switch (k->type) {
+    switch (c->type) {
     case CHECK_HTTP:
-        http_begin(k);
+        http_run(c);
         return;
     case CHECK_TCP:
-        tcp_begin(k);
-        return;
+        if (!c->def.tcp_use_tls) {
+            tcp_run(c);
+            return;
+        }
+        break;
     case CHECK_SCRIPT:
-        script_begin(k);
+        script_run(c);
         return;
-    case CHECK_NONE:
     case CHECK_GRPC:
     case CHECK_UDP:
     case CHECK_H2PING:
     case CHECK_DOCKER:
     case CHECK_OS_SERVICE:
+    case CHECK_NONE:
     case CHECK_TTL:
     case CHECK_ALIAS:
     case CHECK_MAINTENANCE:
-        not_supported(k);
+        break;
+    }
+    /* Never passing: nobody has looked. */
+    struct buf text = {0};
+    buf_printf(&text, "muster %s cannot run checks of type %s%s yet",
+               MUSTER_VERSION, check_type_name(c->type),
+               c->type == CHECK_TCP ? " with TLS" : "");
+    check_report(c, STATUS_CRITICAL, buf_bytes(&text));
+    buf_fini(&text);
+    check_idle(c);
+    lane_left(c->prober, c->lane);
+}
+
+/* In a loop, not in each other: runs may end at once. */
+static void start_waiting(struct prober *p, struct lane *lane)
+{
+    if (lane->starting || p->closing)
         return;
+    lane->starting = true;
+    while (lane->running < lane->max && !list_empty(&lane->waiting)) {
+        struct check *c = container_of(lane->waiting.next, struct check, link);
+        list_del(&c->link);
+        lane->running++;
+        run(c);
     }
+    lane->starting = false;
 }
 
-static bool has_room(const struct prober *p, const struct check *k)
+void lane_left(struct prober *p, struct lane *lane)
 {
-    return p->running < PROBE_RUNNING_MAX &&
-           (!is_script(k) || p->scripts < PROBE_SCRIPTS_MAX);
+    require(lane->running > 0);
+    lane->running--;
+    start_waiting(p, lane);
 }
 
-static void due(struct timer *t)
+/* --- Checks ------------------------------------------------------------------
+ */
+
+static void on_due(struct timer *t)
 {
-    struct check *k = container_of(t, struct check, due);
-    struct prober *p = k->prober;
-    if (has_room(p, k))
-        begin(k);
-    else
-        list_add(is_script(k) ? &p->scripts_waiting : &p->waiting, &k->waiting);
+    struct check *c = container_of(t, struct check, timer);
+    list_add(&c->lane->waiting, &c->link);
+    start_waiting(c->prober, c->lane);
 }
 
-/* Scripts wait in a line of their own, so that they hold up nobody else. */
-static void next_waiting(struct prober *p)
+void check_idle(struct check *c)
 {
-    struct list *lines[] = {&p->waiting, &p->scripts_waiting};
-    for (int i = 0; i < 2; i++) {
-        if (list_empty(lines[i]))
-            continue;
-        struct check *k = container_of(lines[i]->next, struct check, waiting);
-        if (!has_room(p, k))
-            continue;
-        list_del(&k->waiting);
-        timer_set(&p->timers, &k->due, 0); /* not from within a run's end */
-    }
+    c->run = NULL;
+    c->cancel = NULL;
+    timer_set(&c->prober->timers, &c->timer, c->interval_ms);
 }
 
-static void report(struct check *k, enum status status, struct bytes output)
+void check_report(struct check *c, enum status s, struct bytes output)
 {
-    struct prober *p = k->prober;
-    struct bytes id = k->def.id;
-    struct probe_result *r = xmalloc(sizeof *r + id.n + output.n);
-    list_init(&r->link);
-    r->generation = k->generation;
-    r->status = status;
-    r->id_n = (uint16_t)id.n;
-    r->output_n = output.n;
-    memcpy(r->data, id.p, id.n);
-    if (output.n)
-        memcpy(r->data + id.n, output.p, output.n);
-    p->options.result(p->options.ctx, r);
-}
+    struct probe_result *r = xmalloc(sizeof *r + c->def.id.n + output.n);
 
-void check_finished(struct check *k, enum status status, struct bytes output)
-{
-    struct prober *p = k->prober;
-    k->running = false;
-    k->run = NULL;
-    p->running--;
-    p->scripts -= is_script(k);
     metric_add(METRIC_PROBE_RUNS, 1);
-    if (status != STATUS_PASSING)
+    if (s != STATUS_PASSING)
         metric_add(METRIC_PROBE_FAILURES, 1);
-    if (k->dead) {
-        check_free(k);
-    } else {
-        report(k, status, output);
-        timer_set(&p->timers, &k->due, k->interval_ms);
-    }
-    if (!p->closing)
-        next_waiting(p);
+    list_init(&r->link);
+    r->generation = c->generation;
+    r->status = s;
+    r->id_n = (uint16_t)c->def.id.n;
+    r->output_n = output.n;
+    memcpy(r->data, c->def.id.p, c->def.id.n);
+    if (output.n)
+        memcpy(r->data + c->def.id.n, output.p, output.n);
+    c->prober->o.result(c->prober->o.ctx, r);
 }
 
-/* --- Commands
- * ------------------------------------------------------------------- */
-
-static void stop(struct prober *p, struct check *k)
+static void check_free(struct check *c)
 {
-    map_del(&p->checks, k->key);
-    timer_clear(&p->timers, &k->due);
-    list_del(&k->waiting);
-    k->dead = true;
-    if (!k->running) {
-        check_free(k);
-        return;
-    }
-    switch (k->type) {
-    case CHECK_HTTP:
-        http_cancel(k);
-        return;
-    case CHECK_TCP:
-        tcp_cancel(k);
-        return;
-    case CHECK_SCRIPT:
-        script_cancel(k);
-        return;
-    case CHECK_NONE:
-    case CHECK_GRPC:
-    case CHECK_UDP:
-    case CHECK_H2PING:
-    case CHECK_DOCKER:
-    case CHECK_OS_SERVICE:
-    case CHECK_TTL:
-    case CHECK_ALIAS:
-    case CHECK_MAINTENANCE:
-        return; /* these end within their beginning */
-    }
+    timer_clear(&c->prober->timers, &c->timer);
+    list_del(&c->link);
+    if (c->run)
+        c->cancel(c->run);
+    arena_fini(&c->arena);
+    free(c);
 }
 
-static struct bytes folded(struct arena *a, struct bytes id)
+static void stop(struct prober *p, struct bytes id)
 {
-    struct buf b;
-    buf_init(&b, 0);
-    buf_put_fold(&b, id);
-    struct bytes ret = arena_copy(a, buf_bytes(&b));
-    buf_fini(&b);
-    return ret;
+    struct check *c = map_del(&p->checks, id);
+    if (c)
+        check_free(c);
 }
 
-static void stop_id(struct prober *p, struct bytes id)
+static size_t output_max(const struct prober *p, const struct check_def *d)
 {
-    struct arena a;
-    arena_init(&a, 0);
-    struct check *k = map_get(&p->checks, folded(&a, id));
-    arena_fini(&a);
-    if (k)
-        stop(p, k);
+    size_t max = p->o.output_max;
+    return d->output_max > 0 && (uint64_t)d->output_max < max
+               ? (size_t)d->output_max
+               : max;
 }
 
-static void start(struct prober *p, const struct command *c)
+static void start(struct prober *p, const struct order *o)
 {
-    struct check *k = xzalloc(sizeof *k);
-    k->prober = p;
-    list_init(&k->waiting);
-    arena_init(&k->arena, CHECK_BYTES_MAX);
-    struct bytes value = arena_copy(&k->arena, bytes_of(c->data, c->n));
-    if (!value.p || check_def_get(value, &k->def, &k->arena) != ERR_OK) {
-        log_error("probe", "a check's definition cannot be read: bytes=%zu",
-                  c->n);
-        check_free(k);
-        return;
-    }
-    stop_id(p, k->def.id);
-    k->key = folded(&k->arena, k->def.id);
-    k->type = check_def_type(&k->def);
-    k->generation = c->generation;
-    k->interval_ms = check_interval_ms(&k->def);
-    k->timeout_ms = check_timeout_ms(&k->def);
-    k->output_max = p->options.output_max;
-    if (k->def.output_max > 0 && (size_t)k->def.output_max < k->output_max)
-        k->output_max = (size_t)k->def.output_max;
-    k->due.fire = due;
-    if (map_put(&p->checks, k->key, k) != ERR_OK) {
-        log_error("probe", "out of memory: the check %.*s does not run",
-                  BYTES_ARG(k->def.id));
-        check_free(k);
-        return;
-    }
-    timer_set(&p->timers, &k->due, c->first_delay_ms);
+    struct check *c = xzalloc(sizeof *c);
+
+    arena_init(&c->arena, 0);
+    struct bytes own = arena_copy(&c->arena, buf_bytes(&o->text));
+    require(own.p && check_def_get(own, &c->def, &c->arena) == ERR_OK);
+    stop(p, c->def.id);
+    c->prober = p;
+    c->type = check_def_type(&c->def);
+    c->generation = o->generation;
+    c->interval_ms = check_interval_ms(&c->def);
+    c->timeout_ms = check_timeout_ms(&c->def);
+    c->output_max = output_max(p, &c->def);
+    c->lane = c->type == CHECK_SCRIPT ? &p->scripts : &p->net;
+    c->timer.fire = on_due;
+    list_init(&c->link);
+    require(map_put(&p->checks, c->def.id, c) == ERR_OK);
+    timer_set(&p->timers, &c->timer, o->first_delay_ms);
 }
 
-/* Runs that are under way end by themselves, at once; then nothing keeps the
- * loop alive. */
+/* --- Orders ------------------------------------------------------------------
+ */
+
+static void on_give_up(struct timer *t)
+{
+    struct prober *p = container_of(t, struct prober, give_up);
+    timers_close(&p->timers);
+    uv_stop(&p->loop);
+}
+
+/* Afterwards the loop ends when scripts are reaped, handles closed, names
+ * looked up (or given up). */
 static void close_all(struct prober *p)
 {
+    size_t at = 0;
+    void *c;
+
     p->closing = true;
-    for (;;) {
-        size_t at = 0;
-        struct bytes key;
-        void *value;
-        if (!map_next(&p->checks, &at, &key, &value))
-            break;
-        stop(p, value);
-    }
+    while (map_next(&p->checks, &at, NULL, &c))
+        check_free(c);
+    map_fini(&p->checks);
     fetcher_close(p->fetcher);
-    p->fetcher = NULL;
-    queue_close(p->commands);
-    timers_close(&p->timers);
+    queue_close(p->orders);
+    if (p->lookups)
+        timer_set(&p->timers, &p->give_up, CLOSE_LOOKUPS_MS);
+    else
+        timers_close(&p->timers);
 }
 
-static void on_commands(void *ctx, struct list *items)
+static void on_orders(void *ctx, struct list *orders)
 {
     struct prober *p = ctx;
-    bool close = false;
-    while (!list_empty(items)) {
-        struct command *c = container_of(items->next, struct command, link);
-        list_del(&c->link);
-        switch (c->kind) {
-        case COMMAND_START:
-            start(p, c);
-            break;
-        case COMMAND_STOP:
-            stop_id(p, bytes_of(c->data, c->n));
-            break;
-        case COMMAND_CLOSE:
-            close = true;
-            break;
+
+    while (!list_empty(orders)) {
+        struct order *o = container_of(orders->next, struct order, link);
+        list_del(&o->link);
+        if (!p->closing) {
+            switch (o->kind) {
+            case ORDER_START:
+                start(p, o);
+                break;
+            case ORDER_STOP:
+                stop(p, buf_bytes(&o->text));
+                break;
+            case ORDER_CLOSE:
+                close_all(p);
+                break;
+            }
         }
-        free(c);
+        buf_fini(&o->text);
+        free(o);
     }
-    if (close && !p->closing)
-        close_all(p);
 }
 
-static enum err command(struct prober *p, enum command_kind kind,
-                        struct bytes data, uint64_t generation,
-                        uint64_t first_delay_ms)
+static void give_order(struct prober *p, struct order *take)
 {
-    struct command *c = malloc(sizeof *c + data.n);
-    if (!c)
-        return ERR_NOMEM;
-    *c = (struct command){.kind = kind,
-                          .generation = generation,
-                          .first_delay_ms = first_delay_ms,
-                          .n = data.n};
-    if (data.n)
-        memcpy(c->data, data.p, data.n);
-    list_init(&c->link);
     struct list one;
     list_init(&one);
-    list_add(&one, &c->link);
-    queue_push_all(p->commands, &one);
-    return ERR_OK;
+    list_add(&one, &take->link);
+    /* No bound here: one for each change of a check, which are bounded. */
+    queue_push_all(p->orders, &one);
 }
 
 enum err probe_start(struct prober *p, const struct check_def *d,
                      uint64_t generation, uint64_t first_delay_ms)
 {
-    struct buf b;
-    buf_init(&b, CHECK_BYTES_MAX);
-    check_def_put(&b, d);
-    enum err e = b.bad ? ERR_NOMEM
-                       : command(p, COMMAND_START, buf_bytes(&b), generation,
-                                 first_delay_ms);
-    buf_fini(&b);
-    return e;
+    struct order *o = xzalloc(sizeof *o);
+
+    require(d->id.n <= UINT16_MAX);
+    o->kind = ORDER_START;
+    o->generation = generation;
+    o->first_delay_ms = first_delay_ms;
+    check_def_put(&o->text, d);
+    if (o->text.bad) {
+        buf_fini(&o->text);
+        free(o);
+        return ERR_NOMEM;
+    }
+    give_order(p, o);
+    return ERR_OK;
 }
 
 void probe_stop(struct prober *p, struct bytes check_id)
 {
-    if (command(p, COMMAND_STOP, check_id, 0, 0) != ERR_OK)
-        log_error("probe", "out of memory: the check %.*s still runs",
-                  BYTES_ARG(check_id));
+    struct order *o = xzalloc(sizeof *o);
+
+    o->kind = ORDER_STOP;
+    buf_put(&o->text, check_id);
+    require(!o->text.bad);
+    give_order(p, o);
 }
 
-/* --- Thread
- * ------------------------------------------------------------------------ */
+/* --- Thread ------------------------------------------------------------------
+ */
 
-static void run(void *arg)
+static void thread_main(void *arg)
 {
     struct prober *p = arg;
-    pthread_setname_np(pthread_self(), "probe");
-    uv_run(&p->loop, UV_RUN_DEFAULT);
+    (void)uv_run(&p->loop, UV_RUN_DEFAULT);
+}
+
+static enum err open_loop(struct prober *p)
+{
+    if (uv_loop_init(&p->loop) != 0)
+        return ERR_NOMEM;
+    enum err e = timers_init(&p->timers, &p->loop);
+    if (e == ERR_OK)
+        e = queue_new(&p->loop, 0, on_orders, p, &p->orders);
+    if (e == ERR_OK)
+        e = fetcher_new(&p->loop, &p->fetcher);
+    return e;
 }
 
 enum err prober_new(const struct prober_options *o, struct prober **ret)
 {
-    struct prober *p = calloc(1, sizeof *p);
-    if (!p)
-        return ERR_NOMEM;
-    p->options = *o;
-    list_init(&p->waiting);
-    list_init(&p->scripts_waiting);
-    if (uv_loop_init(&p->loop) != 0) {
-        free(p);
-        return ERR_IO;
-    }
-    enum err e = timers_init(&p->timers, &p->loop);
+    struct prober *p = xzalloc(sizeof *p);
+
+    p->o = *o;
+    p->net.max = PROBE_RUNNING_MAX;
+    p->scripts.max = PROBE_SCRIPTS_MAX;
+    list_init(&p->net.waiting);
+    list_init(&p->scripts.waiting);
+    p->give_up.fire = on_give_up;
+    /* These fail only when the process has no descriptors or memory left, and
+     * then it ends: nothing is taken apart. */
+    enum err e = open_loop(p);
+    if (e == ERR_OK && uv_thread_create(&p->thread, thread_main, p) != 0)
+        e = ERR_NOMEM;
     if (e == ERR_OK)
-        e = queue_new(&p->loop, COMMANDS_MAX, on_commands, p, &p->commands);
-    if (e == ERR_OK)
-        e = fetcher_new(&p->loop, &p->fetcher);
-    if (e == ERR_OK && uv_thread_create(&p->thread, run, p) != 0)
-        e = ERR_IO;
-    if (e != ERR_OK)
-        return e; /* at the start of a process that ends because of it */
-    *ret = p;
-    return ERR_OK;
+        *ret = p;
+    return e;
 }
 
 void prober_close(struct prober *p)
 {
-    if (command(p, COMMAND_CLOSE, (struct bytes){0}, 0, 0) != ERR_OK)
-        return; /* the process ends anyway: its scripts go with their groups */
+    struct order *o = xzalloc(sizeof *o);
+
+    o->kind = ORDER_CLOSE;
+    give_order(p, o);
     uv_thread_join(&p->thread);
-    map_fini(&p->checks);
-    uv_loop_close(&p->loop);
+    /* With a name still being looked up libuv's threads will yet write into the
+     * loop: it is left to them, the process is about to end. */
+    if (p->lookups)
+        return;
+    require(uv_loop_close(&p->loop) == 0);
     free(p);
 }

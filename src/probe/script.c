@@ -1,214 +1,316 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* Scripts run as leaders of their own session and process group; standard
- * output and error come through one pipe, of which the last bytes are kept. At
- * the deadline the whole group is killed. The run ends when the script itself
- * has ended: what it left behind may hold the pipe, and is not waited for. */
+/* A script runs in a session and process group of its own. The whole group is
+ * killed when its time is over, when its check goes, and also after it has
+ * ended well: nothing that it started stays behind. Both outputs go into one
+ * pipe, of which the last bytes are kept.
+ *
+ * The run is over when the process is reaped and the pipe is at its end; a
+ * child that escaped into another session may hold the pipe open, so there is a
+ * DRAIN_MS for that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "base/duration.h"
-#include "health/judge.h"
 #include "probe/impl.h"
 
-struct script_run {
-    struct check *check;
+enum { DRAIN_MS = 200, READ_BYTES = 16 * 1024 };
+
+struct script {
+    struct check *check; /* NULL: gone */
+    struct prober *prober;
+    struct lane *lane;
     uv_process_t process;
     uv_pipe_t pipe;
-    int open_handles; /* process, pipe */
-    struct timer deadline;
-    bool timed_out;
+    struct timer timer;
+    bool exited, told;
+    bool process_open, pipe_open;
+    int64_t exit_status;
+    int signal;
+    int pid;
+    char *ring; /* the last output_max bytes, at total modulo output_max */
+    size_t ring_n;
     uint64_t total;
-    size_t kept, cap;
-    char *tail; /* ring of cap bytes */
-    char read[4096];
+    char chunk[READ_BYTES];
 };
 
-static void on_closed(uv_handle_t *h)
+/* --- Output ------------------------------------------------------------------
+ */
+
+static void keep(struct script *s, const char *p, size_t n)
 {
-    struct script_run *r = h->data;
-    if (--r->open_handles > 0)
-        return;
-    free(r->tail);
-    free(r);
+    size_t skip = n > s->ring_n ? n - s->ring_n : 0;
+
+    s->total += skip;
+    for (size_t i = skip; i < n;) {
+        size_t at = (size_t)(s->total % s->ring_n);
+        size_t k = s->ring_n - at < n - i ? s->ring_n - at : n - i;
+        memcpy(s->ring + at, p + i, k);
+        s->total += k;
+        i += k;
+    }
 }
 
-static void keep(struct script_run *r, const char *p, size_t n)
+static void put_output(const struct script *s, struct buf *out)
 {
-    r->total += n;
-    if (n >= r->cap) {
-        memcpy(r->tail, p + n - r->cap, r->cap);
-        r->kept = r->cap;
+    struct buf tail = {0};
+    size_t at = (size_t)(s->total % s->ring_n);
+
+    if (s->total > s->ring_n)
+        buf_put_n(&tail, s->ring + at, s->ring_n - at);
+    buf_put_n(&tail, s->ring, s->total < s->ring_n ? (size_t)s->total : at);
+    require(!tail.bad);
+    output_tail(out, buf_bytes(&tail), s->total, s->ring_n, true);
+    buf_fini(&tail);
+}
+
+/* --- The end -----------------------------------------------------------------
+ */
+
+static void free_if_idle(struct script *s)
+{
+    if (s->process_open || s->pipe_open)
+        return;
+    struct check *c = s->check;
+    struct prober *p = s->prober;
+    struct lane *lane = s->lane;
+
+    timer_clear(&p->timers, &s->timer);
+    free(s->ring);
+    free(s);
+    if (c)
+        check_idle(c);
+    lane_left(p, lane);
+}
+
+static void on_process_closed(uv_handle_t *h)
+{
+    struct script *s = container_of(h, struct script, process);
+    s->process_open = false;
+    free_if_idle(s);
+}
+
+static void on_pipe_closed(uv_handle_t *h)
+{
+    struct script *s = container_of(h, struct script, pipe);
+    s->pipe_open = false;
+    free_if_idle(s);
+}
+
+static void close_pipe(struct script *s)
+{
+    if (s->pipe_open && !uv_is_closing((uv_handle_t *)&s->pipe))
+        uv_close((uv_handle_t *)&s->pipe, on_pipe_closed);
+}
+
+static enum status status_of_exit(const struct script *s)
+{
+    if (s->signal || s->exit_status > 1)
+        return STATUS_CRITICAL;
+    return s->exit_status == 1 ? STATUS_WARNING : STATUS_PASSING;
+}
+
+static void tell(struct script *s, enum status status, struct buf *text)
+{
+    require(!text->bad);
+    if (s->check && !s->told)
+        check_report(s->check, status, buf_bytes(text));
+    s->told = true;
+    buf_fini(text);
+}
+
+static void finish(struct script *s)
+{
+    struct buf text = {0};
+
+    put_output(s, &text);
+    tell(s, status_of_exit(s), &text);
+    timer_clear(&s->prober->timers, &s->timer);
+    close_pipe(s);
+    if (s->process_open && !uv_is_closing((uv_handle_t *)&s->process))
+        uv_close((uv_handle_t *)&s->process, on_process_closed);
+}
+
+static void kill_group(const struct script *s)
+{
+    /* Of a group without members nothing is left to kill: ESRCH. */
+    (void)kill(-s->pid, SIGKILL);
+    if (!s->exited) /* it may have left its group */
+        (void)kill(s->pid, SIGKILL);
+}
+
+static void on_exit_of(uv_process_t *process, int64_t status, int signal)
+{
+    struct script *s = container_of(process, struct script, process);
+
+    s->exited = true;
+    s->exit_status = status;
+    s->signal = signal;
+    kill_group(s);
+    if (s->pipe_open && !uv_is_closing((uv_handle_t *)&s->pipe))
+        timer_set(&s->prober->timers, &s->timer, DRAIN_MS);
+    else
+        finish(s);
+}
+
+static void on_time(struct timer *t)
+{
+    struct script *s = container_of(t, struct script, timer);
+    struct buf text = {0};
+
+    if (s->exited) { /* drained long enough */
+        finish(s);
         return;
     }
-    size_t drop = r->kept + n > r->cap ? r->kept + n - r->cap : 0;
-    memmove(r->tail, r->tail + drop, r->kept - drop);
-    memcpy(r->tail + r->kept - drop, p, n);
-    r->kept += n - drop;
+    kill_group(s);
+    buf_puts(&text, "Timed out (");
+    duration_print(&text, (int64_t)s->check->timeout_ms * NS_PER_MS);
+    buf_puts(&text, ") running check");
+    if (s->total) {
+        buf_puts(&text, "\n\n");
+        put_output(s, &text);
+    }
+    tell(s, STATUS_CRITICAL, &text);
 }
 
-static void give_buffer(uv_handle_t *h, size_t hint, uv_buf_t *b)
+static void cancel(void *run)
 {
-    struct script_run *r = h->data;
-    (void)hint;
-    *b = uv_buf_init(r->read, sizeof r->read);
+    struct script *s = run;
+
+    s->check = NULL;
+    timer_clear(&s->prober->timers, &s->timer);
+    if (!s->exited)
+        kill_group(s);
+    close_pipe(s);
+    if (s->exited)
+        finish(s);
 }
 
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
+/* --- Reading -----------------------------------------------------------------
+ */
+
+static void on_alloc(uv_handle_t *h, size_t size, uv_buf_t *ret)
 {
+    struct script *s = container_of(h, struct script, pipe);
+    (void)size;
+    *ret = uv_buf_init(s->chunk, sizeof s->chunk);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct script *s = container_of(stream, struct script, pipe);
+
     if (n > 0)
-        keep(s->data, b->base, (size_t)n);
-    else if (n < 0)
-        uv_read_stop(s);
-}
-
-/* What is in the pipe already; the descriptor does not block. */
-static void drain(struct script_run *r)
-{
-    uv_os_fd_t fd;
-    ssize_t n;
-    if (uv_fileno((uv_handle_t *)&r->pipe, &fd) != 0)
+        keep(s, buf->base, (size_t)n);
+    if (n >= 0)
         return;
-    uv_read_stop((uv_stream_t *)&r->pipe);
-    /* A grandchild may write without end: no more than the pipe can hold. */
-    for (int i = 0; i < 32 && (n = read(fd, r->read, sizeof r->read)) > 0; i++)
-        keep(r, r->read, (size_t)n);
+    close_pipe(s);
+    if (s->exited)
+        finish(s);
 }
 
-static void finish(struct script_run *r, enum status status)
+/* --- Starting ----------------------------------------------------------------
+ */
+
+/* Go's words for a program that cannot be started. */
+static void put_spawn_error(struct buf *out, const char *file, int error)
 {
-    struct check *k = r->check;
-    struct buf out;
-    buf_init(&out, 0);
-    if (r->timed_out) {
-        buf_puts(&out, "Timed out (");
-        duration_print(&out, (int64_t)k->timeout_ms * NS_PER_MS);
-        buf_puts(&out, ") running check\n\n");
+    if (error == UV_ENOENT && !strchr(file, '/')) {
+        buf_puts(out, "exec: \"");
+        buf_puts(out, file);
+        buf_puts(out, "\": executable file not found in $PATH");
+        return;
     }
-    output_tail(&out, bytes_of(r->tail, r->kept), r->total, k->output_max,
-                true);
-    timer_clear(&k->prober->timers, &r->deadline);
-    uv_close((uv_handle_t *)&r->process, on_closed);
-    uv_close((uv_handle_t *)&r->pipe, on_closed);
-    check_finished(k, status, buf_bytes(&out));
-    buf_fini(&out);
+    buf_puts(out, "fork/exec ");
+    buf_puts(out, file);
+    buf_puts(out, ": ");
+    put_error(out, error);
 }
 
-static void on_exit_status(uv_process_t *p, int64_t code, int sig)
+static int spawn(struct script *s, char **args, int out_fd)
 {
-    struct script_run *r = p->data;
-    drain(r);
-    bool plain = sig == 0 && !r->timed_out;
-    finish(r, plain && code == 0   ? STATUS_PASSING
-              : plain && code == 1 ? STATUS_WARNING
-                                   : STATUS_CRITICAL);
-}
-
-static void kill_group(struct script_run *r)
-{
-    /* ESRCH: it has just ended; its exit is on its way. */
-    if (r->process.pid > 0)
-        (void)kill(-r->process.pid, SIGKILL);
-}
-
-static void on_deadline(struct timer *t)
-{
-    struct script_run *r = container_of(t, struct script_run, deadline);
-    r->timed_out = true;
-    kill_group(r);
-}
-
-static void start_failed(struct script_run *r, const char *what, int e)
-{
-    struct check *k = r->check;
-    char text[512];
-    snprintf(text, sizeof text, "exec: \"%.*s\": %s%s",
-             BYTES_ARG(bytes_head(k->def.args[0], 256)), what,
-             e ? uv_strerror(e) : "");
-    timer_clear(&k->prober->timers, &r->deadline);
-    if (r->open_handles > 0) {
-        uv_close((uv_handle_t *)&r->pipe, on_closed);
-        if (r->open_handles > 1)
-            uv_close((uv_handle_t *)&r->process, on_closed);
-    } else {
-        free(r->tail);
-        free(r);
-    }
-    check_finished(k, STATUS_CRITICAL, bytes_str(text));
-}
-
-static int spawn(struct script_run *r, int write_fd)
-{
-    struct check *k = r->check;
-    struct arena a;
-    arena_init(&a, 0);
-    char **args = arena_alloc(&a, (k->def.arg_count + 1) * sizeof *args);
-    for (size_t i = 0; i < k->def.arg_count; i++)
-        args[i] = arena_str(&a, k->def.args[i]);
-    args[k->def.arg_count] = NULL;
     uv_stdio_container_t stdio[3] = {
         {.flags = UV_IGNORE},
-        {.flags = UV_INHERIT_FD, .data.fd = write_fd},
-        {.flags = UV_INHERIT_FD, .data.fd = write_fd},
+        {.flags = UV_INHERIT_FD, .data.fd = out_fd},
+        {.flags = UV_INHERIT_FD, .data.fd = out_fd},
     };
-    uv_process_options_t o = {
-        .exit_cb = on_exit_status,
+    const uv_process_options_t o = {
+        .exit_cb = on_exit_of,
         .file = args[0],
         .args = args,
         .flags = UV_PROCESS_DETACHED, /* setsid: a group of its own */
         .stdio_count = 3,
         .stdio = stdio,
     };
-    r->process.data = r;
-    int e = uv_spawn(&k->prober->loop, &r->process, &o);
-    r->open_handles++; /* the handle is the loop's now, even on failure */
-    arena_fini(&a);
+    int e = uv_spawn(&s->prober->loop, &s->process, &o);
+
+    s->process_open = true; /* after a failure too: it has to be closed */
+    s->pid = s->process.pid;
     return e;
 }
 
-void script_begin(struct check *k)
+/* 0, or libuv's error. */
+static int begin(struct script *s, char **args)
 {
-    struct script_run *r = xzalloc(sizeof *r);
     int fds[2];
-    r->check = k;
-    k->run = r;
-    r->cap = k->output_max ? k->output_max : 1;
-    r->tail = xmalloc(r->cap);
-    r->deadline.fire = on_deadline;
-    if (pipe2(fds, O_CLOEXEC) != 0) {
-        start_failed(r, "no pipe: ", uv_translate_sys_error(errno));
-        return;
-    }
-    int e = uv_pipe_init(&k->prober->loop, &r->pipe, 0);
-    if (e == 0) {
-        r->open_handles = 1;
-        r->pipe.data = r;
-        e = uv_pipe_open(&r->pipe, fds[0]); /* makes it non-blocking */
-    }
-    if (e != 0) {
+    int e = uv_pipe_init(&s->prober->loop, &s->pipe, 0);
+
+    if (e != 0)
+        return e;
+    s->pipe_open = true;
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return uv_translate_sys_error(errno);
+    e = uv_pipe_open(&s->pipe, fds[0]);
+    if (e != 0)
         close(fds[0]);
-        close(fds[1]);
-        start_failed(r, "no pipe: ", e);
-        return;
-    }
-    e = spawn(r, fds[1]);
-    close(fds[1]);
     if (e == 0)
-        e = uv_read_start((uv_stream_t *)&r->pipe, give_buffer, on_read);
-    if (e != 0) {
-        start_failed(r, "", e);
-        return;
-    }
-    timer_set(&k->prober->timers, &r->deadline, k->timeout_ms);
+        e = uv_read_start((uv_stream_t *)&s->pipe, on_alloc, on_read);
+    if (e == 0)
+        e = spawn(s, args, fds[1]);
+    close(fds[1]);
+    return e;
 }
 
-void script_cancel(struct check *k)
+static void not_started(struct script *s, const char *file, int error)
 {
-    kill_group(k->run);
+    struct buf text = {0};
+
+    put_spawn_error(&text, file, error);
+    tell(s, STATUS_CRITICAL, &text);
+    close_pipe(s);
+    if (s->process_open)
+        uv_close((uv_handle_t *)&s->process, on_process_closed);
+    free_if_idle(s);
+}
+
+void script_run(struct check *c)
+{
+    struct script *s = xzalloc(sizeof *s);
+    char *args[CHECK_ARGS_MAX + 1];
+    struct arena a;
+
+    s->check = c;
+    s->prober = c->prober;
+    s->lane = c->lane;
+    s->timer.fire = on_time;
+    s->ring_n = c->output_max ? c->output_max : 1;
+    s->ring = xmalloc(s->ring_n);
+    c->run = s;
+    c->cancel = cancel;
+
+    arena_init(&a, 0);
+    size_t n = c->def.arg_count;
+    require(n > 0 && n <= CHECK_ARGS_MAX);
+    for (size_t i = 0; i < n; i++)
+        require((args[i] = arena_str(&a, c->def.args[i])) != NULL);
+    args[n] = NULL;
+    int e = begin(s, args);
+    if (e == 0)
+        timer_set(&s->prober->timers, &s->timer, c->timeout_ms);
+    else
+        not_started(s, args[0], e);
+    arena_fini(&a);
 }

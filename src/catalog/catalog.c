@@ -39,9 +39,9 @@ void catalog_free(struct catalog *c)
 {
     if (!c)
         return;
-    version_drop(c, &c->next, drop_now);
     if (c->loading)
-        version_drop(c, &c->before_load, drop_now);
+        load_give_up(c);
+    version_drop(c, c->loading ? &c->before_load : &c->next, drop_now);
     ghosts_free(c);
     tombs_clear(c);
     for (size_t i = 0; i < c->garbage_n; i++)
@@ -109,7 +109,7 @@ void catalog_load_begin(struct catalog *c)
     ghosts_free(c);
     tombs_clear(c);
     if (c->loading)
-        version_drop(c, &c->next, drop_now);
+        load_give_up(c);
     else
         c->before_load = c->next;
     c->next = (struct snapshot){.floor = floor};

@@ -221,6 +221,8 @@ void load_delete(struct catalog *c, enum record_kind kind, struct bytes node,
                  struct bytes id);
 void load_build(struct catalog *c, uint64_t revision);
 
+void load_give_up(struct catalog *c);
+
 /* Every block of a version goes to drop. */
 void version_drop(struct catalog *c, struct snapshot *v,
                   void (*drop)(struct catalog *c, void *take_p));

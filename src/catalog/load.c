@@ -16,6 +16,7 @@
 struct dropper {
     struct catalog *c;
     void (*drop)(struct catalog *c, void *take_p);
+    bool raw; /* services are records: a load that did not end */
 };
 
 static void drop_tree_node(void *ctx, void *take_node)
@@ -32,9 +33,10 @@ static void drop_node(struct dropper *d, const struct tree_edit *e,
     struct tree_iter it;
 
     tree_first(&services, &it);
-    for (struct cat_instance *i; (i = tree_next(&it));) {
-        d->drop(d->c, (void *)i->service);
-        d->drop(d->c, i);
+    for (void *item; (item = tree_next(&it));) {
+        if (!d->raw)
+            d->drop(d->c, (void *)((struct cat_instance *)item)->service);
+        d->drop(d->c, item);
     }
     tree_first(&checks, &it);
     for (struct cat_record *r; (r = tree_next(&it));)
@@ -46,25 +48,40 @@ static void drop_node(struct dropper *d, const struct tree_edit *e,
     d->drop(d->c, n);
 }
 
-void version_drop(struct catalog *c, struct snapshot *v,
-                  void (*drop)(struct catalog *c, void *take_p))
+static void drop_all(struct dropper *d, struct snapshot *v)
 {
-    struct dropper d = {c, drop};
-    struct tree_edit e = {.id = 1, .retire = drop_tree_node, .ctx = &d};
+    struct tree_edit e = {.id = 1, .retire = drop_tree_node, .ctx = d};
     struct tree_iter it;
 
     tree_first(&v->names, &it);
     for (struct cat_name *n; (n = tree_next(&it));) {
         struct tree instances = n->instances;
         tree_retire(&instances, &e);
-        drop(c, n);
+        d->drop(d->c, n);
     }
     tree_first(&v->nodes, &it);
     for (struct node_entry *n; (n = tree_next(&it));)
-        drop_node(&d, &e, n);
+        drop_node(d, &e, n);
     tree_retire(&v->names, &e);
     tree_retire(&v->nodes, &e);
     tree_retire(&v->ids, &e);
+}
+
+void version_drop(struct catalog *c, struct snapshot *v,
+                  void (*drop)(struct catalog *c, void *take_p))
+{
+    drop_all(&(struct dropper){c, drop, false}, v);
+}
+
+static void drop_now(struct catalog *c, void *take_p)
+{
+    (void)c;
+    free(take_p);
+}
+
+void load_give_up(struct catalog *c)
+{
+    drop_all(&(struct dropper){c, drop_now, true}, &c->next);
 }
 
 void ghosts_free(struct catalog *c)
@@ -79,17 +96,6 @@ void ghosts_free(struct catalog *c)
 
 /* --- Rows ---------------------------------------------------------------- */
 
-static void load_service(struct catalog *c, struct node_entry *e,
-                         struct cat_record *take)
-{
-    struct cat_instance *old = edit_put(c, &e->pub.services, &service_tree,
-                                        instance_new(NULL, take, NULL, NULL));
-
-    if (old)
-        free((void *)old->service);
-    free(old);
-}
-
 void load_put(struct catalog *c, enum record_kind kind, struct bytes node,
               struct cat_record *take)
 {
@@ -101,7 +107,7 @@ void load_put(struct catalog *c, enum record_kind kind, struct bytes node,
         e->pub.record = take;
         break;
     case RECORD_SERVICE:
-        load_service(c, e, take);
+        free(edit_put(c, &e->pub.services, &check_tree, take));
         break;
     case RECORD_CHECK:
         free(edit_put(c, &e->pub.checks, &check_tree, take));
@@ -115,7 +121,6 @@ void load_delete(struct catalog *c, enum record_kind kind, struct bytes node,
                  struct bytes id)
 {
     struct node_entry *e = edit_find_node(c, node);
-    struct cat_instance *i;
 
     if (!e)
         return;
@@ -125,10 +130,7 @@ void load_delete(struct catalog *c, enum record_kind kind, struct bytes node,
         e->pub.record = NULL;
         break;
     case RECORD_SERVICE:
-        i = edit_del(c, &e->pub.services, &service_tree, key_of_bytes(id));
-        if (i)
-            free((void *)i->service);
-        free(i);
+        free(edit_del(c, &e->pub.services, &check_tree, key_of_bytes(id)));
         break;
     case RECORD_CHECK:
         free(edit_del(c, &e->pub.checks, &check_tree, key_of_bytes(id)));
@@ -138,7 +140,7 @@ void load_delete(struct catalog *c, enum record_kind kind, struct bytes node,
     }
 }
 
-/* --- Checks to their owners ---------------------------------------------- */
+/* --- Instances ----------------------------------------------------------- */
 
 /* The node's checks by owner; among them by check ID, as they came. */
 struct owned {
@@ -155,9 +157,10 @@ static int by_owner(const void *a, const void *b)
     return c ? c : (x->at > y->at) - (x->at < y->at);
 }
 
+/* Ends with a mark without check. */
 static struct owned *owned_sorted(const struct node_entry *e)
 {
-    struct owned *v = xmalloc(e->pub.checks.n * sizeof *v);
+    struct owned *v = xmalloc((e->pub.checks.n + 1) * sizeof *v);
     struct tree_iter it;
     size_t n = 0;
 
@@ -165,53 +168,85 @@ static struct owned *owned_sorted(const struct node_entry *e)
     for (const struct cat_record *r; (r = tree_next(&it)); n++)
         v[n] = (struct owned){cat_check_service(r), r, n};
     qsort(v, n, sizeof *v, by_owner);
+    v[n] = (struct owned){0};
     return v;
 }
 
-static void own_from(struct node_entry *e, const struct owned *v, size_t n)
+/* How many from v on have the owner of the first. */
+static uint32_t same_owner(const struct owned *v)
 {
-    struct cat_node_checks *own = xmalloc(sizeof *own + n * sizeof own->v[0]);
+    uint32_t n = 0;
 
-    own->n = (uint32_t)n;
-    for (size_t i = 0; i < n; i++)
-        own->v[i] = v[i].check;
-    e->pub.own = own;
+    while (v[n].check && bytes_eq_fold(v[n].service_id, v->service_id))
+        n++;
+    return n;
 }
 
-static void instance_from(struct catalog *c, struct node_entry *e,
-                          const struct owned *v, size_t n)
+static struct cat_instance *instance_from(const struct cat_record *service,
+                                          const struct owned *v, uint32_t n)
 {
-    struct cat_instance *old =
-        tree_get(&e->pub.services, &service_tree, key_of_bytes(v->service_id));
     struct cat_instance *i = xmalloc(sizeof *i + n * sizeof i->checks[0]);
 
-    i->service = old ? old->service : NULL;
-    i->check_count = (uint32_t)n;
-    for (size_t k = 0; k < n; k++)
+    i->service = service;
+    i->check_count = n;
+    for (uint32_t k = 0; k < n; k++)
         i->checks[k] = v[k].check;
-    if (old)
-        free(edit_put(c, &e->pub.services, &service_tree, i));
-    else
-        ghost_put(c, i);
+    return i;
 }
 
-static void attach_checks(struct catalog *c, struct node_entry *e)
+static const struct owned *take_own(struct node_entry *e, const struct owned *v)
 {
-    size_t n = e->pub.checks.n, from, to;
+    struct cat_node_checks *own;
+    uint32_t n = 0;
 
+    while (v[n].check && v[n].service_id.n == 0)
+        n++;
     if (n == 0)
-        return;
-    struct owned *v = owned_sorted(e);
-    for (from = 0; from < n; from = to) {
-        for (to = from + 1; to < n; to++)
-            if (!bytes_eq_fold(v[to].service_id, v[from].service_id))
-                break;
-        if (v[from].service_id.n)
-            instance_from(c, e, v + from, to - from);
-        else
-            own_from(e, v + from, to - from);
+        return v;
+    own = xmalloc(sizeof *own + n * sizeof own->v[0]);
+    own->n = n;
+    for (uint32_t i = 0; i < n; i++)
+        own->v[i] = v[i].check;
+    e->pub.own = own;
+    return v + n;
+}
+
+/* Checks whose owner comes before this service (NULL: all): it is not there. */
+static const struct owned *take_ghosts(struct catalog *c, const struct owned *v,
+                                       const struct cat_record *service)
+{
+    while (v->check &&
+           (!service ||
+            bytes_cmp_fold(v->service_id, cat_record_id(service)) < 0)) {
+        uint32_t n = same_owner(v);
+        ghost_put(c, instance_from(NULL, v, n));
+        v += n;
     }
-    free(v);
+    return v;
+}
+
+/* Services and owners both in order: a merge. */
+static void build_instances(struct catalog *c, struct node_entry *e)
+{
+    struct owned *all = owned_sorted(e);
+    struct tree records = e->pub.services;
+    struct tree_iter it;
+
+    const struct owned *v = take_own(e, all);
+    e->pub.services = (struct tree){0};
+    tree_first(&records, &it);
+    for (const struct cat_record *r; (r = tree_next(&it));) {
+        uint32_t n = 0;
+        v = take_ghosts(c, v, r);
+        if (v->check && bytes_eq_fold(v->service_id, cat_record_id(r)))
+            n = same_owner(v);
+        (void)edit_put(c, &e->pub.services, &service_tree,
+                       instance_from(r, v, n));
+        v += n;
+    }
+    (void)take_ghosts(c, v, NULL);
+    tree_free(&records);
+    free(all);
 }
 
 /* --- All of it ----------------------------------------------------------- */
@@ -238,7 +273,7 @@ void load_build(struct catalog *c, uint64_t revision)
 
     tree_first(&c->next.nodes, &it);
     for (struct node_entry *e; (e = tree_next(&it));) {
-        attach_checks(c, e);
+        build_instances(c, e);
         if (e->pub.record)
             apply_appear(c, e);
         edit_settle_node(c, e);

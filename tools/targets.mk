@@ -139,6 +139,10 @@ $B/bench/store: bench/store.c $(patsubst %,$B/lib/%.a,store loop http base) | $B
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -I$B/see/store -o $@ $< -Wl,--start-group $(patsubst %,$B/lib/%.a,store loop http base) -Wl,--end-group $(LDFLAGS_ALL) $(LIBS)
 
+$B/bench/catalog: bench/catalog.c $(patsubst %,$B/lib/%.a,catalog base) | $B/see/catalog
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -I$B/see/catalog -o $@ $< -Wl,--start-group $(patsubst %,$B/lib/%.a,catalog base) -Wl,--end-group $(LDFLAGS_ALL) $(LIBS)
+
 MAN = $(wildcard docs/man/*.[158])
 .PHONY: install
 install: all ## under PREFIX=/usr/local, itself under DESTDIR

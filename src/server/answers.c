@@ -165,8 +165,6 @@ static struct shared *answer_head(const struct answer *a, const struct conn *c,
     return head;
 }
 
-enum { GZIP_MIN_BYTES = 256 }; /* below, compression costs more than it saves */
-
 void serving_answer(struct serving *s, struct conn *c, struct answer *a,
                     uint64_t index, bool gzip)
 {

@@ -73,6 +73,8 @@ static void own_settled(struct core *c, struct core_letter *l)
 {
     struct own *o = container_of(l, struct own, letter);
     o->under_way = false;
+    if (c->stopping)
+        return; /* the store is closed */
     if (c->leaving) {
         /* Refused or not reachable: it would not be otherwise a second time. */
         if (o->outcome.verdict == STORE_COMMITTED ||

@@ -113,7 +113,31 @@ static void group_answer_all(struct serving *s, struct park_group *g,
     }
 }
 
-/* Evaluates the group's target now; answers all if it is not what they have. */
+/* Answers all of the group if the call's answer is not what they have. */
+static void group_compare(struct serving *s, struct park_group *g,
+                          struct api_call *call, const struct api_env *env)
+{
+    uint64_t index = serving_key_index(env, call->watch);
+    if (index == g->index && !g->by_hash)
+        return;
+    call->want_digest = true;
+    api_read(call, env);
+    bool whole = call->status == 200 && !call->body.bad;
+    uint64_t digest = g->by_hash ? call->content_hash : call->digest;
+    if (digest == g->digest && whole) {
+        g->index = index;
+        metric_add(METRIC_HTTP_SPURIOUS, 1);
+        return;
+    }
+    metric_add(METRIC_CACHE_MISSES, 1);
+    struct answer *a = NULL;
+    if (whole && !g->by_hash)
+        a = answers_add(&s->answers, g->target, call, index,
+                        snapshot_floor(env->cat));
+    group_answer_all(s, g, a, call, env, index);
+}
+
+/* Evaluates the group's target now. */
 static void group_evaluate(struct serving *s, struct park_group *g)
 {
     struct api_env env = serving_env(s);
@@ -123,23 +147,10 @@ static void group_evaluate(struct serving *s, struct park_group *g)
     api_call_init(&call);
 
     if (api_from_canonical(&call, &env, g->target, &arena) == ERR_OK) {
-        uint64_t index = serving_key_index(&env, call.watch);
-        if (index != g->index || g->by_hash) {
-            call.want_digest = true;
-            api_read(&call, &env);
-            uint64_t digest = g->by_hash ? call.content_hash : call.digest;
-            if (digest == g->digest && call.status == 200) {
-                g->index = index;
-                metric_add(METRIC_HTTP_SPURIOUS, 1);
-            } else {
-                metric_add(METRIC_CACHE_MISSES, 1);
-                struct answer *a =
-                    g->by_hash ? NULL
-                               : answers_add(&s->answers, g->target, &call,
-                                             index, snapshot_floor(env.cat));
-                group_answer_all(s, g, a, &call, &env, index);
-            }
-        }
+        group_compare(s, g, &call, &env);
+    } else {
+        api_error(&call, 500, "out of memory");
+        group_answer_all(s, g, NULL, &call, &env, 0);
     }
     api_call_fini(&call);
     arena_fini(&arena);
@@ -222,6 +233,8 @@ static void park_timeout(struct timer *t)
         if (a) {
             serving_answer(s, c, a, index, gzip);
         } else {
+            buf_reset(&call.body);
+            buf_reset(&call.extra_head);
             api_read(&call, &env);
             serving_answer_call(s, c, &call, index, gzip);
         }
@@ -256,12 +269,20 @@ static uint64_t wait_with_jitter(struct serving *s, uint64_t wait_ms)
     return wait_ms + (most ? (s->random >> 33) % (most + 1) : 0);
 }
 
+/* Do the group's members wait for a change of an older answer? */
+static bool group_is_behind(const struct park_group *g,
+                            const struct api_call *call,
+                            const struct api_env *env)
+{
+    return g->by_hash ? g->digest != call->asked_hash
+                      : g->index != serving_key_index(env, call->watch);
+}
+
 bool park_add(struct serving *s, struct conn *c, struct api_call *call,
               const struct api_env *env, struct bytes target, bool gzip)
 {
     struct park_group *g = map_get(&s->parks.by_target, target);
-    /* Its members wait for an older answer: let them go first. */
-    if (g && !g->by_hash && g->index != serving_key_index(env, call->watch)) {
+    if (g && group_is_behind(g, call, env)) { /* let them go first */
         list_del(&g->dirty);
         group_evaluate(s, g);
         g = map_get(&s->parks.by_target, target);

@@ -34,6 +34,7 @@ enum letter_kind {
     LETTER_WRITTEN,   /* a change's outcome: struct write */
     LETTER_AGENT,     /* an agent's answer: struct wish */
     LETTER_CLOSE,     /* stop serving */
+    LETTER_END,       /* the last one: nobody posts any more */
 };
 
 struct letter {
@@ -66,9 +67,10 @@ struct process {
     _Atomic bool store_up; /* writes are possible */
     uint64_t started_ms;   /* monotonic */
 
-    /* A serving thread has ended (on that thread). */
-    void (*serving_ended)(struct process *p);
-    void *serving_ended_ctx;
+    /* A serving thread has closed, and nobody owes it anything (on that
+     * thread). It waits for LETTER_END: until the core thread sends it, that
+     * thread may still be posting what others' writes published. */
+    void (*serving_idle)(struct process *p);
 
     struct serving *serving[SERVING_THREADS_MAX];
     int serving_count;

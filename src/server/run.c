@@ -31,10 +31,12 @@ static struct run {
     uv_loop_t *loop;
     uv_signal_t signals[6];
     size_t signal_count;
-    struct core_letter ended[SERVING_THREADS_MAX];
-    _Atomic int ended_count;
+    struct core_letter idle[SERVING_THREADS_MAX];
+    _Atomic int idle_count;
     int serving_left;
     bool stopping;
+    bool ready;
+    bool reload_due; /* told to before there was anything to reload */
     int exit_code;
     char *catalog_path, *agent_path;
     char boot_id[64];
@@ -60,11 +62,19 @@ static bool set_limits(const struct settings *s, struct errtext *t)
     (void)getrlimit(RLIMIT_NOFILE, &r);
     uint32_t most =
         r.rlim_cur > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)r.rlim_cur;
-    l->max_conns =
-        s->http_max_conns ? s->http_max_conns : most - DESCRIPTORS_SPARE;
+    l->max_conns = s->http_max_conns;
     l->max_conns_per_peer = s->http_max_conns_per_client;
     l->http.body_bytes = s->http_max_body_bytes;
     l->http.header_bytes = s->http_max_header_bytes;
+    if (most <= DESCRIPTORS_SPARE) {
+        errtext_set(t,
+                    "this process may open only %u files, it needs more than "
+                    "%d: raise the limit (ulimit -n)",
+                    most, DESCRIPTORS_SPARE);
+        return false;
+    }
+    if (l->max_conns == 0)
+        l->max_conns = most - DESCRIPTORS_SPARE;
     if (l->max_conns > most - DESCRIPTORS_SPARE) {
         errtext_set(t,
                     "limits.http_max_conns is %u, but this process may open "
@@ -239,7 +249,16 @@ static bool listen_all(const struct settings *s, int threads,
     return true;
 }
 
-static void serving_ended_on_core(struct core *c, struct core_letter *l)
+static void post_to_serving(struct serving *s, enum letter_kind kind)
+{
+    struct letter *l = xzalloc(sizeof *l);
+    list_init(&l->link);
+    l->kind = kind;
+    serving_post(s, l);
+}
+
+/* Only when all are idle: one's write in flight is published to the others. */
+static void serving_idle_on_core(struct core *c, struct core_letter *l)
 {
     (void)c;
     (void)l;
@@ -247,6 +266,7 @@ static void serving_ended_on_core(struct core *c, struct core_letter *l)
     if (--run.serving_left > 0)
         return;
     for (int i = 0; i < p->serving_count; i++) {
+        post_to_serving(p->serving[i], LETTER_END);
         serving_join(p->serving[i]);
         p->serving[i] = NULL;
     }
@@ -255,13 +275,13 @@ static void serving_ended_on_core(struct core *c, struct core_letter *l)
     core_stop(&run.core);
 }
 
-/* On the serving thread that ends. */
-static void serving_ended(struct process *p)
+/* On the serving thread that has nothing left to do. */
+static void serving_idle(struct process *p)
 {
     (void)p;
-    struct core_letter *l = &run.ended[atomic_fetch_add(&run.ended_count, 1)];
+    struct core_letter *l = &run.idle[atomic_fetch_add(&run.idle_count, 1)];
     list_init(&l->link);
-    l->run = serving_ended_on_core;
+    l->run = serving_idle_on_core;
     core_post(&run.core, l);
 }
 
@@ -276,7 +296,7 @@ static bool start_serving(const struct settings *s, struct errtext *t)
     if (!listen_all(s, threads, fds, t))
         return false;
     p->serving_count = threads;
-    p->serving_ended = serving_ended;
+    p->serving_idle = serving_idle;
     run.serving_left = threads;
     for (int i = 0; i < threads; i++)
         if (serving_start(p, i, fds[i], (int)s->http_address_count,
@@ -308,12 +328,8 @@ static void begin_stop(int exit_code)
     notify_manager("STOPPING=1");
     signal(SIGALRM, stop_limit);
     alarm(STOP_LIMIT_MS / 1000);
-    for (int i = 0; i < run.process.serving_count; i++) {
-        struct letter *l = xzalloc(sizeof *l);
-        list_init(&l->link);
-        l->kind = LETTER_CLOSE;
-        serving_post(run.process.serving[i], l);
-    }
+    for (int i = 0; i < run.process.serving_count; i++)
+        post_to_serving(run.process.serving[i], LETTER_CLOSE);
 }
 
 /* Servers do not leave when they are told to stop: they come back (Consul's
@@ -325,6 +341,24 @@ static void on_left(void *ctx)
     begin_stop(0);
 }
 
+/* Before the first definitions are submitted, and once the end has begun, there
+ * is nothing that could change. */
+static void reload(void)
+{
+    const struct settings *s = run.settings;
+    if (run.stopping || run.core.leaving)
+        return;
+    if (!run.ready) {
+        run.reload_due = true;
+        return;
+    }
+    log_info("server", "reloading the configuration");
+    notify_manager("RELOADING=1");
+    if (s->reload)
+        s->reload(s->ctx);
+    notify_manager("READY=1");
+}
+
 static void on_signal(uv_signal_t *h, int sig)
 {
     (void)h;
@@ -333,11 +367,7 @@ static void on_signal(uv_signal_t *h, int sig)
                  : sig == SIGTERM ? s->leave_on_terminate
                                   : false;
     if (sig == SIGHUP) {
-        log_info("server", "reloading the configuration");
-        notify_manager("RELOADING=1");
-        if (s->reload)
-            s->reload(s->ctx);
-        notify_manager("READY=1");
+        reload();
         return;
     }
     log_info("server", "stopping: signal=%s leave=%s", strsignal(sig),
@@ -385,6 +415,9 @@ static void on_ready(void *ctx)
     notify_manager("READY=1");
     for (size_t i = 0; i < run.settings->op_count; i++)
         run_submit(run.settings->ops[i]);
+    run.ready = true;
+    if (run.reload_due)
+        reload();
 }
 
 static bool start(const struct settings *s, char id[37], struct errtext *t)

@@ -3,6 +3,8 @@
 #include "server/serving.h"
 
 #include <malloc.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -14,8 +16,16 @@
 
 void serving_pin(struct serving *s)
 {
-    if (s->pinned++ == 0)
-        pin_enter(&s->process->pins, s->pin);
+    struct process *p = s->process;
+    if (s->pinned++ > 0)
+        return;
+    pin_enter(&p->pins, s->pin);
+    s->env = (struct api_env){
+        .self = &p->self,
+        .cat = catalog_current(p->catalog),
+        .local = local_current(p->local),
+        .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
+    };
 }
 
 void serving_unpin(struct serving *s)
@@ -31,15 +41,9 @@ static uint64_t wall_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-struct api_env serving_env(struct serving *s)
+struct api_env serving_env(const struct serving *s)
 {
-    struct process *p = s->process;
-    return (struct api_env){
-        .self = &p->self,
-        .cat = catalog_current(p->catalog),
-        .local = local_current(p->local),
-        .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
-    };
+    return s->env;
 }
 
 uint64_t serving_key_index(const struct api_env *env, struct watch_key k)
@@ -74,7 +78,8 @@ void serving_answer_call(struct serving *s, struct conn *c,
         api_error(call, 500, "out of memory for the answer");
         body = buf_bytes(&call->body);
     }
-    gzip = gzip && body.n >= 256 && http_gzip(body, &packed) == ERR_OK;
+    gzip =
+        gzip && body.n >= GZIP_MIN_BYTES && http_gzip(body, &packed) == ERR_OK;
     if (gzip)
         body = buf_bytes(&packed);
 
@@ -83,7 +88,7 @@ void serving_answer_call(struct serving *s, struct conn *c,
     api_head(call, &head, index ? index : 1,
              atomic_load_explicit(&s->process->ready, memory_order_relaxed), 0,
              gzip, body.n, conn_keep_alive(c), conn_http_1_0(c));
-    struct shared *sent = shared_new(head.n + body.n);
+    struct shared *sent = head.bad ? NULL : shared_new(head.n + body.n);
     if (sent) {
         memcpy(sent->data, head.p, head.n);
         if (body.n)
@@ -104,8 +109,8 @@ struct answer *serving_read(struct serving *s, struct api_call *call,
     buf_reset(&call->body);
     buf_reset(&call->extra_head);
     api_read(call, env);
-    if (call->body.bad)
-        return NULL;
+    if (call->body.bad || call->status != 200)
+        return NULL; /* out of memory: not for others */
     return answers_add(&s->answers, target, call,
                        serving_key_index(env, call->watch),
                        snapshot_floor(env->cat));
@@ -252,11 +257,10 @@ static void http_closed(void *ctx)
 
 void serving_close_check(struct serving *s)
 {
-    if (!s->http_closed || s->outstanding > 0 || s->ended)
+    if (!s->http_closed || s->outstanding > 0 || s->idle)
         return;
-    s->ended = true;
-    queue_close(s->inbox);
-    timers_close(&s->timers);
+    s->idle = true;
+    s->process->serving_idle(s->process);
 }
 
 static void begin_close(struct serving *s)
@@ -266,10 +270,16 @@ static void begin_close(struct serving *s)
     http_server_close(s->http, 200, http_closed);
 }
 
+static void end(struct serving *s)
+{
+    queue_close(s->inbox);
+    timers_close(&s->timers);
+}
+
 static void on_letters(void *ctx, struct list *letters)
 {
     struct serving *s = ctx;
-    bool close = false;
+    bool close = false, last = false;
     serving_pin(s);
     while (!list_empty(letters)) {
         struct letter *l = container_of(letters->next, struct letter, link);
@@ -289,6 +299,10 @@ static void on_letters(void *ctx, struct list *letters)
             free(l);
             close = true;
             break;
+        case LETTER_END:
+            free(l);
+            last = true;
+            break;
         }
     }
     /* Watchers first: they have waited longest, and a writer's answer promises
@@ -299,6 +313,8 @@ static void on_letters(void *ctx, struct list *letters)
     if (close && !s->closing)
         begin_close(s);
     serving_close_check(s);
+    if (last)
+        end(s);
 }
 
 /* --- Thread
@@ -307,8 +323,10 @@ static void on_letters(void *ctx, struct list *letters)
 static void run(void *arg)
 {
     struct serving *s = arg;
+    char name[16]; /* what top -H shows */
+    snprintf(name, sizeof name, "serving-%d", s->number);
+    pthread_setname_np(pthread_self(), name);
     uv_run(&s->loop, UV_RUN_DEFAULT);
-    s->process->serving_ended(s->process);
 }
 
 static enum err open_parts(struct serving *s, struct process *p,

@@ -13,6 +13,8 @@
 #include "base/map.h"
 #include "server/process.h"
 
+enum { GZIP_MIN_BYTES = 256 }; /* below, compression costs more than it saves */
+
 /* --- Encoded answers (answers.c) -------------------------------------------
  */
 
@@ -97,7 +99,8 @@ struct serving {
     struct queue *inbox;
     struct http_server *http;
     int pin;
-    int pinned; /* depth */
+    int pinned;         /* depth */
+    struct api_env env; /* while pinned */
     struct answers answers;
     struct parks parks;
     struct list
@@ -109,7 +112,7 @@ struct serving {
     int listen_fds[8];
     int listen_count;
     size_t outstanding; /* writes and wishes that others still hold */
-    bool closing, http_closed, ended;
+    bool closing, http_closed, idle;
 };
 
 /* In the connection's user memory: what its outstanding request waits for. */
@@ -122,7 +125,7 @@ struct conn_state {
 MUST_USE enum err serving_start(struct process *p, int number,
                                 const int *take_fds, int fd_count,
                                 struct serving **ret, struct errtext *t);
-void serving_join(struct serving *s); /* after LETTER_CLOSE; frees */
+void serving_join(struct serving *s); /* after LETTER_END; frees */
 
 /* Any thread. */
 void serving_post(struct serving *s, struct letter *take);
@@ -130,10 +133,11 @@ void serving_post(struct serving *s, struct letter *take);
 /* --- Within the serving thread -----------------------------------------------
  */
 
-/* Between these the snapshots of serving_env stay valid. */
+/* Between these the snapshots of serving_env stay valid, and stay the same:
+ * what one step of a turn compared, the next one sees too. */
 void serving_pin(struct serving *s);
 void serving_unpin(struct serving *s);
-struct api_env serving_env(struct serving *s);
+struct api_env serving_env(const struct serving *s);
 
 /* The index to send with the answer of a watch key. */
 uint64_t serving_index(const struct api_env *env, uint64_t key_index,
@@ -170,7 +174,7 @@ void wish_begin(struct serving *s, struct conn *c, struct api_call *call);
 void wish_answered(struct serving *s, struct letter *l);
 void writes_fini(struct serving *s);
 
-/* Ends the loop once nothing is outstanding any more. */
+/* Says so once it is closed and nothing is outstanding any more. */
 void serving_close_check(struct serving *s);
 
 #endif

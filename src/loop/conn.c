@@ -232,6 +232,7 @@ static void pause_reading(struct conn *c)
 {
     c->paused = true;
     (void)uv_read_stop(&c->uv.stream);
+    conn_look_due(c);
 }
 
 /* Keeps what cannot be fed yet. */
@@ -269,6 +270,7 @@ static void alloc_read(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 /* After feeding, with the input used up or an answer due. */
 static void settle(struct conn *c)
 {
+    conn_look_due(c);
     if (c->state != CONN_READING)
         return;
     if (c->eof) /* half a request, or none */
@@ -292,7 +294,7 @@ static void feed_ahead(struct conn *c)
     settle(c);
 }
 
-static void on_eof(struct conn *c)
+void conn_on_eof(struct conn *c)
 {
     c->eof = true;
     switch ((enum conn_state)c->state) {
@@ -328,7 +330,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     if (n < 0) {
         if (n == UV_EOF)
-            on_eof(c);
+            conn_on_eof(c);
         else
             conn_lost(c);
         return;

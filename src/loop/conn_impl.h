@@ -26,6 +26,7 @@ enum {
      * answer could be lost in a reset. */
     CONN_LINGER_MS = 2 * 1000,
     CONN_LINGER_BYTES = 16 * 1024 * 1024,
+    CONN_LOOK_MS = 1000, /* between looks at peers that are not read from */
     CONN_ACCEPTS_PER_TURN = 64,
     CONN_ACCEPT_PAUSE_MS = 100, /* out of descriptors, and none in reserve */
     CONN_PARSERS_KEPT = 64,
@@ -129,6 +130,9 @@ void conn_close(struct conn *c);
 /* The same, after telling the caller if he has a request of it. */
 void conn_lost(struct conn *c);
 
+/* The peer sends no more. */
+void conn_on_eof(struct conn *c);
+
 /* What was put off by conn_later. */
 void conn_do_later(struct conn *c);
 
@@ -149,6 +153,13 @@ void conn_stall_due(struct conn *c);
 
 /* The next bytes of a body, by what has come of it. */
 void conn_body_due(struct conn *c);
+
+/* While reading is paused and a request is outstanding: a look whether the peer
+ * has gone. */
+void conn_look_due(struct conn *c);
+
+/* Nothing of a stream waits to be taken. */
+void conn_stream_drained(struct conn *c);
 
 void conn_on_timer(struct timer *t);
 

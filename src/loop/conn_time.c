@@ -6,6 +6,7 @@
  * due_ms comes before it; when it fires early it is set again. */
 #include "loop/conn_impl.h"
 
+#include <poll.h>
 #include <stdio.h>
 
 #include "base/metric.h"
@@ -65,6 +66,33 @@ void conn_body_due(struct conn *c)
                   c->body_bytes * 1000 / CONN_BODY_MIN_BYTES_PER_S);
 }
 
+void conn_look_due(struct conn *c)
+{
+    if (c->paused && c->writes == 0 &&
+        (c->state == CONN_BUSY || c->state == CONN_STREAMING))
+        conn_due_in(c, CONN_LOOK_MS);
+}
+
+void conn_stream_drained(struct conn *c)
+{
+    c->due_ms = 0;
+    conn_look_due(c);
+}
+
+/* The end of what the peer sends stands behind bytes that we do not want yet;
+ * poll sees it all the same. */
+static void look(struct conn *c)
+{
+    struct pollfd p = {.events = POLLRDHUP};
+
+    if (!c->paused || c->eof || uv_fileno(&c->uv.handle, &p.fd) != 0)
+        return;
+    if (poll(&p, 1, 0) > 0)
+        conn_on_eof(c);
+    else
+        conn_look_due(c);
+}
+
 static void check_taken(struct conn *c)
 {
     size_t left = uv_stream_get_write_queue_size(&c->uv.stream);
@@ -107,13 +135,20 @@ static void on_due(struct conn *c)
         conn_close(c);
         return;
     case CONN_STREAMING:
+        if (c->writes == 0)
+            look(c);
+        else
+            check_taken(c);
+        return;
     case CONN_WRITING:
         check_taken(c);
+        return;
+    case CONN_BUSY:
+        look(c);
         return;
     case CONN_LINGERING:
         conn_close(c);
         return;
-    case CONN_BUSY:
     case CONN_CLOSED:
         return;
     }

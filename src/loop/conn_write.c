@@ -36,7 +36,7 @@ static void on_written(uv_write_t *req, int status)
         if (c->state == CONN_WRITING)
             conn_answered(c, true);
         else if (c->state == CONN_STREAMING)
-            c->due_ms = 0;
+            conn_stream_drained(c);
     }
 }
 

@@ -175,14 +175,42 @@ static void a_peer_that_leaves_while_parked_is_gone(void **state)
     run_until(s, s->gone == 1);
     assert_int_equal(s->held_count, 0);
 
-    /* With more requests behind it than are read ahead of time. */
+    /* Bytes behind the request do not hide it. */
     fd = client_open(s);
-    client_send(s, fd, GET("/park"));
-    for (int i = 0; i < 100; i++)
-        client_send(s, fd, GET("/a"));
+    client_send(s, fd, GET("/park") GET("/a") GET("/a"));
     run_until(s, s->held_count == 1);
     (void)close(fd);
     run_until(s, s->gone == 2);
+    server_stop(s);
+}
+
+/* More is behind the request than is read ahead of time. */
+static void a_peer_that_leaves_unread_bytes_behind_is_gone(void **state)
+{
+    enum { BEHIND = PIPELINED };
+    static struct linger reset = {.l_onoff = 1};
+    (void)state;
+    struct server *s = server_start();
+
+    for (int i = 0; i < 4; i++) {
+        int fd = client_open(s);
+
+        client_send(s, fd, GET("/hold"));
+        for (int k = 0; k < BEHIND; k++)
+            client_send(s, fd, GET("/a"));
+        run_until(s, s->held_count == 1);
+        struct conn *c = s->held[0];
+        if (i / 2 == 0)
+            conn_forget_request(c);
+        else
+            conn_stream_begin(c, shared_copy(bytes_str("HTTP/1.1 200 OK\r\n"
+                                                       "Transfer-Encoding: "
+                                                       "chunked\r\n\r\n")));
+        if (i % 2)
+            (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        (void)close(fd);
+        run_until(s, s->gone == i + 1);
+    }
     server_stop(s);
 }
 
@@ -318,6 +346,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(http_1_0_and_connection_close_end_the_connection),
     cmocka_unit_test(a_body_is_asked_for_with_100_continue),
     cmocka_unit_test(a_peer_that_leaves_while_parked_is_gone),
+    cmocka_unit_test(a_peer_that_leaves_unread_bytes_behind_is_gone),
     cmocka_unit_test(a_half_closed_peer_gets_its_answers),
     cmocka_unit_test(a_peer_may_vanish_at_any_byte_of_its_answer),
     cmocka_unit_test(thousands_of_connections_come_and_go),

@@ -30,7 +30,7 @@ struct script {
     bool process_open, pipe_open;
     int64_t exit_status;
     int signal;
-    int pid;
+    int pid; /* 0: not started */
     char *ring; /* the last output_max bytes, at total modulo output_max */
     size_t ring_n;
     uint64_t total;
@@ -59,9 +59,12 @@ static void put_output(const struct script *s, struct buf *out)
     struct buf tail = {0};
     size_t at = (size_t)(s->total % s->ring_n);
 
-    if (s->total > s->ring_n)
+    if (s->total <= s->ring_n) {
+        buf_put_n(&tail, s->ring, (size_t)s->total);
+    } else {
         buf_put_n(&tail, s->ring + at, s->ring_n - at);
-    buf_put_n(&tail, s->ring, s->total < s->ring_n ? (size_t)s->total : at);
+        buf_put_n(&tail, s->ring, at);
+    }
     require(!tail.bad);
     output_tail(out, buf_bytes(&tail), s->total, s->ring_n, true);
     buf_fini(&tail);
@@ -136,6 +139,8 @@ static void finish(struct script *s)
 
 static void kill_group(const struct script *s)
 {
+    /* 0 and -1 would be groups of our own making: all of us, and everybody. */
+    require(s->pid > 1);
     /* Of a group without members nothing is left to kill: ESRCH. */
     (void)kill(-s->pid, SIGKILL);
     if (!s->exited) /* it may have left its group */
@@ -182,7 +187,7 @@ static void cancel(void *run)
 
     s->check = NULL;
     timer_clear(&s->prober->timers, &s->timer);
-    if (!s->exited)
+    if (!s->exited && s->pid > 1)
         kill_group(s);
     close_pipe(s);
     if (s->exited)
@@ -248,7 +253,7 @@ static int spawn(struct script *s, char **args, int out_fd)
     int e = uv_spawn(&s->prober->loop, &s->process, &o);
 
     s->process_open = true; /* after a failure too: it has to be closed */
-    s->pid = s->process.pid;
+    s->pid = e == 0 ? s->process.pid : 0;
     return e;
 }
 

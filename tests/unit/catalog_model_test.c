@@ -158,11 +158,13 @@ static size_t all_keys(struct shown *v)
     for (size_t i = 0; i < 3; i++)
         v[n++].key = (struct watch_key){global[i], {0}};
     for (size_t i = 0; i < NODES; i++)
-        for (size_t k = WATCH_NODE; k <= WATCH_NODE_CHECKS; k++)
-            v[n++].key = (struct watch_key){k, bytes_str(node_names[i][0])};
+        for (int k = WATCH_NODE; k <= WATCH_NODE_CHECKS; k++)
+            v[n++].key = (struct watch_key){(enum watch_kind)k,
+                                            bytes_str(node_names[i][0])};
     for (size_t i = 0; i < NAMES; i++)
-        for (size_t k = WATCH_SERVICE; k <= WATCH_SERVICE_CHECKS; k++)
-            v[n++].key = (struct watch_key){k, bytes_str(names[i][0])};
+        for (int k = WATCH_SERVICE; k <= WATCH_SERVICE_CHECKS; k++)
+            v[n++].key =
+                (struct watch_key){(enum watch_kind)k, bytes_str(names[i][0])};
     for (size_t i = 0; i < 5; i++)
         v[n++].key = (struct watch_key){WATCH_STATE, bytes_str(states[i])};
     v[n++].key = (struct watch_key){WATCH_STATE, bytes_str("any")};

@@ -18,6 +18,8 @@ struct server {
     int fd, port;
     pthread_t thread;
     pthread_mutex_t mutex;
+    pthread_cond_t left;
+    int visitors;
     char request[REQUEST_MAX]; /* the last one */
 };
 
@@ -85,6 +87,10 @@ static void *visitor_main(void *arg)
     struct visitor v = *(struct visitor *)arg;
     free(arg);
     serve(v.server, v.fd);
+    pthread_mutex_lock(&v.server->mutex);
+    v.server->visitors--;
+    pthread_cond_signal(&v.server->left);
+    pthread_mutex_unlock(&v.server->mutex);
     return NULL;
 }
 
@@ -97,8 +103,11 @@ static void *server_main(void *arg)
         struct visitor *v = malloc(sizeof *v);
         pthread_t t;
         *v = (struct visitor){s, fd};
-        if (pthread_create(&t, NULL, visitor_main, v) == 0)
-            pthread_detach(t);
+        pthread_mutex_lock(&s->mutex);
+        s->visitors++;
+        pthread_mutex_unlock(&s->mutex);
+        assert_int_equal(pthread_create(&t, NULL, visitor_main, v), 0);
+        pthread_detach(t);
     }
     return NULL;
 }
@@ -115,6 +124,8 @@ static void server_start(struct server *s)
     assert_int_equal(getsockname(s->fd, (struct sockaddr *)&a, &n), 0);
     s->port = ntohs(a.sin_port);
     pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->left, NULL);
+    s->visitors = 0;
     assert_int_equal(pthread_create(&s->thread, NULL, server_main, s), 0);
 }
 
@@ -123,6 +134,12 @@ static void server_stop(struct server *s)
     shutdown(s->fd, SHUT_RDWR);
     pthread_join(s->thread, NULL);
     close(s->fd);
+    pthread_mutex_lock(&s->mutex);
+    while (s->visitors > 0)
+        pthread_cond_wait(&s->left, &s->mutex);
+    pthread_mutex_unlock(&s->mutex);
+    pthread_cond_destroy(&s->left);
+    pthread_mutex_destroy(&s->mutex);
 }
 
 /* A port that nobody listens on. */

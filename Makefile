@@ -28,6 +28,7 @@ SAN     ?=
 PREFIX  ?= /usr/local
 DESTDIR ?=
 OPT     ?= -O2 -g
+V       ?=
 comma   := ,
 B       ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 WERROR  ?=
@@ -38,6 +39,9 @@ WARN    = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Wno-mis
 SANFLAG = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 CFLAGS_ALL = -std=c17 -D_GNU_SOURCE -DMUSTER_VERSION='"$(VERSION)"' $(OPT) $(WARN) $(WERROR) $(SANFLAG) -fno-common -fstack-protector-strong $(CFLAGS)
 LDFLAGS_ALL = $(SANFLAG) -Wl,--as-needed $(LDFLAGS)
+
+# Commands are shown with V=1; else one short line each.
+quiet = $(if $V,,@echo '  $1 $@';)
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -56,7 +60,7 @@ $B/see/$1: Makefile
 
 $$(obj_$1): $B/obj/$1/%.o: src/$1/%.c Makefile VERSION | $B/see/$1
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -MMD -MP -c -o $$@ $$<
+	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -MMD -MP -c -o $$@ $$<
 
 $B/lib/$1.a: $$(obj_$1)
 	@mkdir -p $$(@D)
@@ -65,7 +69,7 @@ $B/lib/$1.a: $$(obj_$1)
 
 $$(tests_$1): $B/tests/%: tests/unit/%.c $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) | $B/see/$1
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -Itests -MMD -MP -o $$@ $$< -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) -lcmocka $$(LIBS)
+	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -Itests -MMD -MP -o $$@ $$< -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) -lcmocka $$(LIBS)
 endef
 $(foreach l,$(LAYERS),$(eval $(call layer,$l)))
 
@@ -73,7 +77,7 @@ OBJECTS    = $(foreach l,$(LAYERS),$(obj_$l))
 UNIT_TESTS = $(foreach l,$(LAYERS),$(tests_$l))
 
 $B/muster: $(OBJECTS)
-	$(CC) -o $@ $(OBJECTS) $(LDFLAGS_ALL) $(LIBS)
+	$(call quiet,LD)$(CC) -o $@ $(OBJECTS) $(LDFLAGS_ALL) $(LIBS)
 
 -include $(OBJECTS:.o=.d) $(addsuffix .d,$(UNIT_TESTS))
 

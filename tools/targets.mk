@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 # As many jobs as cores, unless the caller said -j.
 SUBMAKE = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 # Debian 12's ThreadSanitizer cannot map its shadow where addresses are very random.
-RUN_TESTS = $(if $(findstring thread,$(SAN)),$(shell setarch -R true 2>/dev/null && echo setarch -R)) tests/run
+RUN_TESTS = $(if $(findstring thread,$(SAN)),TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(shell setarch -R true 2>/dev/null && echo setarch -R)) tests/run
 
 .PHONY: help
 help: ## this list
@@ -24,12 +24,12 @@ fuzzer_$1 = $$(patsubst $B/replay/%,$B/fuzzer/%,$$(replay_$1))
 
 $$(replay_$1): $B/replay/%: fuzz/%.c $B/obj/replay.o $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) | $B/see/$1
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -MMD -MP -o $$@ $$< $B/obj/replay.o -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) $$(LIBS)
+	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -MMD -MP -o $$@ $$< $B/obj/replay.o -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) $$(LIBS)
 
 # Only made by `make fuzz`, with clang and B=build/fuzz.
 $$(fuzzer_$1): $B/fuzzer/%: fuzz/%.c $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) | $B/see/$1
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS_ALL) -fsanitize=fuzzer -I$B/see/$1 -MMD -MP -o $$@ $$< -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) $$(LIBS)
+	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -fsanitize=fuzzer -I$B/see/$1 -MMD -MP -o $$@ $$< -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) $$(LIBS)
 endef
 $(foreach l,$(LAYERS),$(eval $(call fuzz_layer,$l)))
 
@@ -38,7 +38,7 @@ FUZZERS = $(foreach l,$(LAYERS),$(fuzzer_$l))
 
 $B/obj/replay.o: fuzz/replay.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 -include $(addsuffix .d,$(REPLAYS) $(FUZZERS))
 

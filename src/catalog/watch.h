@@ -13,18 +13,18 @@
 
 enum watch_kind {
     WATCH_NONE,
-    WATCH_NODES,           /* any node record */
-    WATCH_SERVICES,        /* any service record added, changed, removed */
-    WATCH_NODES_SERVICES,  /* either */
-    WATCH_NODE,            /* one node's record and services */
-    WATCH_NODE_CHECKS,     /* one node's checks */
-    WATCH_SERVICE,         /* a name's instances and their node records */
-    WATCH_SERVICE_HEALTH,  /* those, their checks and their nodes' checks */
-    WATCH_SERVICE_CHECKS,  /* the checks of a name's instances (text too) */
-    WATCH_STATE,           /* checks entering, leaving, changing in a state, or
-                              "any" */
-    WATCH_LOCAL_SERVICE,   /* a service of the own agent (src/local) */
-    WATCH_LOCAL,           /* anything of the own agent */
+    WATCH_NODES,          /* any node record */
+    WATCH_SERVICES,       /* any service record added, changed, removed */
+    WATCH_NODES_SERVICES, /* either */
+    WATCH_NODE,           /* one node's record and services */
+    WATCH_NODE_CHECKS,    /* one node's checks */
+    WATCH_SERVICE,        /* a name's instances and their node records */
+    WATCH_SERVICE_HEALTH, /* those, their checks and their nodes' checks */
+    WATCH_SERVICE_CHECKS, /* the checks of a name's instances (text too) */
+    WATCH_STATE,          /* checks entering, leaving, changing in a state, or
+                             "any" */
+    WATCH_LOCAL_SERVICE,  /* a service of the own agent (src/local) */
+    WATCH_LOCAL,          /* anything of the own agent */
 };
 
 struct watch_key {

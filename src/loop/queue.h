@@ -3,16 +3,16 @@
 /* queue - how threads hand things to each other: bounded, many producers, one
  * consumer with a libuv loop. The only mutex of the program is in here.
  *
- * A push onto a full queue is refused at once (ERR_FULL): the caller answers 429 or
- * 500, nobody waits for ever. Items are intrusive (struct list), so a push never
- * allocates. The consumer is woken through uv_async, coalesced. */
+ * A push onto a full queue is refused at once (ERR_FULL): the caller answers
+ * 429 or 500, nobody waits for ever. Items are intrusive (struct list), so a
+ * push never allocates. The consumer is woken through uv_async, coalesced. */
 #ifndef LOOP_QUEUE_H
 #define LOOP_QUEUE_H
 
 #include <uv.h>
 
-#include "base/list.h"
 #include "base/err.h"
+#include "base/list.h"
 
 struct queue;
 

@@ -23,8 +23,6 @@
 #include "server/logsink.h"
 #include "server/run.h"
 
-enum { FILES_MAX = 1024 /* in one configuration directory */ };
-
 struct setup {
     struct arena arena;
     struct agent_config config;
@@ -93,39 +91,32 @@ static enum err apply_file(struct setup *s, const char *path,
     return e;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Files of a directory in lexical order; those in another format are passed
  * over, as are sub-directories. */
 static enum err apply_dir(struct setup *s, const char *path,
                           enum config_format format)
 {
-    DIR *d = opendir(path);
-    char *names[FILES_MAX];
-    size_t n = 0;
-    if (!d) {
+    struct dirent **found;
+    int n = scandir(path, &found, NULL, alphasort);
+    if (n < 0) {
         errtext_set(&s->text, "%s: %s", path, strerror(errno));
         return ERR_IO;
     }
-    for (struct dirent *e; (e = readdir(d)) && n < FILES_MAX;) {
-        if (e->d_name[0] == '.' ||
-            (format == CONFIG_FORMAT_NONE &&
-             config_format_of(e->d_name) == CONFIG_FORMAT_NONE))
-            continue;
-        names[n] = arena_printf(&s->arena, "%s/%s", path, e->d_name);
-        n += names[n] != NULL;
-    }
-    closedir(d);
-    qsort(names, n, sizeof names[0], by_name);
     enum err e = ERR_OK;
-    for (size_t i = 0; i < n && e == ERR_OK; i++) {
+    for (int i = 0; i < n; i++) {
+        const char *name = found[i]->d_name;
         struct stat st;
-        if (stat(names[i], &st) == 0 && S_ISREG(st.st_mode))
-            e = apply_file(s, names[i], format);
+        char *file = arena_printf(&s->arena, "%s/%s", path, name);
+        bool ours =
+            name[0] != '.' && (format != CONFIG_FORMAT_NONE ||
+                               config_format_of(name) != CONFIG_FORMAT_NONE);
+        if (e == ERR_OK && !file)
+            e = ERR_NOMEM;
+        if (e == ERR_OK && ours && stat(file, &st) == 0 && S_ISREG(st.st_mode))
+            e = apply_file(s, file, format);
+        free(found[i]);
     }
+    free(found);
     return e;
 }
 

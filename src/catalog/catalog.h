@@ -105,6 +105,13 @@ size_t snapshot_check_count(const struct snapshot *s);
 /* The index of a watch key; 0 if it was never seen. LOCAL kinds are not ours. */
 uint64_t snapshot_index(const struct snapshot *s, struct watch_key k);
 
+/* For keeping encoded answers: the revision that last changed anything shown
+ * under the key, check Output included. It is >= snapshot_index and moves without
+ * waking anybody; an answer made at one text index is the answer as long as that
+ * stays. (Node-level Output counts for all names: rather too often than per
+ * name.) */
+uint64_t snapshot_text_index(const struct snapshot *s, struct watch_key k);
+
 /* NULL: none, or only a tombstone. Names in any case. */
 const struct cat_node *snapshot_node(const struct snapshot *s,
                                      struct bytes name);

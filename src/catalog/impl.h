@@ -99,6 +99,7 @@ struct snapshot {
     struct tree ids;   /* cat_record of nodes by node ID */
     size_t node_count, name_count, instance_count, check_count;
     uint64_t nodes_index, services_index;
+    uint64_t own_text_index; /* Output alone of some node's own check */
     uint64_t state_index[STATE_SLOTS];
 };
 

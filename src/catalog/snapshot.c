@@ -91,6 +91,18 @@ uint64_t snapshot_index(const struct snapshot *s, struct watch_key k)
     return 0;
 }
 
+uint64_t snapshot_text_index(const struct snapshot *s, struct watch_key k)
+{
+    uint64_t index = snapshot_index(s, k);
+
+    if (k.kind != WATCH_SERVICE_HEALTH || index == 0)
+        return index;
+    k.kind = WATCH_SERVICE_CHECKS; /* moves with each text of its checks */
+    uint64_t checks = name_index(s, k);
+    index = index > checks ? index : checks;
+    return index > s->own_text_index ? index : s->own_text_index;
+}
+
 /* --- Looking up ---------------------------------------------------------- */
 
 const struct cat_node *snapshot_node(const struct snapshot *s,

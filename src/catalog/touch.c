@@ -14,6 +14,7 @@
  *                    SERVICE_CHECKS; SERVICE_HEALTH of its name, or of all
  * names on its node if it is the node's own, unless only its Output changed
  *
+ * The text index (snapshot_text_index) moves with Output alone too.
  * NODES_SERVICES moves with either of NODES and SERVICES. A record put again
  * with equal bytes moves nothing. */
 #include "catalog/impl.h"
@@ -245,6 +246,8 @@ static void touch_owner(struct catalog *c, struct node_entry *e,
     if (id.n == 0) {
         if (health)
             touch_names_on(c, e, health, 0, rev);
+        else if (c->next.own_text_index < rev)
+            c->next.own_text_index = rev;
         return;
     }
     const struct cat_instance *i =

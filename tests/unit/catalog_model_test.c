@@ -145,6 +145,7 @@ static void random_row(struct world *w, struct buf *key, struct buf *value,
 struct shown {
     struct watch_key key;
     uint64_t digest, index;
+    uint64_t text, text_index; /* check Output included */
 };
 
 enum { KEYS = 3 + 2 * NODES + 3 * NAMES + 6 };
@@ -199,7 +200,7 @@ static void put_listed(const struct world *w, struct buf *b,
 }
 
 static void put_instance(const struct world *w, struct buf *b,
-                         const struct row *s, enum watch_kind kind)
+                         const struct row *s, enum watch_kind kind, bool output)
 {
     if (kind != WATCH_SERVICE_CHECKS) {
         buf_lp(b, row_value(world_node(w, s->node)));
@@ -213,12 +214,12 @@ static void put_instance(const struct world *w, struct buf *b,
         if (kind == WATCH_SERVICE_CHECKS && its)
             put_listed(w, b, r);
         if (kind == WATCH_SERVICE_HEALTH && (its || r->c.service_id.n == 0))
-            put_check(w, b, r, false);
+            put_check(w, b, r, output);
     }
 }
 
 static void put_row(const struct world *w, struct buf *b, const struct row *r,
-                    struct watch_key k)
+                    struct watch_key k, bool output)
 {
     bool here = bytes_eq_fold(r->node, k.name);
 
@@ -246,7 +247,7 @@ static void put_row(const struct world *w, struct buf *b, const struct row *r,
     case WATCH_SERVICE_HEALTH:
     case WATCH_SERVICE_CHECKS:
         if (r->kind == RECORD_SERVICE && bytes_eq_fold(r->s.name, k.name))
-            put_instance(w, b, r, k.kind);
+            put_instance(w, b, r, k.kind, output);
         break;
     case WATCH_STATE:
         if (r->kind == RECORD_CHECK &&
@@ -260,12 +261,12 @@ static void put_row(const struct world *w, struct buf *b, const struct row *r,
     }
 }
 
-static uint64_t digest(const struct world *w, struct watch_key k)
+static uint64_t digest(const struct world *w, struct watch_key k, bool output)
 {
     struct buf b = {0};
 
     for (size_t i = 0; i < w->n; i++)
-        put_row(w, &b, w->rows[i], k);
+        put_row(w, &b, w->rows[i], k, output);
     uint64_t h = bytes_hash(buf_bytes(&b), 1);
     buf_fini(&b);
     return h;
@@ -297,7 +298,7 @@ static bool was_reported(const struct world *w, struct watch_key k)
 static void check_key(const struct world *w, struct shown *k,
                       const struct step *st)
 {
-    uint64_t d = digest(w, k->key);
+    uint64_t d = digest(w, k->key, false);
     uint64_t index = snapshot_index(catalog_current(w->catalog), k->key);
     bool reported = was_reported(w, k->key);
     const char *wrong = NULL;
@@ -321,6 +322,24 @@ static void check_key(const struct world *w, struct shown *k,
                  (unsigned long long)k->index);
     k->digest = d;
     k->index = index;
+}
+
+static void check_text(const struct world *w, struct shown *k,
+                       const struct step *st)
+{
+    const struct snapshot *s = catalog_current(w->catalog);
+    uint64_t d = digest(w, k->key, true);
+    uint64_t index = snapshot_text_index(s, k->key);
+
+    if (index < k->text_index || index < snapshot_index(s, k->key) ||
+        (d != k->text && index <= st->before))
+        fail_msg("seed %llu, step %zu: watch kind %d of \"%.*s\": text index "
+                 "%llu, was %llu",
+                 (unsigned long long)st->first_seed, st->number, k->key.kind,
+                 BYTES_ARG(k->key.name), (unsigned long long)index,
+                 (unsigned long long)k->text_index);
+    k->text = d;
+    k->text_index = index;
 }
 
 /* Rows of one revision: no key twice, in no order. */
@@ -436,6 +455,15 @@ static void check_load(struct world *w, struct step *st)
     }
 }
 
+/* After a load the floor stands for what indexes were before. */
+static void forget_index(const struct world *w, struct shown *k)
+{
+    const struct snapshot *s = catalog_current(w->catalog);
+
+    k->index = snapshot_index(s, k->key);
+    k->text_index = snapshot_text_index(s, k->key);
+}
+
 static void one_feed(uint64_t first_seed)
 {
     uint64_t seed = first_seed * 0x9e3779b97f4a7c15u;
@@ -445,7 +473,7 @@ static void one_feed(uint64_t first_seed)
 
     assert_int_equal(all_keys(keys), KEYS);
     for (size_t i = 0; i < KEYS; i++)
-        keys[i].digest = digest(w, keys[i].key);
+        keys[i].digest = keys[i].text = digest(w, keys[i].key, false);
     for (size_t i = 0; i < HELD_MAX; i++)
         assert_ok(pin_slot(&w->pins, &held[i].slot));
     for (size_t i = 0; i < STEPS; i++) {
@@ -455,14 +483,15 @@ static void one_feed(uint64_t first_seed)
                            i);
         for (size_t k = 0; k < KEYS; k++)
             check_key(w, &keys[k], &st);
+        for (size_t k = 0; k < KEYS; k++)
+            check_text(w, &keys[k], &st);
         check_node_ids(w);
         for (size_t k = 0; k < HELD_MAX; k++)
             hold_or_release(w, &held[k], &seed);
         if (chance(&seed, 3)) {
             check_load(w, &st);
             for (size_t k = 0; k < KEYS; k++)
-                keys[k].index =
-                    snapshot_index(catalog_current(w->catalog), keys[k].key);
+                forget_index(w, &keys[k]);
         }
     }
     for (size_t i = 0; i < HELD_MAX; i++) {

@@ -23,10 +23,17 @@ BINARY = os.environ.get("MUSTER", str(ROOT / "build" / "muster"))
 LIMIT = 30.0  # seconds for anything that must happen
 
 
+def free_ports(n):
+    """n different ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for s in socks:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in socks]
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    return free_ports(1)[0]
 
 
 def until(condition, what="the condition", limit=LIMIT):
@@ -67,7 +74,7 @@ class Server:
     def __init__(self, folder, *extra, dev=False, config=None, name="node-a"):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port, *self.other_ports = free_ports(4)
         self.extra = list(extra)
         self.dev = dev
         self.name = name
@@ -78,9 +85,9 @@ class Server:
     def command(self):
         words = [BINARY, "agent", "-bind", "127.0.0.1", "-node", self.name,
                  "-http-port", str(self.port), "-dns-port", "-1",
-                 "-serf-lan-port", str(free_port()),
-                 "-serf-wan-port", str(free_port()),
-                 "-server-port", str(free_port())]
+                 "-serf-lan-port", str(self.other_ports[0]),
+                 "-serf-wan-port", str(self.other_ports[1]),
+                 "-server-port", str(self.other_ports[2])]
         if self.dev:
             words.append("-dev")
         else:

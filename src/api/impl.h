@@ -187,6 +187,7 @@ void read_agent_service(struct api_call *c, const struct api_env *env);
 void read_agent_checks(struct api_call *c, const struct api_env *env);
 void read_agent_health_id(struct api_call *c, const struct api_env *env);
 void read_agent_health_name(struct api_call *c, const struct api_env *env);
+enum api_next prepare_node(struct api_call *c, const struct api_env *env);
 enum api_next prepare_services(struct api_call *c, const struct api_env *env);
 
 enum api_next write_catalog_register(struct api_call *c,

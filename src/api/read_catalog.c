@@ -157,6 +157,18 @@ static const struct cat_node *find_node(const struct api_call *c,
     return n ? n : snapshot_node_by_id_prefix(env->cat, c->arg);
 }
 
+/* Asked for by an ID's prefix, it is still the node that is watched. */
+enum api_next prepare_node(struct api_call *c, const struct api_env *env)
+{
+    const struct cat_node *n = find_node(c, env);
+    struct node_view v;
+    if (n) {
+        cat_node_view(n->record, &v);
+        c->watch.name = v.name;
+    }
+    return API_READ;
+}
+
 static void put_services(struct encoder *e, const struct cat_node *n,
                          bool as_map)
 {

@@ -59,7 +59,7 @@ struct answer *answers_find(struct answers *c, struct bytes key,
     struct answer *a = map_get(&c->map, key);
     if (!a)
         return NULL;
-    if (a->index != snapshot_index(s, a->watch) ||
+    if (a->text_index != snapshot_text_index(s, a->watch) ||
         a->floor != snapshot_floor(s)) {
         answers_drop(c, a);
         return NULL;
@@ -92,13 +92,13 @@ static struct answer *answer_new(struct bytes key, const struct api_call *call)
 }
 
 struct answer *answers_add(struct answers *c, struct bytes key,
-                           const struct api_call *call, uint64_t index,
+                           const struct api_call *call, uint64_t text_index,
                            uint64_t floor)
 {
     struct answer *a = answer_new(key, call);
     if (!a)
         return NULL;
-    a->index = index;
+    a->text_index = text_index;
     a->floor = floor;
     a->body = shared_copy(buf_bytes(&call->body));
     if (call->extra_head.n)

@@ -132,7 +132,8 @@ static void group_compare(struct serving *s, struct park_group *g,
     metric_add(METRIC_CACHE_MISSES, 1);
     struct answer *a = NULL;
     if (whole && !g->by_hash)
-        a = answers_add(&s->answers, g->target, call, index,
+        a = answers_add(&s->answers, g->target, call,
+                        snapshot_text_index(env->cat, call->watch),
                         snapshot_floor(env->cat));
     group_answer_all(s, g, a, call, env, index);
 }

@@ -88,6 +88,8 @@ void serving_answer_call(struct serving *s, struct conn *c,
     api_head(call, &head, index ? index : 1,
              atomic_load_explicit(&s->process->ready, memory_order_relaxed), 0,
              gzip, body.n, conn_keep_alive(c), conn_http_1_0(c));
+    if (call->request && call->request->method == HTTP_HEAD)
+        body.n = 0; /* its length is told, and that is all */
     struct shared *sent = head.bad ? NULL : shared_new(head.n + body.n);
     if (sent) {
         memcpy(sent->data, head.p, head.n);
@@ -112,7 +114,7 @@ struct answer *serving_read(struct serving *s, struct api_call *call,
     if (call->body.bad || call->status != 200)
         return NULL; /* out of memory: not for others */
     return answers_add(&s->answers, target, call,
-                       serving_key_index(env, call->watch),
+                       snapshot_text_index(env->cat, call->watch),
                        snapshot_floor(env->cat));
 }
 

@@ -22,7 +22,7 @@ struct answer {
     struct list lru;
     struct bytes key;       /* canonical target, in this block's own memory */
     struct watch_key watch; /* name points into key's memory */
-    uint64_t index;         /* of the watch key when it was encoded */
+    uint64_t text_index;    /* of the watch key when it was encoded */
     uint64_t floor;
     int status;
     const char *content_type;
@@ -53,7 +53,7 @@ struct answer *answers_find(struct answers *c, struct bytes key,
  * always stays, however large, so that all who wait for it share it. NULL: no
  * memory. */
 struct answer *answers_add(struct answers *c, struct bytes key,
-                           const struct api_call *call, uint64_t index,
+                           const struct api_call *call, uint64_t text_index,
                            uint64_t floor);
 
 /* --- Long polls (park.c) -----------------------------------------------------

@@ -51,6 +51,14 @@ def test_methods_paths_and_allow(server):
     assert server.get("/v1/catalog/service/a%01b").status == 400
 
 
+def test_an_answer_to_head_has_no_body(server):
+    head = b"HEAD /v1/catalog/nodes HTTP/1.1\r\nHost: x\r\n\r\n"
+    got = raw(server, head + close_request("/v1/status/leader"))
+    first, rest = got.split(b"\r\n\r\n", 1)
+    assert b"Content-Length: 23" in first
+    assert rest.startswith(b"HTTP/1.1 200 OK")
+
+
 def test_keep_alive_and_pipelining(server):
     one = b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n"
     got = raw(server, one * 50 + close_request("/v1/status/peers"))

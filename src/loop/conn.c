@@ -106,7 +106,7 @@ static void begin_linger(struct conn *c)
         return;
     c->state = CONN_LINGERING;
     c->body_bytes = 0;
-    conn_due_in(c, CONN_LINGER_MS);
+    conn_linger_due(c);
 }
 
 static void lingered(struct conn *c, size_t n)

@@ -150,6 +150,7 @@ void conn_due_in(struct conn *c, uint64_t ms);
 void conn_idle_due(struct conn *c);
 void conn_head_due(struct conn *c);
 void conn_stall_due(struct conn *c);
+void conn_linger_due(struct conn *c);
 
 /* The next bytes of a body, by what has come of it. */
 void conn_body_due(struct conn *c);

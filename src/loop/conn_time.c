@@ -59,6 +59,12 @@ void conn_stall_due(struct conn *c)
     conn_due_in(c, stall_ms(c->server->limits));
 }
 
+void conn_linger_due(struct conn *c)
+{
+    uint64_t head = head_ms(c->server->limits);
+    conn_due_in(c, head < CONN_LINGER_MS ? head : CONN_LINGER_MS);
+}
+
 /* The slowest allowed sender has one deadline that moves with each byte. */
 void conn_body_due(struct conn *c)
 {
@@ -93,12 +99,21 @@ static void look(struct conn *c)
         conn_look_due(c);
 }
 
+/* If the socket has room, it was this thread that was late. */
+static bool has_room(const struct conn *c)
+{
+    struct pollfd p = {.events = POLLOUT};
+
+    return uv_fileno(&c->uv.handle, &p.fd) == 0 && poll(&p, 1, 0) > 0 &&
+           !(p.revents & (POLLERR | POLLHUP));
+}
+
 static void check_taken(struct conn *c)
 {
     size_t left = uv_stream_get_write_queue_size(&c->uv.stream);
     size_t taken = c->queued_bytes - left;
 
-    if (taken != c->taken_bytes) {
+    if (taken != c->taken_bytes || has_room(c)) {
         c->taken_bytes = taken;
         conn_stall_due(c);
         return;

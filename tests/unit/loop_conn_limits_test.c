@@ -1,15 +1,12 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* What a connection refuses, whom it waits for no longer, and how the server
- * closes. */
+/* What a connection refuses, and whom it waits for no longer. */
 #include "loop/conn.h"
 
 #include <sys/resource.h>
 #include <sys/un.h>
 
 #include "loop_server.h"
-
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
 
 /* --- Refusals ------------------------------------------------------------- */
 
@@ -133,6 +130,44 @@ static void an_idle_connection_is_closed(void **state)
     server_stop(s);
 }
 
+/* Its first time limit passes meanwhile, and does not count any more. */
+static void a_request_makes_a_connection_young_again(void **state)
+{
+    const struct conn_limits l = {.idle_ms = 30};
+    int64_t idle = metric_get(METRIC_HTTP_IDLE_CLOSED);
+    (void)state;
+    struct server *s = server_prepared(&l);
+    int fd = client_open(s);
+
+    run_until(s, metric_get(METRIC_HTTP_CONNECTIONS) == 1);
+    uint64_t opened_ms = uv_now(&s->loop);
+    while (uv_now(&s->loop) < opened_ms + 5)
+        uv_update_time(&s->loop);
+    client_ask(s, fd, GET("/a"), 200, "GET /a 0 #1");
+    client_end(s, fd);
+    assert_true(uv_now(&s->loop) >= opened_ms + 35);
+    assert_int_equal(metric_get(METRIC_HTTP_IDLE_CLOSED), idle + 1);
+    (void)close(fd);
+    server_stop(s);
+}
+
+static void a_peer_that_stays_after_its_refusal_is_cut_off(void **state)
+{
+    const struct conn_limits l = {.head_ms = 20};
+    (void)state;
+    struct server *s = server_prepared(&l);
+    struct buf b = {0};
+    int fd = client_open(s);
+
+    client_send(s, fd, "NONSENSE\r\n\r\n");
+    assert_true(client_rest(s, fd, &b));
+    expect_refusal(&b, 400, "400");
+    run_until(s, metric_get(METRIC_HTTP_CONNECTIONS) == 0);
+    buf_fini(&b);
+    (void)close(fd);
+    server_stop(s);
+}
+
 static void a_parked_connection_is_not_idle(void **state)
 {
     const struct conn_limits l = {.idle_ms = 10};
@@ -204,6 +239,29 @@ static void a_peer_that_takes_nothing_is_cut_off(void **state)
     run_until(s, metric_get(METRIC_HTTP_CONNECTIONS) == 0);
     assert_int_equal(metric_get(METRIC_HTTP_SLOW_READERS), slow + 1);
     assert_int_equal(s->gone, 0);
+    (void)close(fd);
+    server_stop(s);
+}
+
+/* Takes several times as long as a peer may take nothing. */
+static void a_peer_that_takes_a_little_at_a_time_is_served(void **state)
+{
+    enum { BYTES = 50 * 1000 * 1000 };
+    const struct conn_limits l = {.stall_ms = 5};
+    int64_t slow = metric_get(METRIC_HTTP_SLOW_READERS);
+    static char some[100 * 1000];
+    (void)state;
+    struct server *s = server_prepared(&l);
+    size_t got = 0;
+    int fd = client_open(s);
+
+    client_send(s, fd, GET("/fixed/50000000"));
+    while (got < BYTES) {
+        ssize_t k = client_recv(s, fd, some, sizeof some);
+        assert_true(k > 0);
+        got += (size_t)k;
+    }
+    assert_int_equal(metric_get(METRIC_HTTP_SLOW_READERS), slow);
     (void)close(fd);
     server_stop(s);
 }
@@ -290,6 +348,61 @@ static void without_descriptors_connections_are_refused(void **state)
     server_stop(s);
 }
 
+/* Not even the reserve can be had back: accepting stops for a moment. */
+static void accepting_begins_again_when_there_are_descriptors(void **state)
+{
+    struct rlimit old, none;
+    (void)state;
+    struct server *s = server_start();
+    int first = client_open(s);
+
+    client_ask(s, first, GET("/a"), 200, "GET /a 0 #1");
+    int fd = client_open(s);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    none = old;
+    none.rlim_cur = 1;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (int i = 2; i < 12; i++) { /* does not spin: others are served */
+        char want[32];
+        (void)snprintf(want, sizeof want, "GET /b 0 #%d", i);
+        client_ask(s, first, GET("/b"), 200, want);
+    }
+    assert_int_equal(metric_get(METRIC_HTTP_CONNECTIONS), 1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    client_ask(s, fd, GET("/b"), 200, "GET /b 0 #1");
+    (void)close(fd);
+    (void)close(first);
+    server_stop(s);
+}
+
+static void an_ipv6_peer_is_named_and_counted(void **state)
+{
+    const struct conn_limits l = {.max_conns_per_peer = 1};
+    struct errtext t = {0};
+    struct sockaddr_in6 a = {0};
+    socklen_t n = sizeof a;
+    int listener;
+    (void)state;
+    struct server *s = server_prepared(&l);
+
+    if (listen_tcp("::1", 0, 1, &listener, &t) != ERR_OK) {
+        server_stop(s);
+        skip(); /* no IPv6 here */
+    }
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &n), 0);
+    assert_ok(http_server_listen(s->http, listener));
+    int v4 = client_open(s); /* another address: counted on its own */
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    client_ask(s, v4, GET("/a"), 200, "GET /a 0 #1");
+    client_ask(s, fd, GET("/a"), 200, "GET /a 0 #1");
+    assert_int_equal(strncmp(s->last_peer, "[::1]:", 6), 0);
+    (void)close(fd);
+    (void)close(v4);
+    server_stop(s);
+}
+
 static void unix_sockets_are_not_counted_per_client(void **state)
 {
     const struct conn_limits l = {.max_conns_per_peer = 1};
@@ -318,240 +431,25 @@ static void unix_sockets_are_not_counted_per_client(void **state)
     server_stop(s);
 }
 
-/* --- Closing -------------------------------------------------------------- */
-
-static void closing_lets_answers_go_out(void **state)
-{
-    (void)state;
-    struct server *s = server_start();
-    struct buf b = {0};
-    struct bytes body = {0};
-    int idle = client_open(s), busy = client_open(s), held = client_open(s);
-
-    client_ask(s, idle, GET("/a"), 200, "GET /a 0 #1");
-    client_send(s, busy, GET("/fixed/9000000"));
-    client_send(s, held, GET("/hold"));
-    run_until(s, s->held_count == 1 && s->requests == 3);
-    http_server_close(s->http, 60 * 1000, server_closed);
-    client_end(s, idle);
-    assert_int_equal(client_answer(s, busy, &b, &body), 200);
-    assert_int_equal(body.n, 9000000);
-    client_end(s, busy);
-    assert_false(s->closed);
-
-    struct conn *c = take_held(s);
-    assert_false(conn_keep_alive(c));
-    answer_text(c, 200, bytes_str("bye"));
-    client_ask(s, held, "", 200, "bye");
-    client_end(s, held);
-    run_until(s, s->closed);
-    assert_int_equal(s->gone, 0);
-    buf_fini(&b);
-    (void)close(idle);
-    (void)close(busy);
-    (void)close(held);
-    server_stop(s);
-}
-
-static void closing_waits_no_longer_than_the_grace(void **state)
-{
-    (void)state;
-    struct server *s = server_start();
-    int parked = client_open(s), stuck = client_open(s), half = client_open(s);
-
-    client_send(s, half, "GET /a HT");
-    client_send(s, parked, GET("/park"));
-    client_send(s, stuck, GET("/fixed/90000000"));
-    run_until(s, s->requests == 2);
-    http_server_close(s->http, 10, server_closed);
-    run_until(s, s->closed);
-    assert_int_equal(s->gone, 1);
-    (void)close(parked);
-    (void)close(stuck);
-    (void)close(half);
-    server_stop(s);
-}
-
-/* --- Streams -------------------------------------------------------------- */
-
-static struct shared *stream_head(void)
-{
-    return shared_copy(
-        bytes_str("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
-}
-
-static struct conn *stream_begin(struct server *s, int fd)
-{
-    client_send(s, fd, GET("/hold"));
-    run_until(s, s->held_count == 1);
-    conn_stream_begin(s->held[0], stream_head());
-    return s->held[0];
-}
-
-static void expect_bytes(struct server *s, int fd, const char *want)
-{
-    struct buf b = {0};
-
-    while (b.n < strlen(want)) {
-        char *p = buf_room(&b, strlen(want) - b.n);
-        ssize_t k = client_recv(s, fd, p, strlen(want) - b.n);
-        assert_true(k > 0);
-        b.n += (size_t)k;
-    }
-    assert_bytes(buf_bytes(&b), want);
-    buf_fini(&b);
-}
-
-static void a_stream_sends_chunks_and_then_serves_on(void **state)
-{
-    (void)state;
-    struct server *s = server_start();
-    int fd = client_open(s);
-    struct conn *c = stream_begin(s, fd);
-
-    expect_bytes(s, fd,
-                 "HTTP/1.1 200 OK\r\n"
-                 "Transfer-Encoding: chunked\r\n\r\n");
-    assert_ok(conn_stream_piece(c, shared_copy(bytes_str("one")), 100));
-    assert_ok(conn_stream_piece(c, shared_copy(bytes_str("")), 100));
-    expect_bytes(s, fd, "3\r\none\r\n");
-    client_send(s, fd, GET("/next")); /* pipelined behind the stream */
-    for (int i = 0; i < 3; i++)
-        (void)uv_run(&s->loop, UV_RUN_NOWAIT);
-    assert_ok(conn_stream_piece(
-        c, shared_copy(bytes_str("twenty bytes of news")), 100));
-    conn_stream_end(take_held(s));
-    assert_int_equal(s->requests, 1);
-    expect_bytes(s, fd, "14\r\ntwenty bytes of news\r\n0\r\n\r\n");
-    client_ask(s, fd, "", 200, "GET /next 0 #2");
-    (void)close(fd);
-    server_stop(s);
-}
-
-static void a_stream_to_http_1_0_ends_with_the_connection(void **state)
-{
-    (void)state;
-    struct server *s = server_start();
-    int fd = client_open(s);
-
-    client_send(s, fd, "GET /hold HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    run_until(s, s->held_count == 1);
-    struct conn *c = take_held(s);
-    conn_stream_begin(c, shared_copy(bytes_str("HTTP/1.0 200 OK\r\n\r\n")));
-    assert_ok(conn_stream_piece(c, shared_copy(bytes_str("one")), 100));
-    conn_stream_end(c);
-    expect_bytes(s, fd, "HTTP/1.0 200 OK\r\n\r\none");
-    client_end(s, fd);
-    (void)close(fd);
-    server_stop(s);
-}
-
-static void a_stream_refuses_what_its_peer_does_not_take(void **state)
-{
-    enum { PIECE = 100 * 1000, MAX = 1000 * 1000 };
-    (void)state;
-    struct server *s = server_start();
-    int fd = client_open(s);
-    struct conn *c = stream_begin(s, fd);
-    struct shared *piece = shared_new(PIECE);
-    enum err e = ERR_OK;
-    int sent = 0;
-
-    memset(piece->data, 'x', PIECE);
-    while (e == ERR_OK) {
-        e = conn_stream_piece(c, shared_ref(piece), MAX);
-        sent++;
-    }
-    assert_int_equal(e, ERR_FULL);
-    shared_unref(piece); /* not taken */
-    sent--;
-
-    /* Once it has been read there is room again. */
-    conn_stream_end(take_held(s));
-    struct buf b = {0};
-    size_t frame = strlen("186a0\r\n") + PIECE + 2;
-    size_t want = strlen("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
-                         "\r\n0\r\n\r\n") +
-                  (size_t)sent * frame;
-    while (b.n < want) {
-        char *p = buf_room(&b, 65536);
-        ssize_t k = client_recv(s, fd, p, 65536);
-        assert_true(k > 0);
-        b.n += (size_t)k;
-    }
-    assert_int_equal(b.n, want);
-    assert_int_equal(piece->refs, 1);
-    buf_fini(&b);
-    shared_unref(piece);
-    client_ask(s, fd, GET("/on"), 200, "GET /on 0 #2");
-    (void)close(fd);
-    server_stop(s);
-}
-
-static void a_stream_learns_that_its_peer_has_gone(void **state)
-{
-    (void)state;
-    struct server *s = server_start();
-    int fd = client_open(s);
-
-    (void)stream_begin(s, fd);
-    (void)close(fd);
-    run_until(s, s->gone == 1);
-
-    /* By a failed write: gone comes a turn later, and only once. */
-    fd = client_open(s);
-    struct conn *c = stream_begin(s, fd);
-    struct linger reset = {.l_onoff = 1};
-    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    (void)close(fd);
-    struct shared *piece = shared_copy(bytes_str("news"));
-    enum err e = ERR_OK;
-    while (e == ERR_OK)
-        e = conn_stream_piece(c, shared_ref(piece), 1000);
-    assert_int_equal(e, ERR_CLOSED);
-    assert_int_equal(s->gone, 1);
-    shared_unref(piece);
-    run_until(s, s->gone == 2);
-    assert_int_equal(piece->refs, 1);
-    shared_unref(piece);
-
-    /* Or it is ended before that: then nobody is told. */
-    fd = client_open(s);
-    c = stream_begin(s, fd);
-    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    (void)close(fd);
-    e = ERR_OK;
-    piece = shared_copy(bytes_str("news"));
-    while (e == ERR_OK)
-        e = conn_stream_piece(c, shared_ref(piece), 1000);
-    shared_unref(piece);
-    shared_unref(piece);
-    conn_stream_end(take_held(s));
-    run_until(s, metric_get(METRIC_HTTP_CONNECTIONS) == 0);
-    assert_int_equal(s->gone, 2);
-    server_stop(s);
-}
-
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_refusal_names_the_limit_and_ends_the_connection),
     cmocka_unit_test(a_refusal_reaches_a_peer_that_goes_on_sending),
     cmocka_unit_test(an_endless_sender_is_cut_off),
     cmocka_unit_test(good_requests_before_a_bad_one_are_answered),
+    cmocka_unit_test(a_peer_that_stays_after_its_refusal_is_cut_off),
     cmocka_unit_test(an_idle_connection_is_closed),
+    cmocka_unit_test(a_request_makes_a_connection_young_again),
     cmocka_unit_test(a_parked_connection_is_not_idle),
     cmocka_unit_test(a_slow_head_is_cut_off),
     cmocka_unit_test(a_slow_body_is_cut_off),
     cmocka_unit_test(a_peer_that_takes_nothing_is_cut_off),
+    cmocka_unit_test(a_peer_that_takes_a_little_at_a_time_is_served),
     cmocka_unit_test(too_many_connections_of_one_client_are_refused),
     cmocka_unit_test(too_many_connections_in_all_are_refused),
     cmocka_unit_test(without_descriptors_connections_are_refused),
+    cmocka_unit_test(an_ipv6_peer_is_named_and_counted),
+    cmocka_unit_test(accepting_begins_again_when_there_are_descriptors),
     cmocka_unit_test(unix_sockets_are_not_counted_per_client),
-    cmocka_unit_test(closing_lets_answers_go_out),
-    cmocka_unit_test(closing_waits_no_longer_than_the_grace),
-    cmocka_unit_test(a_stream_sends_chunks_and_then_serves_on),
-    cmocka_unit_test(a_stream_to_http_1_0_ends_with_the_connection),
-    cmocka_unit_test(a_stream_refuses_what_its_peer_does_not_take),
-    cmocka_unit_test(a_stream_learns_that_its_peer_has_gone),
 };
 
 RUN_TESTS(tests)

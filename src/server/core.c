@@ -12,20 +12,52 @@
 /* --- Publishing -------------------------------------------------------------
  */
 
+/* Nobody is woken who has nothing to do: a thread without long polls does not
+ * care what was published (park_add closes the gap between looking and
+ * parking). */
+static void put_published(struct serving *s, const struct watch_set *set,
+                          struct list *letters)
+{
+    if (atomic_load(&s->parked) == 0)
+        return;
+    struct published *pub =
+        xmalloc(sizeof *pub + set->n * sizeof pub->hashes[0]);
+    *pub = (struct published){
+        .letter.kind = LETTER_PUBLISHED, .all = set->all, .n = set->n};
+    if (set->n)
+        memcpy(pub->hashes, set->v, set->n * sizeof pub->hashes[0]);
+    list_add(letters, &pub->letter.link);
+}
+
+/* What is published, if anything (set), and the writes that this makes visible,
+ * in one delivery to each serving thread. */
 static void tell_serving(struct core *c, const struct watch_set *set)
 {
     struct process *p = c->process;
+    struct list out[SERVING_THREADS_MAX];
+    uint64_t have = snapshot_revision(catalog_current(p->catalog));
     for (int i = 0; i < p->serving_count; i++) {
-        if (!p->serving[i])
-            continue;
-        struct published *pub =
-            xmalloc(sizeof *pub + set->n * sizeof pub->hashes[0]);
-        *pub = (struct published){
-            .letter.kind = LETTER_PUBLISHED, .all = set->all, .n = set->n};
-        if (set->n)
-            memcpy(pub->hashes, set->v, set->n * sizeof pub->hashes[0]);
-        serving_post(p->serving[i], &pub->letter);
+        list_init(&out[i]);
+        if (set && p->serving[i])
+            put_published(p->serving[i], set, &out[i]);
     }
+    list_each (it, &c->written) {
+        struct letter *l = container_of(it, struct letter, link);
+        if (l->revision > have)
+            continue;
+        list_del(it);
+        list_add(&out[l->to->number], it);
+    }
+    for (int i = 0; i < p->serving_count; i++)
+        if (!list_empty(&out[i]))
+            queue_push_all(p->serving[i]->inbox, &out[i]);
+}
+
+static void on_written(void *ctx, struct list *letters)
+{
+    struct core *c = ctx;
+    list_move_all(&c->written, letters);
+    tell_serving(c, NULL);
 }
 
 static bool touches_own(const struct core *c, const struct watch_set *set)
@@ -244,6 +276,8 @@ static enum err open_queues(struct core *c)
     if (e == ERR_OK)
         e = queue_new(c->loop, 0, on_batches, c, &c->batches);
     if (e == ERR_OK)
+        e = queue_new(c->loop, 0, on_written, c, &c->process->written);
+    if (e == ERR_OK)
         e = queue_new(c->loop, 0, on_results, c, &c->results);
     if (e == ERR_OK)
         e = queue_new(c->loop, 0, on_core_letters, c, &c->letters);
@@ -311,6 +345,7 @@ enum err core_start(struct core *c, struct process *p,
                     struct errtext *t)
 {
     *c = (struct core){.process = p, .options = *o, .loop = loop};
+    list_init(&c->written);
     enum err e = open_queues(c);
     if (e != ERR_OK) {
         errtext_set(t, "core thread: %s", err_text(e));
@@ -347,6 +382,7 @@ void core_stop(struct core *c)
         prober_close(c->prober);
     store_close(c->process->store);
     queue_close(c->process->agent_ops);
+    queue_close(c->process->written);
     queue_close(c->results);
     queue_close(c->letters);
     queue_close(c->batches);

@@ -38,6 +38,7 @@ struct core {
     uv_loop_t *loop;
     struct timers timers;
 
+    struct list written;   /* letters whose revision is not published yet */
     struct queue *batches; /* struct store_batch */
     struct queue *results; /* struct probe_result */
     struct queue *letters; /* struct core_letter */

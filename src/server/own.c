@@ -41,6 +41,8 @@ enum err own_new(struct core *c)
     arena_init(&o->arena, 1 << 20);
     o->retry.fire = retry_fire;
     buf_init(&o->service_meta, 0);
+    packed_put_pair(&o->service_meta, bytes_str("non_voter"),
+                    bytes_str("false"));
     packed_put_pair(&o->service_meta, bytes_str("raft_version"),
                     bytes_str("3"));
     packed_put_pair(&o->service_meta, bytes_str("serf_protocol_current"),
@@ -144,7 +146,7 @@ static enum err own_plan(struct core *c, struct errtext *t)
         .port = self->server_port,
         .weight_passing = 1,
         .weight_warning = 1,
-        .meta = {buf_bytes(&o->service_meta), 5},
+        .meta = {buf_bytes(&o->service_meta), 6},
         .meta_set = true,
     };
     struct check_view check = {

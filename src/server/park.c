@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "base/metric.h"
 
 void parks_init(struct parks *p)
@@ -22,6 +23,15 @@ void parks_fini(struct parks *p)
 {
     map_fini(&p->by_target);
     map_fini(&p->by_hash);
+}
+
+static void count_parked(struct serving *s, bool more)
+{
+    metric_add(METRIC_HTTP_PARKED, more ? 1 : -1);
+    if (more)
+        atomic_fetch_add(&s->parked, 1);
+    else
+        atomic_fetch_sub(&s->parked, 1);
 }
 
 /* --- Groups -----------------------------------------------------------------
@@ -103,7 +113,7 @@ static void group_answer_all(struct serving *s, struct park_group *g,
         list_del(&p->link);
         p->group = NULL;
         timer_clear(&s->timers, &p->timer);
-        metric_add(METRIC_HTTP_PARKED, -1);
+        count_parked(s, false);
         metric_add(METRIC_HTTP_WOKEN, 1);
         uint64_t index = answer_index(p, env, key_index);
         if (a)
@@ -279,6 +289,23 @@ static bool group_is_behind(const struct park_group *g,
                       : g->index != serving_key_index(env, call->watch);
 }
 
+/* The core thread publishes, then looks whether anybody is parked; we park,
+ * then look whether something was published (both sequentially consistent): one
+ * of the two sees the other. What we see we tell ourselves, for the next turn.
+ */
+static void look_again(struct serving *s, const struct park_group *g,
+                       const struct api_env *env)
+{
+    const struct process *p = s->process;
+    if (catalog_current(p->catalog) == env->cat &&
+        local_current(p->local) == env->local)
+        return;
+    struct published *pub = xmalloc(sizeof *pub + sizeof pub->hashes[0]);
+    *pub = (struct published){.letter.kind = LETTER_PUBLISHED, .n = 1};
+    pub->hashes[0] = g->hash;
+    serving_post(s, &pub->letter);
+}
+
 bool park_add(struct serving *s, struct conn *c, struct api_call *call,
               const struct api_env *env, struct bytes target, bool gzip)
 {
@@ -306,7 +333,8 @@ bool park_add(struct serving *s, struct conn *c, struct api_call *call,
     p->timer.fire = park_timeout;
     list_add(&g->parked, &p->link);
     timer_set(&s->timers, &p->timer, wait_with_jitter(s, call->wait_ms));
-    metric_add(METRIC_HTTP_PARKED, 1);
+    count_parked(s, true);
+    look_again(s, g, env);
     return true;
 }
 
@@ -318,7 +346,7 @@ void park_remove(struct park *p)
     timer_clear(&p->serving->timers, &p->timer);
     list_del(&p->link);
     p->group = NULL;
-    metric_add(METRIC_HTTP_PARKED, -1);
+    count_parked(p->serving, false);
     if (list_empty(&g->parked))
         group_free(&p->serving->parks, g);
 }

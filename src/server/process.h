@@ -40,6 +40,10 @@ enum letter_kind {
 struct letter {
     struct list link;
     enum letter_kind kind;
+    /* WRITTEN: goes by way of the core thread, which hands it on to its serving
+     * thread once this revision is published: one wake-up instead of two. */
+    uint64_t revision;
+    struct serving *to;
 };
 
 /* Sent to every serving thread after each published version (heap, taken). */
@@ -58,6 +62,7 @@ struct process {
     struct local *local;
     struct store *store;
     struct queue *agent_ops; /* struct agent_op, to the core thread */
+    struct queue *written;   /* struct letter, to the core thread */
 
     struct api_self self;
     struct conn_limits conn_limits;

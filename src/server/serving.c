@@ -310,7 +310,7 @@ static void on_letters(void *ctx, struct list *letters)
     /* Watchers first: they have waited longest, and a writer's answer promises
      * only that readers who ask now see it. */
     park_wake_dirty(s);
-    write_published(s);
+    write_settle_all(s);
     serving_unpin(s);
     if (close && !s->closing)
         begin_close(s);
@@ -368,7 +368,7 @@ enum err serving_start(struct process *p, int number, const int *take_fds,
     s->number = number;
     s->random = uv_hrtime() + (uint64_t)number;
     buf_init(&s->scratch, 0);
-    list_init(&s->writes_waiting);
+    list_init(&s->written);
     list_init(&s->writes_spare);
     answers_init(&s->answers, p->cache_bytes / (size_t)p->serving_count);
     parks_init(&s->parks);

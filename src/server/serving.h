@@ -103,8 +103,8 @@ struct serving {
     struct api_env env; /* while pinned */
     struct answers answers;
     struct parks parks;
-    struct list
-        writes_waiting; /* committed or in conflict, above our version */
+    _Atomic size_t parked; /* long polls; the core thread looks at it */
+    struct list written;   /* committed or in conflict: to settle this turn */
     struct list writes_spare;
     size_t writes_spare_count;
     uint64_t random; /* jitter of waits */
@@ -168,7 +168,7 @@ void park_close_all(struct serving *s);
 /* write.c */
 void write_begin(struct serving *s, struct conn *c, struct api_call *call);
 void write_written(struct serving *s, struct letter *l);
-void write_published(struct serving *s); /* the version may have grown */
+void write_settle_all(struct serving *s); /* at the end of a turn */
 void write_gone(struct conn_state *st);
 void wish_begin(struct serving *s, struct conn *c, struct api_call *call);
 void wish_answered(struct serving *s, struct letter *l);

@@ -4,8 +4,8 @@
  * and visible here.
  *
  *   write_begin -> api_write on our snapshot -> store_submit
- *     committed at R: answered once our catalog shows R
- *     conflict seen at R: once our catalog shows R, api_write again
+ *     the core thread hands the outcome on once revision R is published
+ *     committed at R: answered;  conflict seen at R: api_write again
  *
  * A write owns the memory of its plan, because the store reads it whether or
  * not the connection lives on; the request stays with the connection. */
@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-#include "base/log.h"
+#include "base/check.h"
 
 enum {
     WRITES_SPARE_MAX = 256,
@@ -22,7 +22,7 @@ enum {
 
 struct write {
     struct letter letter;
-    struct list link; /* writes_waiting, writes_spare */
+    struct list link; /* written, writes_spare */
     struct serving *serving;
     struct conn *conn; /* NULL: gone */
     struct api_call call;
@@ -106,7 +106,16 @@ static void change_done(struct store_change *ch, const struct store_outcome *o)
     struct write *w = container_of(ch, struct write, change);
     w->outcome = *o;
     w->letter.kind = LETTER_WRITTEN;
-    serving_post(w->serving, &w->letter);
+    w->letter.revision =
+        o->verdict == STORE_COMMITTED || o->verdict == STORE_CONFLICT
+            ? o->revision
+            : 0;
+    w->letter.to = w->serving;
+    struct list one;
+    list_init(&one);
+    list_add(&one, &w->letter.link);
+    /* No bound here: what is answered was submitted, and that is bounded. */
+    queue_push_all(w->serving->process->written, &one);
 }
 
 static void write_submit(struct write *w)
@@ -185,7 +194,7 @@ void write_written(struct serving *s, struct letter *l)
     switch (w->outcome.verdict) {
     case STORE_COMMITTED:
     case STORE_CONFLICT:
-        list_add(&s->writes_waiting, &w->link);
+        list_add(&s->written, &w->link);
         return;
     case STORE_REFUSED:
         write_fail(w, w->outcome.why == ERR_LIMIT ? 413 : 500,
@@ -197,21 +206,19 @@ void write_written(struct serving *s, struct letter *l)
     }
 }
 
-void write_published(struct serving *s)
+/* After the watchers of this turn. Letters come when their revision is
+ * published. */
+void write_settle_all(struct serving *s)
 {
-    serving_pin(s);
     uint64_t have = snapshot_revision(serving_env(s).cat);
-    serving_unpin(s);
-    struct list waiting;
-    list_init(&waiting);
-    list_move_all(&waiting, &s->writes_waiting);
-    while (!list_empty(&waiting)) {
-        struct write *w = container_of(waiting.next, struct write, link);
+    struct list written;
+    list_init(&written);
+    list_move_all(&written, &s->written);
+    while (!list_empty(&written)) {
+        struct write *w = container_of(written.next, struct write, link);
         list_del(&w->link);
-        if (w->outcome.revision <= have)
-            write_settle(w);
-        else
-            list_add(&s->writes_waiting, &w->link);
+        require(w->outcome.revision <= have);
+        write_settle(w);
     }
 }
 

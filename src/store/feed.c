@@ -328,8 +328,10 @@ static void load_ended(struct store *s)
     engine_state(s, true, ERR_OK, "");
     if (first || s->feed_stopped)
         start_feed(s);
-    if (first)
+    if (first) {
+        upkeep_resume(s);
         engine_ready(s);
+    }
     groups_delivered(s);
     duties_delivered(s);
     for (size_t i = 0; i < s->garbage_count; i++)

@@ -353,7 +353,8 @@ void upkeep_loaded(struct store *s, struct bytes clock); /* empty: none yet */
 /* True: this group should carry the clock; clock is its new value. */
 bool upkeep_clock_due(struct store *s, uint64_t wall_ms, struct buf *clock);
 void upkeep_tick(struct store *s);
-void upkeep_compact(struct store *s, uint64_t plain_revision);
+void upkeep_compact(struct store *s, uint64_t revision);
+void upkeep_resume(struct store *s); /* what the last life left undone */
 
 /* One step of the compaction under way, if any. */
 void upkeep_step(struct store *s);

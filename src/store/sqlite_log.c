@@ -11,14 +11,15 @@
 
 /* --- Words --------------------------------------------------------------- */
 
-static bool errno_is_no_space(const struct sqlite_log *l)
+/* SQLite knows ENOSPC (SQLITE_FULL); a quota or a limit on the size of files is
+ * an I/O error to it. sqlite3_system_errno forgets at COMMIT: errno does not.
+ */
+static bool errno_is_no_space(void)
 {
-    int no = l->db ? sqlite3_system_errno(l->db) : 0;
-
-    return no == ENOSPC || no == EDQUOT || no == EFBIG;
+    return errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
 }
 
-static enum err err_of(const struct sqlite_log *l, int rc)
+static enum err err_of(int rc)
 {
     switch (rc & 0xff) {
     case SQLITE_FULL:
@@ -33,7 +34,7 @@ static enum err err_of(const struct sqlite_log *l, int rc)
         return ERR_LOCKED;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-        return errno_is_no_space(l) ? ERR_NOSPACE : ERR_IO;
+        return errno_is_no_space() ? ERR_NOSPACE : ERR_IO;
     default:
         return ERR_IO;
     }
@@ -55,7 +56,7 @@ static const char *way_out(enum err e)
 
 enum err sqlite_log_err(const struct sqlite_log *l, int rc, struct errtext *t)
 {
-    enum err e = err_of(l, rc);
+    enum err e = err_of(rc);
     const char *verb = e == ERR_CORRUPT ? "is damaged" : "cannot be used";
 
     errtext_set(t, "%s %s (%s)%s", l->path, verb, sqlite3_errstr(rc),
@@ -122,20 +123,20 @@ static int write_lease(struct sqlite_log *l, const struct lease_note *note)
     return sqlite_log_run(s);
 }
 
-/* Before COMMIT nothing that was written can be found again. COMMIT writes the
- * frames to the WAL, the one with the commit mark last, and syncs. Out of space
- * means that a write was cut short, so the mark is not there. Any other I/O
- * error (a failed sync) may have left a complete transaction in the file, which
- * the next start would find: only the next commit, which overwrites it, settles
- * the matter. Hence UNKNOWN. */
+/* Before COMMIT nothing that was written can be found again. COMMIT writes
+ * frames to the WAL, the one with the commit mark last, and syncs. If a write
+ * failed, the mark is not there. Any other I/O error (a failed sync) may have
+ * left a complete transaction in the file, which the next start would find:
+ * only the next commit, which overwrites it, settles the matter. Hence UNKNOWN.
+ */
 static void failed(const struct sqlite_log *l, int rc, bool committing,
                    struct append_result *ret)
 {
+    bool may_be_in =
+        committing && (rc & 0xff) == SQLITE_IOERR && rc != SQLITE_IOERR_WRITE;
+
     ret->why = sqlite_log_err(l, rc, &ret->text);
-    ret->verdict =
-        committing && (rc & 0xff) == SQLITE_IOERR && ret->why != ERR_NOSPACE
-            ? BACKEND_UNKNOWN
-            : BACKEND_FAILED;
+    ret->verdict = may_be_in ? BACKEND_UNKNOWN : BACKEND_FAILED;
 }
 
 void sqlite_log_append(struct sqlite_log *l, struct stage *s, uint64_t revision,
@@ -144,6 +145,7 @@ void sqlite_log_append(struct sqlite_log *l, struct stage *s, uint64_t revision,
 {
     bool committing = false;
 
+    errno = 0;
     sqlite_log_rollback(l); /* in case an earlier one could not be */
     int rc = sqlite_log_run(l->stmt[STMT_BEGIN]);
     for (size_t i = 0; i < s->n && rc == SQLITE_OK; i++) {
@@ -515,6 +517,7 @@ enum err sqlite_log_compact(struct sqlite_log *l, uint64_t revision)
     w.from = l->sweep_from > l->swept && revision == l->compacted
                  ? l->sweep_from
                  : l->swept + 1;
+    errno = 0;
     sqlite_log_rollback(l);
     int rc = sqlite_log_run(l->stmt[STMT_BEGIN]);
     if (rc == SQLITE_OK)

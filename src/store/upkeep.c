@@ -187,6 +187,14 @@ void upkeep_compact(struct store *s, uint64_t revision)
     engine_kick(s);
 }
 
+void upkeep_resume(struct store *s)
+{
+    uint64_t oldest = s->backend->ops->oldest(s->backend);
+
+    if (s->compact_to < oldest)
+        s->compact_to = oldest;
+}
+
 static void on_compacted(void *ctx, enum err e, uint64_t revision)
 {
     struct store *s = ctx;

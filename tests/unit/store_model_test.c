@@ -72,12 +72,12 @@ static void add_guard(struct model *m, struct step *s)
     size_t i = s->x.change.guard_count;
     struct world *w = &m->set->w;
     int key = (int)rnd(m, KEYS);
-    uint64_t rev = 0;
+    uint64_t rev = 0, newest = world_revision(w);
 
     if (kind == GUARD_QUIET) {
         s->guard_at[i] = (int)rnd(m, PREFIXES);
         rev = rnd(m, 4) * rnd(m, 4);
-        rev = w->revision > rev ? w->revision - rev : 0;
+        rev = newest > rev ? newest - rev : 0;
         waited_guard(&s->x, kind, prefix_names[s->guard_at[i]], rev);
         return;
     }
@@ -86,7 +86,7 @@ static void add_guard(struct model *m, struct step *s)
 
     rev = kind == GUARD_MOD ? row.mod_rev : row.create_rev;
     if (rnd(m, 8) == 0)
-        rev = rnd(m, 2) ? 0 : w->revision;
+        rev = rnd(m, 2) ? 0 : newest;
     if (kind == GUARD_PRESENT && !row.mod_rev && rnd(m, 4))
         kind = GUARD_ABSENT;
     else if (kind == GUARD_ABSENT && row.mod_rev && rnd(m, 4))
@@ -343,6 +343,19 @@ static char *model_history(const struct model *m, uint64_t from)
     return buf_take(&out, NULL);
 }
 
+/* A store that was down tries an empty group now and then: what came after the
+ * model was made is not compared. */
+static void cut_after_model(const struct model *m, char *history)
+{
+    char mark[32];
+
+    snprintf(mark, sizeof mark, "@%llu\n",
+             (unsigned long long)m->base + m->revisions);
+    char *after = strstr(history, mark);
+    if (after)
+        *after = '\0';
+}
+
 static void check_past(struct model *m)
 {
     struct world *w = &m->set->w;
@@ -362,6 +375,7 @@ static void check_past(struct model *m)
         got = world_history(w, r, &e);
         text = model_history(m, r);
         assert_int_equal(e, want);
+        cut_after_model(m, got);
         if (e == ERR_OK)
             past_same(got, text, "history");
         free(got);

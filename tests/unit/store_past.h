@@ -176,11 +176,19 @@ static inline char *world_text(struct world *w)
     return buf_take(&out, NULL);
 }
 
+/* Names the first line that differs, with what stands around it. */
 static inline void past_same(const char *got, const char *want,
                              const char *what)
 {
-    if (strcmp(got, want) != 0)
-        fail_msg("%s differs: got\n%swant\n%s", what, got, want);
+    size_t same = 0, line = 1;
+
+    if (strcmp(got, want) == 0)
+        return;
+    while (got[same] && got[same] == want[same])
+        line += got[same++] == '\n';
+    size_t from = same > 60 ? same - 60 : 0;
+    fail_msg("%s differs in line %zu:\ngot  ...%.120s\nwant ...%.120s", what,
+             line, got + from, want + from);
 }
 
 struct world_barrier {

@@ -354,6 +354,14 @@ static inline const char *world_get(struct world *w, const char *key)
     return v;
 }
 
+static inline uint64_t world_revision(struct world *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    uint64_t revision = w->revision;
+    pthread_mutex_unlock(&w->mutex);
+    return revision;
+}
+
 static inline struct seen_row world_row(struct world *w, const char *key)
 {
     pthread_mutex_lock(&w->mutex);
@@ -368,7 +376,9 @@ static inline void world_expect(struct world *w, const char *key,
 {
     const char *got = world_get(w, key);
 
-    if (!got != !value || (got && strcmp(got, value) != 0))
+    bool same = got && value ? strcmp(got, value) == 0 : !got && !value;
+
+    if (!same)
         fail_msg("\"%s\" is \"%s\", want \"%s\"", key, got ? got : "(none)",
                  value ? value : "(none)");
 }

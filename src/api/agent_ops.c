@@ -42,8 +42,7 @@ static enum api_next with_id(struct api_call *c, enum agent_op_kind kind,
     return API_AGENT;
 }
 
-/* --- Services and checks
- * ----------------------------------------------------------------- */
+/* --- Services and checks ------------------------------------------------- */
 
 static enum err check_fill(struct agent_op *op, const struct check_in *in,
                            struct check_def *d, struct errtext *t)
@@ -252,9 +251,7 @@ enum api_next agent_check_deregister(struct api_call *c,
     return with_id(c, AGENT_DEREGISTER_CHECK, "CheckID missing", 500, ret);
 }
 
-/* --- TTL checks
- * -----------------------------------------------------------------------------
- */
+/* --- TTL checks ---------------------------------------------------------- */
 
 static enum api_next ttl(struct api_call *c, const char *status,
                          struct bytes output, struct agent_op **ret)
@@ -308,9 +305,7 @@ enum api_next agent_check_update(struct api_call *c, const struct api_env *env,
     return API_ANSWER;
 }
 
-/* --- Maintenance
- * ------------------------------------------------------------------------------
- */
+/* --- Maintenance --------------------------------------------------------- */
 
 static enum api_next maintenance(struct api_call *c, enum agent_op_kind kind,
                                  struct agent_op **ret)
@@ -375,9 +370,7 @@ void api_agent_answer(struct api_call *c, const struct agent_op *op)
         http_head_line(&c->extra_head, "X-Muster-Pending", bytes_str("true"));
 }
 
-/* --- Configuration
- * ------------------------------------------------------------------------------
- */
+/* --- Configuration ------------------------------------------------------- */
 
 enum err api_config_service(struct bytes json, struct agent_op **ret,
                             struct errtext *t)

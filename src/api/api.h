@@ -155,8 +155,7 @@ void api_head(const struct api_call *c, struct buf *out, uint64_t index,
               bool known_leader, uint64_t last_contact_ms, bool gzip, size_t n,
               bool keep_alive, bool http_1_0);
 
-/* --- Definitions in configuration files -------------------------------------
- */
+/* --- Definitions in configuration files ---------------------------------- */
 
 /* A service or check stanza (JSON text with Consul's snake_case or API names)
  * as an op (REGISTER_SERVICE / REGISTER_CHECK with from_config). t: what is

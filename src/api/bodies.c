@@ -138,8 +138,7 @@ static const struct json_field update_fields[] = {
 const struct json_table update_table = TABLE(update_fields, update_in);
 /* clang-format on */
 
-/* --- Packing
- * ------------------------------------------------------------------------- */
+/* --- Packing ------------------------------------------------------------- */
 
 static bool packed_from(struct arena *a, struct buf *b, size_t n,
                         struct packed *ret)
@@ -292,8 +291,7 @@ bool check_from(struct arena *a, const struct check_in *in, struct check_def *d)
     return headers_from(a, &in->header, d);
 }
 
-/* --- Validation
- * -------------------------------------------------------------------------- */
+/* --- Validation ---------------------------------------------------------- */
 
 enum { META_PAIRS_MAX = 64, META_KEY_MAX = 128, META_VALUE_MAX = 512 };
 

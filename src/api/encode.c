@@ -6,8 +6,7 @@
 
 #include <stdio.h>
 
-/* --- Digest
- * ------------------------------------------------------------------------ */
+/* --- Digest -------------------------------------------------------------- */
 
 struct encoder encoder(struct api_call *c, const struct api_env *env,
                        bool skip_volatile)
@@ -47,9 +46,7 @@ void encoder_end(struct encoder *e, struct api_call *c)
     c->digest = e->hash;
 }
 
-/* --- Parts
- * ---------------------------------------------------------------------------
- */
+/* --- Parts --------------------------------------------------------------- */
 
 void encode_strings(struct json_out *j, struct packed list)
 {
@@ -138,8 +135,7 @@ static void extra_members(struct json_out *j, struct bytes extra)
     j->comma = true;
 }
 
-/* --- Node, service, check
- * ---------------------------------------------------------------- */
+/* --- Node, service, check ------------------------------------------------ */
 
 void encode_node(struct encoder *e, const struct node_view *n)
 {
@@ -291,8 +287,7 @@ void encode_check(struct encoder *e, struct bytes node_name,
     json_close(j, '}');
 }
 
-/* --- The agent's own
- * ------------------------------------------------------------------- */
+/* --- The agent's own ----------------------------------------------------- */
 
 void encode_agent_service(struct json_out *j, const struct local_service *s,
                           const struct api_env *env, bool with_hash)
@@ -368,9 +363,7 @@ void encode_agent_check(struct json_out *j, const struct local_check *k,
     json_close(j, '}');
 }
 
-/* --- Matching
- * ----------------------------------------------------------------------------
- */
+/* --- Matching ------------------------------------------------------------ */
 
 void check_service(const struct cat_node *n, const struct check_view *v,
                    struct bytes *ret_name, struct packed *ret_tags)

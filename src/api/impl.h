@@ -39,8 +39,7 @@ const struct api_route *api_route_find(struct bytes path,
 /* params.c: common parameters into the call. ANSWER: refused. */
 enum api_next api_params(struct api_call *c, const struct api_env *env);
 
-/* --- Encoding (encode.c)
- * --------------------------------------------------------- */
+/* --- Encoding (encode.c) ------------------------------------------------- */
 
 /* Where a health answer's volatile parts are: left out of the digest. */
 struct encoder {
@@ -81,8 +80,7 @@ void check_service(const struct cat_node *n, const struct check_view *v,
 bool node_meta_matches(const struct api_call *c, const struct node_view *n);
 bool tags_match(const struct api_call *c, const struct service_view *v);
 
-/* --- Bodies (bodies.c)
- * -------------------------------------------------------------- */
+/* --- Bodies (bodies.c) --------------------------------------------------- */
 
 struct weights_in {
     int64_t passing, warning;
@@ -164,8 +162,7 @@ MUST_USE enum err tagged_validate(const struct json_named *tagged,
                                   struct errtext *t);
 bool address_is_any(struct bytes address); /* 0.0.0.0 :: [::] */
 
-/* --- Handlers
- * ------------------------------------------------------------------------ */
+/* --- Handlers ------------------------------------------------------------ */
 
 void read_catalog_nodes(struct api_call *c, const struct api_env *env);
 void read_catalog_services(struct api_call *c, const struct api_env *env);

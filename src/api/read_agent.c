@@ -44,8 +44,7 @@ void read_agent_checks(struct api_call *c, const struct api_env *env)
     json_close(&j, '}');
 }
 
-/* --- /agent/health/service
- * --------------------------------------------------------------- */
+/* --- /agent/health/service ----------------------------------------------- */
 
 static enum status check_status(const struct local_check *k)
 {

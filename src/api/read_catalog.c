@@ -30,8 +30,7 @@ enum api_next prepare_services(struct api_call *c, const struct api_env *env)
     return API_READ;
 }
 
-/* --- /catalog/services: name -> sorted unique tags
- * ---------------------------------- */
+/* --- /catalog/services: name -> sorted unique tags ----------------------- */
 
 struct tag_set {
     struct bytes *v;
@@ -123,8 +122,7 @@ void read_catalog_services(struct api_call *c, const struct api_env *env)
         api_error(c, 500, "out of memory for the answer");
 }
 
-/* --- One service, one node
- * ------------------------------------------------------------ */
+/* --- One service, one node ----------------------------------------------- */
 
 void read_catalog_service(struct api_call *c, const struct api_env *env)
 {

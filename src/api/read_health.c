@@ -4,8 +4,7 @@
 
 #include <stdlib.h>
 
-/* --- /health/service
- * ------------------------------------------------------------------- */
+/* --- /health/service ----------------------------------------------------- */
 
 static bool check_passes(const struct cat_record *r)
 {
@@ -74,8 +73,7 @@ void read_health_service(struct api_call *c, const struct api_env *env)
     encoder_end(&e, c);
 }
 
-/* --- Lists of checks
- * -------------------------------------------------------------------- */
+/* --- Lists of checks ----------------------------------------------------- */
 
 static void put_check_of_node(struct encoder *e, const struct cat_node *n,
                               struct bytes node_name,

@@ -71,9 +71,7 @@ void read_status_peers(struct api_call *c, const struct api_env *env)
     json_close(&j, ']');
 }
 
-/* --- Members
- * ----------------------------------------------------------------------------
- */
+/* --- Members ------------------------------------------------------------- */
 
 static void put_tags(struct json_out *j, const struct api_self *self)
 {
@@ -159,9 +157,7 @@ void read_agent_members(struct api_call *c, const struct api_env *env)
     json_close(&j, ']');
 }
 
-/* --- Self
- * ----------------------------------------------------------------------------------
- */
+/* --- Self ---------------------------------------------------------------- */
 
 /* Go's client decodes every top-level value as an object: nothing else may
  * stand there. */
@@ -286,9 +282,7 @@ void read_agent_self(struct api_call *c, const struct api_env *env)
     json_close(&j, '}');
 }
 
-/* --- Metrics
- * -------------------------------------------------------------------------------
- */
+/* --- Metrics ------------------------------------------------------------- */
 
 struct runtime_gauge {
     const char *name;

@@ -246,8 +246,7 @@ enum api_next api_agent(struct api_call *c, const struct api_env *env,
     return c->route->agent(c, env, ret);
 }
 
-/* --- Canonical targets
- * ------------------------------------------------------------- */
+/* --- Canonical targets --------------------------------------------------- */
 
 static void canonical_param(struct buf *out, bool *first, const char *name,
                             const struct bytes *value)

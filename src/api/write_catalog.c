@@ -51,8 +51,7 @@ static enum api_next finish_plan(struct api_call *c, enum err e,
     return p->op_count ? API_WRITE : API_ANSWER;
 }
 
-/* --- Register
- * ------------------------------------------------------------------------ */
+/* --- Register ------------------------------------------------------------ */
 
 static enum err check_service_in(const struct service_in *s, struct bytes node,
                                  struct errtext *t)
@@ -218,8 +217,7 @@ enum api_next write_catalog_register(struct api_call *c,
     return finish_plan(c, e, &t, p);
 }
 
-/* --- Deregister
- * -------------------------------------------------------------------------- */
+/* --- Deregister ---------------------------------------------------------- */
 
 enum api_next write_catalog_deregister(struct api_call *c,
                                        const struct api_env *env,

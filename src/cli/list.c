@@ -29,8 +29,7 @@ static const char *str(json_t *o, const char *key)
     return json_string_value(json_object_get(o, key));
 }
 
-/* --- members
- * ------------------------------------------------------------------------- */
+/* --- members ------------------------------------------------------------- */
 
 static const char *member_status(json_t *m)
 {
@@ -97,9 +96,7 @@ out:
     return rc;
 }
 
-/* --- info
- * ---------------------------------------------------------------------------------
- */
+/* --- info ---------------------------------------------------------------- */
 
 int cli_info(int argc, char **argv)
 {
@@ -128,9 +125,7 @@ int cli_info(int argc, char **argv)
     return rc;
 }
 
-/* --- catalog
- * ------------------------------------------------------------------------------
- */
+/* --- catalog ------------------------------------------------------------- */
 
 static void print_services(json_t *j, bool tags)
 {
@@ -219,9 +214,7 @@ int cli_catalog(int argc, char **argv)
     return rc;
 }
 
-/* --- health
- * -------------------------------------------------------------------------------
- */
+/* --- health -------------------------------------------------------------- */
 
 static const char *worst_status(json_t *checks)
 {

@@ -107,8 +107,7 @@ void cli_fini(struct cli *c)
     c->reply = NULL;
 }
 
-/* --- Request
- * ------------------------------------------------------------------------- */
+/* --- Request ------------------------------------------------------------- */
 
 static const char *address(const struct cli *c)
 {
@@ -206,8 +205,7 @@ bool cli_decode_list(struct cli *c, const struct json_table *table,
            bad_reply(c, &t);
 }
 
-/* --- Columns
- * -------------------------------------------------------------------------- */
+/* --- Columns ------------------------------------------------------------- */
 
 void cli_cell(struct cli_table *t, struct bytes v)
 {

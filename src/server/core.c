@@ -9,8 +9,7 @@
 #include "base/metric.h"
 #include "server/serving.h"
 
-/* --- Publishing -------------------------------------------------------------
- */
+/* --- Publishing ---------------------------------------------------------- */
 
 /* Nobody is woken who has nothing to do: a thread without long polls does not
  * care what was published (park_add closes the gap between looking and
@@ -91,7 +90,10 @@ static void published(struct core *c)
     bool own = touches_own(c, set);
     if (own)
         own_published(c);
-    agent_catalog_published(c->agent, own);
+    /* The agent comes after the own node: it would register it too, and at the
+     * store's first revision (own.c). */
+    if (atomic_load_explicit(&p->ready, memory_order_relaxed))
+        agent_catalog_published(c->agent, own);
 }
 
 static void local_published(void *ctx)
@@ -100,8 +102,7 @@ static void local_published(void *ctx)
     tell_serving(c, local_changes(c->process->local));
 }
 
-/* --- The store's feed
- * --------------------------------------------------------- */
+/* --- The store's feed ---------------------------------------------------- */
 
 static void apply_events(struct core *c, const struct store_batch *b)
 {
@@ -179,8 +180,7 @@ static void on_store_state(void *ctx, bool up, enum err why, const char *text)
         log_info("store", "ready for writes");
 }
 
-/* --- The agent's side
- * ------------------------------------------------------------ */
+/* --- The agent's side ---------------------------------------------------- */
 
 static void client_left(void *ctx)
 {
@@ -267,8 +267,7 @@ void core_post(struct core *c, struct core_letter *take)
     queue_push_all(c->letters, &one);
 }
 
-/* --- Start and stop
- * ---------------------------------------------------------------- */
+/* --- Start and stop ------------------------------------------------------ */
 
 static enum err open_queues(struct core *c)
 {

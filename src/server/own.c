@@ -198,8 +198,7 @@ void own_published(struct core *c)
     own_register(c);
 }
 
-/* --- Leaving ----------------------------------------------------------------
- */
+/* --- Leaving ------------------------------------------------------------- */
 
 static void own_gone(struct core *c)
 {

@@ -34,8 +34,7 @@ static void count_parked(struct serving *s, bool more)
         atomic_fetch_sub(&s->parked, 1);
 }
 
-/* --- Groups -----------------------------------------------------------------
- */
+/* --- Groups -------------------------------------------------------------- */
 
 static struct bytes hash_key(const struct park_group *g)
 {
@@ -88,8 +87,7 @@ static struct park_group *group_new(struct parks *p, struct bytes target,
     return g;
 }
 
-/* --- Waking -----------------------------------------------------------------
- */
+/* --- Waking -------------------------------------------------------------- */
 
 static uint64_t answer_index(const struct park *p, const struct api_env *env,
                              uint64_t key_index)
@@ -208,8 +206,7 @@ void park_wake_dirty(struct serving *s)
     }
 }
 
-/* --- One connection
- * ----------------------------------------------------------- */
+/* --- One connection ------------------------------------------------------ */
 
 /* The wait is over: the answer as it is now, with an index that does not fall.
  */

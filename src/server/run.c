@@ -43,8 +43,7 @@ static struct run {
     struct buf tagged, meta;
 } run; /* one per process: signal handlers and the atexit path need it */
 
-/* --- Process-wide settings
- * ------------------------------------------------------- */
+/* --- Process-wide settings ----------------------------------------------- */
 
 static void raise_descriptor_limit(void)
 {
@@ -111,8 +110,7 @@ static bool write_pid_file(const char *path, struct errtext *t)
     return ok;
 }
 
-/* --- Data directory
- * ------------------------------------------------------------------ */
+/* --- Data directory ------------------------------------------------------ */
 
 static bool open_data_dir(const struct settings *s, struct errtext *t)
 {
@@ -174,8 +172,7 @@ static bool node_id(const struct settings *s, char out[37], struct errtext *t)
     return ok;
 }
 
-/* --- What answers show of this process
- * ------------------------------------------------- */
+/* --- What answers show of this process ----------------------------------- */
 
 static void fill_self(const struct settings *s, const char *id)
 {
@@ -220,9 +217,7 @@ static void fill_self(const struct settings *s, const char *id)
     };
 }
 
-/* --- Listening
- * ---------------------------------------------------------------------------
- */
+/* --- Listening ----------------------------------------------------------- */
 
 /* Each address gives every thread a socket. */
 static bool listen_all(const struct settings *s, int threads,
@@ -305,9 +300,7 @@ static bool start_serving(const struct settings *s, struct errtext *t)
     return true;
 }
 
-/* --- The end
- * ----------------------------------------------------------------------------
- */
+/* --- The end ------------------------------------------------------------- */
 
 static void stop_limit(int sig)
 {
@@ -389,9 +382,7 @@ static void watch_signals(void)
     }
 }
 
-/* --- Life
- * -------------------------------------------------------------------------------
- */
+/* --- Life ---------------------------------------------------------------- */
 
 static void config_op_done(struct agent_op *op)
 {

@@ -11,8 +11,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 
-/* --- Snapshots
- * ---------------------------------------------------------------- */
+/* --- Snapshots ----------------------------------------------------------- */
 
 void serving_pin(struct serving *s)
 {
@@ -64,8 +63,7 @@ uint64_t serving_index(const struct api_env *env, uint64_t key_index,
     return index ? index : 1;
 }
 
-/* --- Answers
- * -------------------------------------------------------------------- */
+/* --- Answers ------------------------------------------------------------- */
 
 void serving_answer_call(struct serving *s, struct conn *c,
                          struct api_call *call, uint64_t index, bool gzip)
@@ -118,8 +116,7 @@ struct answer *serving_read(struct serving *s, struct api_call *call,
                        snapshot_floor(env->cat));
 }
 
-/* --- Requests
- * -------------------------------------------------------------------- */
+/* --- Requests ------------------------------------------------------------ */
 
 /* Parks the request if what it has is what there is; true if it did. */
 static bool try_park(struct serving *s, struct conn *c, struct api_call *call,
@@ -239,8 +236,7 @@ static void on_gone(void *ctx, struct conn *c)
     write_gone(st);
 }
 
-/* --- Letters
- * ----------------------------------------------------------------------- */
+/* --- Letters ------------------------------------------------------------- */
 
 void serving_post(struct serving *s, struct letter *take)
 {
@@ -319,8 +315,7 @@ static void on_letters(void *ctx, struct list *letters)
         end(s);
 }
 
-/* --- Thread
- * ------------------------------------------------------------------------- */
+/* --- Thread -------------------------------------------------------------- */
 
 static void run(void *arg)
 {

@@ -15,8 +15,7 @@
 
 enum { GZIP_MIN_BYTES = 256 }; /* below, compression costs more than it saves */
 
-/* --- Encoded answers (answers.c) -------------------------------------------
- */
+/* --- Encoded answers (answers.c) ----------------------------------------- */
 
 struct answer {
     struct list lru;
@@ -56,8 +55,7 @@ struct answer *answers_add(struct answers *c, struct bytes key,
                            const struct api_call *call, uint64_t text_index,
                            uint64_t floor);
 
-/* --- Long polls (park.c) -----------------------------------------------------
- */
+/* --- Long polls (park.c) ------------------------------------------------- */
 
 /* In the connection's user memory. */
 struct park {
@@ -130,8 +128,7 @@ void serving_join(struct serving *s); /* after LETTER_END; frees */
 /* Any thread. */
 void serving_post(struct serving *s, struct letter *take);
 
-/* --- Within the serving thread -----------------------------------------------
- */
+/* --- Within the serving thread ------------------------------------------- */
 
 /* Between these the snapshots of serving_env stay valid, and stay the same:
  * what one step of a turn compared, the next one sees too. */

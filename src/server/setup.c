@@ -34,8 +34,7 @@ struct setup {
     char host[256];
 };
 
-/* --- Files
- * ---------------------------------------------------------------------- */
+/* --- Files --------------------------------------------------------------- */
 
 static enum err read_file(struct setup *s, const char *path, struct bytes *ret)
 {
@@ -161,8 +160,7 @@ static void log_notices(const struct setup *s)
     }
 }
 
-/* --- Addresses
- * ------------------------------------------------------------------- */
+/* --- Addresses ----------------------------------------------------------- */
 
 /* The first address of an interface that is up and no loopback; private ranges
  * are what it usually is. NULL: there is none. */
@@ -238,8 +236,7 @@ static enum err addresses(struct setup *s)
     return ERR_OK;
 }
 
-/* --- Settings
- * ---------------------------------------------------------------------- */
+/* --- Settings ------------------------------------------------------------ */
 
 static int by_key(const void *a, const void *b)
 {
@@ -387,9 +384,7 @@ static void log_not_served(const struct settings *o)
                  o->dns_port);
 }
 
-/* --- Reload
- * ---------------------------------------------------------------------------
- */
+/* --- Reload -------------------------------------------------------------- */
 
 static struct {
     int argc;
@@ -468,9 +463,7 @@ static void reload(void *ctx)
     free(s);
 }
 
-/* --- Start
- * ------------------------------------------------------------------------------
- */
+/* --- Start --------------------------------------------------------------- */
 
 static int fail(const struct setup *s)
 {

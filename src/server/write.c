@@ -222,8 +222,7 @@ void write_settle_all(struct serving *s)
     }
 }
 
-/* --- Wishes to the agent
- * -------------------------------------------------------- */
+/* --- Wishes to the agent ------------------------------------------------- */
 
 struct wish {
     struct letter letter;

@@ -22,8 +22,7 @@ static void must(bool holds, const char *what, struct bytes a, struct bytes b)
     abort();
 }
 
-/* --- a struct with every kind of field --------------------------------------
- */
+/* --- a struct with every kind of field ----------------------------------- */
 
 struct item {
     struct bytes s;
@@ -72,8 +71,7 @@ static const struct json_field all_fields[] = {
 static const struct json_table all_table = {
     all_fields, sizeof all_fields / sizeof all_fields[0], sizeof(struct all)};
 
-/* --- writing it again --------------------------------------------------------
- */
+/* --- writing it again ---------------------------------------------------- */
 
 static void write_strings(struct json_out *j, const struct json_strings *list)
 {
@@ -177,8 +175,7 @@ static void write_all(struct buf *out, const struct all *all)
     json_close(&j, '}');
 }
 
-/* --- the second opinion ------------------------------------------------------
- */
+/* --- the second opinion -------------------------------------------------- */
 
 /* Parses the first value; NULL and the reason if jansson refuses. */
 static json_t *ask(struct bytes text, json_error_t *e)
@@ -247,8 +244,7 @@ static void same_members(struct bytes text, const struct all *all)
     json_decref(v);
 }
 
-/* --- the property
- * ------------------------------------------------------------- */
+/* --- the property -------------------------------------------------------- */
 
 static void reads_back(const struct all *all)
 {

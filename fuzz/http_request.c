@@ -46,8 +46,7 @@ static void must(bool holds, const char *what, struct bytes a, struct bytes b)
     abort();
 }
 
-/* --- the log of a stream ---------------------------------------------------
- */
+/* --- the log of a stream ------------------------------------------------- */
 
 static void log_bytes(struct buf *log, const char *name, struct bytes v)
 {
@@ -88,8 +87,7 @@ static void log_end(struct buf *log, const struct http_in *in)
     buf_printf(log, " %d %s\n", status, why);
 }
 
-/* --- the second opinion -----------------------------------------------------
- */
+/* --- the second opinion -------------------------------------------------- */
 
 struct opinion {
     struct buf target, body;
@@ -151,8 +149,7 @@ static void ask(const struct http_request *r, struct bytes text)
     buf_fini(&o.body);
 }
 
-/* --- the property -----------------------------------------------------------
- */
+/* --- the property -------------------------------------------------------- */
 
 /* Pieces of the stream: whole, single bytes, or chosen by seed. */
 enum split { WHOLE, SINGLE, CHOSEN };

@@ -75,8 +75,7 @@ static void on_timer(struct timer *t)
     agent_run_due(container_of(t, struct agent, timer));
 }
 
-/* --- Publishing --------------------------------------------------------------
- */
+/* --- Publishing ---------------------------------------------------------- */
 
 static void refresh_touched(struct agent *a)
 {
@@ -110,8 +109,7 @@ char *agent_key(char kind, struct bytes id, size_t *ret_n)
     return key;
 }
 
-/* --- agent.db's feed ---------------------------------------------------------
- */
+/* --- agent.db's feed ----------------------------------------------------- */
 
 static void note_touched(struct agent *a, const struct store_event *e)
 {
@@ -181,8 +179,7 @@ static void take_batch(struct agent *a, struct store_batch *b)
     store_batch_free(b);
 }
 
-/* --- Inbox -------------------------------------------------------------------
- */
+/* --- Inbox --------------------------------------------------------------- */
 
 struct batch_letter {
     struct letter letter;
@@ -272,8 +269,7 @@ void agent_post(struct agent *a, struct letter *l)
     post(a, l);
 }
 
-/* --- Life --------------------------------------------------------------------
- */
+/* --- Life ---------------------------------------------------------------- */
 
 static struct agent *agent_alloc(const struct agent_options *o)
 {

@@ -17,8 +17,7 @@
 #include "agent/impl.h"
 #include "base/bytes.h"
 
-/* --- The table ---------------------------------------------------------------
- */
+/* --- The table ----------------------------------------------------------- */
 
 static struct bytes folded(struct bytes id)
 {
@@ -48,8 +47,7 @@ static const struct local_check *local_of(const struct running *r)
     return local_check(local_current(r->agent->o.local), running_id(r));
 }
 
-/* --- Stored states -----------------------------------------------------------
- */
+/* --- Stored states ------------------------------------------------------- */
 
 struct state_write {
     struct letter letter;
@@ -150,8 +148,7 @@ static void write_state(struct running *r, const struct local_check *k,
     lazily(r, AGENT_RETRY_MAX_MS);
 }
 
-/* --- Outputs that change alone -----------------------------------------------
- */
+/* --- Outputs that change alone ------------------------------------------- */
 
 /* True: one more may be written in this second. */
 static bool take_output_token(struct agent *a)
@@ -192,8 +189,7 @@ static uint64_t lazy_delay_ms(const struct running *r)
     return every / 2 + schedule_first_ms(running_id(r), every);
 }
 
-/* --- Live states -------------------------------------------------------------
- */
+/* --- Live states --------------------------------------------------------- */
 
 static void count_critical(struct running *r)
 {
@@ -250,8 +246,7 @@ void agent_probe_result(struct agent *a, uint64_t generation,
         running_set(r, now, output, false);
 }
 
-/* --- TTL ---------------------------------------------------------------------
- */
+/* --- TTL ----------------------------------------------------------------- */
 
 void running_beat(struct running *r)
 {
@@ -313,8 +308,7 @@ static void start_ttl(struct running *r, const struct restored *t)
     deadline_set(r->agent, &r->ttl, left);
 }
 
-/* --- Starting and stopping ---------------------------------------------------
- */
+/* --- Starting and stopping ----------------------------------------------- */
 
 /* What decides whether a check has to be started anew. */
 static uint64_t hash_of(const struct check_def *d)

@@ -26,8 +26,7 @@
 #include "local/record.h"
 #include "loop/queue.h"
 
-/* --- Inbox -------------------------------------------------------------------
- */
+/* --- Inbox --------------------------------------------------------------- */
 
 enum letter_kind {
     LETTER_BATCH,  /* agent.db's feed */
@@ -42,16 +41,14 @@ struct letter {
     enum letter_kind kind;
 };
 
-/* --- Deadlines
- * ---------------------------------------------------------------- */
+/* --- Deadlines ----------------------------------------------------------- */
 
 struct deadline {
     struct heap_item item;
     void (*fire)(struct agent *a, struct deadline *d);
 };
 
-/* --- Jobs
- * ------------------------------------------------------------------------ */
+/* --- Jobs ---------------------------------------------------------------- */
 
 /* Who changes one service: jobs of the same lane wait for each other until
  * agent.db has answered, because each is decided on the local snapshot. */
@@ -78,8 +75,7 @@ struct job {
     bool at_store; /* agent.db has it */
 };
 
-/* --- Checks
- * ---------------------------------------------------------------------- */
+/* --- Checks -------------------------------------------------------------- */
 
 struct running {
     struct agent *agent;
@@ -109,8 +105,7 @@ struct restored {
     char id[];
 };
 
-/* --- Differences
- * --------------------------------------------------------------------- */
+/* --- Differences --------------------------------------------------------- */
 
 enum sync_kind { SYNC_SERVICE = 's', SYNC_CHECK = 'c', SYNC_NODE = 'n' };
 
@@ -193,9 +188,7 @@ struct agent {
     size_t suspect_n;
 };
 
-/* --- agent.c
- * ---------------------------------------------------------------------------
- */
+/* --- agent.c ------------------------------------------------------------- */
 
 uint64_t agent_now(const struct agent *a);
 void agent_wake(struct agent *a);                   /* a turn soon */
@@ -209,9 +202,7 @@ void agent_publish(struct agent *a);
 /* kind, folded ID, as heap memory. */
 char *agent_key(char kind, struct bytes id, size_t *ret_n);
 
-/* --- job.c
- * --------------------------------------------------------------------------------
- */
+/* --- job.c --------------------------------------------------------------- */
 
 void jobs_loaded(struct agent *a); /* starts what waited for the load */
 void job_stored(struct job *j);    /* agent.db has answered */
@@ -228,9 +219,7 @@ void job_put(struct job *j, enum local_key_kind key, struct bytes id,
              struct bytes take_value); /* in the job's arena */
 void job_delete(struct job *j, enum local_key_kind key, struct bytes id);
 
-/* --- ops.c
- * ---------------------------------------------------------------------------------
- */
+/* --- ops.c --------------------------------------------------------------- */
 
 /* The lane's key of an op. */
 void op_lane(struct agent *a, const struct agent_op *op, struct buf *out);
@@ -250,27 +239,21 @@ void op_reap(struct agent *a, struct bytes service_id);
 void op_adopt_tags(struct agent *a, const struct local_service *v,
                    struct packed tags);
 
-/* --- register.c
- * ----------------------------------------------------------------------------
- */
+/* --- register.c ---------------------------------------------------------- */
 
 bool plan_register_service(struct job *j);
 bool plan_register_check(struct job *j);
 void plan_check_removal(struct job *j, const struct local_check *k);
 void register_config(struct job *j);
 
-/* --- tagged.c
- * ------------------------------------------------------------------------------
- */
+/* --- tagged.c ------------------------------------------------------------ */
 
 /* The tagged addresses with those that follow from the address
  * (consul-api 1.1.3, side effects), in the arena. */
 struct packed tagged_with_defaults(const struct service_view *v,
                                    struct arena *a);
 
-/* --- check.c
- * -------------------------------------------------------------------------------
- */
+/* --- check.c ------------------------------------------------------------- */
 
 struct running *running_find(const struct agent *a, struct bytes id);
 
@@ -295,17 +278,13 @@ void running_restore(struct agent *a, struct bytes id,
 /* Clean end: TTLs as they stand. */
 void running_write_beats(struct agent *a);
 
-/* --- alias.c
- * -------------------------------------------------------------------------------
- */
+/* --- alias.c ------------------------------------------------------------- */
 
 void aliases_start(struct agent *a);
 void aliases_evaluate(struct agent *a);
 void aliases_catalog_changed(struct agent *a);
 
-/* --- sync.c
- * ----------------------------------------------------------------------------------
- */
+/* --- sync.c -------------------------------------------------------------- */
 
 struct item *sync_touch(struct agent *a, enum sync_kind kind, struct bytes id,
                         bool with_output);
@@ -319,9 +298,7 @@ void sync_answered(struct item *i);
 void sync_catalog_published(struct agent *a);
 void sync_free_all(struct agent *a);
 
-/* --- scan.c
- * -----------------------------------------------------------------------------------
- */
+/* --- scan.c -------------------------------------------------------------- */
 
 void scan_start(struct agent *a);
 void scan_own_node_changed(struct agent *a);

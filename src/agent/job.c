@@ -10,8 +10,7 @@
 
 static void job_begin(struct job *j);
 
-/* --- Lanes -------------------------------------------------------------------
- */
+/* --- Lanes --------------------------------------------------------------- */
 
 /* True: the lane was free. */
 static bool lane_enter(struct job *j)
@@ -71,8 +70,7 @@ static void lane_leave(struct job *j)
     list_add(&a->runnable, next);
 }
 
-/* --- The change of agent.db --------------------------------------------------
- */
+/* --- The change of agent.db ---------------------------------------------- */
 
 static struct bytes key_in_arena(struct job *j, enum local_key_kind kind,
                                  struct bytes id)
@@ -228,8 +226,7 @@ void job_stored(struct job *j)
     job_finish(j, 500, t.s);
 }
 
-/* --- Submission and answer ---------------------------------------------------
- */
+/* --- Submission and answer ----------------------------------------------- */
 
 static void on_timeout(struct agent *a, struct deadline *d)
 {

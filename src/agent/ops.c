@@ -22,8 +22,7 @@ static bool refuse(struct job *j, int status, const char *fmt, struct bytes id)
     return false;
 }
 
-/* --- Lanes -------------------------------------------------------------------
- */
+/* --- Lanes --------------------------------------------------------------- */
 
 static void put_lane(struct buf *out, char kind, struct bytes id)
 {
@@ -70,8 +69,7 @@ void op_lane(struct agent *a, const struct agent_op *op, struct buf *out)
     }
 }
 
-/* --- Deregistration ----------------------------------------------------------
- */
+/* --- Deregistration ------------------------------------------------------ */
 
 static bool plan_deregister_service(struct job *j)
 {
@@ -139,8 +137,7 @@ static void deregister_check_stored(struct job *j)
         job_sync(j, SYNC_CHECK, id);
 }
 
-/* --- TTL checks --------------------------------------------------------------
- */
+/* --- TTL checks ---------------------------------------------------------- */
 
 static struct bytes ttl_output(struct job *j, const struct check_def *d)
 {
@@ -214,8 +211,7 @@ static void ttl_stored(struct job *j)
     sync_check_of(j, local_check(here(j), j->op->id));
 }
 
-/* --- Maintenance -------------------------------------------------------------
- */
+/* --- Maintenance --------------------------------------------------------- */
 
 static const char no_node_reason[] =
     "Maintenance mode is enabled for this node, but no reason was provided. "
@@ -266,8 +262,7 @@ static bool plan_service_maintenance(struct job *j)
                             no_service_reason, service_id);
 }
 
-/* --- All of them -------------------------------------------------------------
- */
+/* --- All of them --------------------------------------------------------- */
 
 bool op_plan(struct job *j)
 {
@@ -349,8 +344,7 @@ void op_stored(struct job *j)
     }
 }
 
-/* --- Ops of the agent's own --------------------------------------------------
- */
+/* --- Ops of the agent's own ---------------------------------------------- */
 
 void op_reap(struct agent *a, struct bytes service_id)
 {

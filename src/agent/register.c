@@ -6,8 +6,7 @@
 
 #include "agent/impl.h"
 
-/* --- Values ------------------------------------------------------------------
- */
+/* --- Values -------------------------------------------------------------- */
 
 static struct bytes service_value(struct job *j, const struct service_view *v,
                                   struct bytes token)
@@ -30,8 +29,7 @@ static struct bytes check_value(struct job *j, const struct check_def *d)
     return value;
 }
 
-/* --- Refusals ----------------------------------------------------------------
- */
+/* --- Refusals ------------------------------------------------------------ */
 
 static bool refuse_id(struct job *j, const char *field, struct bytes id)
 {
@@ -110,8 +108,7 @@ static bool refuse_count(struct job *j, struct bytes service_id)
     return true;
 }
 
-/* --- Checks ------------------------------------------------------------------
- */
+/* --- Checks -------------------------------------------------------------- */
 
 /* State and output of a check that exists are kept: only its definition is
  * written, and only if it differs. */
@@ -177,8 +174,7 @@ bool plan_register_check(struct job *j)
     return true;
 }
 
-/* --- Services ----------------------------------------------------------------
- */
+/* --- Services ------------------------------------------------------------ */
 
 static void plan_replaced(struct job *j, struct bytes service_id)
 {
@@ -227,8 +223,7 @@ bool plan_register_service(struct job *j)
     return true;
 }
 
-/* --- What configuration defines ----------------------------------------------
- */
+/* --- What configuration defines ------------------------------------------ */
 
 static void drop_replaced_config(struct job *j)
 {

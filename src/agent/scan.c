@@ -5,8 +5,7 @@
  * differs becomes an item of sync.c. And the reaper. */
 #include "agent/impl.h"
 
-/* --- Comparing ---------------------------------------------------------------
- */
+/* --- Comparing ----------------------------------------------------------- */
 
 static void adopt_tags(struct agent *a, struct bytes id)
 {
@@ -87,8 +86,7 @@ static void on_step(struct agent *a, struct deadline *d)
     }
 }
 
-/* --- Changes by others -------------------------------------------------------
- */
+/* --- Changes by others --------------------------------------------------- */
 
 static bool is_own(const struct agent *a, uint64_t revision)
 {
@@ -127,8 +125,7 @@ void scan_own_node_changed(struct agent *a)
         deadline_set(a, &a->repair, AGENT_REPAIR_MS);
 }
 
-/* --- Reaper ------------------------------------------------------------------
- */
+/* --- Reaper -------------------------------------------------------------- */
 
 static void on_reap(struct agent *a, struct deadline *d)
 {
@@ -156,8 +153,7 @@ static void on_reap(struct agent *a, struct deadline *d)
     }
 }
 
-/* --- Start -------------------------------------------------------------------
- */
+/* --- Start --------------------------------------------------------------- */
 
 static void start_once(struct agent *a)
 {

@@ -16,8 +16,7 @@
 
 #include "agent/impl.h"
 
-/* --- Items -------------------------------------------------------------------
- */
+/* --- Items --------------------------------------------------------------- */
 
 static void on_retry(struct agent *a, struct deadline *d);
 
@@ -131,8 +130,7 @@ static void item_done(struct item *i)
     free(i);
 }
 
-/* --- Not now -----------------------------------------------------------------
- */
+/* --- Not now ------------------------------------------------------------- */
 
 static void on_retry(struct agent *a, struct deadline *d)
 {
@@ -195,8 +193,7 @@ static void give_up(struct item *i, const char *text)
     item_done(i);
 }
 
-/* --- Planning ----------------------------------------------------------------
- */
+/* --- Planning ------------------------------------------------------------ */
 
 static enum err plan(struct item *i, struct errtext *t)
 {
@@ -306,8 +303,7 @@ void sync_run(struct agent *a)
     }
 }
 
-/* --- Outcomes ----------------------------------------------------------------
- */
+/* --- Outcomes ------------------------------------------------------------ */
 
 static void remember_revision(struct agent *a, uint64_t revision)
 {

@@ -65,8 +65,7 @@ static void find(struct plan *p, const struct tree *t,
     p->depth = d;
 }
 
-/* --- Building nodes --------------------------------------------------------
- */
+/* --- Building nodes ------------------------------------------------------ */
 
 static size_t cap_for(size_t n)
 {
@@ -139,8 +138,7 @@ static void edit_in_place(struct tree_node *node, const struct cut *cut)
     node->n = (uint16_t)(node->n - cut->n_out + cut->n_in);
 }
 
-/* --- The plan --------------------------------------------------------------
- */
+/* --- The plan ------------------------------------------------------------ */
 
 static void forget(struct plan *p)
 {
@@ -288,8 +286,7 @@ static enum err change(struct tree *t, struct plan *p, const struct cut *cut)
     return e;
 }
 
-/* --- The two changes -------------------------------------------------------
- */
+/* --- The two changes ----------------------------------------------------- */
 
 enum err tree_put(struct tree *t, const struct tree_type *type,
                   const struct tree_edit *e, void *item, void **ret_old)

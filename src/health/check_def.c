@@ -4,8 +4,7 @@
 
 #include "base/check.h"
 
-/* --- Types -------------------------------------------------------------------
- */
+/* --- Types --------------------------------------------------------------- */
 
 static bool is_alias(const struct check_def *d)
 {
@@ -76,8 +75,7 @@ const char *check_type_name(enum check_type t)
     return names[t];
 }
 
-/* --- Validation --------------------------------------------------------------
- */
+/* --- Validation ---------------------------------------------------------- */
 
 static enum err bad(struct errtext *t, const char *text)
 {
@@ -141,8 +139,7 @@ static enum err validate_one_type(const struct check_def *d, struct errtext *t)
     return ERR_BAD;
 }
 
-/* --- Addresses ---------------------------------------------------------------
- */
+/* --- Addresses ----------------------------------------------------------- */
 
 static bool is_port(struct bytes b)
 {
@@ -243,8 +240,7 @@ static enum err validate_addresses(const struct check_def *d, struct errtext *t)
     return ERR_OK;
 }
 
-/* --- HTTP requests and scripts -----------------------------------------------
- */
+/* --- HTTP requests and scripts ------------------------------------------- */
 
 /* RFC 9110 5.6.2. */
 static bool is_token(struct bytes b)

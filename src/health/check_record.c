@@ -78,8 +78,7 @@ static int64_t unzigzag(uint64_t v)
     return (int64_t)(v & 1 ? ~(v >> 1) : v >> 1);
 }
 
-/* --- Writing -----------------------------------------------------------------
- */
+/* --- Writing ------------------------------------------------------------- */
 
 static void put_texts(struct buf *out, const struct check_def *d)
 {
@@ -123,8 +122,7 @@ void check_def_put(struct buf *out, const struct check_def *d)
     }
 }
 
-/* --- Reading -----------------------------------------------------------------
- */
+/* --- Reading ------------------------------------------------------------- */
 
 static uint64_t read_mask(struct reader *r, size_t bits)
 {

@@ -4,8 +4,7 @@
 
 #include "base/duration.h"
 
-/* --- Thresholds --------------------------------------------------------------
- */
+/* --- Thresholds ---------------------------------------------------------- */
 
 static uint32_t threshold_of(int64_t v)
 {
@@ -58,8 +57,7 @@ bool threshold_result(struct threshold *t, enum status result, enum status *ret)
     return true;
 }
 
-/* --- Times -------------------------------------------------------------------
- */
+/* --- Times --------------------------------------------------------------- */
 
 static uint64_t ms_of(int64_t ns)
 {

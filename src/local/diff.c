@@ -7,8 +7,7 @@
 #include "local/local.h"
 #include "local/same.h"
 
-/* --- Comparing ---------------------------------------------------------------
- */
+/* --- Comparing ----------------------------------------------------------- */
 
 bool same_node(const struct node_view *a, const struct node_view *b)
 {
@@ -52,8 +51,7 @@ bool same_check(const struct check_view *a, const struct check_view *b)
            bytes_eq(a->type, b->type) && bytes_eq(a->definition, b->definition);
 }
 
-/* --- Planning ----------------------------------------------------------------
- */
+/* --- Planning ------------------------------------------------------------ */
 
 struct diff {
     struct plan *p;

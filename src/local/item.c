@@ -44,8 +44,7 @@ bool local_is_maintenance(struct bytes check_id)
            bytes_starts(check_id, bytes_str(LOCAL_SERVICE_MAINTENANCE));
 }
 
-/* --- Services ----------------------------------------------------------------
- */
+/* --- Services ------------------------------------------------------------ */
 
 struct local_service *local_service_new(struct bytes value, bool from_config)
 {
@@ -60,8 +59,7 @@ struct local_service *local_service_new(struct bytes value, bool from_config)
     return v;
 }
 
-/* --- Checks ------------------------------------------------------------------
- */
+/* --- Checks -------------------------------------------------------------- */
 
 static struct bytes add(char **at, struct bytes b)
 {

@@ -98,8 +98,7 @@ static void touch_any(struct local *l)
     touch(l, WATCH_LOCAL, (struct bytes){0});
 }
 
-/* --- Life --------------------------------------------------------------------
- */
+/* --- Life ---------------------------------------------------------------- */
 
 static const struct local_snapshot *copy_next(struct local *l)
 {
@@ -143,8 +142,7 @@ void local_free(struct local *l)
     free(l);
 }
 
-/* --- Services ----------------------------------------------------------------
- */
+/* --- Services ------------------------------------------------------------ */
 
 static void put_service(struct local *l, struct local_service *take)
 {
@@ -173,8 +171,7 @@ static void drop_service(struct local *l, struct bytes id)
     retire(l, old, sizeof *old);
 }
 
-/* --- Checks ------------------------------------------------------------------
- */
+/* --- Checks -------------------------------------------------------------- */
 
 static struct local_check *find_check(struct local *l, struct bytes id)
 {
@@ -218,8 +215,7 @@ static void drop_check(struct local *l, struct bytes id)
     retire(l, old, sizeof *old + old->output.n);
 }
 
-/* --- States without a check -----------------------------------------------
- */
+/* --- States without a check ---------------------------------------------- */
 
 static void keep_state(struct local *l, struct bytes id, enum status status,
                        struct bytes output, bool live)
@@ -278,8 +274,7 @@ out:
     return e;
 }
 
-/* --- Feed --------------------------------------------------------------------
- */
+/* --- Feed ---------------------------------------------------------------- */
 
 /* All items, the tree emptied. */
 static void **take_all(struct local *l, struct tree *t, size_t *ret_n)
@@ -414,8 +409,7 @@ out:
     free(scratch);
 }
 
-/* --- Configuration, live states ---------------------------------------------
- */
+/* --- Configuration, live states ------------------------------------------ */
 
 enum err local_put_config_service(struct local *l, const struct service_view *v)
 {
@@ -464,8 +458,7 @@ enum err local_set_state(struct local *l, struct bytes check_id,
     return ERR_OK;
 }
 
-/* --- Publishing --------------------------------------------------------------
- */
+/* --- Publishing ---------------------------------------------------------- */
 
 bool local_commit(struct local *l)
 {

@@ -49,8 +49,7 @@ bool local_is_maintenance(struct bytes check_id);
 struct local *local_new(struct pin_domain *pins);
 void local_free(struct local *l);
 
-/* --- Writer ------------------------------------------------------------------
- */
+/* --- Writer -------------------------------------------------------------- */
 
 /* Feed of the agent's store, as in catalog.h; a load ends with the next commit.
  * It forgets what was stored, not what configuration defines. States of checks
@@ -80,8 +79,7 @@ MUST_USE enum err local_set_state(struct local *l, struct bytes check_id,
 bool local_commit(struct local *l);
 const struct watch_set *local_changes(const struct local *l);
 
-/* --- Readers (pinned, or the writer's thread)
- * --------------------------------- */
+/* --- Readers (pinned, or the writer's thread) ---------------------------- */
 
 const struct local_snapshot *local_current(const struct local *l);
 uint64_t local_version(const struct local_snapshot *s);
@@ -103,8 +101,7 @@ void local_checks_of(const struct local_snapshot *s, struct bytes service_id,
 const struct local_check *local_next_check_of(struct tree_iter *it,
                                               struct bytes service_id);
 
-/* --- Differences
- * --------------------------------------------------------------- */
+/* --- Differences --------------------------------------------------------- */
 
 struct local_identity { /* the agent's own node */
     struct node_view node;

@@ -6,8 +6,7 @@
 
 enum { LOCAL_FORMAT = 1 };
 
-/* --- Keys --------------------------------------------------------------------
- */
+/* --- Keys ---------------------------------------------------------------- */
 
 static bool is_escaped(unsigned char c)
 {
@@ -83,8 +82,7 @@ enum err local_key_parse(struct bytes key, char *scratch,
     return ERR_BAD;
 }
 
-/* --- Services ----------------------------------------------------------------
- */
+/* --- Services ------------------------------------------------------------ */
 
 void local_service_put(struct buf *out, const struct service_view *v,
                        struct bytes token)
@@ -113,8 +111,7 @@ enum err local_service_get(struct bytes value, struct service_view *v,
     return record_get_service(record, v);
 }
 
-/* --- States ------------------------------------------------------------------
- */
+/* --- States -------------------------------------------------------------- */
 
 void local_state_put(struct buf *out, const struct local_state *s)
 {

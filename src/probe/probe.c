@@ -28,8 +28,7 @@ void put_error(struct buf *out, int uv_error)
              uv_error == UV_ETIMEDOUT ? "i/o timeout" : uv_strerror(uv_error));
 }
 
-/* --- Lanes -------------------------------------------------------------------
- */
+/* --- Lanes --------------------------------------------------------------- */
 
 static void run(struct check *c)
 {
@@ -90,8 +89,7 @@ void lane_left(struct prober *p, struct lane *lane)
     start_waiting(p, lane);
 }
 
-/* --- Checks ------------------------------------------------------------------
- */
+/* --- Checks -------------------------------------------------------------- */
 
 static void on_due(struct timer *t)
 {
@@ -171,8 +169,7 @@ static void start(struct prober *p, const struct order *o)
     timer_set(&p->timers, &c->timer, o->first_delay_ms);
 }
 
-/* --- Orders ------------------------------------------------------------------
- */
+/* --- Orders -------------------------------------------------------------- */
 
 static void on_give_up(struct timer *t)
 {
@@ -263,8 +260,7 @@ void probe_stop(struct prober *p, struct bytes check_id)
     give_order(p, o);
 }
 
-/* --- Thread ------------------------------------------------------------------
- */
+/* --- Thread -------------------------------------------------------------- */
 
 static void thread_main(void *arg)
 {

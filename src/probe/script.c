@@ -30,15 +30,14 @@ struct script {
     bool process_open, pipe_open;
     int64_t exit_status;
     int signal;
-    int pid; /* 0: not started */
+    int pid;    /* 0: not started */
     char *ring; /* the last output_max bytes, at total modulo output_max */
     size_t ring_n;
     uint64_t total;
     char chunk[READ_BYTES];
 };
 
-/* --- Output ------------------------------------------------------------------
- */
+/* --- Output -------------------------------------------------------------- */
 
 static void keep(struct script *s, const char *p, size_t n)
 {
@@ -70,8 +69,7 @@ static void put_output(const struct script *s, struct buf *out)
     buf_fini(&tail);
 }
 
-/* --- The end -----------------------------------------------------------------
- */
+/* --- The end ------------------------------------------------------------- */
 
 static void free_if_idle(struct script *s)
 {
@@ -194,8 +192,7 @@ static void cancel(void *run)
         finish(s);
 }
 
-/* --- Reading -----------------------------------------------------------------
- */
+/* --- Reading ------------------------------------------------------------- */
 
 static void on_alloc(uv_handle_t *h, size_t size, uv_buf_t *ret)
 {
@@ -217,8 +214,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         finish(s);
 }
 
-/* --- Starting ----------------------------------------------------------------
- */
+/* --- Starting ------------------------------------------------------------ */
 
 /* Go's words for a program that cannot be started. */
 static void put_spawn_error(struct buf *out, const char *file, int error)

@@ -34,8 +34,7 @@ struct tcp {
 
 static void try_next(struct tcp *t);
 
-/* --- The end -----------------------------------------------------------------
- */
+/* --- The end ------------------------------------------------------------- */
 
 /* The memory goes when nothing of libuv's refers to it any more. */
 static void free_if_idle(struct tcp *t)
@@ -96,8 +95,7 @@ static void fail(struct tcp *t)
     tell(t, STATUS_CRITICAL, bytes_str(t->first_error.s));
 }
 
-/* --- Connecting --------------------------------------------------------------
- */
+/* --- Connecting ---------------------------------------------------------- */
 
 static void keep_error(struct tcp *t, const char *before, int error)
 {
@@ -181,8 +179,7 @@ static void try_next(struct tcp *t)
     }
 }
 
-/* --- Addresses ---------------------------------------------------------------
- */
+/* --- Addresses ----------------------------------------------------------- */
 
 static void add_address(struct tcp *t, const struct sockaddr *a, size_t n)
 {

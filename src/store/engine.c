@@ -342,9 +342,7 @@ enum err store_submit(struct store *s, struct store_change *c,
     return e;
 }
 
-/* --- Life
- * ---------------------------------------------------------------------------
- */
+/* --- Life ---------------------------------------------------------------- */
 
 static void thread_main(void *arg)
 {

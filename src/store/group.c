@@ -242,9 +242,7 @@ static void write_marker(struct group *g, uint64_t wall_ms)
     require(!m->bad && !g->name.bad);
 }
 
-/* --- Flight
- * ---------------------------------------------------------------------------
- */
+/* --- Flight -------------------------------------------------------------- */
 
 static void on_sent(struct backend_group *sent)
 {
@@ -316,9 +314,7 @@ void groups_start(struct store *s)
     }
 }
 
-/* --- Outcomes
- * ---------------------------------------------------------------------------
- */
+/* --- Outcomes ------------------------------------------------------------ */
 
 static void land(struct group *g)
 {
@@ -434,9 +430,7 @@ void groups_delivered(struct store *s)
         engine_kick(s);
 }
 
-/* --- All slots
- * ---------------------------------------------------------------------------
- */
+/* --- All slots ----------------------------------------------------------- */
 
 void groups_open(struct store *s)
 {

@@ -209,8 +209,7 @@ struct command {
     uint64_t revision;
 };
 
-/* --- Revisions and keys ------------------------------------------------------
- */
+/* --- Revisions and keys -------------------------------------------------- */
 
 static inline uint64_t revision_out(const struct store *s, uint64_t plain)
 {

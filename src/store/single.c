@@ -39,8 +39,7 @@ static uint64_t wall_clock_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* --- Groups -----------------------------------------------------------------
- */
+/* --- Groups -------------------------------------------------------------- */
 
 /* Durable first, then the index, then the feed. */
 static void append(struct single *s, uint64_t wall_ms,

@@ -446,8 +446,7 @@ enum err sqlite_log_history(struct sqlite_log *l, uint64_t from,
     return e;
 }
 
-/* --- Compaction ------------------------------------------------------------
- */
+/* --- Compaction ---------------------------------------------------------- */
 
 static int delete_row(struct sqlite_log *l, uint64_t id)
 {

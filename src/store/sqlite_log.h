@@ -101,8 +101,7 @@ MUST_USE enum err sqlite_log_history(struct sqlite_log *l, uint64_t from,
  * do. From the first call on reads below revision are refused. */
 MUST_USE enum err sqlite_log_compact(struct sqlite_log *l, uint64_t revision);
 
-/* --- Shared by the sqlite_*.c files ----------------------------------------
- */
+/* --- Shared by the sqlite_*.c files -------------------------------------- */
 
 /* Runs a statement that returns no rows; resets it. */
 int sqlite_log_run(sqlite3_stmt *s);

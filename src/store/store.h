@@ -44,8 +44,7 @@ enum {
     STORE_EPOCH_SHIFT = 40,
 };
 
-/* --- Changes (guards and operations: base/change.h) ------------------------
- */
+/* --- Changes (guards and operations: base/change.h) ---------------------- */
 
 enum store_verdict {
     STORE_COMMITTED, /* at outcome.revision */

@@ -266,8 +266,7 @@ static void a_peer_that_takes_a_little_at_a_time_is_served(void **state)
     server_stop(s);
 }
 
-/* --- Numbers of connections
- * --------------------------------------------------- */
+/* --- Numbers of connections ---------------------------------------------- */
 
 static void too_many_connections_of_one_client_are_refused(void **state)
 {

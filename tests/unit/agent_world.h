@@ -33,6 +33,7 @@ struct world_probe {
 struct world {
     uv_loop_t loop;
     struct timers timers;
+    uv_timer_t nudge; /* so that a turn ends although nothing happens */
     struct pin_domain pins;
     struct catalog *catalog;
     struct local *local;
@@ -47,6 +48,7 @@ struct world {
     size_t probe_n, starts;
     unsigned published;
     bool catalog_loaded;
+    bool blind;         /* the agent is not told that its node changed */
     uint64_t hashes[2]; /* of the own node */
     int answered;       /* ops, since the world began */
     int last_status;
@@ -54,8 +56,7 @@ struct world {
     char last_text[160];
 };
 
-/* --- The catalog's store: a backend with a gate
- * ------------------------------- */
+/* --- The catalog's store: a backend with a gate -------------------------- */
 
 static _Atomic int world_gate;
 static uv_sem_t world_gate_sem;
@@ -90,8 +91,7 @@ static inline void world_set_gate(enum gate g)
         uv_sem_post(&world_gate_sem);
 }
 
-/* --- The core thread's part
- * ----------------------------------------------------- */
+/* --- The core thread's part ---------------------------------------------- */
 
 static inline void world_apply(struct world *w, const struct store_batch *b)
 {
@@ -112,7 +112,7 @@ static inline void world_published(struct world *w)
     for (size_t i = 0; i < s->n; i++)
         own |= s->v[i] == w->hashes[0] || s->v[i] == w->hashes[1];
     if (w->agent)
-        agent_catalog_published(w->agent, own);
+        agent_catalog_published(w->agent, own && !w->blind);
 }
 
 static inline void world_on_batches(void *ctx, struct list *batches)
@@ -153,8 +153,7 @@ static inline void world_on_batch(void *ctx, struct store_batch *take)
     queue_push_all(w->batches, &one);
 }
 
-/* --- Probes
- * ------------------------------------------------------------------------ */
+/* --- Probes -------------------------------------------------------------- */
 
 static inline struct world_probe *world_probe(struct world *w, const char *id)
 {
@@ -192,8 +191,7 @@ static inline void world_probe_stop(void *ctx, struct bytes check_id)
             w->probes[i].on = false;
 }
 
-/* --- Turning the loop
- * ----------------------------------------------------------------- */
+/* --- Turning the loop ---------------------------------------------------- */
 
 static inline uint64_t world_now(void *ctx)
 {
@@ -215,18 +213,13 @@ static inline void world_wake(uv_timer_t *t)
 /* Turns until the condition holds; fails rather than hang for ever. */
 #define world_until(w, condition)                                              \
     do {                                                                       \
-        uv_timer_t nudge_;                                                     \
-        uint64_t end_;                                                         \
         uv_update_time(&(w)->loop);                                            \
-        end_ = uv_now(&(w)->loop) + WORLD_GIVE_UP_MS;                          \
-        uv_timer_init(&(w)->loop, &nudge_);                                    \
-        uv_timer_start(&nudge_, world_wake, 5, 5);                             \
-        while (!(condition) && uv_now(&(w)->loop) < end_)                      \
+        uint64_t end_ = uv_now(&(w)->loop) + WORLD_GIVE_UP_MS;                 \
+        while (!(condition)) {                                                 \
+            if (uv_now(&(w)->loop) > end_)                                     \
+                fail_msg("never came true: %s", #condition);                   \
             uv_run(&(w)->loop, UV_RUN_ONCE);                                   \
-        uv_close((uv_handle_t *)&nudge_, NULL);                                \
-        uv_run(&(w)->loop, UV_RUN_NOWAIT);                                     \
-        if (!(condition))                                                      \
-            fail_msg("never came true: %s", #condition);                       \
+        }                                                                      \
     } while (0)
 
 static inline void world_advance(struct world *w, uint64_t ms)
@@ -235,9 +228,7 @@ static inline void world_advance(struct world *w, uint64_t ms)
     agent_run_due(w->agent);
 }
 
-/* --- Life
- * --------------------------------------------------------------------------------
- */
+/* --- Life ---------------------------------------------------------------- */
 
 static inline int world_remove_one(const char *path, const struct stat *s,
                                    int flag, struct FTW *ftw)
@@ -283,6 +274,8 @@ static inline void world_init(struct world *w, bool folder)
     *w = (struct world){0};
     assert_int_equal(uv_loop_init(&w->loop), 0);
     assert_ok(timers_init(&w->timers, &w->loop));
+    uv_timer_init(&w->loop, &w->nudge);
+    uv_timer_start(&w->nudge, world_wake, 5, 5);
     pin_init(&w->pins);
     w->catalog = catalog_new(&w->pins);
     w->local = local_new(&w->pins);
@@ -355,6 +348,7 @@ static inline void world_teardown(struct world *w)
     store_close(w->store);
     queue_close(w->batches);
     timers_close(&w->timers);
+    uv_close((uv_handle_t *)&w->nudge, NULL);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w->loop), 0);
     local_free(w->local);
@@ -365,9 +359,7 @@ static inline void world_teardown(struct world *w)
         (void)nftw(w->folder, world_remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* --- Ops
- * ------------------------------------------------------------------------------------
- */
+/* --- Ops ----------------------------------------------------------------- */
 
 static inline void world_done(struct agent_op *op)
 {
@@ -482,9 +474,7 @@ static inline void world_result(struct world *w, const char *id,
                        bytes_str(output));
 }
 
-/* --- What there is
- * ---------------------------------------------------------------------------
- */
+/* --- What there is ------------------------------------------------------- */
 
 static inline const struct local_check *world_local_check(struct world *w,
                                                           const char *id)
@@ -531,6 +521,59 @@ static inline bool world_catalog_says(struct world *w, const char *id,
     struct check_view v;
     return world_catalog_check(w, id, &v) ? bytes_is(v.status, status)
                                           : status[0] == '\0';
+}
+
+/* --- Somebody else, who writes to the catalog ---------------------------- */
+
+struct world_foreign {
+    struct store_change change;
+    struct store_outcome outcome;
+    struct arena arena;
+    struct plan plan;
+    _Atomic bool done;
+};
+
+static inline void world_foreign_done(struct store_change *c,
+                                      const struct store_outcome *o)
+{
+    struct world_foreign *f = container_of(c, struct world_foreign, change);
+    f->outcome = *o;
+    atomic_store(&f->done, true);
+}
+
+static inline void world_commit_there(struct world *w, struct world_foreign *f)
+{
+    f->change = (struct store_change){.guards = f->plan.guards,
+                                      .guard_count = f->plan.guard_count,
+                                      .ops = f->plan.ops,
+                                      .op_count = f->plan.op_count,
+                                      .done = world_foreign_done};
+    assert_ok(store_submit(w->store, &f->change, NULL));
+    world_until(w, atomic_load(&f->done));
+    assert_int_equal(f->outcome.verdict, STORE_COMMITTED);
+    arena_fini(&f->arena);
+}
+
+static inline void world_register_there(struct world *w,
+                                        const struct registration *r)
+{
+    struct world_foreign f = {0};
+    arena_init(&f.arena, 0);
+    plan_init(&f.plan, &f.arena);
+    assert_ok(plan_register(&f.plan, catalog_current(w->catalog), r, NULL));
+    world_commit_there(w, &f);
+}
+
+static inline void world_deregister_there(struct world *w, const char *service,
+                                          const char *check)
+{
+    struct world_foreign f = {0};
+    arena_init(&f.arena, 0);
+    plan_init(&f.plan, &f.arena);
+    assert_ok(plan_deregister(&f.plan, catalog_current(w->catalog),
+                              w->options.me.node.name, bytes_str(service),
+                              bytes_str(check), NULL));
+    world_commit_there(w, &f);
 }
 
 #endif

@@ -20,7 +20,8 @@ enum duty_state { DUTY_IDLE, DUTY_GRANTING, DUTY_PUTTING, DUTY_WON, DUTY_HELD };
 struct campaign {
     struct list link;
     struct store *store;
-    struct store_duty *duty;
+    struct store_duty *duty; /* not touched once resigned: it may be gone */
+    uint32_t ttl_ms;
     enum duty_state state;
     bool resigned; /* freed as soon as nothing is in flight */
     bool keeping;  /* a renewal is in flight */
@@ -82,7 +83,7 @@ static void stand_down(struct campaign *c, uint64_t again_ms)
 
 static uint64_t ttl_part(const struct campaign *c)
 {
-    return c->duty->ttl_ms / 3 + 1;
+    return c->ttl_ms / 3 + 1;
 }
 
 /* --- Held ---------------------------------------------------------------- */
@@ -102,7 +103,7 @@ static void on_kept(void *ctx, enum err e, uint64_t revision)
     if (e == ERR_OK)
         c->kept_ms = c->asked_ms;
     /* The lease runs from when the renewal was asked for, at the earliest. */
-    if (e == ERR_NOT_FOUND || now_ms(c) - c->kept_ms >= c->duty->ttl_ms)
+    if (e == ERR_NOT_FOUND || now_ms(c) - c->kept_ms >= c->ttl_ms)
         stand_down(c, DUTY_RETRY_MS);
     else
         set_timer(c, e == ERR_OK ? ttl_part(c) : DUTY_RETRY_MS);
@@ -143,7 +144,7 @@ static void on_put(void *ctx, enum err e, uint64_t revision)
     if (c->resigned || e != ERR_OK) {
         /* Somebody else's: his key's end is seen in the feed. The timer is for
          * an end that came before we looked. */
-        stand_down(c, e == ERR_EXISTS ? c->duty->ttl_ms : DUTY_RETRY_MS);
+        stand_down(c, e == ERR_EXISTS ? c->ttl_ms : DUTY_RETRY_MS);
         return;
     }
     c->won_rev = revision;
@@ -174,7 +175,7 @@ static void try_now(struct campaign *c)
 
     c->state = DUTY_GRANTING;
     c->kept_ms = now_ms(c);
-    s->backend->ops->lease_grant(s->backend, c->duty->ttl_ms, on_granted, c);
+    s->backend->ops->lease_grant(s->backend, c->ttl_ms, on_granted, c);
 }
 
 static void on_timer(struct timer *t)
@@ -193,6 +194,7 @@ void duty_campaign(struct store *s, struct store_duty *d)
 
     c->store = s;
     c->duty = d;
+    c->ttl_ms = d->ttl_ms;
     c->timer.fire = on_timer;
     buf_putc(&c->key, FENCE_BYTE);
     buf_puts(&c->key, "d/");

@@ -403,6 +403,7 @@ static struct store *store_new(const struct store_options *o,
     s->retry.fire = on_retry;
     s->upkeep.fire = on_upkeep;
     s->closer.fire = on_closer;
+    s->window = window_new();
     data_prefix(0, s->prefix);
     groups_open(s);
     return s;

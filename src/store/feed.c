@@ -14,112 +14,12 @@
 #include "base/metric.h"
 #include "store/impl.h"
 
-enum {
-    CHUNK_ROWS_MAX = 1000,
-    CHUNK_BYTES_MAX = 192 * 1024, /* a row larger than that comes alone */
-};
-
 void data_prefix(uint32_t epoch, char ret[DATA_PREFIX_BYTES + 1])
 {
     snprintf(ret, DATA_PREFIX_BYTES + 1, "k%04x/", epoch & 0xffffU);
 }
 
-/* --- Batches ------------------------------------------------------------- */
-
-struct store_batch *batch_new(enum store_batch_kind kind, size_t count,
-                              size_t bytes, char **ret_room)
-{
-    struct store_batch *b =
-        xmalloc(sizeof *b + count * sizeof *b->events + bytes);
-
-    *b = (struct store_batch){.kind = kind};
-    b->events = (struct store_event *)(b + 1);
-    list_init(&b->link);
-    *ret_room = (char *)(b->events + count);
-    return b;
-}
-
-void store_batch_free(struct store_batch *b)
-{
-    free(b);
-}
-
-static struct bytes copy(char **room, struct bytes v)
-{
-    char *p = *room;
-
-    if (v.n)
-        memcpy(p, v.p, v.n);
-    *room += v.n;
-    return bytes_of(p, v.n);
-}
-
-struct store_batch *batch_of_revision(const struct store *s, uint64_t revision,
-                                      uint64_t wall_ms,
-                                      const struct store_event *events,
-                                      size_t count)
-{
-    struct bytes prefix = store_prefix(s);
-    size_t n = 0, bytes = 0;
-    char *room;
-
-    for (size_t i = 0; i < count; i++) {
-        if (!bytes_starts(events[i].key, prefix))
-            continue;
-        n++;
-        bytes += events[i].key.n - prefix.n + events[i].value.n;
-    }
-    struct store_batch *b = batch_new(BATCH_REVISION, n, bytes, &room);
-
-    b->revision = revision_out(s, revision);
-    b->wall_ms = wall_ms;
-    for (size_t i = 0; i < count; i++) {
-        const struct store_event *ev = &events[i];
-
-        if (!bytes_starts(ev->key, prefix))
-            continue;
-        b->events[b->count++] = (struct store_event){
-            .is_delete = ev->is_delete,
-            .key = copy(&room, bytes_skip(ev->key, prefix.n)),
-            .value = copy(&room, ev->value),
-            .create_rev = ev->is_delete ? 0 : revision_out(s, ev->create_rev),
-            .mod_rev = revision_out(s, ev->mod_rev),
-        };
-    }
-    return b;
-}
-
-void chunk_flush(struct chunk *c, chunk_emit_fn emit, void *ctx)
-{
-    struct store_batch *b = c->batch;
-
-    *c = (struct chunk){0};
-    if (b)
-        emit(ctx, b);
-}
-
-void chunk_add(struct store *s, struct chunk *c, const struct backend_row *row,
-               chunk_emit_fn emit, void *ctx)
-{
-    size_t need = row->key.n + row->value.n;
-
-    if (c->batch && (need > c->left || c->batch->count == CHUNK_ROWS_MAX))
-        chunk_flush(c, emit, ctx);
-    if (!c->batch) {
-        bool alone = need > CHUNK_BYTES_MAX;
-
-        c->left = alone ? need : CHUNK_BYTES_MAX;
-        c->batch = batch_new(BATCH_LOAD_ROWS, alone ? 1 : CHUNK_ROWS_MAX,
-                             c->left, &c->at);
-    }
-    c->batch->events[c->batch->count++] = (struct store_event){
-        .key = copy(&c->at, row->key),
-        .value = copy(&c->at, row->value),
-        .create_rev = revision_out(s, row->create_rev),
-        .mod_rev = revision_out(s, row->mod_rev),
-    };
-    c->left -= need;
-}
+/* --- Out ----------------------------------------------------------------- */
 
 static void emit(void *ctx, struct store_batch *take)
 {
@@ -271,6 +171,16 @@ static void other_epoch_row(struct store *s, struct bytes key)
         note_garbage(s, epoch);
 }
 
+/* A receiver that is slower than the disk would otherwise have all rows of a
+ * large store in its queue at once. */
+static void emit_rows(void *ctx, struct store_batch *take)
+{
+    struct store *s = ctx;
+
+    window_enter(s->window, take, &s->closing);
+    emit(s, take);
+}
+
 static void load_row(void *ctx, const struct backend_row *row)
 {
     struct store *s = ctx;
@@ -280,7 +190,7 @@ static void load_row(void *ctx, const struct backend_row *row)
     case 'k':
         if (bytes_starts(row->key, store_prefix(s))) {
             r.key = bytes_skip(row->key, DATA_PREFIX_BYTES);
-            chunk_add(s, &s->load_chunk, &r, emit, s);
+            chunk_add(s, &s->load_chunk, &r, emit_rows, s);
         } else {
             other_epoch_row(s, row->key);
         }
@@ -347,7 +257,7 @@ static void rows_done(void *ctx, enum err e, uint64_t revision)
     struct store *s = ctx;
 
     (void)revision;
-    chunk_flush(&s->load_chunk, emit, s);
+    chunk_flush(&s->load_chunk, emit_rows, s);
     if (s->ended)
         return;
     if (s->load_again || e == ERR_COMPACTED)
@@ -430,5 +340,6 @@ void feed_retry(struct store *s)
 void feed_fini(struct store *s)
 {
     held_drop(s);
+    window_leave(s->window);
     store_batch_free(s->load_chunk.batch);
 }

@@ -7,6 +7,7 @@
  *     group.c    changes -> groups -> outcomes
  *     unknown.c  settles groups whose outcome was lost
  *     feed.c     loads, revisions -> batches
+ *     batch.c    batches, and how many of a load there may be at once
  *     read.c     barriers, history, reads
  *     duty.c     campaigns
  *     upkeep.c   when to compact
@@ -158,6 +159,7 @@ struct store {
     uint32_t garbage[GARBAGE_MAX]; /* older epochs of which rows were seen */
     size_t garbage_count;
     struct chunk load_chunk;
+    struct window *window;
     struct list held; /* revisions that came while loading */
 
     /* Changes. */
@@ -311,6 +313,8 @@ void feed_continue(struct store *s); /* a turn of its own, if one is wanted */
 void feed_retry(struct store *s);    /* after a load that failed */
 void feed_fini(struct store *s);
 
+/* --- batch.c ------------------------------------------------------------- */
+
 /* A batch in one heap block with room for count events and bytes. */
 struct store_batch *batch_new(enum store_batch_kind kind, size_t count,
                               size_t bytes, char **ret_room);
@@ -326,6 +330,13 @@ typedef void (*chunk_emit_fn)(void *ctx, struct store_batch *take);
 void chunk_add(struct store *s, struct chunk *c, const struct backend_row *row,
                chunk_emit_fn emit, void *ctx);
 void chunk_flush(struct chunk *c, chunk_emit_fn emit, void *ctx);
+
+/* Lets a load's batch through when there is room; it leaves when it is freed,
+ * on any thread. hurry: the store closes. w may be NULL. */
+struct window *window_new(void);
+void window_enter(struct window *w, struct store_batch *b,
+                  const _Atomic bool *hurry);
+void window_leave(struct window *w);
 
 /* --- read.c -------------------------------------------------------------- */
 

@@ -106,8 +106,11 @@ struct store_batch {
     size_t count;
     struct store_event *events;
     struct list link; /* the receiver's */
+    void *window;     /* the store's */
 };
 
+/* Any thread. A load waits (for a while) when many of its batches have not been
+ * freed: who takes them should not collect them. */
 void store_batch_free(struct store_batch *b);
 
 /* --- Life ---------------------------------------------------------------- */
@@ -200,6 +203,9 @@ MUST_USE enum err store_history_begin(struct store *s, struct store_history *h);
 struct store_duty {
     const char *name;
     uint32_t ttl_ms;
+    /* fence (kept by copy of its key, too) goes among a change's guards. lost
+     * also comes once after store_resign and at store_close, held or not, as
+     * the last call: then the struct is the caller's again. */
     void (*gained)(struct store_duty *d, const struct store_guard *fence);
     void (*lost)(struct store_duty *d);
     struct list link;

@@ -130,6 +130,25 @@ static void a_prefix_goes_with_all_under_it(void **state)
     world_expect(w, "n/ab", "other");
 }
 
+/* The world checks that only what is there is deleted. */
+static void what_is_deleted_twice_goes_once(void **state)
+{
+    struct world *w = world_of(state);
+    struct waited x;
+
+    (void)world_put(w, "n/1", "x");
+    (void)world_put(w, "n/2", "x");
+    waited_init(&x, w);
+    waited_op(&x, OP_DELETE, "n/1", NULL);
+    waited_op(&x, OP_DELETE_PREFIX, "n/", NULL);
+    waited_op(&x, OP_DELETE_PREFIX, "n", NULL);
+    waited_op(&x, OP_DELETE_PREFIX, "n/2", NULL);
+    expect_verdict(waited_commit(&x), STORE_COMMITTED);
+    assert_int_equal(w->row_count, 0);
+    (void)world_put(w, "n/1", "again");
+    world_expect(w, "n/1", "again");
+}
+
 static void a_change_is_all_or_nothing(void **state)
 {
     struct world *w = world_of(state);
@@ -430,9 +449,11 @@ static void what_was_compacted_is_refused_and_the_rest_stays(void **state)
     struct world *w = world_of(state);
     uint64_t r1 = world_put(w, "a", "1");
     uint64_t r2 = world_put(w, "a", "2");
-    uint64_t r3 = world_put(w, "b", "1");
+    (void)world_put(w, "c", "1");
+    uint64_t r3 = world_put(w, "c", NULL);
     enum err e;
 
+    (void)world_put(w, "b", "1");
     store_compact(w->store, r3);
     while (store_oldest(w->store) < r3)
         (void)world_barrier(w);
@@ -446,6 +467,7 @@ static void what_was_compacted_is_refused_and_the_rest_stays(void **state)
     free(text);
     text = world_history(w, r3, &e);
     assert_ok(e);
+    assert_non_null(strstr(text, "c gone")); /* also the very revision's */
     assert_non_null(strstr(text, "b=1"));
     free(text);
     world_expect(w, "a", "2");
@@ -457,6 +479,7 @@ static const struct CMUnitTest tests[] = {
     OVER_ALL(presence_and_absence_are_guards),
     OVER_ALL(a_quiet_guard_sees_what_was_added_to_a_set),
     OVER_ALL(a_prefix_goes_with_all_under_it),
+    OVER_ALL(what_is_deleted_twice_goes_once),
     OVER_ALL(a_change_is_all_or_nothing),
     OVER_ALL(empty_values_and_binary_keys_are_kept),
     OVER_ALL(only_one_of_many_creates_a_key),

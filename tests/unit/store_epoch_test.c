@@ -294,6 +294,17 @@ static void a_guard_of_an_earlier_epoch_never_holds(void **state)
         waited_op(&x, OP_PUT, "k", "x");
         assert_int_equal(waited_commit(&x).verdict, STORE_CONFLICT);
     }
+    /* Numbers of another life of the store may meet ours by chance. */
+    const uint64_t mask = ((uint64_t)1 << STORE_EPOCH_SHIFT) - 1;
+    const uint64_t chance[] = {world_row(w, "new/0/0").mod_rev & mask,
+                               world_row(w, "new/0/0").create_rev & mask, mask};
+
+    for (size_t i = 0; i < 3; i++) {
+        waited_init(&x, w);
+        waited_guard(&x, kind[i], "new/0/0", chance[i]);
+        waited_op(&x, OP_PUT, "k", "x");
+        assert_int_equal(waited_commit(&x).verdict, STORE_CONFLICT);
+    }
     waited_init(&x, w);
     waited_guard(&x, GUARD_QUIET, "new/", world_revision(w));
     waited_guard(&x, GUARD_MOD, "new/0/1", world_row(w, "new/0/1").mod_rev);

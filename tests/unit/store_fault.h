@@ -44,9 +44,9 @@ struct fault_action {
     enum backend_verdict lie;
     bool has_lie;
 
+    int call;                /* enum fault_call */
     struct bytes key, value; /* in memory */
     uint64_t number;
-    uint32_t ttl_ms;
     backend_row_fn row;
     backend_done_fn done;
     void (*granted)(void *ctx, enum err e, uint64_t lease);
@@ -361,14 +361,6 @@ static inline void fault_on_gap(void *ctx)
     f->sink.gap(f->sink.ctx);
 }
 
-static inline void fault_on_state(void *ctx, bool up, enum err why,
-                                  const char *text)
-{
-    struct fault *f = ctx;
-
-    f->sink.state(f->sink.ctx, up, why, text);
-}
-
 static inline void fault_ignore(void *ctx, enum err e, uint64_t revision)
 {
     *(enum err *)ctx = e;
@@ -379,8 +371,7 @@ static inline void fault_start(struct backend *b,
                                const struct backend_sink *sink, uint64_t after)
 {
     struct fault *f = fault_of(b);
-    struct backend_sink mine = {fault_on_revision, fault_on_gap, fault_on_state,
-                                f};
+    struct backend_sink mine = {fault_on_revision, fault_on_gap, NULL, f};
     enum err e = ERR_OK;
 
     fault_feed_drop(f);
@@ -397,113 +388,118 @@ static inline void fault_start(struct backend *b,
 
 /* --- Everything else ----------------------------------------------------- */
 
-static inline struct fault_action *
-fault_call(struct backend *b, void (*run)(struct fault_action *),
-           struct bytes key, struct bytes value, backend_done_fn done,
-           void *ctx)
-{
-    struct fault_action *a = fault_later(fault_of(b), run);
-    char *at = a->memory = malloc(key.n + value.n + 1);
+enum fault_call {
+    CALL_RANGE,
+    CALL_HISTORY,
+    CALL_BARRIER,
+    CALL_GRANT,
+    CALL_KEEP,
+    CALL_PUT,
+    CALL_COMPACT,
+};
 
-    a->key = fault_copy_bytes(&at, key);
-    a->value = fault_copy_bytes(&at, value);
+static inline void fault_run_range(struct fault_action *a, struct backend *in)
+{
+    if (fault_chance(a->fault, a->fault->plan->read_failed))
+        a->done(a->ctx, ERR_UNAVAILABLE, 0);
+    else
+        in->ops->range(in, a->key, a->number, a->row, a->done, a->ctx);
+}
+
+static inline void fault_run_keep(struct fault_action *a, struct backend *in)
+{
+    if (atomic_load(&a->fault->plan->leases_die))
+        in->ops->lease_revoke(in, a->number);
+    in->ops->lease_keep(in, a->number, a->done, a->ctx);
+}
+
+static inline void fault_run_call(struct fault_action *a)
+{
+    struct backend *in = a->fault->inner;
+
+    switch ((enum fault_call)a->call) {
+    case CALL_RANGE:
+        fault_run_range(a, in);
+        break;
+    case CALL_HISTORY:
+        in->ops->history(in, a->number, &a->sink, a->done, a->ctx);
+        break;
+    case CALL_BARRIER:
+        in->ops->barrier(in, a->done, a->ctx);
+        break;
+    case CALL_GRANT:
+        in->ops->lease_grant(in, (uint32_t)a->number, a->granted, a->ctx);
+        break;
+    case CALL_KEEP:
+        fault_run_keep(a, in);
+        break;
+    case CALL_PUT:
+        in->ops->lease_put(in, a->number, a->key, a->value, a->done, a->ctx);
+        break;
+    case CALL_COMPACT:
+        in->ops->compact(in, a->number, a->done, a->ctx);
+        break;
+    }
+    fault_action_free(a);
+}
+
+static inline struct fault_action *fault_call(struct backend *b,
+                                              enum fault_call call,
+                                              uint64_t number,
+                                              backend_done_fn done, void *ctx)
+{
+    struct fault_action *a = fault_later(fault_of(b), fault_run_call);
+
+    a->call = call;
+    a->number = number;
     a->done = done;
     a->ctx = ctx;
     return a;
 }
 
-static inline void fault_run_range(struct fault_action *a)
+static inline void fault_copy_strings(struct fault_action *a, struct bytes key,
+                                      struct bytes value)
 {
-    struct backend *in = a->fault->inner;
+    char *at = a->memory = malloc(key.n + value.n + 1);
 
-    if (fault_chance(a->fault, a->fault->plan->read_failed))
-        a->done(a->ctx, ERR_UNAVAILABLE, 0);
-    else
-        in->ops->range(in, a->key, a->number, a->row, a->done, a->ctx);
-    fault_action_free(a);
+    a->key = fault_copy_bytes(&at, key);
+    a->value = fault_copy_bytes(&at, value);
 }
 
 static inline void fault_range(struct backend *b, struct bytes prefix,
                                uint64_t at, backend_row_fn row,
                                backend_done_fn done, void *ctx)
 {
-    struct fault_action *a =
-        fault_call(b, fault_run_range, prefix, bytes_str(""), done, ctx);
+    struct fault_action *a = fault_call(b, CALL_RANGE, at, done, ctx);
 
-    a->number = at;
+    fault_copy_strings(a, prefix, bytes_str(""));
     a->row = row;
-}
-
-static inline void fault_run_history(struct fault_action *a)
-{
-    struct backend *in = a->fault->inner;
-
-    in->ops->history(in, a->number, &a->sink, a->done, a->ctx);
-    fault_action_free(a);
 }
 
 static inline void fault_history(struct backend *b, uint64_t from,
                                  const struct backend_sink *to,
                                  backend_done_fn done, void *ctx)
 {
-    struct fault_action *a = fault_call(b, fault_run_history, bytes_str(""),
-                                        bytes_str(""), done, ctx);
-
-    a->number = from;
-    a->sink = *to;
-}
-
-static inline void fault_run_barrier(struct fault_action *a)
-{
-    struct backend *in = a->fault->inner;
-
-    in->ops->barrier(in, a->done, a->ctx);
-    fault_action_free(a);
+    fault_call(b, CALL_HISTORY, from, done, ctx)->sink = *to;
 }
 
 static inline void fault_barrier(struct backend *b, backend_done_fn done,
                                  void *ctx)
 {
-    (void)fault_call(b, fault_run_barrier, bytes_str(""), bytes_str(""), done,
-                     ctx);
-}
-
-static inline void fault_run_grant(struct fault_action *a)
-{
-    struct backend *in = a->fault->inner;
-
-    in->ops->lease_grant(in, a->ttl_ms, a->granted, a->ctx);
-    fault_action_free(a);
+    (void)fault_call(b, CALL_BARRIER, 0, done, ctx);
 }
 
 static inline void fault_lease_grant(struct backend *b, uint32_t ttl_ms,
                                      void (*done)(void *, enum err, uint64_t),
                                      void *ctx)
 {
-    struct fault_action *a =
-        fault_call(b, fault_run_grant, bytes_str(""), bytes_str(""), NULL, ctx);
-
-    a->granted = done;
-    a->ttl_ms = ttl_ms;
-}
-
-static inline void fault_run_keep(struct fault_action *a)
-{
-    struct backend *in = a->fault->inner;
-
-    if (atomic_load(&a->fault->plan->leases_die))
-        in->ops->lease_revoke(in, a->number);
-    in->ops->lease_keep(in, a->number, a->done, a->ctx);
-    fault_action_free(a);
+    fault_call(b, CALL_GRANT, ttl_ms, NULL, ctx)->granted = done;
 }
 
 static inline void fault_lease_keep(struct backend *b, uint64_t lease,
                                     backend_done_fn done, void *ctx)
 {
-    struct fault_action *a =
-        fault_call(b, fault_run_keep, bytes_str(""), bytes_str(""), done, ctx);
-
-    a->number = lease;
+    (void)fault_call(b, CALL_KEEP, lease, done, ctx);
 }
 
 static inline void fault_lease_revoke(struct backend *b, uint64_t lease)
@@ -513,39 +509,17 @@ static inline void fault_lease_revoke(struct backend *b, uint64_t lease)
     f->inner->ops->lease_revoke(f->inner, lease);
 }
 
-static inline void fault_run_put(struct fault_action *a)
-{
-    struct backend *in = a->fault->inner;
-
-    in->ops->lease_put(in, a->number, a->key, a->value, a->done, a->ctx);
-    fault_action_free(a);
-}
-
 static inline void fault_lease_put(struct backend *b, uint64_t lease,
                                    struct bytes key, struct bytes value,
                                    backend_done_fn done, void *ctx)
 {
-    struct fault_action *a =
-        fault_call(b, fault_run_put, key, value, done, ctx);
-
-    a->number = lease;
-}
-
-static inline void fault_run_compact(struct fault_action *a)
-{
-    struct backend *in = a->fault->inner;
-
-    in->ops->compact(in, a->number, a->done, a->ctx);
-    fault_action_free(a);
+    fault_copy_strings(fault_call(b, CALL_PUT, lease, done, ctx), key, value);
 }
 
 static inline void fault_compact(struct backend *b, uint64_t revision,
                                  backend_done_fn done, void *ctx)
 {
-    struct fault_action *a = fault_call(b, fault_run_compact, bytes_str(""),
-                                        bytes_str(""), done, ctx);
-
-    a->number = revision;
+    (void)fault_call(b, CALL_COMPACT, revision, done, ctx);
 }
 
 static inline uint64_t fault_oldest(const struct backend *b)

@@ -303,10 +303,10 @@ static void on_letters(void *ctx, struct list *letters)
             break;
         }
     }
-    /* Watchers first: they have waited longest, and a writer's answer promises
-     * only that readers who ask now see it. */
-    park_wake_dirty(s);
+    /* Writers first: their answers are short, while those of a large service's
+     * watchers can take long. */
     write_settle_all(s);
+    park_wake_dirty(s);
     serving_unpin(s);
     if (close && !s->closing)
         begin_close(s);

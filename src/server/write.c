@@ -206,7 +206,7 @@ void write_written(struct serving *s, struct letter *l)
     }
 }
 
-/* After the watchers of this turn. Letters come when their revision is
+/* Letters come when their revision is
  * published. */
 void write_settle_all(struct serving *s)
 {

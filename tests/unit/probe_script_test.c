@@ -13,6 +13,9 @@ enum { OUTPUT_MAX = 64 };
 
 #define SECOND_NS INT64_C(1000000000)
 
+#define FOREVER       "sleep 100000" /* sleep: is to be killed */
+#define OVER_A_SECOND "sleep 1.2"    /* sleep: the run, not the test */
+
 static struct check_def shell(struct bytes args[3], const char *text)
 {
     args[0] = bytes_str("/bin/sh");
@@ -61,8 +64,7 @@ static long number_in(struct bytes text)
     return n;
 }
 
-/* --- Results
- * -------------------------------------------------------------------- */
+/* --- Results ------------------------------------------------------------- */
 
 static void the_exit_status_decides(void **state)
 {
@@ -145,8 +147,7 @@ static void scripts_have_no_input_and_their_own_session(void **state)
     world_teardown(&w);
 }
 
-/* --- Time
- * ------------------------------------------------------------------------- */
+/* --- Time ---------------------------------------------------------------- */
 
 static void a_script_out_of_time_is_killed_with_its_children(void **state)
 {
@@ -154,7 +155,7 @@ static void a_script_out_of_time_is_killed_with_its_children(void **state)
     struct world w;
     struct bytes args[3];
     world_setup(&w, OUTPUT_MAX);
-    struct check_def d = shell(args, "sleep 100000 & echo $!; wait");
+    struct check_def d = shell(args, FOREVER " & echo $!; wait");
     d.timeout_ns = 300 * 1000000;
     world_start(&w, &d);
     struct probe_result *r = world_next(&w);
@@ -174,7 +175,7 @@ static void a_script_that_ignores_signals_is_killed_too(void **state)
     struct bytes args[3];
     world_setup(&w, OUTPUT_MAX);
     struct check_def d =
-        shell(args, "trap '' TERM INT HUP; while :; do sleep 1; done");
+        shell(args, "trap '' TERM INT HUP; while :; do " FOREVER "; done");
     d.timeout_ns = 100 * 1000000;
     world_assert(&w, &d, STATUS_CRITICAL, "Timed out (100ms) running check");
     world_teardown(&w);
@@ -204,7 +205,7 @@ static void what_a_script_leaves_running_is_killed(void **state)
     struct world w;
     struct bytes args[3];
     world_setup(&w, OUTPUT_MAX);
-    struct check_def d = shell(args, "sleep 100000 & echo $!");
+    struct check_def d = shell(args, FOREVER " & echo $!");
     world_start(&w, &d);
     struct probe_result *r = world_next(&w);
     assert_int_equal(r->status, STATUS_PASSING);
@@ -221,7 +222,7 @@ static void a_child_that_escaped_does_not_hold_the_result(void **state)
     world_setup(&w, OUTPUT_MAX);
     /* It keeps the pipe open; its parent ends when it has left the group. */
     struct check_def d = shell(
-        args, "setsid sh -c 'echo $$; exec sleep 100000' & "
+        args, "setsid sh -c 'echo $$; exec " FOREVER "' & "
               "while test $(ps -o sid= -p $! | tr -d ' ') != $!; do :; done");
     world_start(&w, &d);
     struct probe_result *r = world_next(&w);
@@ -243,8 +244,8 @@ static void runs_of_one_check_never_overlap(void **state)
     struct bytes args[3];
     assert_non_null(mkdtemp(folder));
     (void)snprintf(text, sizeof text,
-                   "mkdir %s/x || exit 2; sleep 1.2; rmdir %s/x", folder,
-                   folder);
+                   "mkdir %s/x || exit 2; " OVER_A_SECOND "; rmdir %s/x",
+                   folder, folder);
     world_setup(&w, OUTPUT_MAX);
     struct check_def d = shell(args, text);
     d.interval_ns = SECOND_NS;
@@ -260,9 +261,7 @@ static void runs_of_one_check_never_overlap(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
-/* --- Many
- * ----------------------------------------------------------------------------
- */
+/* --- Many ---------------------------------------------------------------- */
 
 static void more_scripts_than_may_run_take_turns(void **state)
 {
@@ -298,8 +297,8 @@ static void a_stopped_check_takes_its_script_along(void **state)
     FILE *f = NULL;
     assert_non_null(mkdtemp(folder));
     (void)snprintf(text, sizeof text,
-                   "echo $$ > %s/t && mv %s/t %s/pid; sleep 100000", folder,
-                   folder, folder);
+                   "echo $$ > %s/t && mv %s/t %s/pid; " FOREVER, folder, folder,
+                   folder);
     world_setup(&w, OUTPUT_MAX);
     struct check_def d = shell(args, text);
     d.id = bytes_str("long");
@@ -330,7 +329,7 @@ static void at_the_end_nobody_is_left(void **state)
     arena_init(&a, 0);
     world_setup(&w, OUTPUT_MAX);
     for (int i = 0; i < 20; i++) {
-        struct check_def d = shell(args, "sleep 100000 | sleep 100000");
+        struct check_def d = shell(args, FOREVER " | " FOREVER);
         d.id = bytes_str(arena_printf(&a, "%d", i));
         world_start(&w, &d);
     }

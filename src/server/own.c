@@ -188,6 +188,7 @@ static void own_register(struct core *c)
         log_info("server", "ready: node=%.*s datacenter=%.*s",
                  BYTES_ARG(c->process->self.node_name),
                  BYTES_ARG(c->process->self.datacenter));
+        agent_catalog_published(c->agent, true);
         if (c->options.ready)
             c->options.ready(c->options.ctx);
     }

@@ -2,6 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent_world.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 static void assert_refused(struct world *w, struct agent_op *op, int status,
                            const char *text)
 {
@@ -312,6 +315,48 @@ static void what_agent_db_refuses_is_not_kept(void **state)
     world_teardown(&w);
 }
 
+static void set_file_limit(rlim_t bytes)
+{
+    struct rlimit r;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &r), 0);
+    r.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &r), 0);
+}
+
+static void a_full_disk_keeps_nothing_but_what_is_true(void **state)
+{
+    (void)state;
+    struct world w;
+    struct service_view s;
+    world_setup(&w, true);
+    register_web(&w);
+    assert_int_equal(world_ttl(&w, "beat", "passing", ""), 200);
+    world_until(&w, agent_in_sync(w.agent));
+
+    signal(SIGXFSZ, SIG_IGN);
+    set_file_limit(4096); /* the catalog is in memory */
+    assert_int_equal(world_do(&w, world_service(&w, "full")), 500);
+    assert_true(bytes_starts(bytes_str(w.last_text),
+                             bytes_str("agent.db cannot store it, nothing was "
+                                       "changed: no space left on device")));
+    assert_null(world_local(&w, "full"));
+    assert_int_equal(world_ttl(&w, "beat", "warning", ""), 500);
+    assert_int_equal(world_local_check(&w, "beat")->status, STATUS_PASSING);
+    /* What a probe has seen is true, stored or not. */
+    world_result(&w, "probe", STATUS_PASSING, "seen");
+    world_until(&w, world_catalog_says(&w, "probe", "passing"));
+    set_file_limit(RLIM_INFINITY);
+
+    /* And stored as soon as that is possible. */
+    world_until(&w, world_do(&w, world_service(&w, "full")) == 200);
+    assert_true(world_catalog_service(&w, "full", &s));
+    world_advance(&w, AGENT_RETRY_MAX_MS + 1);
+    world_restart(&w);
+    assert_int_equal(world_local_check(&w, "probe")->status, STATUS_PASSING);
+    assert_int_equal(world_local_check(&w, "beat")->status, STATUS_PASSING);
+    world_teardown(&w);
+}
+
 /* --- Deregistration ------------------------------------------------------ */
 
 static void a_service_goes_with_its_checks(void **state)
@@ -522,6 +567,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(sizes_have_limits_with_names),
     cmocka_unit_test(a_service_has_a_limit_of_checks),
     cmocka_unit_test(what_agent_db_refuses_is_not_kept),
+    cmocka_unit_test(a_full_disk_keeps_nothing_but_what_is_true),
     cmocka_unit_test(a_service_goes_with_its_checks),
     cmocka_unit_test(a_check_goes_alone),
     cmocka_unit_test(a_check_registered_later_finds_its_service),

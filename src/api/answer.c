@@ -46,8 +46,10 @@ static void consul_lines(const struct api_call *c, struct buf *out,
         http_head_line(out, "X-Consul-Effective-Consistency",
                        bytes_str(c->consistency));
     http_head_u64(out, "X-Consul-Index", index);
-    http_head_line(out, "X-Consul-Knownleader",
-                   bytes_str(known_leader ? "true" : "false"));
+    /* An answer of nobody's knows of no leader. */
+    http_head_line(
+        out, "X-Consul-Knownleader",
+        bytes_str(known_leader && c->status != 500 ? "true" : "false"));
     http_head_u64(out, "X-Consul-Lastcontact", last_contact_ms);
 }
 

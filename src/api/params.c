@@ -60,14 +60,6 @@ static enum api_next consistency(struct api_call *c)
     c->stale = http_param(r, "stale") != NULL;
     c->consistent = http_param(r, "consistent") != NULL;
     c->cached = http_param(r, "cached") != NULL;
-    if (c->stale && c->consistent)
-        return refuse(c, 400,
-                      "Cannot specify ?stale with ?consistent, "
-                      "conflicting semantics.");
-    if (c->cached && c->consistent)
-        return refuse(c, 400,
-                      "Cannot specify ?cached with ?consistent, "
-                      "conflicting semantics.");
     struct bytes max = http_param_value(r, "max_stale");
     if (max.n) {
         int64_t ns;
@@ -77,36 +69,95 @@ static enum api_next consistency(struct api_call *c)
             return API_ANSWER;
         }
         if (ns > 0)
-            c->stale = !c->consistent;
+            c->stale = true;
+    }
+    if (c->stale && c->consistent)
+        return refuse(c, 400,
+                      "Cannot specify ?stale with ?consistent, "
+                      "conflicting semantics.");
+    if (c->cached && c->consistent)
+        return refuse(c, 400,
+                      "Cannot specify ?cached with ?consistent, "
+                      "conflicting semantics.");
+    return API_READ;
+}
+
+static struct bytes without_blanks(struct bytes b)
+{
+    while (b.n && b.p[0] == ' ')
+        b = bytes_skip(b, 1);
+    while (b.n && b.p[b.n - 1] == ' ')
+        b = bytes_head(b, b.n - 1);
+    return b;
+}
+
+static bool is_number(struct bytes b)
+{
+    uint64_t v;
+    if (b.n > 1 && (b.p[0] == '-' || b.p[0] == '+'))
+        b = bytes_skip(b, 1);
+    return bytes_u64(b, &v) == ERR_OK;
+}
+
+/* Only the values that take a number can be wrong; none has an effect, because
+ * every answer is fresh. */
+static enum api_next cache_control(struct api_call *c)
+{
+    static const char *const timed[] = {"max-age=", "stale-if-error="};
+    struct bytes rest = http_header(c->request, "Cache-Control");
+    while (rest.n) {
+        size_t end = bytes_find(rest, ',');
+        struct bytes one = without_blanks(bytes_head(rest, end));
+        rest = bytes_skip(rest, end + 1);
+        for (size_t i = 0; i < sizeof timed / sizeof timed[0]; i++) {
+            struct bytes name = bytes_str(timed[i]);
+            if (bytes_starts(one, name) && !is_number(bytes_skip(one, name.n)))
+                return refuse(c, 400, "Invalid Cache-Control header.");
+        }
     }
     return API_READ;
 }
 
-static enum api_next places(struct api_call *c, const struct api_env *env)
+static bool is_default(struct bytes v)
 {
-    static const char *const tenancy[] = {"ns", "partition", "ap"};
+    return v.n == 0 || bytes_is(v, "default");
+}
+
+/* There is one namespace and one partition, "default"; who asks for another
+ * must not be shown this one. */
+static enum api_next tenancy(struct api_call *c)
+{
+    static const struct {
+        const char *param, *header, *what;
+    } kinds[] = {
+        {"ns", "X-Consul-Namespace", "Namespaces"},
+        {"partition", "X-Consul-Partition", "Partitions"},
+        {"ap", NULL, "Partitions"},
+    };
     const struct http_request *r = c->request;
-    for (size_t i = 0; i < sizeof tenancy / sizeof tenancy[0]; i++) {
-        struct bytes v = http_param_value(r, tenancy[i]);
-        if (v.n && !bytes_is(v, "default")) {
-            api_error(c, 400,
-                      "Bad request: Invalid query parameter: \"%s\" - "
-                      "Namespaces are a Consul Enterprise feature",
-                      tenancy[i]);
-            return API_ANSWER;
-        }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        bool param = !is_default(http_param_value(r, kinds[i].param));
+        bool header =
+            kinds[i].header && !is_default(http_header(r, kinds[i].header));
+        if (!param && !header)
+            continue;
+        api_error(c, 400,
+                  "Bad request: Invalid %s: \"%s\" - %s are a Consul "
+                  "Enterprise feature",
+                  param ? "query parameter" : "header",
+                  param ? kinds[i].param : kinds[i].header, kinds[i].what);
+        return API_ANSWER;
     }
-    struct bytes dc = http_param_value(r, "dc");
-    if (!c->route->local && dc.n && !bytes_eq(dc, env->self->datacenter)) {
-        c->consul_headers = c->route->consul_headers;
-        return refuse(c, 500, "No path to datacenter");
-    }
-    struct bytes filter = http_param_value(r, "filter");
-    if (filter.n)
-        return refuse(c, 400,
-                      "Parameter \"filter\" is not supported by this "
-                      "version of muster: leave it out");
     return API_READ;
+}
+
+static enum api_next datacenter(struct api_call *c, const struct api_env *env)
+{
+    struct bytes dc = http_param_value(c->request, "dc");
+    if (dc.n == 0 || bytes_eq(dc, env->self->datacenter))
+        return API_READ;
+    c->consul_headers = c->route->consul_headers;
+    return refuse(c, 500, "No path to datacenter");
 }
 
 static enum api_next repeated(struct api_call *c)
@@ -127,16 +178,45 @@ static enum api_next repeated(struct api_call *c)
     return API_READ;
 }
 
+/* What a route has no use for is not looked at, as in Consul. */
+static enum api_next of_route(struct api_call *c, const struct api_env *env)
+{
+    const struct http_request *r = c->request;
+    const struct api_route *route = c->route;
+    bool remote_read = route->kind == API_READ && !route->local;
+
+    /* Of the agent and the servers themselves, not of what is registered. */
+    bool untenanted = route->kind == API_READ && route->watch == WATCH_NONE;
+    if (!untenanted && tenancy(c) == API_ANSWER)
+        return API_ANSWER;
+    if (route->blocking != API_BLOCK_NONE && blocking(c, env) == API_ANSWER)
+        return API_ANSWER;
+    if (remote_read &&
+        (consistency(c) == API_ANSWER || cache_control(c) == API_ANSWER))
+        return API_ANSWER;
+    if (route->missing && c->arg.n == 0)
+        return refuse(c, 400, route->missing);
+    if (route->watch == WATCH_SERVICE_HEALTH &&
+        flag(r, "passing", &c->passing) != ERR_OK)
+        return refuse(c, 400, "Invalid value for ?passing");
+    if (!route->local && datacenter(c, env) == API_ANSWER)
+        return API_ANSWER;
+    /* A filter that is ignored would answer too much. */
+    if (!untenanted && route->kind == API_READ &&
+        http_param_value(r, "filter").n)
+        return refuse(c, 400,
+                      "Parameter \"filter\" is not supported by this "
+                      "version of muster: leave it out");
+    return API_READ;
+}
+
 enum api_next api_params(struct api_call *c, const struct api_env *env)
 {
     const struct http_request *r = c->request;
     if (r->query_bad)
         return refuse(c, 400, "Malformed percent escape in the query string");
     c->pretty = env->self->pretty || http_param(r, "pretty") != NULL;
-    if (flag(r, "passing", &c->passing) != ERR_OK)
-        return refuse(c, 400, "Invalid value for ?passing");
-    if (blocking(c, env) == API_ANSWER || consistency(c) == API_ANSWER ||
-        places(c, env) == API_ANSWER || repeated(c) == API_ANSWER)
+    if (of_route(c, env) == API_ANSWER)
         return API_ANSWER;
-    return API_READ;
+    return repeated(c);
 }

@@ -164,10 +164,6 @@ static bool blocked(const struct api_self *self, struct bytes path)
 static enum api_next common(struct api_call *c, const struct api_env *env)
 {
     const struct api_route *r = c->route;
-    if (r->missing && c->arg.n == 0) {
-        api_error(c, 400, "%s", r->missing);
-        return API_ANSWER;
-    }
     if (api_params(c, env) == API_ANSWER)
         return API_ANSWER;
     c->consul_headers = r->consul_headers;

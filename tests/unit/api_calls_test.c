@@ -266,6 +266,33 @@ static void routes_answer_as_gos_mux_does(void **state)
     }
 }
 
+static void a_route_looks_only_at_what_it_has_use_for(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *target;
+        int status; /* 0: goes on */
+    } cases[] = {
+        {"/v1/agent/services?index=x&wait=zz&stale&consistent&passing=x", 0},
+        {"/v1/agent/service/x?index=x", 400},
+        {"/v1/agent/self?ns=other", 0},
+        {"/v1/agent/services?ns=other", 400},
+        {"/v1/agent/services?ns=default&partition=default", 0},
+        {"/v1/catalog/service/x?partition=other", 400},
+        {"/v1/catalog/nodes?passing=x", 0},
+        {"/v1/catalog/nodes?max_stale=5s&consistent", 400},
+        {"/v1/catalog/service/?dc=other", 400},
+        {"/v1/catalog/service/?index=x", 400},
+        {"/v1/status/leader?dc=other", 500},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        enum api_next next = begin(w, "GET", cases[i].target, "");
+        assert_int_equal(next, cases[i].status ? API_ANSWER : API_READ);
+        if (cases[i].status)
+            assert_int_equal(w->call.status, cases[i].status);
+    }
+}
+
 static void nothing_is_said_to_be_missing_before_the_load(void **state)
 {
     struct world *w = *state;
@@ -361,6 +388,7 @@ static const struct CMUnitTest tests[] = {
     T(the_digest_of_health_ignores_output_but_not_status),
     T(canonical_targets_stand_for_the_same_answer),
     T(routes_answer_as_gos_mux_does),
+    T(a_route_looks_only_at_what_it_has_use_for),
     T(nothing_is_said_to_be_missing_before_the_load),
     T(agent_registrations_name_their_checks),
     T(agent_refusals_come_before_anything_is_done),

@@ -209,8 +209,8 @@ static bool extra_from(struct arena *a, const struct service_in *in,
 bool service_from(struct arena *a, const struct service_in *in,
                   struct service_view *v)
 {
-    bool zero =
-        in->weights && in->weights->passing == 0 && in->weights->warning == 0;
+    /* The agent has refused bad ones by now; the catalog takes none instead. */
+    bool weighed = in->weights && weights_validate(in->weights, NULL) == ERR_OK;
     *v = (struct service_view){
         .kind = in->kind,
         .id = in->id.n ? in->id : in->name,
@@ -218,8 +218,8 @@ bool service_from(struct arena *a, const struct service_in *in,
         .address = in->address,
         .meta_set = in->meta.set,
         .port = in->port,
-        .weight_passing = in->weights && !zero ? in->weights->passing : 1,
-        .weight_warning = in->weights && !zero ? in->weights->warning : 1,
+        .weight_passing = weighed ? in->weights->passing : 1,
+        .weight_warning = weighed ? in->weights->warning : 1,
         .enable_tag_override = in->enable_tag_override,
         .proxy = in->proxy,
         .connect =

@@ -4,7 +4,13 @@
  * refuses is a 500 there, and so here: clients match status and text. */
 #include "api/impl.h"
 
-enum { REGISTER_CHECKS_MAX = 128 /* checks in one registration */ };
+#include <ctype.h>
+
+enum {
+    REGISTER_CHECKS_MAX = 128, /* checks in one registration */
+    NAME_SHOWN_BYTES = 256,    /* of a name in a message */
+    UUID_BYTES = 36,
+};
 
 static enum api_next no_memory(struct api_call *c)
 {
@@ -53,28 +59,61 @@ static enum api_next finish_plan(struct api_call *c, enum err e,
 
 /* --- Register ------------------------------------------------------------ */
 
-static enum err check_service_in(const struct service_in *s, struct bytes node,
-                                 struct errtext *t)
+static enum err check_service_in(const struct service_in *s, struct errtext *t)
 {
-    if (s->id.n && s->name.n == 0) {
-        errtext_set(t, "Must provide service name with ID");
+    const char *fault = NULL;
+    if (s->name.n == 0)
+        fault = s->id.n ? "Must provide service name with ID"
+                        : "failed inserting service: Must provide service name";
+    else if (address_is_any(s->address))
+        fault = "Invalid service address";
+    if (!fault)
+        return ERR_OK;
+    errtext_set(t, "%s", fault);
+    return ERR_BAD;
+}
+
+/* With the names of node and service the text outgrows an errtext. */
+static bool refuse_meta(struct api_call *c, const struct register_in *in)
+{
+    const struct service_in *s = in->service;
+    struct errtext t;
+    if (!s || meta_validate(&s->meta, &t) == ERR_OK)
+        return false;
+    api_error(
+        c, 500,
+        "failed inserting service: Invalid Service Meta for node %.*s "
+        "and serviceID %.*s: %s",
+        BYTES_ARG(bytes_head(in->node, NAME_SHOWN_BYTES)),
+        BYTES_ARG(bytes_head(s->id.n ? s->id : s->name, NAME_SHOWN_BYTES)),
+        t.s);
+    return true;
+}
+
+/* The texts are those of the library that Consul parses them with. */
+static enum err check_node_id(struct bytes id, struct errtext *t)
+{
+    if (id.n == 0 || bytes_uuid(id))
+        return ERR_OK;
+    if (id.n != UUID_BYTES) {
+        errtext_set(t, "Bad node ID: uuid string is wrong length");
         return ERR_BAD;
     }
-    if (address_is_any(s->address)) {
-        errtext_set(t, "Invalid service address");
-        return ERR_BAD;
+    unsigned wrong = 0; /* the first byte that is no hex digit */
+    for (size_t i = 0; i < id.n; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash && id.p[i] != '-') {
+            errtext_set(t, "Bad node ID: uuid is improperly formatted");
+            return ERR_BAD;
+        }
+        if (!dash && !wrong && !isxdigit((unsigned char)id.p[i]))
+            wrong = (unsigned char)id.p[i];
     }
-    enum err e = tagged_validate(&s->tagged, t);
-    if (e != ERR_OK)
-        return e;
-    e = meta_validate(&s->meta, t);
-    if (e != ERR_OK)
-        errtext_prefix(t,
-                       "failed inserting service: Invalid Service Meta for "
-                       "node %.*s and serviceID %.*s: ",
-                       BYTES_ARG(bytes_head(node, 32)),
-                       BYTES_ARG(bytes_head(s->id.n ? s->id : s->name, 32)));
-    return e;
+    errtext_set(t, "Bad node ID: encoding/hex: invalid byte: U+%04X", wrong);
+    if (isprint((int)wrong))
+        errtext_set(t, "Bad node ID: encoding/hex: invalid byte: U+%04X '%c'",
+                    wrong, (char)wrong);
+    return ERR_BAD;
 }
 
 static enum err check_register_in(const struct register_in *in,
@@ -88,11 +127,9 @@ static enum err check_register_in(const struct register_in *in,
         errtext_set(t, "Must provide address if SkipNodeUpdate is not set");
         return ERR_BAD;
     }
-    if (in->id.n && !bytes_uuid(in->id)) {
-        errtext_set(t, "Bad node ID: uuid string is %s",
-                    in->id.n == 36 ? "malformed" : "wrong length");
-        return ERR_BAD;
-    }
+    enum err e = check_node_id(in->id, t);
+    if (e != ERR_OK)
+        return e;
     if (in->checks.n + (in->check != NULL) > REGISTER_CHECKS_MAX) {
         errtext_set(t,
                     "%zu checks in one registration, the limit is %d: "
@@ -100,7 +137,7 @@ static enum err check_register_in(const struct register_in *in,
                     in->checks.n, REGISTER_CHECKS_MAX);
         return ERR_LIMIT;
     }
-    return in->service ? check_service_in(in->service, in->node, t) : ERR_OK;
+    return in->service ? check_service_in(in->service, t) : ERR_OK;
 }
 
 static struct bytes definition_json(struct arena *a, const struct check_in *in)
@@ -117,13 +154,17 @@ static struct bytes definition_json(struct arena *a, const struct check_in *in)
     return ret;
 }
 
-/* A check's type is what its definition says, unless it is told. */
+/* A check's type is what its definition says, unless it is told; one that is
+ * probed has none without an interval, as in Consul. */
 static struct bytes type_of(struct arena *a, const struct check_in *in)
 {
     struct check_def d;
     if (in->type.n || !in->definition || !check_from(a, in->definition, &d))
         return in->type;
-    return bytes_str(check_type_name(check_def_type(&d)));
+    enum check_type t = check_def_type(&d);
+    if (d.interval_ns == 0 && t != CHECK_TTL && t != CHECK_ALIAS)
+        t = CHECK_NONE;
+    return bytes_str(check_type_name(t));
 }
 
 static enum err check_view_from(struct api_call *c, const struct check_in *in,
@@ -189,7 +230,7 @@ static enum err registration_from(struct api_call *c,
     if (!pack_map(c->arena, &in->tagged, &r->node.tagged) ||
         !pack_map(c->arena, &in->node_meta, &r->node.meta))
         return ERR_NOMEM;
-    if (in->service && in->service->name.n) {
+    if (in->service) {
         struct service_view *v = arena_alloc(c->arena, sizeof *v);
         if (!v || !service_from(c->arena, in->service, v))
             return ERR_NOMEM;
@@ -212,6 +253,8 @@ enum api_next write_catalog_register(struct api_call *c,
         e = registration_from(c, &in, &r, &t);
     if (e == ERR_NOMEM)
         return no_memory(c);
+    if (e == ERR_OK && refuse_meta(c, &in))
+        return API_ANSWER;
     if (e == ERR_OK)
         e = plan_register(p, env->cat, &r, &t);
     return finish_plan(c, e, &t, p);

@@ -365,6 +365,63 @@ static void agent_refusals_come_before_anything_is_done(void **state)
     }
 }
 
+static void catalog_refusals_are_in_consuls_words(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *rest; /* of a registration of a node */
+        const char *text;
+    } cases[] = {
+        {"\"ID\":\"short\"", "Bad node ID: uuid string is wrong length"},
+        {"\"ID\":\"------------------------------------\"",
+         "Bad node ID: encoding/hex: invalid byte: U+002D '-'"},
+        {"\"ID\":\"000000000000000000000000000000000000\"",
+         "Bad node ID: uuid is improperly formatted"},
+        {"\"ID\":\"0000000g-0000-0000-0000-000000000000\"",
+         "Bad node ID: encoding/hex: invalid byte: U+0067 'g'"},
+        {"\"Service\":{}",
+         "failed inserting service: Must provide service name"},
+        {"\"Service\":{\"ID\":\"i\"}", "Must provide service name with ID"},
+        {"\"Service\":{\"ID\":\"i\",\"Service\":\"s\","
+         "\"Meta\":{\"consul-x\":\"v\"}}",
+         "failed inserting service: Invalid Service Meta for node n and "
+         "serviceID i: Couldn't load metadata pair ('consul-x', 'v'): Key "
+         "prefix 'consul-' is reserved for internal use"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char body[512];
+        snprintf(body, sizeof body,
+                 "{\"Node\":\"n\",\"Address\":\"1.2.3.4\",%s}", cases[i].rest);
+        assert_int_equal(put(w, "/v1/catalog/register", body), 500);
+        assert_bytes(buf_bytes(&w->call.body), cases[i].text);
+    }
+}
+
+static bool says(struct bytes body, const char *text)
+{
+    return memmem(body.p, body.n, text, strlen(text)) != NULL;
+}
+
+static void what_the_catalog_lets_pass_is_stored_as_in_consul(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(
+        put(w, "/v1/catalog/register",
+            "{\"Node\":\"n\",\"Address\":\"1.2.3.4\",\"Service\":{"
+            "\"Service\":\"s\",\"Weights\":{\"Passing\":-1,\"Warning\":4},"
+            "\"TaggedAddresses\":{\"lan_ipv4\":{\"Address\":\"x\"}}},"
+            "\"Checks\":[{\"Name\":\"a\",\"Definition\":{\"TCP\":\"h:1\"}},"
+            "{\"Name\":\"b\",\"Definition\":{\"TCP\":\"h:1\","
+            "\"Interval\":\"1s\"}}]}"),
+        200);
+    struct bytes body = get(w, "/v1/catalog/service/s");
+    assert_true(says(body, "\"ServiceWeights\":{\"Passing\":1,\"Warning\":1}"));
+    assert_true(says(body, "{\"lan_ipv4\":{\"Address\":\"x\",\"Port\":0}}"));
+    body = get(w, "/v1/health/node/n");
+    assert_true(says(body, "\"Type\":\"\",\"Definition\":{\"TCP\":\"h:1\"}"));
+    assert_true(says(body, "\"Type\":\"tcp\",\"Definition\":{\"Interval\""));
+}
+
 static void the_head_has_consuls_lines(void **state)
 {
     struct world *w = *state;
@@ -392,6 +449,8 @@ static const struct CMUnitTest tests[] = {
     T(nothing_is_said_to_be_missing_before_the_load),
     T(agent_registrations_name_their_checks),
     T(agent_refusals_come_before_anything_is_done),
+    T(catalog_refusals_are_in_consuls_words),
+    T(what_the_catalog_lets_pass_is_stored_as_in_consul),
     T(the_head_has_consuls_lines),
 };
 

@@ -93,7 +93,7 @@ static enum err validate_times(const struct check_def *d, struct errtext *t)
         return bad(t, "Interval and TTL cannot both be specified");
     if (probed && d->interval_ns <= 0)
         return bad(t, "Interval must be > 0 for Script, HTTP, or TCP checks");
-    if (is_alias(d) && d->interval_ns > 0)
+    if (is_alias(d) && probed)
         return bad(t, "Interval cannot be set for Alias checks");
     if (is_alias(d) && d->ttl_ns > 0)
         return bad(t, "TTL must be not be set for Alias checks");

@@ -62,8 +62,7 @@ static void the_first_type_by_precedence_wins(void **state)
     assert_int_equal(check_def_type(&d), CHECK_ALIAS);
 }
 
-/* --- Validation ------------------------------------------------------------
- */
+/* --- Validation ---------------------------------------------------------- */
 
 struct refusal {
     struct check_def d;
@@ -96,7 +95,7 @@ static void refusals_carry_the_texts_that_clients_match_on(void **state)
          "Interval and TTL cannot both be specified"},
         {{.interval_ns = 1, .ttl_ns = 1},
          "Interval and TTL cannot both be specified"},
-        {{.alias_service = S("s"), .interval_ns = 1},
+        {{.alias_service = S("s"), .tcp = S("h:1"), .interval_ns = 1},
          "Interval cannot be set for Alias checks"},
         {{.alias_service = S("s"), .ttl_ns = 1},
          "TTL must be not be set for Alias checks"},
@@ -235,8 +234,7 @@ static void lists_have_named_limits(void **state)
     assert_ok(check_def_validate(&d, &t));
 }
 
-/* --- Stored form ------------------------------------------------------------
- */
+/* --- Stored form --------------------------------------------------------- */
 
 static const struct check_def full = {
     .id = S("id"),
@@ -381,8 +379,7 @@ static void lack_of_memory_is_reported(void **state)
     arena_fini(&a);
 }
 
-/* --- JSON
- * --------------------------------------------------------------------- */
+/* --- JSON ---------------------------------------------------------------- */
 
 static void assert_json(const struct check_def *d, const char *want)
 {

@@ -73,7 +73,8 @@ void read_status_peers(struct api_call *c, const struct api_env *env)
 
 /* --- Members ------------------------------------------------------------- */
 
-static void put_tags(struct json_out *j, const struct api_self *self)
+/* Among servers of all datacenters the port to join by is the member's own. */
+static void put_tags(struct json_out *j, const struct api_self *self, bool wan)
 {
     json_open(j, '{');
     member(j, "acls", "0");
@@ -98,7 +99,7 @@ static void put_tags(struct json_out *j, const struct api_self *self)
     member(j, "vsn", "2");
     member(j, "vsn_max", "3");
     member(j, "vsn_min", "2");
-    if (self->is_server)
+    if (self->is_server && !wan)
         member_int(j, "wan_join_port", self->serf_wan_port);
     json_close(j, '}');
 }
@@ -120,7 +121,7 @@ static void put_member(struct json_out *j, const struct api_self *self,
     json_key(j, "Port");
     json_i64(j, wan ? self->serf_wan_port : self->serf_lan_port);
     json_key(j, "Tags");
-    put_tags(j, self);
+    put_tags(j, self, wan);
     static const struct {
         const char *key;
         int64_t value;
@@ -210,38 +211,60 @@ static void put_debug_config(struct json_out *j, const struct api_self *self)
     json_close(j, '}');
 }
 
-static void put_stats(struct json_out *j, const struct api_env *env)
+static void put_stats_agent(struct json_out *j, const struct api_env *env)
 {
-    const struct api_self *self = env->self;
     struct tree_iter it;
-    int64_t services = 0, checks = 0;
+    int64_t services = 0, checks = 0, ttls = 0, monitors = 0;
+
     local_services(env->local, &it);
     while (local_next_service(&it))
         services++;
     local_checks(env->local, &it);
-    while (local_next_check(&it))
-        checks++;
-    json_open(j, '{');
+    for (const struct local_check *k; (k = local_next_check(&it)); checks++) {
+        ttls += k->type == CHECK_TTL;
+        monitors += k->type == CHECK_SCRIPT;
+    }
     json_key(j, "agent");
     json_open(j, '{');
-    member_int(j, "check_monitors", 0);
+    member_int(j, "check_monitors", monitors);
+    member_int(j, "check_ttls", ttls);
     member_int(j, "checks", checks);
     member_int(j, "services", services);
     json_close(j, '}');
+}
+
+static void put_stats_consul(struct json_out *j, const struct api_env *env)
+{
+    const struct api_self *self = env->self;
+    bool leads = env->ready && self->is_server;
+
+    json_key(j, self->is_server ? "consul" : "client");
+    json_open(j, '{');
+    member(j, "acl", "disabled");
+    member(j, "bootstrap", self->is_server ? "true" : "false");
+    member(j, "known_datacenters", "1");
+    member(j, "leader", leads ? "true" : "false");
+    json_key(j, "leader_addr");
+    if (leads)
+        address_value(j, "", self->advertise_address, self->server_port);
+    else
+        json_str(j, (struct bytes){0});
+    member(j, "server", self->is_server ? "true" : "false");
+    json_close(j, '}');
+}
+
+static void put_stats(struct json_out *j, const struct api_env *env)
+{
+    json_open(j, '{');
+    put_stats_agent(j, env);
     json_key(j, "build");
     json_open(j, '{');
     member(j, "prerelease", "");
     member(j, "revision", "");
-    member_bytes(j, "version", self->version);
+    member_bytes(j, "version", env->self->version);
     member(j, "muster", MUSTER_VERSION);
     json_close(j, '}');
-    json_key(j, self->is_server ? "consul" : "client");
-    json_open(j, '{');
-    member(j, "bootstrap", self->is_server ? "true" : "false");
-    member(j, "known_datacenters", "1");
-    member(j, "leader", env->ready && self->is_server ? "true" : "false");
-    member(j, "server", self->is_server ? "true" : "false");
-    json_close(j, '}');
+    put_stats_consul(j, env);
     json_key(j, "catalog");
     json_open(j, '{');
     member_int(j, "revision", (int64_t)snapshot_revision(env->cat));

@@ -9,8 +9,8 @@
 #include "local/hash.h"
 #include "local/record.h"
 
-/* A check's block: this, argument views, header views, then the bytes of value,
- * output and definition. */
+/* A check's block: this, argument views, header views, then the bytes of value
+ * and output. */
 struct check_block {
     struct local_check pub; /* first: trees and readers see only it */
     struct bytes value;
@@ -70,16 +70,6 @@ static struct bytes add(char **at, struct bytes b)
     return copy;
 }
 
-static void put_public_definition(struct buf *out, const struct check_def *d)
-{
-    struct check_def p = *d;
-    p.header_count = 0;
-    p.arg_count = 0;
-    p.body = (struct bytes){0};
-    check_def_json(out, &p);
-    require(!out->bad);
-}
-
 static enum check_type type_of(const struct check_def *d)
 {
     enum check_type t = check_def_type(d);
@@ -92,15 +82,12 @@ struct local_check *local_check_new(struct bytes value, enum status status,
 {
     struct arena a;
     struct check_def d;
-    struct buf json = {0};
 
     arena_init(&a, 0);
     require(check_def_get(value, &d, &a) == ERR_OK);
-    put_public_definition(&json, &d);
     size_t lists =
         d.arg_count * sizeof *d.args + d.header_count * sizeof *d.headers;
-    struct check_block *b =
-        xzalloc(sizeof *b + lists + value.n + output.n + json.n);
+    struct check_block *b = xzalloc(sizeof *b + lists + value.n + output.n);
     struct bytes *args = (struct bytes *)(b + 1);
     struct check_header *headers = (struct check_header *)(args + d.arg_count);
     char *at = (char *)(headers + d.header_count);
@@ -119,10 +106,8 @@ struct local_check *local_check_new(struct bytes value, enum status status,
         .type = type_of(&d),
         .status = status,
         .output = add(&at, output),
-        .definition = add(&at, buf_bytes(&json)),
         .from_config = from_config,
     };
-    buf_fini(&json);
     arena_fini(&a);
     return &b->pub;
 }

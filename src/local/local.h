@@ -33,9 +33,6 @@ struct local_check {
     enum check_type type;
     enum status status;
     struct bytes output;
-    /* As every reader of the catalog may see it: check_def_json without what
-     * can hold a secret (request headers and body, arguments). */
-    struct bytes definition;
     bool from_config;
 };
 

@@ -53,7 +53,7 @@ struct world {
     int answered;       /* ops, since the world began */
     int last_status;
     bool last_pending;
-    char last_text[160];
+    char last_text[sizeof(struct errtext)];
 };
 
 /* --- The catalog's store: a backend with a gate -------------------------- */

@@ -18,7 +18,7 @@
  *
  * Keys are byte strings of at most STORE_KEY_MAX bytes, chosen by the caller;
  * the epoch's prefix, markers and duties are the store's own and never seen
- * here.
+ * here. A key does not begin with a NUL byte (a fence does).
  *
  * Order of a commit: on_batch with its revision, then done of its changes, both
  * on the store thread. A change that conflicts, is refused or stays out never
@@ -51,7 +51,9 @@ enum store_verdict {
     STORE_CONFLICT,  /* a guard did not hold; nothing was written. revision: at
                         which it was seen (everything up to it is visible) */
     STORE_REFUSED, /* over a limit, or disk full: why, text; nothing written */
-    STORE_UNAVAILABLE, /* the store cannot be reached or closes; not written */
+    STORE_UNAVAILABLE, /* the store cannot be reached or closes; not written,
+                          but for why ERR_UNKNOWN: nobody can tell (the store
+                          closed, or history went, before it was found out) */
 };
 
 struct store_outcome {
@@ -140,11 +142,14 @@ struct store;
 
 /* Opens the backend (locks, recovers, reads its index) in the caller's thread,
  * then starts the store thread, which loads and feeds. ERR_LOCKED: another
- * process has it; ERR_CORRUPT; ERR_IO; ERR_NOSPACE: t says what and where. */
+ * process has it; ERR_CORRUPT; ERR_BAD: another version's format; ERR_IO;
+ * ERR_NOSPACE: t says what and where. */
 MUST_USE enum err store_open(const struct store_options *o, struct store **ret,
                              struct errtext *t);
 
-/* Commits what was submitted before, answers everything, ends the thread. */
+/* Commits what was submitted before, answers everything, ends the thread. What
+ * cannot be committed within three seconds is answered UNAVAILABLE. NULL is
+ * allowed. Nobody may be inside another call, except on the store thread. */
 void store_close(struct store *s);
 
 /* Any thread. Limits are checked at once: ERR_LIMIT (t names it; done is not

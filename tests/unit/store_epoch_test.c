@@ -265,6 +265,10 @@ static void a_new_epoch_replaces_everything_at_once(void **state)
     free(world_history(w, old, &e));
     assert_int_equal(e, ERR_COMPACTED);
     assert_true(store_oldest(w->store) >> STORE_EPOCH_SHIFT == 1);
+    free(world_read_at(w, store_oldest(w->store) - 1, "", &e));
+    assert_int_equal(e, ERR_COMPACTED); /* the other epoch was current then */
+    free(world_history(w, store_oldest(w->store) - 1, &e));
+    assert_int_equal(e, ERR_COMPACTED);
     char *text = world_history(w, store_oldest(w->store), &e);
     assert_ok(e);
     assert_null(strstr(text, "old/1"));
@@ -361,6 +365,67 @@ static void changes_go_on_while_an_epoch_is_imported(void **state)
     free(x);
 }
 
+static void flip_in_between(struct stage_set *x, int group)
+{
+    world_close(&x->w);
+    x->plan.flip_at = group;
+    set_open(x);
+}
+
+/* Another server begins an epoch while changes of ours are under way: none of
+ * them may go into the epoch that is over. */
+static void a_flip_by_another_server_bars_what_flies(void **state)
+{
+    struct stage_set *x = *state;
+    struct world *w = &x->w;
+
+    for (int group = 1; group <= 12; group++) {
+        struct waited *c = calloc(40, sizeof *c);
+        char key[40][16];
+
+        flip_in_between(x, group);
+        bool flips = world_row(w, "foreign").mod_rev == 0;
+        for (int i = 0; i < 40; i++) {
+            snprintf(key[i], sizeof key[i], "%d/%d", group, i);
+            waited_init(&c[i], w);
+            waited_guard(&c[i], GUARD_ABSENT, key[i], 0);
+            waited_op(&c[i], OP_PUT, key[i], "x");
+            waited_op(&c[i], OP_PUT, i % 2 ? "odd" : "even", key[i]);
+            waited_submit(&c[i]);
+        }
+        for (int i = 0; i < 40; i++) {
+            struct store_outcome o = waited_wait(&c[i]);
+            bool there = world_row(w, key[i]).mod_rev != 0;
+
+            assert_int_equal(o.verdict, STORE_COMMITTED);
+            if (o.revision > w->load_revision)
+                assert_true(there);
+            else
+                assert_true(flips); /* it was in, and went with its epoch */
+        }
+        world_expect(w, "foreign", "row");
+        free(c);
+        if (x->kind->kind == STORE_SQLITE)
+            return; /* the file is in epoch 1 now */
+    }
+}
+
+static void an_import_that_another_one_overtook_fails(void **state)
+{
+    struct stage_set *x = *state;
+    struct world *w = &x->w;
+
+    flip_in_between(x, 3);
+    struct arrival a = import_rows(w, 0, 10, 300);
+    assert_int_equal(a.e, ERR_CONFLICT);
+    world_expect(w, "foreign", "row");
+    world_expect(w, "new/0/0", NULL);
+    assert_int_equal(world_revision(w) >> STORE_EPOCH_SHIFT, 1);
+    assert_ok(import_rows(w, 0, 1, 1).e);
+    world_expect(w, "new/0/0", "imported");
+    world_expect(w, "foreign", NULL);
+}
+
 /* --- Compaction by itself ------------------------------------------------ */
 
 static void reopen_with(struct stage_set *x, uint64_t age_ms, uint64_t bytes)
@@ -418,6 +483,10 @@ static const struct CMUnitTest tests[] = {
     OVER_ALL(a_guard_of_an_earlier_epoch_never_holds),
     OVER_ALL(an_epoch_goes_up_or_is_refused),
     OVER_ALL(changes_go_on_while_an_epoch_is_imported),
+    OVER(a_flip_by_another_server_bars_what_flies, 2),
+    OVER(a_flip_by_another_server_bars_what_flies, 3),
+    OVER(an_import_that_another_one_overtook_fails, 2),
+    OVER(an_import_that_another_one_overtook_fails, 3),
     OVER_ALL(history_goes_by_bytes),
     OVER_ALL(history_goes_by_age),
 };

@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "test.h"
+#include "unit/store_copy.h"
 
 /* Chances in 1000. */
 struct fault_plan {
@@ -30,6 +31,9 @@ struct fault_plan {
     int gap;                 /* per revision of the feed */
     int slow;                /* that something waits for another turn */
     _Atomic bool leases_die; /* the next renewals find their lease gone */
+    /* Somebody else writes just before a group of ours arrives: */
+    int twin;    /* our markers (a process under our name) */
+    int flip_at; /* the pointer, before this group from now; 0: never */
 };
 
 struct fault_action {
@@ -178,49 +182,6 @@ fault_later(struct fault *f, void (*run)(struct fault_action *))
 
 /* --- Groups -------------------------------------------------------------- */
 
-static inline struct bytes fault_copy_bytes(char **at, struct bytes b)
-{
-    char *p = *at;
-
-    if (b.n)
-        memcpy(p, b.p, b.n);
-    *at += b.n;
-    return bytes_of(p, b.n);
-}
-
-static inline size_t fault_sizes(const struct store_guard *g, size_t gn,
-                                 const struct store_op *o, size_t on)
-{
-    size_t n = gn * sizeof *g + on * sizeof *o;
-
-    for (size_t i = 0; i < gn; i++)
-        n += g[i].key.n;
-    for (size_t i = 0; i < on; i++)
-        n += o[i].key.n + o[i].value.n;
-    return n + 16; /* alignment of what follows */
-}
-
-static inline void fault_copy_half(char **at, const struct store_guard **g,
-                                   size_t gn, const struct store_op **o,
-                                   size_t on)
-{
-    *at += -(uintptr_t)*at & 7;
-    struct store_guard *guards = (struct store_guard *)*at;
-    struct store_op *ops = (struct store_op *)(guards + gn);
-    *at = (char *)(ops + on);
-    for (size_t i = 0; i < gn; i++) {
-        guards[i] = (*g)[i];
-        guards[i].key = fault_copy_bytes(at, (*g)[i].key);
-    }
-    for (size_t i = 0; i < on; i++) {
-        ops[i] = (*o)[i];
-        ops[i].key = fault_copy_bytes(at, (*o)[i].key);
-        ops[i].value = fault_copy_bytes(at, (*o)[i].value);
-    }
-    *g = guards;
-    *o = ops;
-}
-
 /* As on a network: what was sent does not change when the sender's memory does.
  */
 static inline void fault_copy_group(struct fault_action *a,
@@ -273,12 +234,39 @@ static inline void fault_reply(struct fault_action *a)
     g->done(g);
 }
 
+static inline void fault_foreign(struct fault *f, const struct store_op *ops,
+                                 size_t n)
+{
+    struct backend_group g = {
+        .own_ops = ops, .own_op_count = n, .done = fault_inner_done};
+
+    f->inner->ops->txn(f->inner, &g);
+}
+
+static inline void fault_others(struct fault *f)
+{
+    static const char *const marker[] = {"m/server-1/0", "m/server-1/1",
+                                         "m/server-1/2"};
+    const struct store_op twin = {OP_PUT,
+                                  bytes_str(marker[fault_random(f) % 3]),
+                                  bytes_str("{\"group\":\"twin-1\"}")};
+    const struct store_op flip[] = {
+        {OP_PUT, bytes_str("k0001/foreign"), bytes_str("row")},
+        {OP_PUT, bytes_str("E"), bytes_str("1")}};
+
+    if (fault_chance(f, f->plan->twin))
+        fault_foreign(f, &twin, 1);
+    if (f->plan->flip_at && --f->plan->flip_at == 0)
+        fault_foreign(f, flip, 2);
+}
+
 /* Arrives; answered later, or by nobody. */
 static inline void fault_arrive(struct fault_action *a)
 {
     struct fault *f = a->fault;
 
     a->copy.done = fault_inner_done;
+    fault_others(f);
     f->inner->ops->txn(f->inner, &a->copy);
     if (!a->group) {
         fault_action_free(a);

@@ -421,6 +421,7 @@ static void run_seed(const struct kind *kind, uint64_t seed)
     set.plan = kind_faults(seed);
     set.plan.failed = 20;
     set.plan.gap = 10;
+    set.plan.twin = seed % 3 == 0 ? 200 : 0;
     if (seed % 2 == 0) /* compaction by itself, all the time */
         set.options.compact_bytes = 20000;
     set_open(&set);

@@ -60,6 +60,7 @@ static void a_second_process_is_refused_with_file_and_pid(void **state)
     if (holder == 0) {
         struct backend *b;
         char c = backend_sqlite_open(x->path, &b, NULL) == ERR_OK ? 'y' : 'n';
+        alarm(PATIENCE_S); /* should the test fail */
         (void)!write(ends[1], &c, 1);
         pause();
         _exit(0);

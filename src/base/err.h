@@ -50,7 +50,7 @@ int err_http_status(enum err e);
 
 /* A message for people. Zero-initialised means empty. */
 struct errtext {
-    char s[160];
+    char s[320]; /* a path, what is wrong with it and the way out */
 };
 
 /* Replaces the text; too long is cut and ends in "...". t may be NULL (then

@@ -54,7 +54,7 @@ static void key_of_kept(const void *item, struct tree_key *ret)
 
 static const struct tree_type kept_type = {key_of_kept, true};
 
-/* --- Garbage and edits ---------------------------------------------------- */
+/* --- Garbage and edits --------------------------------------------------- */
 
 static void retire(struct local *l, void *take_p, size_t n)
 {

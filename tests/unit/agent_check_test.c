@@ -33,8 +33,7 @@ static void assert_output(struct world *w, const char *id, const char *text)
                        bytes_is(world_local_check(w, id)->output, text));
 }
 
-/* --- Probes
- * ------------------------------------------------------------------- */
+/* --- Probes -------------------------------------------------------------- */
 
 static void a_result_changes_status_at_once(void **state)
 {
@@ -173,8 +172,7 @@ static void discarded_output_is_empty_everywhere(void **state)
     world_teardown(&w);
 }
 
-/* --- TTL
- * ------------------------------------------------------------------------- */
+/* --- TTL ----------------------------------------------------------------- */
 
 static void a_beat_makes_it_pass_and_silence_critical(void **state)
 {
@@ -268,8 +266,7 @@ static void long_notes_are_cut(void **state)
     world_teardown(&w);
 }
 
-/* --- Reaper
- * ------------------------------------------------------------------------ */
+/* --- Reaper -------------------------------------------------------------- */
 
 static void a_service_critical_for_too_long_goes(void **state)
 {
@@ -311,8 +308,7 @@ static void a_short_deregistration_time_is_raised(void **state)
     world_teardown(&w);
 }
 
-/* --- Aliases
- * -------------------------------------------------------------------------- */
+/* --- Aliases ------------------------------------------------------------- */
 
 static void alias(struct world *w, const char *id, const char *service,
                   const char *node, const char *of)
@@ -394,8 +390,7 @@ static void aliases_follow_other_nodes(void **state)
     world_teardown(&w);
 }
 
-/* --- After a restart
- * -------------------------------------------------------------------- */
+/* --- After a restart ----------------------------------------------------- */
 
 static void everything_comes_back_after_a_restart(void **state)
 {

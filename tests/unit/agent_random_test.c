@@ -37,8 +37,7 @@ static void submit(struct history *h, struct agent_op *op)
     world_submit(&h->w, op);
 }
 
-/* --- Steps
- * ------------------------------------------------------------------------ */
+/* --- Steps --------------------------------------------------------------- */
 
 static void step_register(struct history *h)
 {
@@ -193,8 +192,7 @@ static void step(struct history *h)
         uv_run(&h->w.loop, UV_RUN_NOWAIT);
 }
 
-/* --- What must hold
- * ------------------------------------------------------------------ */
+/* --- What must hold ------------------------------------------------------ */
 
 static void assert_catalog_agrees(struct world *w)
 {

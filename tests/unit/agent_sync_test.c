@@ -20,8 +20,7 @@ static size_t services_there(struct world *w)
     return world_node(w) ? world_node(w)->services.n : 0;
 }
 
-/* --- Somebody else changes the own node
- * ------------------------------------------ */
+/* --- Somebody else changes the own node ---------------------------------- */
 
 static void what_others_changed_is_repaired(void **state)
 {
@@ -192,8 +191,7 @@ static void the_catalogs_tags_are_taken_over_where_allowed(void **state)
     world_teardown(&w);
 }
 
-/* --- The catalog cannot be written
- * --------------------------------------------------- */
+/* --- The catalog cannot be written --------------------------------------- */
 
 static void without_the_catalog_answers_are_pending(void **state)
 {
@@ -341,9 +339,7 @@ static void what_changes_under_a_plan_is_planned_again(void **state)
     world_teardown(&w);
 }
 
-/* --- The end
- * ----------------------------------------------------------------------------
- */
+/* --- The end ------------------------------------------------------------- */
 
 static void everybody_is_answered_at_the_end(void **state)
 {
@@ -397,9 +393,7 @@ static void a_locked_agent_db_is_refused_by_name(void **state)
     world_teardown(&w);
 }
 
-/* --- Many
- * -----------------------------------------------------------------------------------
- */
+/* --- Many ---------------------------------------------------------------- */
 
 static void thousands_are_compared_in_steps(void **state)
 {

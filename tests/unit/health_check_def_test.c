@@ -13,7 +13,7 @@
 static struct bytes arg_true[] = {S("/bin/true")};
 static struct check_header header_one[] = {{S("X-Token"), S("a b")}};
 
-/* --- Types ---------------------------------------------------------------- */
+/* --- Types --------------------------------------------------------------- */
 
 static void each_selector_names_its_type(void **state)
 {

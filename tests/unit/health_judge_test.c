@@ -9,8 +9,7 @@
 
 #define SECOND INT64_C(1000000000)
 
-/* --- Statuses --------------------------------------------------------------
- */
+/* --- Statuses ------------------------------------------------------------ */
 
 static void names_and_statuses_match(void **state)
 {
@@ -38,8 +37,7 @@ static void the_worse_status_wins_from_either_side(void **state)
         }
 }
 
-/* --- Thresholds -------------------------------------------------------------
- */
+/* --- Thresholds ---------------------------------------------------------- */
 
 static void assert_counts(struct threshold *t, enum status result,
                           enum status want)
@@ -128,8 +126,7 @@ static void huge_thresholds_do_not_wrap(void **state)
     assert_stays(&t, STATUS_CRITICAL);
 }
 
-/* --- Times -------------------------------------------------------------------
- */
+/* --- Times --------------------------------------------------------------- */
 
 static void times_have_minima_and_defaults(void **state)
 {
@@ -169,8 +166,7 @@ static void first_runs_are_spread_and_keep_their_place(void **state)
     assert_int_equal(schedule_first_ms(bytes_str("x"), 0), 0);
 }
 
-/* --- Outputs
- * ------------------------------------------------------------------ */
+/* --- Outputs ------------------------------------------------------------- */
 
 static void assert_tail(struct bytes tail, uint64_t total, size_t max,
                         bool marker, const char *want)

@@ -11,8 +11,7 @@
 
 enum { REQUEST_MAX = 4096 };
 
-/* --- A server: the path says what it answers
- * ------------------------------------ */
+/* --- A server: the path says what it answers ----------------------------- */
 
 struct server {
     int fd, port;
@@ -194,9 +193,7 @@ static void assert_http(struct bench *b, const char *path, enum status status,
                  arena_printf(&b->a, "HTTP GET %s: %s", url(b, path), text));
 }
 
-/* --- HTTP
- * ---------------------------------------------------------------------------
- */
+/* --- HTTP ---------------------------------------------------------------- */
 
 static void the_answers_status_decides(void **state)
 {
@@ -330,9 +327,7 @@ static void a_hanging_target_delays_no_other(void **state)
     teardown(&b);
 }
 
-/* --- TCP
- * ----------------------------------------------------------------------------
- */
+/* --- TCP ----------------------------------------------------------------- */
 
 static void a_connection_is_enough(void **state)
 {
@@ -403,8 +398,7 @@ static void a_target_that_swallows_packets_times_out(void **state)
     teardown(&b);
 }
 
-/* --- Schedules
- * ------------------------------------------------------------------------ */
+/* --- Schedules ----------------------------------------------------------- */
 
 static void a_check_runs_again_after_its_interval(void **state)
 {

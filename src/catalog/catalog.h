@@ -43,13 +43,14 @@ struct cat_instance {
 };
 
 struct cat_node {
-    const struct cat_record *record; /* NULL: a tombstone, or its rows came first */
-    struct tree services;            /* of struct cat_instance */
-    struct tree checks;              /* of struct cat_record */
-    struct cat_node_checks *own;     /* node-level checks; NULL: none */
-    uint64_t node_index;             /* record or services changed */
+    const struct cat_record
+        *record;                 /* NULL: a tombstone, or its rows came first */
+    struct tree services;        /* of struct cat_instance */
+    struct tree checks;          /* of struct cat_record */
+    struct cat_node_checks *own; /* node-level checks; NULL: none */
+    uint64_t node_index;         /* record or services changed */
     uint64_t checks_index;
-    uint64_t edit;                   /* of the writer */
+    uint64_t edit; /* of the writer */
 };
 
 struct cat_node_checks {

@@ -36,7 +36,8 @@ struct registration {
     struct node_view node;
     bool skip_node_update;
     const struct service_view *service; /* NULL: none */
-    const struct check_view *checks;    /* service_id says whose; the service may be
+    const struct check_view
+        *checks; /* service_id says whose; the service may be
                                            the one registered here */
     size_t check_count;
     /* Checks of the service that are not in the list go (anti-entropy). */

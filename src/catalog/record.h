@@ -28,7 +28,8 @@ bool packed_next_pair(struct bytes *rest, struct bytes *ret_key,
 
 bool packed_has(struct packed p, struct bytes item);
 bool packed_has_fold(struct packed p, struct bytes item);
-struct bytes packed_find(struct packed map, struct bytes key); /* p NULL: none */
+struct bytes packed_find(struct packed map,
+                         struct bytes key); /* p NULL: none */
 
 static inline bool packed_eq(struct packed a, struct packed b)
 {
@@ -38,30 +39,31 @@ static inline bool packed_eq(struct packed a, struct packed b)
 /* --- Views ---------------------------------------------------------------- */
 
 struct node_view {
-    struct bytes name;     /* as registered */
-    struct bytes id;       /* UUID text or empty */
+    struct bytes name; /* as registered */
+    struct bytes id;   /* UUID text or empty */
     struct bytes address;
-    struct packed tagged;  /* name -> address */
-    bool tagged_set;       /* false: null in JSON */
+    struct packed tagged; /* name -> address */
+    bool tagged_set;      /* false: null in JSON */
     struct packed meta;
     bool meta_set;
     uint64_t create_rev, modify_rev;
 };
 
 struct service_view {
-    struct bytes node;     /* folded node name (from the key) */
+    struct bytes node; /* folded node name (from the key) */
     struct bytes id, name, kind;
     struct packed tags;
     struct bytes address;
-    struct packed tagged;  /* name -> 8 bytes big-endian port, then address */
+    struct packed tagged; /* name -> 8 bytes big-endian port, then address */
     struct packed meta;
     bool meta_set;
     int64_t port;
     int64_t weight_passing, weight_warning;
     bool enable_tag_override;
-    struct bytes proxy;    /* JSON text as given, or empty */
-    struct bytes connect;  /* JSON text as given, or empty */
-    struct bytes extra;    /* further JSON members ("SocketPath":"x",...) or empty */
+    struct bytes proxy;   /* JSON text as given, or empty */
+    struct bytes connect; /* JSON text as given, or empty */
+    struct bytes
+        extra; /* further JSON members ("SocketPath":"x",...) or empty */
     uint64_t create_rev, modify_rev;
 };
 
@@ -70,9 +72,9 @@ bool tagged_address(struct bytes value, struct bytes *ret_address,
                     int64_t *ret_port);
 
 struct check_view {
-    struct bytes node;       /* folded node name (from the key) */
+    struct bytes node; /* folded node name (from the key) */
     struct bytes id, name;
-    struct bytes status;     /* passing warning critical, or whatever was given */
+    struct bytes status; /* passing warning critical, or whatever was given */
     struct bytes notes, output;
     struct bytes service_id; /* empty: of the node */
     struct bytes type;
@@ -89,7 +91,8 @@ void record_put_check(struct buf *out, const struct check_view *v);
 /* ERR_CORRUPT: not such a value (text offsets are not given: whoever reads it
  * names the key). node and revisions of the view are left alone. */
 MUST_USE enum err record_get_node(struct bytes value, struct node_view *v);
-MUST_USE enum err record_get_service(struct bytes value, struct service_view *v);
+MUST_USE enum err record_get_service(struct bytes value,
+                                     struct service_view *v);
 MUST_USE enum err record_get_check(struct bytes value, struct check_view *v);
 
 /* Builders of packed data into a buf (give the buffer's bytes to a view when

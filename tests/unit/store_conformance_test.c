@@ -145,6 +145,17 @@ static void what_is_deleted_twice_goes_once(void **state)
     waited_op(&x, OP_DELETE_PREFIX, "n/2", NULL);
     expect_verdict(waited_commit(&x), STORE_COMMITTED);
     assert_int_equal(w->row_count, 0);
+
+    (void)world_put(w, "n/1", "x");
+    waited_init(&x, w);
+    waited_op(&x, OP_DELETE_PREFIX, "n/", NULL);
+    waited_op(&x, OP_DELETE, "n/1", NULL);
+    waited_op(&x, OP_DELETE, "n/1", NULL);
+    expect_verdict(waited_commit(&x), STORE_REFUSED); /* by name, twice */
+    waited_init(&x, w);
+    waited_op(&x, OP_DELETE_PREFIX, "n/", NULL);
+    waited_op(&x, OP_DELETE, "n/1", NULL);
+    expect_verdict(waited_commit(&x), STORE_COMMITTED);
     (void)world_put(w, "n/1", "again");
     world_expect(w, "n/1", "again");
 }

@@ -438,7 +438,7 @@ static inline struct fault_action *fault_call(struct backend *b,
 {
     struct fault_action *a = fault_later(fault_of(b), fault_run_call);
 
-    a->call = call;
+    a->call = (int)call;
     a->number = number;
     a->done = done;
     a->ctx = ctx;

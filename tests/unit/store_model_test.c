@@ -43,6 +43,7 @@ struct step {
 
 struct model {
     struct stage_set *set;
+    bool compacts; /* to the newest, while changes fly */
     uint64_t random;
     uint64_t base; /* revision before the first step */
     struct step *steps;
@@ -147,6 +148,8 @@ static void run_steps(struct model *m)
         for (uint64_t n = 1 + rnd(m, MODEL_OPS - 1); n; n--)
             add_op(m, s);
         waited_submit(&s->x);
+        if (m->compacts && rnd(m, 20) == 0)
+            store_compact(w->store, world_revision(w));
         oldest = i + 1 > WINDOW * 2 ? i + 1 - WINDOW * 2 : 0;
         size_t most = 1 + rnd(m, WINDOW);
         world_until(w, in_flight(m, oldest, i + 1) < most);
@@ -424,6 +427,7 @@ static void run_seed(const struct kind *kind, uint64_t seed)
     set.plan.twin = seed % 3 == 0 ? 200 : 0;
     if (seed % 2 == 0) /* compaction by itself, all the time */
         set.options.compact_bytes = 20000;
+    m.compacts = seed % 4 == 1;
     set_open(&set);
     m.base = world_revision(&set.w);
     m.steps = calloc(STEPS, sizeof *m.steps);

@@ -10,7 +10,7 @@
 #include "unit/store_kinds.h"
 
 enum {
-    CHANGES = 60,
+    CHANGES = 40,
     WIDTH = 4, /* in flight */
     PAYLOAD = 700,
 };

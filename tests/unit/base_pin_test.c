@@ -138,8 +138,7 @@ static void slots_are_limited(void **state)
     pin_fini(&d);
 }
 
-/* --- Threads ---------------------------------------------------------------
- */
+/* --- Threads ------------------------------------------------------------- */
 
 /* Readers must see each piece of data whole and unchanged while pinned. Memory
  * freed too early is used again for the next version at once, so readers notice

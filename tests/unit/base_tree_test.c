@@ -166,8 +166,7 @@ static void one_edit_for_ever_makes_an_ordinary_map(void **state)
     }
 }
 
-/* --- Versions --------------------------------------------------------------
- */
+/* --- Versions ------------------------------------------------------------ */
 
 enum { VERSIONS = 12, TRASH_MAX = 4096 };
 
@@ -289,8 +288,7 @@ static void retiring_a_tree_hands_over_every_node(void **state)
     assert_int_equal(fail_malloc_live, live);
 }
 
-/* --- Running out of memory -------------------------------------------------
- */
+/* --- Running out of memory ----------------------------------------------- */
 
 struct op {
     bool put;
@@ -381,8 +379,7 @@ static void out_of_memory_leaves_the_tree_as_it_was(void **state)
     assert_true(nomem_changes_nothing(true, 12) > 6000);
 }
 
-/* --- Shape -----------------------------------------------------------------
- */
+/* --- Shape --------------------------------------------------------------- */
 
 static int depth_of(const struct tree *t)
 {

@@ -62,7 +62,8 @@ void api_head(const struct api_call *c, struct buf *out, uint64_t index,
         http_head_line(out, "Content-Type", bytes_str(c->content_type));
     if (gzip)
         http_head_line(out, "Content-Encoding", bytes_str("gzip"));
-    http_head_line(out, "Vary", bytes_str("Accept-Encoding"));
+    if (!c->unrouted || gzip)
+        http_head_line(out, "Vary", bytes_str("Accept-Encoding"));
     if (c->consul_headers)
         consul_lines(c, out, index, known_leader, last_contact_ms);
     buf_put(out, buf_bytes(&c->extra_head));

@@ -91,6 +91,8 @@ struct api_call {
     struct watch_key
         watch; /* READ: kind WATCH_NONE: neither cached nor waited for */
 
+    bool unrouted; /* answered before a route was found */
+
     /* The answer. */
     int status;
     const char *content_type; /* NULL: no body, no Content-Type line */

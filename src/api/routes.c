@@ -188,6 +188,7 @@ enum api_next api_begin(struct api_call *c, const struct api_env *env,
 {
     c->request = r;
     c->arena = r->arena;
+    c->unrouted = true;
     struct bytes clean;
     if (http_clean_path(r->arena, r->raw_path, &clean))
         return redirect(c, clean);
@@ -200,6 +201,7 @@ enum api_next api_begin(struct api_call *c, const struct api_env *env,
     c->route = api_route_find(r->path, &c->arg);
     if (!c->route)
         return empty_answer(c, 404);
+    c->unrouted = false;
     if (blocked(env->self, r->path)) {
         api_error(c, 403, "Endpoint is blocked by agent configuration");
         return API_ANSWER;

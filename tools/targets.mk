@@ -72,7 +72,7 @@ test: ## install what is missing (apt), build, then every test there is
 
 .PHONY: test-built
 test-built: binaries
-	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(wildcard tests/house tests/e2e tests/clients)
+	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(wildcard tests/house tests/e2e tests/clients tests/differential)
 
 .PHONY: pure
 pure: $(OBJECTS) ## no clock, socket, file, thread in the pure layers

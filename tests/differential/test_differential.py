@@ -23,10 +23,6 @@ SEEDS = [int(s) for s in os.environ.get("SEED", "1 2 3 4").split()]
 WAKE_S = 0.6  # how long a poll waits that nothing wakes
 SURE_S = 5.0  # the same, when the machine may have been too busy
 
-CONSUL, WHY_NOT = peers.find_consul()
-if not CONSUL:
-    pytest.skip(WHY_NOT, allow_module_level=True)
-
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):

@@ -34,6 +34,7 @@ static struct run {
     struct core_letter idle[SERVING_THREADS_MAX];
     _Atomic int idle_count;
     int serving_left;
+    struct timer end;
     bool stopping;
     bool ready;
     bool reload_due; /* told to before there was anything to reload */
@@ -252,14 +253,12 @@ static void post_to_serving(struct serving *s, enum letter_kind kind)
     serving_post(s, l);
 }
 
-/* Only when all are idle: one's write in flight is published to the others. */
-static void serving_idle_on_core(struct core *c, struct core_letter *l)
+/* All serving threads are idle: only now, because one's write in flight is
+ * published to the others. */
+static void end(struct timer *t)
 {
-    (void)c;
-    (void)l;
+    (void)t;
     struct process *p = &run.process;
-    if (--run.serving_left > 0)
-        return;
     for (int i = 0; i < p->serving_count; i++) {
         post_to_serving(p->serving[i], LETTER_END);
         serving_join(p->serving[i]);
@@ -268,6 +267,16 @@ static void serving_idle_on_core(struct core *c, struct core_letter *l)
     for (size_t i = 0; i < run.signal_count; i++)
         uv_close((uv_handle_t *)&run.signals[i], NULL);
     core_stop(&run.core);
+}
+
+/* The end comes from a timer: here, further letters may wait on the stack. */
+static void serving_idle_on_core(struct core *c, struct core_letter *l)
+{
+    (void)l;
+    if (--run.serving_left > 0)
+        return;
+    run.end.fire = end;
+    timer_set(&c->timers, &run.end, 0);
 }
 
 /* On the serving thread that has nothing left to do. */
@@ -331,7 +340,8 @@ static void on_left(void *ctx)
 {
     (void)ctx;
     log_info("server", "left; stopping");
-    begin_stop(0);
+    if (!run.stopping) /* he who leaves may be told to stop meanwhile */
+        begin_stop(0);
 }
 
 /* Before the first definitions are submitted, and once the end has begun, there
@@ -413,8 +423,7 @@ static void on_ready(void *ctx)
 
 static bool start(const struct settings *s, char id[37], struct errtext *t)
 {
-    if (!set_limits(s, t) || !open_data_dir(s, t) || !node_id(s, id, t) ||
-        !write_pid_file(s->pid_file, t))
+    if (!set_limits(s, t) || !open_data_dir(s, t) || !node_id(s, id, t))
         return false;
     read_boot_id();
     fill_self(s, id);
@@ -437,8 +446,10 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
         .left = on_left,
     };
     watch_signals();
+    /* The pid file last: a second process on the same data directory or port
+     * must not have written over the first one's when it is refused. */
     return core_start(&run.core, p, &o, run.loop, t) == ERR_OK &&
-           start_serving(s, t);
+           start_serving(s, t) && write_pid_file(s->pid_file, t);
 }
 
 int run_agent(const struct settings *s)

@@ -133,6 +133,18 @@ def test_signals(make_server):
     assert s.stop(signal.SIGTERM) == 1
 
 
+def test_the_pid_file_is_the_running_servers(make_server, tmp_path):
+    path = tmp_path / "pid"
+    s = make_server("-pid-file", str(path)).start()
+    assert path.read_text() == str(s.process.pid)
+    second = make_server("-pid-file", str(path), "-data-dir",
+                         str(s.folder / "data")).spawn()
+    assert second.process.wait(20) == 1
+    assert path.read_text() == str(s.process.pid)
+    s.stop()
+    assert not path.exists()
+
+
 def test_leave_stops_the_process(make_server):
     s = make_server().start()
     out = run("leave", server=s)

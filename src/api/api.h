@@ -109,6 +109,12 @@ struct api_call {
      */
     bool want_digest;
     uint64_t digest;
+
+    /* api_read gives up (too_long, the body is nothing) once its work would
+     * cost more than this, in units of about 100 ns; 0: no limit. The caller
+     * then has another thread make the answer. */
+    uint32_t cost_limit, cost;
+    bool too_long;
 };
 
 /* Clears the call. body and extra_head own memory: api_call_fini, or take

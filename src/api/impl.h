@@ -32,6 +32,22 @@ struct api_route {
     enum api_next (*prepare)(struct api_call *c, const struct api_env *env);
 };
 
+/* What visiting one thing costs api_read, in units of about 100 ns. */
+enum {
+    COST_SKIP = 2, /* looked at, as for its tags or for ?node-meta */
+    COST_CHECK = 8,
+    COST_NODE = 8,
+    COST_SERVICE = 12,
+};
+
+/* False: the answer is too long to be made here (see cost_limit). */
+static inline bool api_spend(struct api_call *c, uint32_t cost)
+{
+    c->cost += cost;
+    c->too_long = c->cost_limit && c->cost > c->cost_limit;
+    return !c->too_long;
+}
+
 /* The row for a decoded path; *ret_rest: what follows a prefix. NULL: none. */
 const struct api_route *api_route_find(struct bytes path,
                                        struct bytes *ret_rest);

@@ -13,8 +13,12 @@ void read_catalog_nodes(struct api_call *c, const struct api_env *env)
     for (const struct cat_node *n; (n = snapshot_next_node(&it));) {
         struct node_view v;
         cat_node_view(n->record, &v);
-        if (node_meta_matches(c, &v))
-            encode_node(&e, &v);
+        if (!api_spend(c, COST_SKIP))
+            break;
+        if (!node_meta_matches(c, &v))
+            continue;
+        c->cost += COST_NODE;
+        encode_node(&e, &v);
     }
     json_close(&e.j, ']');
     encoder_end(&e, c);
@@ -60,7 +64,7 @@ static int by_bytes(const void *a, const void *b)
 
 /* Instances of one service mostly share their tags: remembering the last list
  * keeps the set small before it is sorted. */
-static size_t collect_tags(const struct api_call *c, const struct api_env *env,
+static size_t collect_tags(struct api_call *c, const struct api_env *env,
                            const struct cat_name *name, struct tag_set *tags)
 {
     struct tree_iter it;
@@ -70,6 +74,7 @@ static size_t collect_tags(const struct api_call *c, const struct api_env *env,
     tree_first(&name->instances, &it);
     for (const struct cat_instance *i; (i = tree_next(&it));) {
         struct service_view v;
+        c->cost += c->meta_count ? COST_SKIP : 1;
         if (c->meta_count) {
             const struct cat_node *n = snapshot_node_of(env->cat, i);
             struct node_view nv;
@@ -109,7 +114,8 @@ void read_catalog_services(struct api_call *c, const struct api_env *env)
     struct tree_iter it;
     json_open(&e.j, '{');
     snapshot_names(env->cat, &it);
-    for (const struct cat_name *n; (n = snapshot_next_name(&it));) {
+    for (const struct cat_name *n;
+         api_spend(c, COST_SKIP) && (n = snapshot_next_name(&it));) {
         if (!collect_tags(c, env, n, &tags))
             continue;
         json_key_bytes(&e.j, bytes_of(n->name, n->name_len));
@@ -138,10 +144,14 @@ void read_catalog_service(struct api_call *c, const struct api_env *env)
             struct service_view sv;
             if (!n)
                 continue;
+            if (!api_spend(c, COST_SKIP))
+                break;
             cat_node_view(n->record, &nv);
             cat_service_view(i->service, &sv);
-            if (node_meta_matches(c, &nv) && tags_match(c, &sv))
-                encode_service_node(&e, &nv, &sv);
+            if (!node_meta_matches(c, &nv) || !tags_match(c, &sv))
+                continue;
+            c->cost += COST_NODE + COST_SERVICE;
+            encode_service_node(&e, &nv, &sv);
         }
     }
     json_close(&e.j, ']');
@@ -167,13 +177,14 @@ enum api_next prepare_node(struct api_call *c, const struct api_env *env)
     return API_READ;
 }
 
-static void put_services(struct encoder *e, const struct cat_node *n,
-                         bool as_map)
+static void put_services(struct api_call *c, struct encoder *e,
+                         const struct cat_node *n, bool as_map)
 {
     struct tree_iter it;
     json_open(&e->j, as_map ? '{' : '[');
     tree_first(&n->services, &it);
-    for (const struct cat_instance *i; (i = tree_next(&it));) {
+    for (const struct cat_instance *i;
+         api_spend(c, COST_SERVICE) && (i = tree_next(&it));) {
         struct service_view v;
         cat_service_view(i->service, &v);
         if (as_map)
@@ -204,7 +215,7 @@ static void node_and_services(struct api_call *c, const struct api_env *env,
     }
     json_key(&e.j, "Services");
     if (n)
-        put_services(&e, n, as_map);
+        put_services(c, &e, n, as_map);
     else
         json_nil(&e.j);
     json_close(&e.j, '}');

@@ -53,12 +53,15 @@ void read_health_service(struct api_call *c, const struct api_env *env)
             const struct cat_node *n = snapshot_node_of(env->cat, i);
             struct node_view nv;
             struct service_view sv;
+            if (!api_spend(c, COST_SKIP))
+                break;
             if (!n || (c->passing && !all_pass(n, i)))
                 continue;
             cat_node_view(n->record, &nv);
             cat_service_view(i->service, &sv);
             if (!node_meta_matches(c, &nv) || !tags_match(c, &sv))
                 continue;
+            c->cost += COST_NODE + COST_SERVICE + COST_CHECK * i->check_count;
             json_open(&e.j, '{');
             json_key(&e.j, "Node");
             encode_node(&e, &nv);
@@ -97,7 +100,8 @@ void read_health_node(struct api_call *c, const struct api_env *env)
         struct tree_iter it;
         cat_node_view(n->record, &nv);
         tree_first(&n->checks, &it);
-        for (const struct cat_record *r; (r = tree_next(&it));)
+        for (const struct cat_record *r;
+             api_spend(c, COST_CHECK) && (r = tree_next(&it));)
             put_check_of_node(&e, n, nv.name, r);
     }
     json_close(&e.j, ']');
@@ -167,6 +171,8 @@ void read_health_checks(struct api_call *c, const struct api_env *env)
         tree_first(&name->instances, &it);
         for (const struct cat_instance *i; (i = tree_next(&it));) {
             const struct cat_node *n = snapshot_node_of(env->cat, i);
+            if (!api_spend(c, COST_SKIP + COST_CHECK * i->check_count))
+                break;
             if (n != at)
                 found_put(&e, c, &found, at);
             at = n;
@@ -193,14 +199,20 @@ void read_health_state(struct api_call *c, const struct api_env *env)
         struct node_view nv;
         struct tree_iter it;
         cat_node_view(n->record, &nv);
+        if (!api_spend(c, COST_SKIP))
+            break;
         if (!node_meta_matches(c, &nv))
             continue;
         tree_first(&n->checks, &it);
         for (const struct cat_record *r; (r = tree_next(&it));) {
             struct check_view v;
             cat_check_view(r, &v);
-            if (any || bytes_eq(v.status, c->arg))
-                put_check_of_node(&e, n, nv.name, r);
+            if (!any && !bytes_eq(v.status, c->arg)) {
+                c->cost++;
+                continue;
+            }
+            c->cost += COST_CHECK;
+            put_check_of_node(&e, n, nv.name, r);
         }
     }
     json_close(&e.j, ']');

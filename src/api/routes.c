@@ -221,8 +221,10 @@ enum api_next api_begin(struct api_call *c, const struct api_env *env,
 void api_read(struct api_call *c, const struct api_env *env)
 {
     api_json(c);
+    c->cost = 0;
+    c->too_long = false;
     c->route->read(c, env);
-    if (c->pretty && c->content_type &&
+    if (c->pretty && !c->too_long && c->content_type &&
         bytes_is(bytes_str(c->content_type), "application/json")) {
         struct buf indented;
         buf_init(&indented, c->body.max);

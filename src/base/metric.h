@@ -29,6 +29,7 @@
     X(METRIC_HTTP_IDLE_CLOSED,     COUNTER, "http.idle",                "connections closed: idle too long") \
     X(METRIC_CACHE_HITS,           COUNTER, "cache.hits",               "answers served from the encoded-answer cache") \
     X(METRIC_CACHE_MISSES,         COUNTER, "cache.misses",             "answers encoded") \
+    X(METRIC_CACHE_DRAFTS,         COUNTER, "cache.drafts",             "long answers made beside the serving threads") \
     X(METRIC_CACHE_EVICTIONS,      COUNTER, "cache.evictions",          "encoded answers dropped for room") \
     X(METRIC_CACHE_BYTES,          GAUGE,   "cache.bytes",              "bytes of encoded answers kept") \
     X(METRIC_STORE_GROUPS,         COUNTER, "store.groups",             "groups committed") \

@@ -2,7 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* Answers on their way out. The socket usually takes everything at once, and
  * nothing is allocated; else a small block holds the references until it has.
- */
+ *
+ * A long answer goes out in slices, one per turn of the loop, so that a hundred
+ * connections that take megabytes do not keep a short answer waiting. */
 #include "loop/conn_impl.h"
 
 #include <stdio.h>
@@ -11,22 +13,89 @@
 #include "base/check.h"
 #include "http/response.h"
 
-enum { PARTS_MAX = 3 };
+enum { PARTS_MAX = 3, SLICE_BYTES = 128 << 10 };
 
 struct write {
     uv_write_t req;
     struct conn *conn;
     struct shared *a, *b;
+    uv_buf_t left[PARTS_MAX]; /* not given to uv_write yet */
+    unsigned n_left;
 };
+
+/* Bytes in the first parts of bufs, up to max: how many parts that is, the last
+ * of them cut. */
+static unsigned cut(const uv_buf_t *bufs, unsigned n, size_t max, uv_buf_t *ret)
+{
+    unsigned k = 0;
+
+    for (; k < n && max > 0; k++) {
+        ret[k] = bufs[k];
+        if (ret[k].len > max)
+            ret[k].len = max;
+        max -= ret[k].len;
+    }
+    return k;
+}
+
+/* Without the first n bytes. */
+static unsigned skip(uv_buf_t *bufs, unsigned n, size_t bytes)
+{
+    unsigned k = 0;
+
+    while (k < n && bytes >= bufs[k].len)
+        bytes -= bufs[k++].len;
+    memmove(bufs, bufs + k, (n - k) * sizeof *bufs);
+    if (k < n) {
+        bufs[0].base += bytes;
+        bufs[0].len -= bytes;
+    }
+    return n - k;
+}
+
+static size_t total(const uv_buf_t *bufs, unsigned n)
+{
+    size_t bytes = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        bytes += bufs[i].len;
+    return bytes;
+}
+
+static void on_written(uv_write_t *req, int status);
+
+static bool write_slice(struct write *w, size_t max)
+{
+    struct conn *c = w->conn;
+    uv_buf_t slice[PARTS_MAX];
+    unsigned n = cut(w->left, w->n_left, max, slice);
+    size_t bytes = total(slice, n);
+
+    w->n_left = skip(w->left, w->n_left, bytes);
+    if (uv_write(&w->req, &c->uv.stream, slice, n, on_written) != 0)
+        return false;
+    c->queued_bytes += bytes;
+    return true;
+}
+
+static void write_free(struct write *w)
+{
+    shared_unref(w->a);
+    shared_unref(w->b);
+    free(w);
+}
 
 static void on_written(uv_write_t *req, int status)
 {
     struct write *w = container_of(req, struct write, req);
     struct conn *c = w->conn;
 
-    shared_unref(w->a);
-    shared_unref(w->b);
-    free(w);
+    if (status == 0 && w->n_left && c->state != CONN_CLOSED) {
+        if (write_slice(w, SLICE_BYTES))
+            return;
+        status = UV_ENOMEM;
+    }
+    write_free(w);
     c->writes--;
     if (c->state == CONN_CLOSED)
         return;
@@ -40,50 +109,40 @@ static void on_written(uv_write_t *req, int status)
     }
 }
 
-/* What the socket did not take, first_n bytes less than bufs. */
-static bool queue_rest(struct conn *c, uv_buf_t *bufs, unsigned n, size_t taken,
-                       struct shared *take_a, struct shared *take_b)
+/* What the socket did not take. sliced: nothing else is sent before it is all
+ * out. */
+static bool queue_rest(struct conn *c, const uv_buf_t *bufs, unsigned n,
+                       bool sliced, struct shared *take_a,
+                       struct shared *take_b)
 {
     struct write *w = malloc(sizeof *w);
-    size_t bytes = 0;
 
-    if (!w)
-        goto fail;
-    while (taken >= bufs->len) {
-        taken -= bufs->len;
-        bufs++;
-        n--;
+    if (!w) {
+        shared_unref(take_a);
+        shared_unref(take_b);
+        return false;
     }
-    bufs->base += taken;
-    bufs->len -= taken;
-    for (unsigned i = 0; i < n; i++)
-        bytes += bufs[i].len;
-    *w = (struct write){.conn = c, .a = take_a, .b = take_b};
-    if (uv_write(&w->req, &c->uv.stream, bufs, n, on_written) != 0)
-        goto fail;
-    c->queued_bytes += bytes;
+    *w = (struct write){.conn = c, .a = take_a, .b = take_b, .n_left = n};
+    memcpy(w->left, bufs, n * sizeof *bufs);
+    if (!write_slice(w, sliced ? SLICE_BYTES : SIZE_MAX)) {
+        write_free(w);
+        return false;
+    }
     if (c->writes++ == 0) {
         c->taken_bytes =
             c->queued_bytes - uv_stream_get_write_queue_size(&c->uv.stream);
         conn_stall_due(c);
     }
     return true;
-
-fail:
-    free(w);
-    shared_unref(take_a);
-    shared_unref(take_b);
-    return false;
 }
 
 /* Sends a, b (either may be NULL) and tail (static). False: the connection
  * cannot be used any more. */
 static bool conn_send(struct conn *c, struct shared *take_a,
-                      struct shared *take_b, const char *tail)
+                      struct shared *take_b, const char *tail, bool sliced)
 {
-    uv_buf_t bufs[PARTS_MAX];
+    uv_buf_t bufs[PARTS_MAX], slice[PARTS_MAX];
     unsigned n = 0;
-    size_t bytes = 0;
 
     if (take_a && take_a->n)
         bufs[n++] = (uv_buf_t){take_a->data, take_a->n};
@@ -91,16 +150,18 @@ static bool conn_send(struct conn *c, struct shared *take_a,
         bufs[n++] = (uv_buf_t){take_b->data, take_b->n};
     if (tail)
         bufs[n++] = (uv_buf_t){(char *)tail, strlen(tail)};
-    for (unsigned i = 0; i < n; i++)
-        bytes += bufs[i].len;
 
     int rc = 0;
-    if (c->writes == 0 && bytes > 0)
-        rc = uv_try_write(&c->uv.stream, bufs, n);
+    if (c->writes == 0 && n > 0) {
+        unsigned k = cut(bufs, n, sliced ? SLICE_BYTES : SIZE_MAX, slice);
+        rc = uv_try_write(&c->uv.stream, slice, k);
+    }
     if (rc == UV_EAGAIN)
         rc = 0;
-    if (rc >= 0 && (size_t)rc < bytes)
-        return queue_rest(c, bufs, n, (size_t)rc, take_a, take_b);
+    if (rc >= 0)
+        n = skip(bufs, n, (size_t)rc);
+    if (rc >= 0 && n > 0)
+        return queue_rest(c, bufs, n, sliced, take_a, take_b);
     shared_unref(take_a);
     shared_unref(take_b);
     return rc >= 0;
@@ -110,7 +171,7 @@ static void finish(struct conn *c, struct shared *take_a, struct shared *take_b,
                    const char *tail)
 {
     c->state = CONN_WRITING;
-    if (!conn_send(c, take_a, take_b, tail))
+    if (!conn_send(c, take_a, take_b, tail, true))
         conn_close(c);
     else if (c->writes == 0)
         conn_answered(c, false);
@@ -144,7 +205,7 @@ void conn_stream_begin(struct conn *c, struct shared *take_head)
     if (!c->running)
         conn_release_request(c);
     c->state = CONN_STREAMING;
-    if (c->eof || !take_head || !conn_send(c, take_head, NULL, NULL))
+    if (c->eof || !take_head || !conn_send(c, take_head, NULL, NULL, false))
         stream_failed(c);
 }
 
@@ -168,7 +229,7 @@ enum err conn_stream_piece(struct conn *c, struct shared *take_piece,
         if (!size)
             return ERR_NOMEM;
     }
-    if (!conn_send(c, size, take_piece, c->http_1_0 ? NULL : "\r\n"))
+    if (!conn_send(c, size, take_piece, c->http_1_0 ? NULL : "\r\n", false))
         stream_failed(c);
     return ERR_OK;
 }
@@ -219,6 +280,6 @@ void conn_write_continue(struct conn *c)
 
     /* All earlier answers have been taken, so there is room; a socket that
      * takes half of it now would take half of nothing else either. */
-    if (!conn_send(c, NULL, NULL, text))
+    if (!conn_send(c, NULL, NULL, text, false))
         conn_close(c);
 }

@@ -12,6 +12,11 @@ void answers_init(struct answers *a, size_t max_bytes)
     list_init(&a->lru);
 }
 
+void answer_ref(struct answer *a)
+{
+    a->refs++;
+}
+
 static size_t answer_cost(const struct answer *a)
 {
     size_t n = sizeof *a + a->key.n + sizeof(struct map_slot);
@@ -24,7 +29,7 @@ static size_t answer_cost(const struct answer *a)
     return n;
 }
 
-static void answer_unref(struct answer *a)
+void answer_unref(struct answer *a)
 {
     if (--a->refs > 0)
         return;
@@ -93,14 +98,20 @@ static struct answer *answer_new(struct bytes key, const struct api_call *call)
 
 struct answer *answers_add(struct answers *c, struct bytes key,
                            const struct api_call *call, uint64_t text_index,
-                           uint64_t floor)
+                           uint64_t floor, struct shared *take_body,
+                           struct shared *take_gzip)
 {
     struct answer *a = answer_new(key, call);
-    if (!a)
+    if (!a) {
+        shared_unref(take_body);
+        shared_unref(take_gzip);
         return NULL;
+    }
     a->text_index = text_index;
     a->floor = floor;
-    a->body = shared_copy(buf_bytes(&call->body));
+    a->digest = call->digest;
+    a->body = take_body ? take_body : shared_copy(buf_bytes(&call->body));
+    a->gzip = take_gzip;
     if (call->extra_head.n)
         a->extra_head = shared_copy(buf_bytes(&call->extra_head));
     if (!a->body || (call->extra_head.n && !a->extra_head))

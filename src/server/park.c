@@ -87,38 +87,78 @@ static struct park_group *group_new(struct parks *p, struct bytes target,
     return g;
 }
 
-/* --- Waking -------------------------------------------------------------- */
-
-static uint64_t answer_index(const struct park *p, const struct api_env *env,
-                             uint64_t key_index)
+static bool group_wants_gzip(const struct park_group *g)
 {
-    /* An asked index above all we have is another life's: not counted. */
-    uint64_t asked = p->asked <= snapshot_revision(env->cat) ? p->asked : 0;
-    return serving_index(env, key_index, asked);
+    for (const struct list *l = g->parked.next; l != &g->parked; l = l->next)
+        if (container_of(l, struct park, link)->gzip)
+            return true;
+    return false;
 }
 
-/* Takes everybody out first: an answer may make a connection end, or park
- * again. */
+/* --- Waking -------------------------------------------------------------- */
+
+static uint64_t asked_of(const struct park *p, const struct api_env *env)
+{
+    /* An asked index above all we have is another life's: not counted. */
+    return p->asked <= snapshot_revision(env->cat) ? p->asked : 0;
+}
+
+/* Answers all whose index is older than this one. Takes everybody out first: an
+ * answer may make a connection end, or park again. */
 static void group_answer_all(struct serving *s, struct park_group *g,
                              struct answer *a, struct api_call *call,
-                             const struct api_env *env, uint64_t key_index)
+                             const struct api_env *env, uint64_t index)
 {
     struct list all;
     list_init(&all);
     list_move_all(&all, &g->parked);
+    if (a)
+        answer_ref(a);
     while (!list_empty(&all)) {
         struct park *p = container_of(all.next, struct park, link);
+        uint64_t asked = asked_of(p, env);
         list_del(&p->link);
+        if (a && asked >= index) { /* came later, and has this one */
+            list_add(&g->parked, &p->link);
+            continue;
+        }
         p->group = NULL;
         timer_clear(&s->timers, &p->timer);
         count_parked(s, false);
         metric_add(METRIC_HTTP_WOKEN, 1);
-        uint64_t index = answer_index(p, env, key_index);
         if (a)
             serving_answer(s, p->conn, a, index, p->gzip);
         else
-            serving_answer_call(s, p->conn, call, index, p->gzip);
+            serving_answer_call(s, p->conn, call, index < asked ? asked : index,
+                                p->gzip);
     }
+    if (a)
+        answer_unref(a);
+}
+
+/* Compressing the answer here would keep others waiting. */
+static bool packs_long(const struct park_group *g, size_t n)
+{
+    return n > GZIP_HERE_MAX_BYTES && group_wants_gzip(g);
+}
+
+/* The call's answer, if it can be made here; false: a draft will tell. */
+static bool group_read(struct serving *s, struct park_group *g,
+                       struct api_call *call, const struct api_env *env)
+{
+    call->want_digest = true;
+    call->cost_limit = g->by_hash ? 0 : READ_HERE_MAX_COST;
+    api_read(call, env);
+    call->cost_limit = 0;
+    if (!call->too_long && (g->by_hash || !packs_long(g, call->body.n)))
+        return true;
+    if (draft_begin(s, g->target, group_wants_gzip(g)))
+        return false;
+    if (call->too_long) {
+        buf_reset(&call->body);
+        api_read(call, env);
+    }
+    return true;
 }
 
 /* Answers all of the group if the call's answer is not what they have. */
@@ -126,14 +166,20 @@ static void group_compare(struct serving *s, struct park_group *g,
                           struct api_call *call, const struct api_env *env)
 {
     uint64_t index = serving_key_index(env, call->watch);
-    if (index == g->index && !g->by_hash)
+    if (index == g->index && !g->by_hash && !g->unknown)
         return;
-    call->want_digest = true;
-    api_read(call, env);
+    /* park_drafted looks whether that is new enough. */
+    if (draft_under_way(s, g->target) || !group_read(s, g, call, env))
+        return;
     bool whole = call->status == 200 && !call->body.bad;
     uint64_t digest = g->by_hash ? call->content_hash : call->digest;
-    if (digest == g->digest && whole) {
+    bool same = whole && (g->unknown ? index == g->index : digest == g->digest);
+    if (whole) {
+        g->unknown = false;
         g->index = index;
+        g->digest = digest;
+    }
+    if (same) {
         metric_add(METRIC_HTTP_SPURIOUS, 1);
         return;
     }
@@ -142,8 +188,48 @@ static void group_compare(struct serving *s, struct park_group *g,
     if (whole && !g->by_hash)
         a = answers_add(&s->answers, g->target, call,
                         snapshot_text_index(env->cat, call->watch),
-                        snapshot_floor(env->cat));
-    group_answer_all(s, g, a, call, env, index);
+                        snapshot_floor(env->cat), NULL, NULL);
+    group_answer_all(s, g, a, call, env, serving_index(env, index, 0));
+}
+
+/* Of the group, at the draft's index of the watch key. */
+static void group_drafted(struct serving *s, struct park_group *g,
+                          struct api_call *call, struct answer *a,
+                          uint64_t index, uint64_t sent)
+{
+    struct api_env env = serving_env(s);
+    if (!a) {
+        group_answer_all(s, g, NULL, call, &env, sent);
+        return;
+    }
+    if (index < g->index)
+        return; /* made before they came */
+    bool same = g->unknown ? index == g->index : a->digest == g->digest;
+    if (!same && !a->gzip && packs_long(g, a->body->n) &&
+        draft_begin(s, g->target, true))
+        return;
+    g->unknown = false;
+    g->index = index;
+    g->digest = a->digest;
+    if (same)
+        metric_add(METRIC_HTTP_SPURIOUS, 1);
+    else
+        group_answer_all(s, g, a, call, &env, sent);
+}
+
+void park_drafted(struct serving *s, struct bytes target, struct api_call *call,
+                  struct answer *a, uint64_t index, uint64_t floor)
+{
+    struct park_group *g = map_get(&s->parks.by_target, target);
+    if (!g || g->by_hash)
+        return;
+    uint64_t sent = index > floor ? index : floor;
+    group_drafted(s, g, call, a, index, sent ? sent : 1);
+    /* It may have changed while this was made. */
+    if (list_empty(&g->parked))
+        group_free(&s->parks, g);
+    else if (list_empty(&g->dirty))
+        list_add(&s->parks.dirty, &g->dirty);
 }
 
 /* Evaluates the group's target now. */
@@ -224,7 +310,7 @@ static void park_timeout(struct timer *t)
 
     /* The group may go with its last member: its target is copied. */
     struct bytes target = arena_copy(&arena, p->group->target);
-    uint64_t asked = p->asked;
+    uint64_t asked = asked_of(p, &env);
     bool gzip = p->gzip;
     bool by_hash = p->group->by_hash;
     park_remove(p);
@@ -232,20 +318,14 @@ static void park_timeout(struct timer *t)
         api_from_canonical(&call, &env, target, &arena) != ERR_OK) {
         api_error(&call, 500, "out of memory");
         serving_answer_call(s, c, &call, 1, false);
+    } else if (by_hash) {
+        api_read(&call, &env);
+        serving_answer_call(
+            s, c, &call,
+            serving_index(&env, serving_key_index(&env, call.watch), asked),
+            gzip);
     } else {
-        uint64_t index =
-            serving_index(&env, serving_key_index(&env, call.watch),
-                          asked <= snapshot_revision(env.cat) ? asked : 0);
-        struct answer *a =
-            by_hash ? NULL : serving_read(s, &call, &env, target);
-        if (a) {
-            serving_answer(s, c, a, index, gzip);
-        } else {
-            buf_reset(&call.body);
-            buf_reset(&call.extra_head);
-            api_read(&call, &env);
-            serving_answer_call(s, c, &call, index, gzip);
-        }
+        serving_reply(s, c, &call, &env, target, asked, gzip);
     }
     api_call_fini(&call);
     arena_fini(&arena);
@@ -253,8 +333,8 @@ static void park_timeout(struct timer *t)
 }
 
 /* What the client is taken to have: the answer as it is now. */
-static bool group_baseline(struct park_group *g, struct api_call *call,
-                           const struct api_env *env)
+static bool group_baseline(struct serving *s, struct park_group *g,
+                           struct api_call *call, const struct api_env *env)
 {
     g->by_hash = call->blocking == API_BLOCK_HASH;
     g->index = serving_key_index(env, call->watch);
@@ -262,10 +342,23 @@ static bool group_baseline(struct park_group *g, struct api_call *call,
         g->digest = call->asked_hash;
         return true;
     }
+    const struct answer *a = NULL;
+    if (call->watch.kind != WATCH_LOCAL)
+        a = answers_find(&s->answers, g->target, env->cat);
+    if (a) { /* it usually just got it from here */
+        g->digest = a->digest;
+        return true;
+    }
     call->want_digest = true;
+    call->cost_limit = READ_HERE_MAX_COST;
     buf_reset(&call->body);
     buf_reset(&call->extra_head);
     api_read(call, env);
+    call->cost_limit = 0;
+    if (call->too_long) {
+        g->unknown = true;
+        return draft_begin(s, g->target, false);
+    }
     g->digest = call->digest;
     return !call->body.bad;
 }
@@ -316,7 +409,7 @@ bool park_add(struct serving *s, struct conn *c, struct api_call *call,
         g = group_new(&s->parks, target, watch_hash(call->watch));
         if (!g)
             return false;
-        if (!group_baseline(g, call, env)) {
+        if (!group_baseline(s, g, call, env)) {
             group_free(&s->parks, g);
             return false;
         }

@@ -6,6 +6,7 @@
  *     serving threads      HTTP: reads from snapshots, writes to the store
  *     store thread(s)      commits (inside src/store)
  *     probe thread         checks (inside src/probe)
+ *     drafter              answers too long to be made between two requests
  *
  * Snapshots are read under a pin; everything else crosses threads in queues. */
 #ifndef SERVER_PROCESS_H
@@ -33,6 +34,7 @@ enum letter_kind {
     LETTER_PUBLISHED, /* a new version: struct published */
     LETTER_WRITTEN,   /* a change's outcome: struct write */
     LETTER_AGENT,     /* an agent's answer: struct wish */
+    LETTER_DRAFT,     /* a long answer: struct draft */
     LETTER_CLOSE,     /* stop serving */
     LETTER_END,       /* the last one: nobody posts any more */
 };
@@ -55,6 +57,7 @@ struct published {
 };
 
 struct serving;
+struct drafter;
 
 struct process {
     struct pin_domain pins;
@@ -79,6 +82,7 @@ struct process {
 
     struct serving *serving[SERVING_THREADS_MAX];
     int serving_count;
+    struct drafter *drafter; /* makes the long answers (draft.h) */
 };
 
 #endif

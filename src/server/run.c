@@ -264,6 +264,7 @@ static void end(struct timer *t)
         serving_join(p->serving[i]);
         p->serving[i] = NULL;
     }
+    drafter_join(p);
     for (size_t i = 0; i < run.signal_count; i++)
         uv_close((uv_handle_t *)&run.signals[i], NULL);
     core_stop(&run.core);
@@ -298,6 +299,8 @@ static bool start_serving(const struct settings *s, struct errtext *t)
         threads = SERVING_THREADS_MAX;
     static int fds[SERVING_THREADS_MAX][RUN_ADDRESSES_MAX];
     if (!listen_all(s, threads, fds, t))
+        return false;
+    if (drafter_start(p, t) != ERR_OK)
         return false;
     p->serving_count = threads;
     p->serving_idle = serving_idle;

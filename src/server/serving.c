@@ -99,21 +99,56 @@ void serving_answer_call(struct serving *s, struct conn *c,
     conn_answer(c, sent, NULL);
 }
 
-struct answer *serving_read(struct serving *s, struct api_call *call,
-                            const struct api_env *env, struct bytes target)
+/* Encoded now; NULL: too long to be made here (call->too_long), or nothing to
+ * share with others. */
+static struct answer *read_here(struct serving *s, struct api_call *call,
+                                const struct api_env *env, struct bytes target)
 {
-    struct answer *a = answers_find(&s->answers, target, env->cat);
-    if (a)
-        return a;
     metric_add(METRIC_CACHE_MISSES, 1);
     buf_reset(&call->body);
     buf_reset(&call->extra_head);
+    call->want_digest = true;
+    call->cost_limit = READ_HERE_MAX_COST;
     api_read(call, env);
-    if (call->body.bad || call->status != 200)
-        return NULL; /* out of memory: not for others */
+    call->cost_limit = 0;
+    if (call->too_long || call->body.bad || call->status != 200)
+        return NULL;
     return answers_add(&s->answers, target, call,
                        snapshot_text_index(env->cat, call->watch),
-                       snapshot_floor(env->cat));
+                       snapshot_floor(env->cat), NULL, NULL);
+}
+
+static bool is_long_to_pack(const struct answer *a, bool gzip)
+{
+    return gzip && !a->gzip && a->body->n > GZIP_HERE_MAX_BYTES;
+}
+
+void serving_reply(struct serving *s, struct conn *c, struct api_call *call,
+                   const struct api_env *env, struct bytes target,
+                   uint64_t asked, bool gzip)
+{
+    struct answer *a = answers_find(&s->answers, target, env->cat);
+    bool is_long = !a && draft_under_way(s, target);
+    if (!a && !is_long) {
+        a = read_here(s, call, env, target);
+        is_long = call->too_long;
+    }
+    if (a && is_long_to_pack(a, gzip))
+        is_long = true;
+    if (is_long && draft_begin(s, target, gzip)) {
+        draft_wait(s, c, call, env, target, asked, gzip);
+        return;
+    }
+    uint64_t index =
+        serving_index(env, serving_key_index(env, call->watch), asked);
+    if (a) {
+        serving_answer(s, c, a, index, gzip);
+        return;
+    }
+    buf_reset(&call->body);
+    buf_reset(&call->extra_head);
+    api_read(call, env);
+    serving_answer_call(s, c, call, index, gzip);
 }
 
 /* --- Requests ------------------------------------------------------------ */
@@ -146,13 +181,11 @@ static bool try_park(struct serving *s, struct conn *c, struct api_call *call,
     return park_add(s, c, call, env, target, gzip);
 }
 
-static uint64_t read_index(const struct api_call *call,
-                           const struct api_env *env)
+static uint64_t asked_index(const struct api_call *call,
+                            const struct api_env *env)
 {
     uint64_t asked = call->blocking == API_BLOCK_INDEX ? call->index : 0;
-    if (asked > snapshot_revision(env->cat))
-        asked = 0; /* another life of the store */
-    return serving_index(env, serving_key_index(env, call->watch), asked);
+    return asked > snapshot_revision(env->cat) ? 0 /* another life's */ : asked;
 }
 
 static void answer_uncached(struct serving *s, struct conn *c,
@@ -169,7 +202,9 @@ static void answer_uncached(struct serving *s, struct conn *c,
         env->threads = (uint64_t)s->process->serving_count;
     }
     api_read(call, env);
-    serving_answer_call(s, c, call, read_index(call, env), gzip);
+    uint64_t index = serving_index(env, serving_key_index(env, call->watch),
+                                   asked_index(call, env));
+    serving_answer_call(s, c, call, index, gzip);
     api_call_fini(call);
 }
 
@@ -190,14 +225,11 @@ static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
     }
     bool cacheable = call->watch.kind != WATCH_LOCAL &&
                      call->watch.kind != WATCH_LOCAL_SERVICE;
-    struct answer *a = cacheable ? serving_read(s, call, env, target) : NULL;
-    if (!a) {
-        buf_reset(&call->body);
-        buf_reset(&call->extra_head);
+    if (!cacheable) {
         answer_uncached(s, c, call, env, gzip);
         return;
     }
-    serving_answer(s, c, a, read_index(call, env), gzip);
+    serving_reply(s, c, call, env, target, asked_index(call, env), gzip);
     api_call_fini(call);
 }
 
@@ -233,6 +265,7 @@ static void on_gone(void *ctx, struct conn *c)
     (void)ctx;
     struct conn_state *st = conn_user(c);
     park_remove(&st->park);
+    draft_wait_gone(&st->draft_wait);
     write_gone(st);
 }
 
@@ -292,6 +325,9 @@ static void on_letters(void *ctx, struct list *letters)
             break;
         case LETTER_AGENT:
             wish_answered(s, l);
+            break;
+        case LETTER_DRAFT:
+            draft_made(s, l);
             break;
         case LETTER_CLOSE:
             free(l);
@@ -389,6 +425,7 @@ void serving_join(struct serving *s)
     writes_fini(s);
     answers_fini(&s->answers);
     parks_fini(&s->parks);
+    map_fini(&s->drafts);
     buf_fini(&s->scratch);
     uv_loop_close(&s->loop);
     free(s);

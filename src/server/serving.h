@@ -4,7 +4,8 @@
  * accepted, its cache of encoded answers and its long polls.
  *
  * Parts: serving.c (thread, requests), answers.c (cache), park.c (long polls),
- * write.c (changes and agent ops under way). All on this thread. */
+ * write.c (changes and agent ops under way), draft.c (long answers, which
+ * another thread makes). All on this thread. */
 #ifndef SERVER_SERVING_H
 #define SERVER_SERVING_H
 
@@ -13,7 +14,13 @@
 #include "base/map.h"
 #include "server/process.h"
 
-enum { GZIP_MIN_BYTES = 256 }; /* below, compression costs more than it saves */
+enum {
+    GZIP_MIN_BYTES = 256, /* below, compression costs more than it saves */
+    /* What would take a serving thread longer than about a millisecond is made
+     * by the drafter, so that nobody else waits for it. */
+    GZIP_HERE_MAX_BYTES = 64 << 10,
+    READ_HERE_MAX_COST = 8000, /* of api_call.cost_limit */
+};
 
 /* --- Encoded answers (answers.c) ----------------------------------------- */
 
@@ -23,6 +30,7 @@ struct answer {
     struct watch_key watch; /* name points into key's memory */
     uint64_t text_index;    /* of the watch key when it was encoded */
     uint64_t floor;
+    uint64_t digest; /* api_call.digest */
     int status;
     const char *content_type;
     const char *consistency;
@@ -48,12 +56,16 @@ void answers_fini(struct answers *a);
 struct answer *answers_find(struct answers *c, struct bytes key,
                             const struct snapshot *s);
 
-/* From a call whose api_read is done (its body is copied). The newest entry
- * always stays, however large, so that all who wait for it share it. NULL: no
- * memory. */
+/* From a call whose api_read is done, with want_digest. take_body NULL: a copy
+ * of the call's; take_gzip may be NULL. The newest entry always stays, however
+ * large, so that all who wait for it share it. NULL: no memory. */
 struct answer *answers_add(struct answers *c, struct bytes key,
                            const struct api_call *call, uint64_t text_index,
-                           uint64_t floor);
+                           uint64_t floor, struct shared *take_body,
+                           struct shared *take_gzip);
+
+void answer_ref(struct answer *a);
+void answer_unref(struct answer *a);
 
 /* --- Long polls (park.c) ------------------------------------------------- */
 
@@ -77,6 +89,7 @@ struct park_group {
     struct list parked;
     uint64_t index, digest; /* of what they have */
     bool by_hash;           /* hash blocking: digest is the content hash */
+    bool unknown;           /* digest is not known yet: a draft will tell */
 };
 
 struct parks {
@@ -101,6 +114,7 @@ struct serving {
     struct api_env env; /* while pinned */
     struct answers answers;
     struct parks parks;
+    struct map drafts;     /* canonical target -> struct draft under way */
     _Atomic size_t parked; /* long polls; the core thread looks at it */
     struct list written;   /* committed or in conflict: to settle this turn */
     struct list writes_spare;
@@ -113,9 +127,20 @@ struct serving {
     bool closing, http_closed, idle;
 };
 
+/* In the connection's user memory: waits for a draft. */
+struct draft_wait {
+    struct list link;
+    struct draft *draft; /* NULL: does not wait */
+    struct conn *conn;
+    uint64_t asked;  /* index to answer with at least */
+    uint64_t newest; /* text index or floor when it asked: no older answer */
+    bool gzip;
+};
+
 /* In the connection's user memory: what its outstanding request waits for. */
 struct conn_state {
     struct park park;
+    struct draft_wait draft_wait;
     struct write *write; /* NULL: none */
     struct wish *wish;
 };
@@ -149,10 +174,12 @@ void serving_answer_call(struct serving *s, struct conn *c,
 void serving_answer(struct serving *s, struct conn *c, struct answer *a,
                     uint64_t index, bool gzip);
 
-/* The answer of a read, from the cache or encoded now and put there. NULL: no
- * memory. */
-struct answer *serving_read(struct serving *s, struct api_call *call,
-                            const struct api_env *env, struct bytes target);
+/* Answers a read: from the cache, or
+ * encoded now and put there, or from a draft, later. asked: an index that the
+ * answer's must not fall below. */
+void serving_reply(struct serving *s, struct conn *c, struct api_call *call,
+                   const struct api_env *env, struct bytes target,
+                   uint64_t asked, bool gzip);
 
 /* park.c. target: canonical. False: no memory (answer at once instead). */
 bool park_add(struct serving *s, struct conn *c, struct api_call *call,
@@ -161,6 +188,29 @@ void park_remove(struct park *p);
 void park_published(struct serving *s, const struct published *pub);
 void park_wake_dirty(struct serving *s);
 void park_close_all(struct serving *s);
+
+/* The target's answer as the drafter found it at this snapshot's index of the
+ * watch key: those who have another one are answered. a NULL: no memory, or
+ * another status; then the call holds it. */
+void park_drafted(struct serving *s, struct bytes target, struct api_call *call,
+                  struct answer *a, uint64_t index, uint64_t floor);
+
+/* draft.c. A draft of the target is made, or is being made already. False: no
+ * memory. */
+bool draft_begin(struct serving *s, struct bytes target, bool gzip);
+
+/* c is answered from the draft that is under way (one must be). */
+void draft_wait(struct serving *s, struct conn *c, const struct api_call *call,
+                const struct api_env *env, struct bytes target, uint64_t asked,
+                bool gzip);
+bool draft_under_way(const struct serving *s, struct bytes target);
+void draft_wait_gone(struct draft_wait *w);
+void draft_made(struct serving *s, struct letter *l);
+
+/* The thread that makes them; before the serving threads start, and after they
+ * have been joined. */
+MUST_USE enum err drafter_start(struct process *p, struct errtext *t);
+void drafter_join(struct process *p);
 
 /* write.c */
 void write_begin(struct serving *s, struct conn *c, struct api_call *call);

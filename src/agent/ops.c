@@ -64,6 +64,7 @@ void op_lane(struct agent *a, const struct agent_op *op, struct buf *out)
         put_lane(out, SYNC_CHECK, bytes_str(LOCAL_NODE_MAINTENANCE));
         break;
     case AGENT_LEAVE:
+    case AGENT_RELOAD:
         put_lane(out, SYNC_NODE, (struct bytes){0});
         break;
     }
@@ -82,6 +83,10 @@ static bool plan_deregister_service(struct job *j)
                       "Unknown service ID \"%.*s\". Ensure that the service ID "
                       "is passed, not the service name.",
                       op->id);
+    if (op->from_config && !v->from_config) { /* a client's by now */
+        job_finish(j, 200, "");
+        return false;
+    }
     if (!v->from_config)
         job_delete(j, LOCAL_KEY_SERVICE, v->view.id);
     local_checks_of(here(j), op->id, &it);
@@ -115,6 +120,10 @@ static bool plan_deregister_check(struct job *j)
                       "Unknown check ID \"%.*s\". Ensure that the check ID is "
                       "passed, not the check name.",
                       j->op->id);
+    if (j->op->from_config && !k->from_config) {
+        job_finish(j, 200, "");
+        return false;
+    }
     /* Kept, because the check itself is gone when agent.db has answered. */
     j->op->checks = arena_zalloc(&j->op->arena, sizeof *j->op->checks);
     require(j->op->checks != NULL);
@@ -284,7 +293,8 @@ bool op_plan(struct job *j)
                                 "Node Maintenance Mode", no_node_reason,
                                 (struct bytes){0});
     case AGENT_LEAVE:
-        job_finish(j, 500, "leaving is the server's business");
+    case AGENT_RELOAD:
+        job_finish(j, 500, "leaving and reloading are the server's business");
         return false;
     }
     return false;
@@ -340,6 +350,7 @@ void op_stored(struct job *j)
         sync_first_check(j);
         break;
     case AGENT_LEAVE:
+    case AGENT_RELOAD:
         break;
     }
 }

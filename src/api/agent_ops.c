@@ -380,7 +380,6 @@ enum err api_config_service(struct bytes json, struct agent_op **ret,
     if (!op)
         return ERR_NOMEM;
     op->from_config = true;
-    op->replace_checks = true;
     enum err e = service_parse(op, json, &status, t);
     if (e != ERR_OK) {
         agent_op_free(op);

@@ -22,7 +22,9 @@ enum agent_op_kind {
     AGENT_TTL,                 /* id, status, output */
     AGENT_SERVICE_MAINTENANCE, /* id, enable, reason */
     AGENT_NODE_MAINTENANCE,    /* enable, reason */
-    AGENT_LEAVE,               /* carried out by the server, not by src/agent */
+    /* Carried out by the server, not by src/agent. */
+    AGENT_LEAVE,
+    AGENT_RELOAD,
 };
 
 enum { AGENT_CHECKS_MAX = 64 /* checks in one registration */ };
@@ -37,7 +39,8 @@ struct agent_op {
     size_t check_count;
     struct bytes token; /* of the service, kept with it */
     bool replace_checks;
-    bool from_config; /* defined by configuration: not durable in agent.db */
+    bool from_config; /* defined by configuration: not durable in agent.db. Of
+                       * a deregistration: only if that is so */
 
     struct bytes id;
     struct bytes status, output;

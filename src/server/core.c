@@ -204,6 +204,8 @@ static void on_ops(void *ctx, struct list *ops)
         list_del(&op->link);
         if (op->kind == AGENT_LEAVE)
             leave(c, op);
+        else if (op->kind == AGENT_RELOAD)
+            c->options.reload(c->options.ctx, op);
         else
             agent_submit(c->agent, op);
     }

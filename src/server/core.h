@@ -29,6 +29,8 @@ struct core_options {
     void (*ready)(void *ctx);
     /* After a leave that a client asked for: the process should end. */
     void (*left)(void *ctx);
+    /* A client asks for a reload; op->done follows. */
+    void (*reload)(void *ctx, struct agent_op *take);
     void *ctx;
 };
 

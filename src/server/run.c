@@ -17,6 +17,7 @@
 #include "cli/cli.h"
 #include "server/core.h"
 #include "server/notify.h"
+#include "server/reload.h"
 #include "server/serving.h"
 
 enum {
@@ -25,9 +26,10 @@ enum {
 };
 
 static struct run {
-    const struct settings *settings;
+    struct settings *settings;
     struct process process;
     struct core core;
+    struct reload reload;
     uv_loop_t *loop;
     uv_signal_t signals[6];
     size_t signal_count;
@@ -36,8 +38,6 @@ static struct run {
     int serving_left;
     struct timer end;
     bool stopping;
-    bool ready;
-    bool reload_due; /* told to before there was anything to reload */
     int exit_code;
     char *catalog_path, *agent_path;
     char boot_id[64];
@@ -265,8 +265,14 @@ static void end(struct timer *t)
         p->serving[i] = NULL;
     }
     drafter_join(p);
-    for (size_t i = 0; i < run.signal_count; i++)
-        uv_close((uv_handle_t *)&run.signals[i], NULL);
+    for (size_t i = 0; i < run.signal_count; i++) {
+        /* A SIGHUP must not end the process while its stores are closed; told
+         * to stop once more, it may end at once. */
+        if (run.signals[i].signum == SIGHUP)
+            uv_unref((uv_handle_t *)&run.signals[i]);
+        else
+            uv_close((uv_handle_t *)&run.signals[i], NULL);
+    }
     core_stop(&run.core);
 }
 
@@ -330,6 +336,7 @@ static void begin_stop(int exit_code)
     }
     run.stopping = true;
     run.exit_code = exit_code;
+    reload_close(&run.reload);
     notify_manager("STOPPING=1");
     signal(SIGALRM, stop_limit);
     alarm(STOP_LIMIT_MS / 1000);
@@ -347,24 +354,6 @@ static void on_left(void *ctx)
         begin_stop(0);
 }
 
-/* Before the first definitions are submitted, and once the end has begun, there
- * is nothing that could change. */
-static void reload(void)
-{
-    const struct settings *s = run.settings;
-    if (run.stopping || run.core.leaving)
-        return;
-    if (!run.ready) {
-        run.reload_due = true;
-        return;
-    }
-    log_info("server", "reloading the configuration");
-    notify_manager("RELOADING=1");
-    if (s->reload)
-        s->reload(s->ctx);
-    notify_manager("READY=1");
-}
-
 static void on_signal(uv_signal_t *h, int sig)
 {
     (void)h;
@@ -373,7 +362,8 @@ static void on_signal(uv_signal_t *h, int sig)
                  : sig == SIGTERM ? s->leave_on_terminate
                                   : false;
     if (sig == SIGHUP) {
-        reload();
+        if (!run.stopping && !run.core.leaving)
+            reload_ask(&run.reload, NULL);
         return;
     }
     log_info("server", "stopping: signal=%s leave=%s", strsignal(sig),
@@ -382,6 +372,19 @@ static void on_signal(uv_signal_t *h, int sig)
         own_leave(&run.core, on_left, NULL);
     else
         begin_stop(leave ? 0 : 1);
+}
+
+static void hangup(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(how, &set, NULL);
+}
+
+void run_hold_hangup(void)
+{
+    hangup(SIG_BLOCK);
 }
 
 static void watch_signals(void)
@@ -393,35 +396,22 @@ static void watch_signals(void)
         uv_signal_init(run.loop, h);
         uv_signal_start(h, on_signal, which[i]);
     }
+    hangup(SIG_UNBLOCK);
 }
 
 /* --- Life ---------------------------------------------------------------- */
-
-static void config_op_done(struct agent_op *op)
-{
-    if (op->http_status != 200)
-        log_error("agent",
-                  "a definition of the configuration is refused: "
-                  "error=\"%s\"",
-                  op->text.s);
-    agent_op_free(op);
-}
-
-void run_submit(struct agent_op *take)
-{
-    take->done = config_op_done;
-    agent_submit(run.core.agent, take);
-}
 
 static void on_ready(void *ctx)
 {
     (void)ctx;
     notify_manager("READY=1");
-    for (size_t i = 0; i < run.settings->op_count; i++)
-        run_submit(run.settings->ops[i]);
-    run.ready = true;
-    if (run.reload_due)
-        reload();
+    reload_begin(&run.reload, run.settings);
+}
+
+static void on_reload(void *ctx, struct agent_op *take)
+{
+    (void)ctx;
+    reload_ask(&run.reload, take);
 }
 
 static bool start(const struct settings *s, char id[37], struct errtext *t)
@@ -447,6 +437,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
         .boot_id = run.boot_id,
         .ready = on_ready,
         .left = on_left,
+        .reload = on_reload,
     };
     watch_signals();
     /* The pid file last: a second process on the same data directory or port
@@ -455,11 +446,14 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
            start_serving(s, t) && write_pid_file(s->pid_file, t);
 }
 
-int run_agent(const struct settings *s)
+int run_agent(struct settings *s)
 {
     struct errtext t = {{0}};
     char id[37];
     run.settings = s;
+    reload_init(&run.reload, &run.core);
+    run.reload.read = s->read;
+    run.reload.drop = s->drop;
     run.loop = uv_default_loop();
     raise_descriptor_limit();
     /* A few threads share the heap; more arenas only spread memory. */

@@ -43,20 +43,21 @@ struct settings {
 
     int threads; /* serving; 0: one per core */
 
-    /* Services and checks of the configuration, as ops (taken). */
+    /* Services and checks of the configuration, as ops. */
     struct agent_op **ops;
     size_t op_count;
 
-    /* On SIGHUP: reads the configuration again; what can change is applied by
-     * the callee. NULL: nothing to reload. */
-    void (*reload)(void *ctx);
-    void *ctx;
+    /* Reads the configuration again, with all its checks. drop frees what it
+     * made, and the ops that are left in it. */
+    enum err (*read)(struct settings **ret, struct errtext *t);
+    void (*drop)(struct settings *take);
 };
 
-/* Runs until a signal or an unrecoverable error; the exit code. */
-int run_agent(const struct settings *s);
+/* First of all: from here on until run_agent watches for it, a SIGHUP waits
+ * instead of ending the process. */
+void run_hold_hangup(void);
 
-/* A reload's ops for the running agent (core thread). */
-void run_submit(struct agent_op *take);
+/* Runs until a signal or an unrecoverable error; the exit code. */
+int run_agent(struct settings *s);
 
 #endif

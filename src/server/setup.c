@@ -389,78 +389,34 @@ static void log_not_served(const struct settings *o)
 static struct {
     int argc;
     char **argv;
-} running; /* for SIGHUP */
+} running; /* for a reload */
 
-static bool has_service(const struct settings *o, struct bytes id)
+static void drop(struct settings *take)
 {
-    for (size_t i = 0; i < o->op_count; i++)
-        if (o->ops[i] && o->ops[i]->kind == AGENT_REGISTER_SERVICE &&
-            bytes_eq_fold(o->ops[i]->service.id, id))
-            return true;
-    return false;
-}
+    struct setup *s = container_of(take, struct setup, settings);
 
-/* IDs of configured services; ops are gone once they are submitted. */
-struct known_ids {
-    char **v;
-    size_t n;
-};
-
-static struct known_ids known;
-
-static void remember_services(const struct settings *o)
-{
-    for (size_t i = 0; i < known.n; i++)
-        free(known.v[i]);
-    free(known.v);
-    known.v = xmalloc((o->op_count + 1) * sizeof *known.v);
-    known.n = 0;
-    for (size_t i = 0; i < o->op_count; i++)
-        if (o->ops[i]->kind == AGENT_REGISTER_SERVICE)
-            known.v[known.n++] = xcopy(o->ops[i]->service.id);
-}
-
-static void drop_service(const char *id)
-{
-    struct agent_op *op = agent_op_new(AGENT_DEREGISTER_SERVICE);
-    if (!op)
-        return;
-    op->from_config = true;
-    op->id = arena_copy(&op->arena, bytes_str(id));
-    log_info("config", "a service left the configuration: id=%s", id);
-    run_submit(op);
-}
-
-/* Log level, services and checks change at once; everything else needs a
- * restart, and nothing changes if the new configuration has an error. */
-static void reload(void *ctx)
-{
-    (void)ctx;
-    struct setup *s = xzalloc(sizeof *s);
-    arena_init(&s->arena, 0);
-    if (read_all(s, running.argc, running.argv) != ERR_OK ||
-        make_settings(s) != ERR_OK) {
-        log_error("config", "not reloaded, all stays as it was: error=\"%s\"",
-                  s->text.s);
-        for (size_t i = 0; i < s->settings.op_count; i++)
-            agent_op_free(s->settings.ops[i]);
-        arena_fini(&s->arena);
-        free(s);
-        return;
-    }
-    log_set_level(s->config.log_level);
-    for (size_t i = 0; i < known.n; i++)
-        if (!has_service(&s->settings, bytes_str(known.v[i])))
-            drop_service(known.v[i]);
-    remember_services(&s->settings);
     for (size_t i = 0; i < s->settings.op_count; i++)
-        run_submit(s->settings.ops[i]);
-    log_info("config",
-             "reloaded: services=%zu; other settings than log_level, "
-             "services and checks change at a restart",
-             known.n);
+        agent_op_free(s->settings.ops[i]);
     arena_fini(&s->arena);
     free(s);
+}
+
+static enum err read_again(struct settings **ret, struct errtext *t)
+{
+    struct setup *s = xzalloc(sizeof *s);
+
+    arena_init(&s->arena, 0);
+    enum err e = read_all(s, running.argc, running.argv);
+    if (e == ERR_OK)
+        e = make_settings(s);
+    if (e != ERR_OK) {
+        *t = s->text;
+        drop(&s->settings);
+        return e;
+    }
+    log_set_level(s->config.log_level);
+    *ret = &s->settings;
+    return ERR_OK;
 }
 
 /* --- Start --------------------------------------------------------------- */
@@ -484,6 +440,7 @@ static void usage(void)
 
 int setup_and_run(int argc, char **argv)
 {
+    run_hold_hangup();
     struct setup *s = xzalloc(sizeof *s); /* lives as long as the process */
     arena_init(&s->arena, 0);
     enum err e = read_all(s, argc, argv);
@@ -508,7 +465,7 @@ int setup_and_run(int argc, char **argv)
     log_not_served(&s->settings);
     running.argc = argc;
     running.argv = argv;
-    s->settings.reload = reload;
-    remember_services(&s->settings);
+    s->settings.read = read_again;
+    s->settings.drop = drop;
     return run_agent(&s->settings);
 }

@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: The muster authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reload: by signal, at any moment, as often as somebody likes."""
+
+import json
+import os
+import random
+import signal
+
+import muster
+
+
+def write(path, config):
+    """As an editor does that never leaves half a file."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(config))
+    os.replace(part, path)
+
+
+def services(*names):
+    return {"services": [{"name": n, "id": n, "port": 80} for n in names]}
+
+
+def signals_of(process, field):
+    """A mask of /proc/PID/status as a set of numbers."""
+    with open(f"/proc/{process.pid}/status") as f:
+        mask = next(int(line.split()[1], 16) for line in f
+                    if line.startswith(field + ":"))
+    return {n + 1 for n in range(64) if mask >> n & 1}
+
+
+def is_past_its_loader(process):
+    """Before main nothing can be done about a signal."""
+    return signal.SIGHUP in (signals_of(process, "SigBlk")
+                             | signals_of(process, "SigCgt"))
+
+
+def shown(server):
+    """What the catalog has of the node, without the server's own."""
+    rows = server.get("/v1/catalog/node/node-a").json["Services"].values()
+    checks = server.get("/v1/health/node/node-a").json
+    return (sorted((r["ID"], r["Service"], r["Port"], r["Tags"])
+                   for r in rows if r["ID"] != "consul"),
+            sorted((c["CheckID"], c["Name"], c["ServiceID"], c["Status"])
+                   for c in checks if c["CheckID"] != "serfHealth"))
+
+
+def names(server):
+    return [row[0] for row in shown(server)[0]]
+
+
+def test_a_hangup_at_any_moment_of_the_start_is_a_reload(make_server,
+                                                         tmp_path):
+    path = tmp_path / "reload.json"
+    for round in range(12):
+        write(path, services("old", "both"))
+        s = make_server("-config-file", str(path)).spawn()
+        muster.until(lambda: is_past_its_loader(s.process), "main")
+        for _ in range(round * 20):
+            s.process.send_signal(signal.SIGHUP)
+        write(path, services("both", "new"))
+        s.process.send_signal(signal.SIGHUP)
+        s.wait_ready()
+        muster.until(lambda: names(s) == ["both", "new"],
+                     f"round {round}: the new services, not {names(s)}")
+        assert s.stop() == 1
+
+
+def a_configuration(rng):
+    """Services that come, go, change their name, their ID's case and their
+    checks; checks that move between services and the node."""
+    ids = [f"svc-{i}" for i in range(6)]
+    config = {"services": [], "checks": []}
+    used = set()
+
+    def check(**more):
+        free = [f"check-{i}" for i in range(8) if f"check-{i}" not in used]
+        used.add(free[0] if rng.random() < .3 else rng.choice(free))
+        id = [i for i in free if i in used][0]
+        return {"id": id, "name": f"n{rng.randrange(3)}", "ttl": "10m",
+                "status": rng.choice(["passing", "warning", "critical"]),
+                **more}
+
+    for id in rng.sample(ids, rng.randrange(len(ids) + 1)):
+        config["services"].append({
+            "name": rng.choice([id, "other"]), "port": rng.randrange(1, 9),
+            "id": rng.choice([id, id.upper()]), "tags": rng.choice([[], ["a"]]),
+            "checks": [check() for _ in range(rng.randrange(2))]})
+    for _ in range(rng.randrange(3)):
+        where = rng.choice([{}] + [{"service_id": v["id"]}
+                                   for v in config["services"]])
+        config["checks"].append(check(**where))
+    return config
+
+
+def wanted(config):
+    """What a fresh start with that configuration shows, but for the states:
+    those of checks that stay are kept."""
+    checks = [(c["id"], c["name"], v["id"]) for v in config["services"]
+              for c in v["checks"]]
+    checks += [(c["id"], c["name"], c.get("service_id", ""))
+               for c in config["checks"]]
+    return (sorted((v["id"], v["name"], v["port"], v["tags"])
+                   for v in config["services"]), sorted(checks))
+
+
+def without_status(seen):
+    return seen[0], [row[:3] for row in seen[1]]
+
+
+def test_of_a_storm_of_reloads_the_last_one_holds(make_server, tmp_path):
+    path = tmp_path / "reload.json"
+    rng = random.Random(8500)
+    write(path, {})
+    s = make_server("-config-file", str(path)).start()
+    for round in range(40):
+        for _ in range(rng.randrange(1, 12)):
+            last = a_configuration(rng)
+            write(path, last)
+            s.process.send_signal(signal.SIGHUP)
+        muster.until(lambda: without_status(shown(s)) == wanted(last),
+                     f"round {round}: {wanted(last)}, not\n"
+                     f"{without_status(shown(s))}", 15)
+    assert "is refused" not in s.log()
+
+
+def test_states_and_what_clients_registered_outlive_a_reload(make_server,
+                                                             tmp_path):
+    path = tmp_path / "reload.json"
+    config = {"service": {"name": "web", "check": {"id": "own", "ttl": "10m"}},
+              "checks": [{"id": "beside", "name": "b", "service_id": "web",
+                          "ttl": "10m"},
+                         {"id": "of-node", "name": "n", "ttl": "10m"}]}
+    write(path, config)
+    s = make_server("-config-file", str(path)).start()
+    muster.until(lambda: len(shown(s)[1]) == 3, "the checks")
+    for id in ("own", "beside", "of-node"):
+        assert s.put(f"/v1/agent/check/pass/{id}").status == 200
+    s.put("/v1/agent/service/register", {
+        "Name": "client", "Check": {"CheckID": "c", "TTL": "10m",
+                                    "Status": "warning"}})
+    before = shown(s)
+    index = s.get("/v1/health/service/web").index
+    log = s.log().count("config: reloaded")
+    s.process.send_signal(signal.SIGHUP)
+    muster.until(lambda: s.log().count("config: reloaded") > log, "the reload")
+    assert shown(s) == before
+    assert {c[0]: c[3] for c in before[1]} == {
+        "own": "passing", "beside": "passing", "of-node": "passing",
+        "c": "warning"}
+    assert s.get("/v1/health/service/web").index == index, "nothing changed"
+
+    # A client took a name over: it is his, and stays when the file forgets it.
+    s.put("/v1/agent/service/register", {"Name": "web", "Port": 99})
+    write(path, {"checks": config["checks"][1:]})
+    s.process.send_signal(signal.SIGHUP)
+    muster.until(lambda: "beside" not in s.get("/v1/agent/checks").json,
+                 "the check is gone")
+    assert s.get("/v1/agent/services").json["web"]["Port"] == 99
+    assert "client" in s.get("/v1/agent/services").json
+
+
+def test_a_bad_configuration_changes_nothing(make_server, tmp_path):
+    path = tmp_path / "reload.json"
+    write(path, services("kept"))
+    s = make_server("-config-file", str(path)).start()
+    muster.until(lambda: names(s) == ["kept"], "the service")
+    path.write_text('{"services": [{"name": "new"}],\n "log_levle": "debug"}')
+    s.process.send_signal(signal.SIGHUP)
+    muster.until(lambda: "not reloaded" in s.log(), "the refusal")
+    assert "reload.json:2:2" in s.log() and "log_level" in s.log()
+    write(path, services("kept", "new"))
+    s.process.send_signal(signal.SIGHUP)
+    muster.until(lambda: names(s) == ["kept", "new"], "the new service")

@@ -74,6 +74,11 @@ test: ## install what is missing (apt), build, then every test there is
 test-built: binaries
 	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(wildcard tests/house tests/e2e tests/clients tests/differential)
 
+# Longer than the rest together: most of its time it waits.
+.PHONY: upstream
+upstream: all ## the Go client's own test suite against muster; needs go, openssl
+	@MUSTER=$(CURDIR)/$B/muster tests/run --timeout 1500 tests/clients/upstream/suite
+
 .PHONY: pure
 pure: $(OBJECTS) ## no clock, socket, file, thread in the pure layers
 	@tools/layers pure $B $(PURE)

@@ -3,6 +3,7 @@
 /* Requests to the own agent: checked for form here, carried out by src/agent.
  */
 #include "api/impl.h"
+#include "api/table.h"
 
 static enum api_next refuse(struct api_call *c, struct agent_op *op, int status,
                             const char *text)
@@ -61,10 +62,16 @@ static enum err check_fill(struct agent_op *op, const struct check_in *in,
     return e;
 }
 
+/* Libraries of other languages send all of a check's members, empty, for "no
+ * check". */
 static bool check_is_empty(const struct check_in *in)
 {
-    static const struct check_in none;
-    return memcmp(in, &none, sizeof none) == 0;
+    for (size_t i = 0; i < check_table.count; i++) {
+        const struct json_field *f = &check_table.fields[i];
+        if (!field_is_empty(f, (const char *)in + f->offset))
+            return false;
+    }
+    return true;
 }
 
 /* One check: service:<id>; several: service:<id>:1, :2 ... by position; those
@@ -158,6 +165,8 @@ static enum err service_parse(struct agent_op *op, struct bytes body,
     if (body.n && !own.p)
         return ERR_NOMEM;
     enum err e = json_decode(own, &agent_service_table, &in, &op->arena, t);
+    if (e == ERR_OK)
+        e = mesh_take(&op->arena, &in, t);
     if (e != ERR_OK) {
         errtext_prefix(t, "Request decode failed: ");
         return e;

@@ -2,19 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* The bodies that clients send, as tables, and the way from them to views. */
 #include "api/impl.h"
+#include "api/table.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 
 /* clang-format off */
-#define FIELD(type, name, aliases, kind, member) \
-    {name, aliases, kind, offsetof(struct type, member), NULL, JSON_NO_FLAG}
-#define FIELD_OF(type, name, aliases, kind, member, table) \
-    {name, aliases, kind, offsetof(struct type, member), table, JSON_NO_FLAG}
-#define FIELD_SET(type, name, aliases, kind, member, flag) \
-    {name, aliases, kind, offsetof(struct type, member), NULL, offsetof(struct type, flag)}
-#define TABLE(fields, type) {fields, sizeof fields / sizeof fields[0], sizeof(struct type)}
-
 static const struct json_field weights_fields[] = {
     FIELD(weights_in, "Passing", NULL, FIELD_INT, passing),
     FIELD(weights_in, "Warning", NULL, FIELD_INT, warning),
@@ -93,7 +86,8 @@ const struct json_table check_table = TABLE(check_fields, check_in);
     FIELD(service_in, "Connect", NULL, FIELD_RAW, connect),                                             \
     FIELD(service_in, "SocketPath", "socket_path", FIELD_STRING, socket_path),                          \
     FIELD(service_in, "Locality", NULL, FIELD_RAW, locality),                                           \
-    FIELD(service_in, "Ports", NULL, FIELD_RAW, ports)
+    FIELD(service_in, "Ports", NULL, FIELD_RAW, ports),                                                 \
+    FIELD(service_in, "AI", NULL, FIELD_RAW, ai)
 
 static const struct json_field agent_service_fields[] = {
     SERVICE_FIELDS,
@@ -200,6 +194,10 @@ static bool extra_from(struct arena *a, const struct service_in *in,
         json_key(&j, "Ports");
         json_raw(&j, in->ports);
     }
+    if (in->ai.n) {
+        json_key(&j, "AI");
+        json_raw(&j, in->ai);
+    }
     struct packed p;
     bool ok = packed_from(a, &b, 0, &p);
     *ret = p.data;
@@ -222,8 +220,7 @@ bool service_from(struct arena *a, const struct service_in *in,
         .weight_warning = weighed ? in->weights->warning : 1,
         .enable_tag_override = in->enable_tag_override,
         .proxy = in->proxy,
-        .connect =
-            bytes_is(in->connect, "{}") ? (struct bytes){0} : in->connect,
+        .connect = in->connect,
     };
     return pack_strings(a, &in->tags, &v->tags) &&
            pack_map(a, &in->meta, &v->meta) &&

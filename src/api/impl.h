@@ -132,7 +132,9 @@ struct service_in {
     int64_t port;
     struct weights_in *weights;
     bool enable_tag_override;
-    struct bytes proxy, connect, socket_path, locality, ports;
+    struct bytes proxy, connect, socket_path, locality, ports, ai;
+    struct bytes sidecar; /* what mesh_take found, and the two names: */
+    struct bytes proxy_service_name, proxy_service_id;
     struct check_in *check;
     struct json_list checks; /* of check_in */
 };
@@ -159,6 +161,11 @@ extern const struct json_table check_table;         /* -> check_in */
 extern const struct json_table register_table;      /* -> register_in */
 extern const struct json_table deregister_table;    /* -> deregister_in */
 extern const struct json_table update_table;        /* -> update_in */
+
+/* mesh.c: Proxy, Connect, Ports, Locality, AI of a decoded service into the
+ * form in which they are given back. t: the member, and what is wrong. */
+MUST_USE enum err mesh_take(struct arena *a, struct service_in *in,
+                            struct errtext *t);
 
 /* Bodies to views; memory from the arena. Lack of memory: false. */
 bool service_from(struct arena *a, const struct service_in *in,

@@ -29,6 +29,16 @@ static enum api_next decode(struct api_call *c, const struct json_table *table,
     return API_ANSWER;
 }
 
+static enum api_next kept(struct api_call *c, struct register_in *in)
+{
+    struct errtext t = {{0}};
+    enum err e = in->service ? mesh_take(c->arena, in->service, &t) : ERR_OK;
+    if (e == ERR_OK)
+        return API_WRITE;
+    api_error(c, e == ERR_NOMEM ? 500 : 400, "Request decode failed: %s", t.s);
+    return API_ANSWER;
+}
+
 static enum api_next
 other_datacenter(struct api_call *c, const struct api_env *env, struct bytes dc)
 {
@@ -246,6 +256,7 @@ enum api_next write_catalog_register(struct api_call *c,
     struct registration r;
     struct errtext t = {{0}};
     if (decode(c, &register_table, &in) == API_ANSWER ||
+        kept(c, &in) == API_ANSWER ||
         other_datacenter(c, env, in.datacenter) == API_ANSWER)
         return API_ANSWER;
     enum err e = check_register_in(&in, &t);

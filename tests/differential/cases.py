@@ -324,7 +324,8 @@ def bad_agent_services():
         {"Check": {}}, {"Check": None}, {"Checks": []}, {"Checks": None},
         {"Checks": {}}, {"Checks": [None]}, {"Check": 1}, {"Checks": [1]},
         {"Check": [{}]}, {"Connect": {}}, {"Connect": {"Native": True}},
-        {"Proxy": None}, {"Name": None}, {"name": "second"},
+        {"Proxy": None}, {"Proxy": {}}, {"Connect": {"Native": "x"}},
+        {"Connect": [1]}, {"Proxy": "x"}, {"Name": None}, {"name": "second"},
     ]
     for f in fields:
         yield Tried(service("bad", **f) if "Name" not in f else
@@ -365,6 +366,13 @@ CHECKS = [
     {"TTL": "1h", "Timeout": "x"}, {"TTL": "1h", "Bogus": 1},
     {"TTL": "1h", "Name": None}, {"TTL": "1h", "Definition": {}},
     {"Status": "passing"}, {"Interval": "10s"}, {"Timeout": "10s"},
+    {"Status": "bogus"}, {"Notes": "", "HTTP": "", "TTL": "", "Interval": 0},
+    {"TTL": "1h", "Interval": [1]}, {"TTL": "1h", "Timeout": True},
+    {"TTL": "1h", "Timeout": "-1s"}, {"TTL": "1h", "Method": "a b"},
+    {"HTTP": "no url", "Interval": "1h"}, {"TCP": "no port", "Interval": "1h"},
+    {"HTTP": "http://127.0.0.1:1/", "TCP": "127.0.0.1:1", "Interval": "1h"},
+    {"TTL": "1h", "DeregisterCriticalServiceAfter": "-1s"},
+    {"TTL": "1h", "SuccessBeforePassing": -1},
 ]
 
 
@@ -623,6 +631,9 @@ def bad_catalog():
         {"Service": {"Service": "s", "Kind": "bogus"}},
         {"Service": {"Service": "s", "Kind": "connect-proxy"}},
         {"Service": {"Service": "s", "Name": "n"}},
+        {"Service": {"Service": "s", "Proxy": {}, "Connect": {}}},
+        {"Service": {"Service": "s", "Proxy": {"LocalServicePort": "x"}}},
+        {"Service": {"Service": "s", "Connect": {"Native": 1}}},
         {"Check": None}, {"Check": {}}, {"Check": 1}, {"Checks": [None]},
         {"Checks": [{}]}, {"Checks": {}}, {"Check": {"Name": "c", "ServiceID": "nope"}},
         {"Check": {"Name": "c", "Node": "other"}},

@@ -325,7 +325,8 @@ RULES = [
                    "failed: half a surrogate)"),
     Texts("Go's types in texts", "muster has none of them; the field and what it "
           "holds are named alike",
-          r"(json: cannot unmarshal .* into Go (?:struct field|value)) .*", r"\1"),
+          r"(?:\w+: )?(json: cannot unmarshal .* into Go (?:struct field|value)) "
+          r".*", r"\1"),
     Answers("text that is no UTF-8", "Consul stores U+FFFD instead",
             r"^PUT .*ud800", consul="(200 |400 Invalid check)",
             muster="400 Request decode failed: half a surrogate pair"),
@@ -345,9 +346,13 @@ RULES = [
     Answers("null as Definition", "Consul panics and drops the connection",
             r'"Definition": null', consul="0 $", muster="200 true$"),
     Answers("a duration that is none", "Consul takes it as left out, and then "
-            "there is no check", r'"TTL": (true|\[\])',
+            "there is no check", r'"(TTL|Interval|Timeout)": (true|\[1?\])',
             consul="(200 $|400 Invalid check: TTL must be > 0)",
             muster="400 Request decode failed: json: cannot unmarshal"),
+    Answers("checks that could never run", "said at once, not found out later",
+            r'"(Method": "a b|HTTP": "no url|TCP": "no port|HTTP": .* "TCP|'
+            r'Timeout": "-1s|\w+After": "-1s|SuccessBeforePassing": -1)',
+            consul="200 $", muster="400 Invalid check: "),
     Texts("long values in texts", "the value is told by its front",
           r"(Couldn't load metadata pair \()'.*'(\): )", r"\1...\2",
           request="(k{100}|v{100})"),

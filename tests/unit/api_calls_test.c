@@ -331,6 +331,70 @@ static void agent_registrations_name_their_checks(void **state)
     agent_op_free(op);
 }
 
+static void a_check_of_empty_members_is_none(void **state)
+{
+    struct world *w = *state;
+    struct api_env env = env_of(w);
+    struct agent_op *op;
+    assert_int_equal(begin(w, "PUT", "/v1/agent/service/register",
+                           "{\"Name\":\"s\",\"Check\":{\"Notes\":\"\","
+                           "\"HTTP\":\"\",\"Interval\":0,\"Args\":[],"
+                           "\"Header\":{},\"TLSSkipVerify\":false}}"),
+                     API_AGENT);
+    assert_int_equal(api_agent(&w->call, &env, &op), API_AGENT);
+    assert_int_equal(op->check_count, 0);
+    agent_op_free(op);
+}
+
+/* Or one registration makes a service's list unreadable for typed clients. */
+static void
+what_is_kept_as_given_has_the_types_that_readers_decode(void **state)
+{
+    struct world *w = *state;
+    struct api_env env = env_of(w);
+    static const struct {
+        const char *member, *text; /* NULL: passes */
+    } cases[] = {
+        {"\"Connect\":{\"Native\":\"yes\"}",
+         "Connect: json: cannot unmarshal string into Go struct field .Native "
+         "of type bool"},
+        {"\"Connect\":[1]",
+         "Connect: json: cannot unmarshal array into Go value of type object"},
+        {"\"Connect\":{\"SidecarService\":{\"Proxy\":{\"Upstreams\":"
+         "[{\"LocalBindPort\":\"x\"}]}}}",
+         "Proxy: json: cannot unmarshal string into Go struct field "
+         ".Upstreams.LocalBindPort of type int"},
+        {"\"Ports\":{}",
+         "Ports: json: cannot unmarshal object into Go value of type []object"},
+        {"\"Locality\":{\"Zone\":1}",
+         "Locality: json: cannot unmarshal number into Go struct field .Zone "
+         "of type string"},
+        {"\"Proxy\":{\"Config\":{\"any\":[1]},\"New\":1,\"Expose\":{}},"
+         "\"Connect\":null,\"Ports\":[{\"Name\":\"a\",\"Port\":1}]",
+         NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct agent_op *op = NULL;
+        char body[512], text[512] = "";
+        snprintf(body, sizeof body, "{\"Name\":\"s\",%s}", cases[i].member);
+        if (cases[i].text)
+            snprintf(text, sizeof text, "Request decode failed: %s",
+                     cases[i].text);
+        begin(w, "PUT", "/v1/agent/service/register", body);
+        assert_int_equal(api_agent(&w->call, &env, &op),
+                         cases[i].text ? API_ANSWER : API_AGENT);
+        assert_bytes(buf_bytes(&w->call.body), text);
+        if (op)
+            agent_op_free(op);
+        snprintf(body, sizeof body,
+                 "{\"Node\":\"n\",\"Address\":\"1.2.3.4\",\"Service\":{"
+                 "\"Service\":\"s\",%s}}",
+                 cases[i].member);
+        assert_int_equal(put(w, "/v1/catalog/register", body),
+                         cases[i].text ? 400 : 200);
+    }
+}
+
 static void agent_refusals_come_before_anything_is_done(void **state)
 {
     struct world *w = *state;
@@ -448,6 +512,8 @@ static const struct CMUnitTest tests[] = {
     T(a_route_looks_only_at_what_it_has_use_for),
     T(nothing_is_said_to_be_missing_before_the_load),
     T(agent_registrations_name_their_checks),
+    T(a_check_of_empty_members_is_none),
+    T(what_is_kept_as_given_has_the_types_that_readers_decode),
     T(agent_refusals_come_before_anything_is_done),
     T(catalog_refusals_are_in_consuls_words),
     T(what_the_catalog_lets_pass_is_stored_as_in_consul),

@@ -148,15 +148,31 @@ $B/bench/catalog: bench/catalog.c $(patsubst %,$B/lib/%.a,catalog base) | $B/see
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -I$B/see/catalog -o $@ $< -Wl,--start-group $(patsubst %,$B/lib/%.a,catalog base) -Wl,--end-group $(LDFLAGS_ALL) $(LIBS)
 
-MAN = $(wildcard docs/man/*.[158])
+# Manual pages and completions are what the binary says of itself.
+$B/man/muster.1: $B/muster
+	@$< help -man $(@D)
+
+$B/completion/%: $B/muster
+	@mkdir -p $(@D)
+	@$< help -completion $* >$@
+
+.PHONY: docs
+docs: $B/man/muster.1 $(addprefix $B/completion/,bash zsh fish) ## manual pages and completions of shells, into $B
+	@:
+
+SHARE = $(DESTDIR)$(PREFIX)/share
 .PHONY: install
-install: all ## under PREFIX=/usr/local, itself under DESTDIR
+install: all docs ## under PREFIX=/usr/local, itself under DESTDIR
 	install -D -m 755 $B/muster $(DESTDIR)$(PREFIX)/bin/muster
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,/usr/bin/muster,$(PREFIX)/bin/muster,' packaging/muster.service \
 	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/muster.service
 	install -D -m 644 packaging/muster.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
-	$(foreach m,$(MAN),install -D -m 644 $m $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $m))/$(notdir $m);)
+	install -d $(SHARE)/man/man1
+	install -m 644 $B/man/*.1 $(SHARE)/man/man1
+	install -D -m 644 $B/completion/bash $(SHARE)/bash-completion/completions/muster
+	install -D -m 644 $B/completion/zsh $(SHARE)/zsh/site-functions/_muster
+	install -D -m 644 $B/completion/fish $(SHARE)/fish/vendor_completions.d/muster.fish
 
 .PHONY: clean
 clean: ## remove build/

@@ -1,88 +1,184 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
+/* Finds the command that is meant and runs it. */
 #include "cli/cli.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/impl.h"
+#include "config/agent_config.h"
+#include "config/keys.h"
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *help;
-} commands[] = {
-    {"catalog", cli_catalog, "List nodes, services and datacenters"},
-    {"health", cli_health, "Show the instances of a service and their checks"},
-    {"info", cli_info, "Show what the local agent says of itself"},
-    {"leave", cli_leave, "Make the local agent leave and stop"},
-    {"members", cli_members, "List the members of the cluster"},
-    {"services", cli_services, "Register and deregister services"},
-    {"version", cli_version, "Show the version"},
-};
-
-enum { COMMANDS = sizeof commands / sizeof commands[0] };
-
-void cli_usage(const char *program, bool to_stderr)
+/* The longest name that the first words make; *ret_words is how many. */
+static const struct cli_command *find(int argc, char *const *argv,
+                                      int *ret_words)
 {
-    FILE *f = to_stderr ? stderr : stdout;
-    fprintf(f,
-            "Usage: %s COMMAND [options] [arguments]\n\n"
-            "Commands (each knows --help):\n"
-            "    agent       Run an agent or a server\n",
-            program);
-    for (int i = 0; i < COMMANDS; i++)
-        fprintf(f, "    %-10s  %s\n", commands[i].name, commands[i].help);
-    fprintf(f, "\nEnvironment: MUSTER_HTTP_ADDR or CONSUL_HTTP_ADDR "
-               "(127.0.0.1:8500), CONSUL_HTTP_TOKEN.\n");
+    const struct cli_command *best = NULL;
+    struct buf name;
+
+    buf_init(&name, 256);
+    for (int i = 0; i < argc && i < 3 && !name.bad; i++) {
+        if (i)
+            buf_putc(&name, ' ');
+        buf_puts(&name, argv[i]);
+        buf_putc(&name, 0);
+        if (name.bad)
+            break;
+        name.n--;
+        const struct cli_command *c = cli_command_find(name.p);
+        if (c) {
+            best = c;
+            *ret_words = i + 1;
+        }
+    }
+    buf_fini(&name);
+    return best;
+}
+
+static const char *near_command(const char *word)
+{
+    const char *near = NULL;
+    unsigned best = 3;
+
+    for (size_t i = 0; i < cli_command_count; i++) {
+        unsigned d = config_word_distance(bytes_str(word),
+                                          bytes_str(cli_commands[i].name));
+        if (d < best && d * 2 < strlen(word)) {
+            best = d;
+            near = cli_commands[i].name;
+        }
+    }
+    return near;
+}
+
+static int no_command(const char *word)
+{
+    for (const struct cli_absent *a = cli_absent; a->name; a++)
+        if (strcmp(a->name, word) == 0) {
+            fprintf(stderr,
+                    "muster: \"%s\" is a command of Consul that muster "
+                    "does not have: %s\n",
+                    word, a->why);
+            return 127;
+        }
+    const char *near = near_command(word);
+    fprintf(stderr, "muster: there is no command \"%.80s\"%s%s%s\n\n", word,
+            near ? " (did you mean \"" : "", near ? near : "",
+            near ? "\"?)" : "");
+    cli_usage(stderr);
+    return 127;
+}
+
+static bool is_one_of(const char *word, const char *const *names)
+{
+    for (; *names; names++)
+        if (strcmp(*names, word) == 0)
+            return true;
+    return false;
+}
+
+static int run_group(const struct cli_command *k, int argc, char **argv,
+                     int from)
+{
+    static const char *const help[] = {"-h", "-help", "--help", NULL};
+    if (from < argc && is_one_of(argv[from], help)) {
+        cli_help(k, stdout);
+        return 0;
+    }
+    if (from < argc)
+        fprintf(stderr, "muster %s: there is no sub-command \"%.80s\"\n\n",
+                k->name, argv[from]);
+    cli_help(k, stderr);
+    return 1;
+}
+
+static int run(const struct cli_command *k, int argc, char **argv, int from)
+{
+    struct cli c = {.command = k};
+    int rc = 1;
+
+    arena_init(&c.arena, 0);
+    if (!cli_parse(&c, argc, argv, from, &rc))
+        rc = k->run(&c);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "muster %s: standard output cannot be written\n",
+                k->name);
+        rc = 1;
+    }
+    arena_fini(&c.arena);
+    free(c.reply);
+    return rc;
 }
 
 int cli_main(int argc, char **argv)
 {
-    const char *program = strrchr(argv[0], '/');
-    program = program ? program + 1 : argv[0];
+    static const char *const version[] = {"-v", "-version", "--version", NULL};
+    static const char *const help[] = {"-h", "-help", "--help", NULL};
+    static const char *const install[] = {"-autocomplete-install",
+                                          "--autocomplete-install", NULL};
+    static const char *const uninstall[] = {"-autocomplete-uninstall",
+                                            "--autocomplete-uninstall", NULL};
+    static char version_word[] = "version";
+    int words = 0;
+
     if (argc < 2) {
-        cli_usage(program, true);
+        cli_usage(stderr);
         return 127;
     }
-    const char *name = argv[1];
-    if (strcmp(name, "--version") == 0 || strcmp(name, "-v") == 0 ||
-        strcmp(name, "-version") == 0)
-        return cli_version(argc, argv);
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
-        strcmp(name, "-help") == 0 || strcmp(name, "help") == 0) {
-        cli_usage(program, false);
+    if (is_one_of(argv[1], help)) {
+        cli_usage(stdout);
         return 0;
     }
-    for (int i = 0; i < COMMANDS; i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return commands[i].run(argc, argv);
-    fprintf(stderr, "%s: there is no command \"%s\"\n\n", program, name);
-    cli_usage(program, true);
-    return 127;
+    if (is_one_of(argv[1], install))
+        return cli_complete_install(true);
+    if (is_one_of(argv[1], uninstall))
+        return cli_complete_install(false);
+    if (is_one_of(argv[1], version))
+        argv[1] = version_word;
+    const struct cli_command *k = find(argc - 1, argv + 1, &words);
+    if (!k)
+        return no_command(argv[1]);
+    return cli_is_group(k) ? run_group(k, argc, argv, 1 + words)
+                           : run(k, argc, argv, 1 + words);
 }
 
-int cli_version(int argc, char **argv)
+/* --- help, version -------------------------------------------------------- */
+
+int cli_help_command(struct cli *c)
 {
-    const char *format = "pretty";
-    struct cli_flag flags[] = {
-        {.name = "format", .help = "pretty or json", .value = &format}};
-    struct cli c = {.command = "version",
-                    .synopsis = "[-format=json]",
-                    .help = "Shows the version of muster and the release of "
-                            "Consul whose API it speaks.",
-                    .flags = flags,
-                    .flag_count = 1};
-    int rc = 0;
-    if (cli_parse(&c, argc, argv, 2, &rc))
-        return rc;
-    if (strcmp(format, "json") == 0)
+    const char *man = cli_text(c, "man"), *shell = cli_text(c, "completion");
+    int words = 0;
+
+    if (man && shell)
+        return cli_misused(c, "-man and -completion are two different things: "
+                              "give one");
+    if (man)
+        return cli_man_write(c, man);
+    if (shell) {
+        cli_complete_script(shell, stdout);
+        return 0;
+    }
+    if (c->arg_count == 0) {
+        cli_usage(stdout);
+        return 0;
+    }
+    const struct cli_command *k =
+        find((int)c->arg_count, (char *const *)c->args, &words);
+    if (!k || (size_t)words != c->arg_count)
+        return no_command(c->args[k ? words : 0]);
+    cli_help(k, stdout);
+    return 0;
+}
+
+int cli_version(struct cli *c)
+{
+    if (cli_json(c))
         printf("{\"Version\":\"%s\",\"Revision\":\"\",\"Prerelease\":\"\","
                "\"Muster\":\"%s\"}\n",
                CLI_API_VERSION, MUSTER_VERSION);
     else
         printf("Muster v%s\nSpeaks the API of Consul v%s\n", MUSTER_VERSION,
                CLI_API_VERSION);
-    cli_fini(&c);
     return 0;
 }

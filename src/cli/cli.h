@@ -2,13 +2,13 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* cli - the command line but for `agent`: a client of the HTTP API.
  *
- * Exit codes: 0 done, 1 refused or not reachable, 2 wrong usage of a
- * sub-command. Results go to standard output, errors to standard error. */
+ * Results go to standard output, errors to standard error. Exit codes: 0 done,
+ * 1 refused, not reachable or wrong usage, 127 no such command; where a command
+ * has more, its row in commands.c says so. */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
-#include "base/buf.h"
-#include "base/bytes.h"
+#include <stdio.h>
 
 /* argv[0] is the program's name, argv[1] the command. */
 int cli_main(int argc, char **argv);
@@ -16,7 +16,7 @@ int cli_main(int argc, char **argv);
 /* The release of Consul whose API and command line this is. */
 #define CLI_API_VERSION "1.8.7"
 
-/* The list of commands. */
-void cli_usage(const char *program, bool to_stderr);
+/* The help of `agent`, which is run elsewhere. */
+void cli_agent_help(FILE *f);
 
 #endif

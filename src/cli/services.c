@@ -1,231 +1,247 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* services register|deregister, leave. */
-#include <errno.h>
-#include <jansson.h>
-#include <stdio.h>
+/* services register|deregister. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/impl.h"
+#include "config/text.h"
 #include "http/json_out.h"
-#include "http/request.h"
 
-enum { FILE_BYTES_MAX = 1 << 20 };
-
-struct register_flags {
-    const char *name, *id, *address, *port, *tags, *meta, *kind;
-};
-
-static bool read_file(struct cli *c, const char *path, struct bytes *ret)
+/* A string member by either of its names, or NULL. */
+static const char *member(const struct config_value *d, const char *a,
+                          const char *b)
 {
-    FILE *f = fopen(path, "rb");
-    char *text = arena_alloc(&c->arena, FILE_BYTES_MAX + 1);
-    if (!f || !text) {
-        fprintf(stderr, "muster services: %s: %s\n", path, strerror(errno));
-        if (f)
-            fclose(f);
-        return false;
-    }
-    size_t n = fread(text, 1, FILE_BYTES_MAX + 1, f);
-    bool bad = ferror(f) != 0;
-    fclose(f);
-    if (bad || n > FILE_BYTES_MAX) {
-        fprintf(stderr, "muster services: %s: %s\n", path,
-                bad ? "cannot be read" : "larger than 1 MiB");
-        return false;
-    }
-    *ret = bytes_of(text, n);
-    return true;
-}
-
-/* A file holds {"service": {...}}, {"services": [...]} or one definition. */
-static json_t *definitions(const char *path, struct bytes text)
-{
-    json_error_t e;
-    json_t *j = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, &e);
-    if (!j) {
-        fprintf(stderr, "muster services: %s:%d:%d: %s\n", path, e.line,
-                e.column, e.text);
-        return NULL;
-    }
-    json_t *list = json_object_get(j, "services");
-    if (!list)
-        list = json_object_get(j, "Services");
-    if (list && json_is_array(list)) {
-        json_incref(list);
-        json_decref(j);
-        return list;
-    }
-    json_t *one = json_object_get(j, "service");
-    if (!one)
-        one = json_object_get(j, "Service");
-    list = json_array();
-    json_array_append(list, one && json_is_object(one) ? one : j);
-    json_decref(j);
-    return list;
-}
-
-static const char *definition_name(json_t *d, const char *a, const char *b)
-{
-    const char *s = json_string_value(json_object_get(d, a));
-    return s ? s : json_string_value(json_object_get(d, b));
+    const struct config_value *v = config_get(d, bytes_str(a));
+    if (!v)
+        v = config_get(d, bytes_str(b));
+    return v && v->kind == CONFIG_STRING ? v->string.p : NULL;
 }
 
 static bool deregister(struct cli *c, const char *id)
 {
-    struct buf path;
-    buf_init(&path, 0);
-    buf_puts(&path, "/v1/agent/service/deregister/");
-    http_encode(&path, bytes_str(id));
-    buf_putc(&path, 0);
-    bool ok = cli_request(c, "PUT", path.p, (struct bytes){0});
-    buf_fini(&path);
-    if (ok)
-        printf("Deregistered service: %s\n", id);
-    return ok;
-}
-
-static bool one_definition(struct cli *c, json_t *d, bool add)
-{
-    const char *name = definition_name(d, "name", "Name");
-    const char *id = definition_name(d, "id", "ID");
-    if (!add)
-        return deregister(c, id ? id : name ? name : "");
-    char *text = json_dumps(d, JSON_COMPACT);
-    bool ok = text && cli_request(c, "PUT", "/v1/agent/service/register",
-                                  bytes_str(text));
-    free(text);
-    if (ok)
-        printf("Registered service: %s\n", name ? name : "");
-    return ok;
-}
-
-static bool from_files(struct cli *c, bool add)
-{
-    for (size_t i = 1; i < c->arg_count; i++) {
-        struct bytes text;
-        if (!read_file(c, c->args[i], &text))
-            return false;
-        json_t *list = definitions(c->args[i], text);
-        if (!list)
-            return false;
-        size_t k;
-        json_t *d;
-        bool ok = true;
-        json_array_foreach(list, k, d) ok = ok && one_definition(c, d, add);
-        json_decref(list);
-        if (!ok)
-            return false;
-    }
+    struct cli_path path = cli_path("/v1/agent/service/deregister/");
+    cli_path_put(&path, id);
+    cli_path_ask(&path, "ns", cli_text(c, "namespace"));
+    if (!cli_request(c, "PUT", path, (struct bytes){0}))
+        return false;
+    printf("Deregistered service: %s\n", id);
     return true;
 }
 
-static void put_list(struct json_out *j, const char *text)
+static bool register_one(struct cli *c, const char *name, struct bytes json)
 {
-    struct bytes rest = bytes_str(text);
-    json_open(j, '[');
-    while (rest.n) {
-        size_t n = bytes_find(rest, ',');
-        json_str(j, bytes_head(rest, n));
-        rest = bytes_skip(rest, n + 1);
+    struct cli_path path = cli_path("/v1/agent/service/register");
+    cli_path_ask(&path, "ns", cli_text(c, "namespace"));
+    if (!cli_request(c, "PUT", path, json))
+        return false;
+    printf("Registered service: %s\n", name);
+    return true;
+}
+
+static bool one_definition(struct cli *c, const struct config_value *d,
+                           bool add)
+{
+    const char *name = member(d, "name", "Name");
+    const char *id = member(d, "id", "ID");
+    char at[96];
+    struct buf json;
+
+    if (!name && (add || !id)) {
+        config_pos_print(at, &d->pos);
+        (void)cli_fail(c, "%s: this service has no name", at);
+        return false;
     }
+    if (!add)
+        return deregister(c, id ? id : name);
+    buf_init(&json, 0);
+    config_value_to_json(&json, d);
+    bool ok = register_one(c, name, buf_bytes(&json));
+    buf_fini(&json);
+    return ok;
+}
+
+/* A definition, or a list of them (also of blocks, which HCL repeats). */
+static bool each_definition(struct cli *c, const struct config_value *v,
+                            bool add)
+{
+    if (!v)
+        return true;
+    if (v->kind == CONFIG_OBJECT)
+        return one_definition(c, v, add);
+    if (v->kind == CONFIG_LIST)
+        config_each(d, v) if (!one_definition(c, d, add)) return false;
+    return true;
+}
+
+static bool from_file(struct cli *c, const char *path, bool add)
+{
+    static const char *const keys[] = {"service", "Service", "services",
+                                       "Services"};
+    enum config_format format = config_format_of(path);
+    struct config_value *file = NULL;
+    struct errtext t = {{0}};
+    struct bytes text;
+    bool any = false;
+
+    if (!cli_read_file(c, path, &text))
+        return false;
+    if (config_text_parse(format == CONFIG_FORMAT_NONE ? CONFIG_FORMAT_JSON
+                                                       : format,
+                          path, text, &c->arena, &file, &t) != ERR_OK) {
+        (void)cli_fail(c, "%s", t.s);
+        return false;
+    }
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const struct config_value *v = config_get(file, bytes_str(keys[i]));
+        any = any || v;
+        if (!each_definition(c, v, add))
+            return false;
+    }
+    /* A bare definition, as the API takes it. */
+    return any || one_definition(c, file, add);
+}
+
+static int from_files(struct cli *c, bool add)
+{
+    for (size_t i = 0; i < c->arg_count; i++)
+        if (!from_file(c, c->args[i], add))
+            return 1;
+    return 0;
+}
+
+/* --- From flags ----------------------------------------------------------- */
+
+static void put_text(struct json_out *j, const char *key, const char *v)
+{
+    if (!v)
+        return;
+    json_key(j, key);
+    json_str(j, bytes_str(v));
+}
+
+static void put_tags(const struct cli *c, struct json_out *j)
+{
+    const char *v;
+    size_t at = 0;
+    json_key(j, "Tags");
+    json_open(j, '[');
+    while ((v = cli_next(c, "tag", &at)))
+        json_str(j, bytes_str(v));
     json_close(j, ']');
 }
 
-static bool from_flags(struct cli *c, const struct register_flags *f)
+static void put_meta(const struct cli *c, struct json_out *j)
 {
+    const char *v;
+    size_t at = 0;
+    json_key(j, "Meta");
+    json_open(j, '{');
+    while ((v = cli_next(c, "meta", &at))) {
+        struct bytes b = bytes_str(v);
+        size_t eq = bytes_find(b, '=');
+        json_key_bytes(j, bytes_head(b, eq));
+        json_str(j, bytes_skip(b, eq + 1));
+    }
+    json_close(j, '}');
+}
+
+/* ADDRESS, ADDRESS:PORT, [V6]:PORT or V6 alone. */
+static bool put_address(struct json_out *j, struct bytes name, struct bytes v)
+{
+    struct bytes host = v, port = {0};
+    uint64_t n = 0;
+
+    size_t colon = bytes_find(v, ':');
+    if (v.n && v.p[0] == '[') {
+        size_t end = bytes_find(v, ']');
+        host = bytes_skip(bytes_head(v, end), 1);
+        port = bytes_skip(v, end + 2);
+    } else if (colon < v.n && !memchr(v.p + colon + 1, ':', v.n - colon - 1)) {
+        host = bytes_head(v, colon);
+        port = bytes_skip(v, colon + 1);
+    }
+    if (host.n == 0 || (port.n && (bytes_u64(port, &n) != ERR_OK || n > 65535)))
+        return false;
+    json_key_bytes(j, name);
+    json_open(j, '{');
+    json_key(j, "Address");
+    json_str(j, host);
+    json_key(j, "Port");
+    json_u64(j, n);
+    json_close(j, '}');
+    return true;
+}
+
+static bool put_tagged(const struct cli *c, struct json_out *j)
+{
+    const char *v;
+    size_t at = 0;
+    bool ok = true;
+    json_key(j, "TaggedAddresses");
+    json_open(j, '{');
+    while ((v = cli_next(c, "tagged-address", &at))) {
+        struct bytes b = bytes_str(v);
+        size_t eq = bytes_find(b, '=');
+        if (!put_address(j, bytes_head(b, eq), bytes_skip(b, eq + 1))) {
+            (void)cli_misused(c,
+                              "invalid value \"%.80s\" for flag "
+                              "-tagged-address: not "
+                              "NAME=ADDRESS[:PORT] with a port up to 65535",
+                              v);
+            ok = false;
+        }
+    }
+    json_close(j, '}');
+    return ok;
+}
+
+static int from_flags(struct cli *c, const char *name)
+{
+    if (cli_was_said(c, "port") && cli_number(c, "port") > 65535)
+        return cli_misused(c, "invalid value \"%s\" for flag -port: over 65535",
+                           cli_text(c, "port"));
     struct buf body;
     buf_init(&body, 0);
     struct json_out j = json_out(&body);
     json_open(&j, '{');
-    json_key(&j, "Name");
-    json_str(&j, bytes_str(f->name));
-    if (f->id) {
-        json_key(&j, "ID");
-        json_str(&j, bytes_str(f->id));
-    }
-    if (f->kind) {
-        json_key(&j, "Kind");
-        json_str(&j, bytes_str(f->kind));
-    }
-    if (f->address) {
-        json_key(&j, "Address");
-        json_str(&j, bytes_str(f->address));
-    }
-    if (f->port) {
+    put_text(&j, "Name", name);
+    put_text(&j, "ID", cli_text(c, "id"));
+    put_text(&j, "Kind", cli_text(c, "kind"));
+    put_text(&j, "Address", cli_text(c, "address"));
+    if (cli_was_said(c, "port")) {
         json_key(&j, "Port");
-        json_i64(&j, strtoll(f->port, NULL, 10));
+        json_u64(&j, cli_number(c, "port"));
     }
-    if (f->tags) {
-        json_key(&j, "Tags");
-        put_list(&j, f->tags);
-    }
-    if (f->meta) {
-        size_t eq = bytes_find(bytes_str(f->meta), '=');
-        json_key(&j, "Meta");
-        json_open(&j, '{');
-        json_key_bytes(&j, bytes_head(bytes_str(f->meta), eq));
-        json_str(&j, bytes_skip(bytes_str(f->meta), eq + 1));
-        json_close(&j, '}');
-    }
+    put_tags(c, &j);
+    put_meta(c, &j);
+    bool ok = put_tagged(c, &j);
     json_close(&j, '}');
-    bool ok =
-        cli_request(c, "PUT", "/v1/agent/service/register", buf_bytes(&body));
+    ok = ok && register_one(c, name, buf_bytes(&body));
     buf_fini(&body);
-    if (ok)
-        printf("Registered service: %s\n", f->name);
-    return ok;
-}
-
-int cli_services(int argc, char **argv)
-{
-    struct register_flags f = {0};
-    struct cli_flag flags[] = {
-        {.name = "name", .help = "the service's name", .value = &f.name},
-        {.name = "id", .help = "its ID (default: the name)", .value = &f.id},
-        {.name = "address", .help = "its address", .value = &f.address},
-        {.name = "port", .help = "its port", .value = &f.port},
-        {.name = "tag", .help = "its tags, with commas", .value = &f.tags},
-        {.name = "meta", .help = "one key=value", .value = &f.meta},
-        {.name = "kind", .help = "its kind", .value = &f.kind},
-    };
-    struct cli c = {.command = "services",
-                    .synopsis = "register|deregister [options] [FILE...]",
-                    .help = "Registers services with the local agent, or takes "
-                            "them out, from\ndefinition files (JSON) or flags.",
-                    .flags = flags,
-                    .flag_count = sizeof flags / sizeof flags[0]};
-    int rc = 1;
-    if (cli_parse(&c, argc, argv, 2, &rc))
-        return rc;
-    bool add = c.arg_count > 0 && strcmp(c.args[0], "register") == 0;
-    bool del = c.arg_count > 0 && strcmp(c.args[0], "deregister") == 0;
-    bool ok = false;
-    if ((!add && !del) || (c.arg_count == 1 && !f.name && !f.id))
-        fprintf(stderr, "Usage: muster services %s\n", c.synopsis);
-    else if (c.arg_count > 1)
-        ok = from_files(&c, add);
-    else if (add && f.name)
-        ok = from_flags(&c, &f);
-    else if (del)
-        ok = deregister(&c, f.id ? f.id : f.name);
-    else
-        fprintf(stderr, "muster services register: -name is missing\n");
-    cli_fini(&c);
     return ok ? 0 : 1;
 }
 
-int cli_leave(int argc, char **argv)
+int cli_services_register(struct cli *c)
 {
-    struct cli c = {.command = "leave",
-                    .synopsis = "[options]",
-                    .help = "The agent deregisters its node, then stops."};
-    int rc = 1;
-    if (cli_parse(&c, argc, argv, 2, &rc))
-        return rc;
-    bool ok = cli_request(&c, "PUT", "/v1/agent/leave", (struct bytes){0});
-    if (ok)
-        printf("Graceful leave complete\n");
-    cli_fini(&c);
-    return ok ? 0 : 1;
+    const char *name = cli_text(c, "name");
+    if (c->arg_count && (name || cli_was_said(c, "id")))
+        return cli_misused(c, "files or -name, not both");
+    if (c->arg_count)
+        return from_files(c, true);
+    if (!name)
+        return cli_misused(c, "name a file, or say -name");
+    return from_flags(c, name);
+}
+
+int cli_services_deregister(struct cli *c)
+{
+    const char *id = cli_text(c, "id");
+    if (c->arg_count && id)
+        return cli_misused(c, "files or -id, not both");
+    if (c->arg_count)
+        return from_files(c, false);
+    if (!id)
+        return cli_misused(c, "name a file, or say -id");
+    return deregister(c, id) ? 0 : 1;
 }

@@ -52,7 +52,7 @@ const struct flag flag_table[] = {
     /* Known to Consul's users, without effect here. */
     {"advertise-wan", FLAG_STRING, "advertise_addr_wan", NULL},
     {"auto-reload-config", FLAG_BOOL, "auto_reload_config", NULL},
-    {"dc", FLAG_STRING, "datacenter", NULL},
+    {"dc", FLAG_STRING, "datacenter", "old name of -datacenter"},
     {"disable-host-node-id", FLAG_BOOL, "disable_host_node_id", NULL},
     {"disable-keyring-file", FLAG_BOOL, "disable_keyring_file", NULL},
     {"enable-acl-replication", FLAG_BOOL, "enable_acl_replication", NULL},

@@ -305,6 +305,8 @@ enum err fetch_start(struct fetcher *f, const struct fetch_options *o,
     x->ctx = ctx;
     x->keep_bytes = o->body_keep_bytes;
     x->refuse_larger = o->body_refuse_larger;
+    x->on_piece = o->on_piece;
+    x->piece_ctx = o->piece_ctx;
     x->easy = curl_easy_init();
     if (!x->easy)
         e = ERR_NOMEM;

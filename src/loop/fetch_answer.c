@@ -56,12 +56,23 @@ static bool tail_put(struct fetch_tail *t, size_t keep, struct bytes b)
     return true;
 }
 
+static bool answered_200(const struct fetch *x)
+{
+    long status = 0;
+    (void)curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200;
+}
+
 static size_t on_body(char *p, size_t size, size_t count, void *arg)
 {
     struct fetch *x = arg;
     size_t n = size * count;
 
     x->body_bytes += n;
+    if (x->on_piece && answered_200(x)) {
+        x->on_piece(x->piece_ctx, bytes_of(p, n));
+        return n;
+    }
     x->body_over = x->refuse_larger && x->body_bytes > x->keep_bytes;
     if (x->body_over)
         return CURL_WRITEFUNC_ERROR;

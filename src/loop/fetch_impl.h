@@ -38,6 +38,8 @@ struct fetch {
     void *ctx;
     size_t keep_bytes;
     bool refuse_larger;
+    void (*on_piece)(void *ctx, struct bytes piece);
+    void *piece_ctx;
 
     struct fetch_tail tail;
     uint64_t body_bytes, header_bytes;

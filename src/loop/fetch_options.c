@@ -192,6 +192,12 @@ static void set_connection(struct fetch *x, const struct fetch_options *o,
         SET(CURLOPT_UNIX_SOCKET_PATH, o->unix_path);
     if (o->ca_file)
         SET(CURLOPT_CAINFO, o->ca_file);
+    if (o->ca_path)
+        SET(CURLOPT_CAPATH, o->ca_path);
+    if (o->cert_file)
+        SET(CURLOPT_SSLCERT, o->cert_file);
+    if (o->key_file)
+        SET(CURLOPT_SSLKEY, o->key_file);
     if (o->tls_skip_verify) {
         SET(CURLOPT_SSL_VERIFYPEER, 0L);
         SET(CURLOPT_SSL_VERIFYHOST, 0L);

@@ -17,6 +17,7 @@
 #include "api/api.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "cli/cli.h"
 #include "config/agent_config.h"
 #include "config/flags.h"
 #include "config/text.h"
@@ -427,17 +428,6 @@ static int fail(const struct setup *s)
     return 1;
 }
 
-static void usage(void)
-{
-    struct buf b;
-    buf_init(&b, 0);
-    config_flags_usage(&b);
-    printf("Usage: muster agent [options]\n\nRuns an agent or a server until "
-           "it is told to stop.\n\nOptions:\n%.*s",
-           BYTES_ARG(buf_bytes(&b)));
-    buf_fini(&b);
-}
-
 int setup_and_run(int argc, char **argv)
 {
     run_hold_hangup();
@@ -445,7 +435,7 @@ int setup_and_run(int argc, char **argv)
     arena_init(&s->arena, 0);
     enum err e = read_all(s, argc, argv);
     if (s->flags.help) {
-        usage();
+        cli_agent_help(stdout);
         return 0;
     }
     if (e != ERR_OK || make_settings(s) != ERR_OK)

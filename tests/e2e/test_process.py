@@ -60,7 +60,7 @@ def test_commands_against_a_server(server):
     out = run("health", "shown", server=server).stdout
     assert "critical" in out and "shown-1" in out and "127.0.0.1:99" in out
     out = run("services", "register", "-name=cli", "-id=cli-1", "-port=5",
-              "-tag=a,b", server=server)
+              "-tag=a", "-tag=b", server=server)
     assert out.returncode == 0, out.stderr
     assert server.get("/v1/catalog/service/cli").json[0]["ServiceTags"] == ["a", "b"]
     assert run("services", "deregister", "-id=cli-1", server=server).returncode == 0

@@ -32,6 +32,11 @@ static size_t lower_bound(struct tree_node *node, size_t lo,
 
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
+        /* Either of these is looked at next; both are likely not in the
+         * processor's cache, and come while this one is compared. */
+        __builtin_prefetch(firsts[lo + (mid - lo) / 2]);
+        if (mid + 1 < hi)
+            __builtin_prefetch(firsts[mid + 1 + (hi - mid - 1) / 2]);
         int c = compare(type, firsts[mid], key);
         if (c == 0) {
             *ret_found = true;

@@ -240,7 +240,7 @@ const struct cli_command cli_commands[] = {
              "-interval and its log lines at level debug, and packs it all into one .tar.gz. SIGINT ends the recording early; the archive is kept.\n"
              "Tokens in settings are hidden by the agent; still look through the archive before you pass it on.",
      .examples = {{"Two minutes, into muster-debug-SECONDS.tar.gz", "debug"},
-                  {"Ten seconds of metrics and logs", "debug -duration=10s -interval=2s -capture=metrics -capture=logs -output=/tmp/slow"}}, .run = cli_debug},
+                  {"Ten seconds of log lines", "debug -duration=10s -capture=logs -output=/tmp/slow"}}, .run = cli_debug},
 
     {.name = "event", .summary = "Fire a user event", .arguments = "[PAYLOAD]", .args_max = 1, .api = CLI_DATACENTER, .flags = event_flags,
      .text = "Tells every agent of the datacenter, or those that the flags select, that something has happened. Agents keep the last 256 events; "

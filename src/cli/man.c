@@ -8,6 +8,10 @@
 
 #include "cli/impl.h"
 
+/* When the texts were last gone through. A constant: the same source must give
+ * the same pages. */
+#define REVISED "2026-11-24"
+
 /* Text as roff takes it: '-' must stay ASCII, a '.' or '\'' at the start of a
  * line would be a request. */
 static void text(FILE *f, const char *s)
@@ -164,7 +168,8 @@ static void heading(FILE *f, const char *page)
           f);
     for (; *page; page++)
         fputc(*page >= 'a' && *page <= 'z' ? *page - 'a' + 'A' : *page, f);
-    fprintf(f, " 1 \"\" \"muster %s\" \"muster\"\n.SH NAME\n", MUSTER_VERSION);
+    fprintf(f, " 1 \"" REVISED "\" \"muster %s\" \"muster\"\n.SH NAME\n",
+            MUSTER_VERSION);
 }
 
 static void print_variables(FILE *f)

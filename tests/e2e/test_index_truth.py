@@ -5,10 +5,12 @@
 Random changes, watchers on every blocking route of the catalog, two on each so that
 several serving threads take part. In the first half one change is made at a time: who
 is answered must have got another answer. In the second half changes come without
-pause from several writers. An answer is what a long poll waits for: its body, on
+pause from several writers. In another test the server is killed and started again
+under them: it replays its log, and watchers go on with the index they hold. An answer is what a long poll waits for: its body, on
 /v1/health/service without the Output and ModifyIndex of checks.
 
-MUSTER_TRUTH_SEED chooses the changes, MUSTER_TRUTH_STEPS their number.
+MUSTER_TRUTH_SEED chooses the changes, MUSTER_TRUTH_STEPS their number,
+MUSTER_TRUTH_RESTARTS how often the server is killed.
 """
 
 import http.client
@@ -22,6 +24,7 @@ from muster import parked, until
 
 SEED = int(os.environ.get("MUSTER_TRUTH_SEED", "1"))
 STEPS = int(os.environ.get("MUSTER_TRUTH_STEPS", "250"))
+RESTARTS = int(os.environ.get("MUSTER_TRUTH_RESTARTS", "4"))
 WRITERS = 4
 
 NODES = ["n0", "n1", "N2"]
@@ -76,9 +79,16 @@ class Watcher(threading.Thread):
                 answer = self.connection.getresponse()
                 body = answer.read()
             except (OSError, http.client.HTTPException) as e:
-                if not self.world.over:
+                if self.world.over:
+                    return
+                if not self.world.restarts:
                     self.fault(f"no answer: {e!r}")
-                return
+                    return
+                self.connection.close()
+                self.world.wait_back()
+                continue
+            if answer.status == 500 and self.world.restarts:
+                continue  # no leader yet
             if not self.world.over:
                 self.take(answer, body, asked, single and self.world.single)
 
@@ -91,6 +101,8 @@ class Watcher(threading.Thread):
             return
         index = int(answer.headers["X-Consul-Index"])
         now = significant(self.path, body)
+        if self.world.said.setdefault((self.path, index), now) != now:
+            self.fault(f"index {index} stands for two answers")
         if index <= asked:
             self.fault(f"answered with {index}, asked with {asked}")
         if now == self.held:
@@ -105,11 +117,23 @@ class Watcher(threading.Thread):
 
 
 class World:
-    def __init__(self, server):
-        self.server = server
+    def __init__(self, server, restarts=False):
+        self.server, self.restarts = server, restarts
+        self.back = threading.Event()
+        self.back.set()
+        self.said = {}  # (path, index) -> answer
         self.over, self.single = False, True
         self.faults = []
         self.watchers = [Watcher(self, p) for p in PATHS for _ in range(2)]
+
+    def restart(self):
+        self.back.clear()
+        self.server.kill()
+        self.server.start()
+        self.back.set()
+
+    def wait_back(self):
+        assert self.back.wait(60)
 
     def put(self, connection, path, body):
         a = self.server.put(path, body, connection=connection)
@@ -133,7 +157,8 @@ class World:
     def end(self):
         self.over = True
         for w in self.watchers:
-            w.connection.sock.shutdown(socket.SHUT_RDWR)
+            if w.connection.sock:
+                w.connection.sock.shutdown(socket.SHUT_RDWR)
         for w in self.watchers:
             w.join(30)
             assert not w.is_alive()
@@ -224,3 +249,28 @@ def test_watchers_learn_every_change_and_wake_for_nothing_else(server):
           f"{answers - alone} to {WRITERS * STEPS} at once, {repeated} repeated")
     assert all(w.answers > 3 for w in world.watchers
                if "never" not in w.path), "every path saw changes"
+
+
+def test_a_restart_neither_lowers_an_index_nor_gives_it_to_another_answer(make_server):
+    server = make_server().start()
+    world = World(server, restarts=True)
+    world.single = False  # one answer more for each watcher, as the floor rises
+    for w in world.watchers:
+        w.start()
+    rng = random.Random(SEED)
+    changes = STEPS // (RESTARTS + 1)
+    for life in range(RESTARTS + 1):
+        c = server.connect()
+        for _ in range(changes):
+            action, body = change(rng)
+            world.put(c, f"/v1/catalog/{action}", body)
+        c.close()
+        world.settle(f"life {life}")
+        before = sum(w.answers for w in world.watchers)
+        if life < RESTARTS:
+            world.restart()
+            world.settle(f"after restart {life + 1}")
+            more = sum(w.answers for w in world.watchers) - before
+            assert more <= len(world.watchers), "one answer each at most"
+    world.end()
+    assert not world.faults, world.faults[:5]

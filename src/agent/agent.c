@@ -340,6 +340,13 @@ static void answer_rest(struct agent *a)
     require(a->jobs == 0);
 }
 
+void agent_reconfigure(struct agent *a, const struct agent_live *live)
+{
+    a->o.me = live->me;
+    a->o.check_update_interval_ms = live->check_update_interval_ms;
+    a->o.discard_output = live->discard_output;
+}
+
 void agent_close(struct agent *a)
 {
     running_write_beats(a);

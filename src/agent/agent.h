@@ -81,6 +81,13 @@ struct agent_options {
     void *ctx;
 };
 
+/* What changes while it runs. */
+struct agent_live {
+    struct local_identity me;
+    uint64_t check_update_interval_ms;
+    bool discard_output;
+};
+
 MUST_USE enum err agent_new(const struct agent_options *o, struct agent **ret,
                             struct errtext *t);
 
@@ -88,6 +95,10 @@ MUST_USE enum err agent_new(const struct agent_options *o, struct agent **ret,
  * answers every op. The catalog's store must still be open; nothing is
  * deregistered. */
 void agent_close(struct agent *a);
+
+/* The memory behind the identity must live until the next one, or the end. A
+ * new interval holds from each check's next lazy write on. */
+void agent_reconfigure(struct agent *a, const struct agent_live *live);
 
 /* The op is taken until op->done, which may be called before this returns. */
 void agent_submit(struct agent *a, struct agent_op *take);

@@ -53,9 +53,10 @@ static void consul_lines(const struct api_call *c, struct buf *out,
     http_head_u64(out, "X-Consul-Lastcontact", last_contact_ms);
 }
 
-void api_head(const struct api_call *c, struct buf *out, uint64_t index,
-              bool known_leader, uint64_t last_contact_ms, bool gzip, size_t n,
-              bool keep_alive, bool http_1_0)
+void api_head(const struct api_call *c, const struct api_self *self,
+              struct buf *out, uint64_t index, bool known_leader,
+              uint64_t last_contact_ms, bool gzip, size_t n, bool keep_alive,
+              bool http_1_0)
 {
     http_head_begin(out, c->status);
     if (c->content_type && n > 0)
@@ -67,5 +68,6 @@ void api_head(const struct api_call *c, struct buf *out, uint64_t index,
     if (c->consul_headers)
         consul_lines(c, out, index, known_leader, last_contact_ms);
     buf_put(out, buf_bytes(&c->extra_head));
+    buf_put(out, self->response_head);
     http_head_end(out, n, keep_alive, http_1_0);
 }

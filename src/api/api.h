@@ -18,6 +18,7 @@
 #ifndef API_API_H
 #define API_API_H
 
+#include "base/net.h"
 #include "catalog/plan.h"
 #include "http/request.h"
 #include "http/response.h"
@@ -30,8 +31,8 @@ enum {
     API_TAGS_MAX = 64, /* tag= and node-meta= parameters in one request */
 };
 
-/* Facts about this process that answers show; constant after start, but for
- * what is in api_env. */
+/* Facts about this process that answers show. Immutable: a reload makes a new
+ * one (server/live.h). */
 struct api_self {
     struct bytes node_name, node_id, datacenter, version, domain;
     struct bytes bind_address, advertise_address;
@@ -47,6 +48,10 @@ struct api_self {
     uint64_t block_default_ms, block_max_ms; /* 0: the constants above */
     const struct bytes *block_endpoints;     /* 403; path prefixes */
     size_t block_endpoint_count;
+    const struct net *write_from; /* 403 for writes from elsewhere; none: any */
+    size_t write_from_count;
+    struct bytes response_head; /* lines of every answer, with CRLF */
+    uint64_t generation;        /* of this struct: heads are cached */
 };
 
 /* What changes from turn to turn. */
@@ -159,9 +164,10 @@ void api_error(struct api_call *c, int status, const char *fmt, ...)
 
 /* The response head for what the call holds, Content-Length n (of the body that
  * is really sent), gzip if it is compressed. index: X-Consul-Index. */
-void api_head(const struct api_call *c, struct buf *out, uint64_t index,
-              bool known_leader, uint64_t last_contact_ms, bool gzip, size_t n,
-              bool keep_alive, bool http_1_0);
+void api_head(const struct api_call *c, const struct api_self *self,
+              struct buf *out, uint64_t index, bool known_leader,
+              uint64_t last_contact_ms, bool gzip, size_t n, bool keep_alive,
+              bool http_1_0);
 
 /* --- Definitions in configuration files ---------------------------------- */
 

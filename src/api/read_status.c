@@ -421,7 +421,7 @@ static void metrics_prometheus(struct api_call *c, const struct api_env *env)
             metric_get((enum metric)m));
 }
 
-/* Prometheus always works here: there is nothing to retain. */
+/* There is nothing to retain here: only who says 0 does without it. */
 void read_agent_metrics(struct api_call *c, const struct api_env *env)
 {
     struct bytes accept = http_header(c->request, "Accept");
@@ -431,7 +431,11 @@ void read_agent_metrics(struct api_call *c, const struct api_env *env)
     if (bytes_starts(accept, bytes_str("text/plain")) &&
         memmem(accept.p, accept.n, "version=0.0.4", 13))
         text = true;
-    if (text)
+    if (text && !env->self->prometheus)
+        api_error(c, 415,
+                  "Prometheus is not enabled since its retention time is not "
+                  "positive");
+    else if (text)
         metrics_prometheus(c, env);
     else
         metrics_json(c, env);

@@ -9,7 +9,8 @@
 enum { SECOND_MS = 1000, HOUR_MS = 3600 * SECOND_MS };
 
 /* Consul's, but for http_max_conns_per_client (200 there: too few for a proxy
- * that holds a long poll per service). */
+ * that holds a long poll per service) and the retention time of metrics for
+ * Prometheus (0 there: none; here they cost nothing). */
 const struct agent_config agent_defaults = {
     .datacenter = "dc1",
     .bind_addr = "0.0.0.0",
@@ -34,7 +35,8 @@ const struct agent_config agent_defaults = {
     .http_config = {.use_cache = true},
     .max_query_time_ms = 600 * SECOND_MS,
     .default_query_time_ms = 300 * SECOND_MS,
-    .telemetry = {.metrics_prefix = "consul"},
+    .telemetry = {.prometheus_retention_time_ms = 24 * HOUR_MS,
+                  .metrics_prefix = "consul"},
     .domain = "consul.",
     .ui_content_path = "/ui/",
 };

@@ -114,7 +114,7 @@ struct agent_config {
     bool disable_http_unprintable_char_filter;
     uint64_t max_query_time_ms, default_query_time_ms;
     struct {
-        uint64_t prometheus_retention_time_ms; /* 0: no Prometheus format */
+        uint64_t prometheus_retention_time_ms; /* 0: no such format */
         bool disable_hostname;
         const char *metrics_prefix;
     } telemetry;
@@ -155,6 +155,22 @@ MUST_USE enum err agent_config_apply(struct agent_config *c,
  * with the place where the setting was said; ERR_NOMEM. */
 MUST_USE enum err agent_config_validate(struct agent_config *c,
                                         struct errtext *t);
+
+/* One setting that is not as it was. Texts as in a file, lists and maps as
+ * JSON; what is secret is "(hidden)". */
+struct config_change {
+    const char *key; /* static */
+    const char *was, *is;
+    bool live; /* a reload applies it */
+};
+
+typedef void (*config_change_fn)(void *ctx, const struct config_change *ch);
+
+/* Calls fn for each setting in which two validated configurations differ, but
+ * for services, checks and watches. Texts are in is's arena. ERR_NOMEM. */
+MUST_USE enum err agent_config_compare(const struct agent_config *was,
+                                       const struct agent_config *is,
+                                       config_change_fn fn, void *ctx);
 
 /* Where a key ("ports.http") was said last; NULL: nowhere, or no such key. */
 const struct config_pos *agent_config_where(const struct agent_config *c,

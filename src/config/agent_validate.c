@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "base/net.h"
 #include "config/keys.h"
 
 enum {
@@ -167,6 +168,35 @@ static enum err check_unix_mode(struct agent_config *c, struct errtext *t)
     return ERR_OK;
 }
 
+static bool is_token(char c)
+{
+    return is_meta_key(c) || (c && strchr("!#$%&'*+.^`|~", c));
+}
+
+static enum err check_http(struct agent_config *c, struct errtext *t)
+{
+    const struct config_strings *from = &c->http_config.allow_write_http_from;
+    const struct config_pairs *headers = &c->http_config.response_headers;
+    struct net net;
+
+    for (size_t i = 0; i < from->n; i++)
+        if (net_parse(bytes_str(from->v[i]), &net) != ERR_OK)
+            return agent_config_fail(
+                c, "http_config.allow_write_http_from", t,
+                "http_config.allow_write_http_from: %s is not a network such "
+                "as \"10.0.0.0/8\"",
+                config_quote(bytes_str(from->v[i])).s);
+    for (size_t i = 0; i < headers->n; i++) {
+        const char *name = headers->v[i].key;
+        if (name[0] == 0 || name[span(name, is_token)])
+            return agent_config_fail(
+                c, "http_config.response_headers", t,
+                "http_config.response_headers: %s is not a header's name",
+                config_quote(bytes_str(name)).s);
+    }
+    return ERR_OK;
+}
+
 static enum err check_rest(struct agent_config *c, struct errtext *t)
 {
     if (log_level_parse(c->log_level_name, &c->log_level) != ERR_OK)
@@ -196,6 +226,8 @@ enum err agent_config_validate(struct agent_config *c, struct errtext *t)
         e = check_node(c, t);
     if (e == ERR_OK)
         e = check_rest(c, t);
+    if (e == ERR_OK)
+        e = check_http(c, t);
     if (e == ERR_OK)
         e = agent_config_listen(c, t);
     if (e == ERR_NOMEM)

@@ -28,6 +28,7 @@ struct config_key {
     enum key_kind kind;
     size_t offset; /* in struct agent_config */
     int64_t min, max;
+    bool live; /* a reload applies it; others need a restart */
 };
 
 extern const struct config_key config_keys[];

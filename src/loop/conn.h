@@ -43,7 +43,7 @@ struct conn_limits {
     struct http_limits http;
     uint32_t max_conns; /* open at once, all listeners; 0: no limit */
     /* Of one address; unix sockets are exempt. 0: no limit. */
-    uint32_t max_conns_per_peer;
+    _Atomic uint32_t max_conns_per_peer; /* may change at any time */
     uint32_t head_ms, idle_ms, stall_ms; /* 0: the constants above */
     _Atomic uint32_t conns;
     /* A count-min sketch of connections per address: never too low, too high

@@ -94,7 +94,9 @@ static int count_conn(struct conn_limits *l, const uint16_t slots[2], bool tcp)
         uint32_t a = count_in(&l->per_peer[0][slots[0]]);
         uint32_t b = count_in(&l->per_peer[1][slots[1]]);
         uint32_t of_peer = a < b ? a : b;
-        if (l->max_conns_per_peer && of_peer > l->max_conns_per_peer)
+        uint32_t most =
+            atomic_load_explicit(&l->max_conns_per_peer, memory_order_relaxed);
+        if (most && of_peer > most)
             status = 429;
     }
     if (l->max_conns && all > l->max_conns)
@@ -117,7 +119,7 @@ static void refuse_fd(struct http_server *s, int fd, int status)
         (void)snprintf(text, sizeof text,
                        "Your IP is issuing too many concurrent connections: "
                        "more than limits.http_max_conns_per_client = %u\n",
-                       l->max_conns_per_peer);
+                       atomic_load(&l->max_conns_per_peer));
     } else {
         metric_add(METRIC_HTTP_REFUSED_CONNS, 1);
         (void)snprintf(text, sizeof text,

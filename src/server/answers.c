@@ -154,9 +154,10 @@ static bool answer_gzip(struct answers *c, struct answer *a)
     return true;
 }
 
-static struct shared *answer_head(const struct answer *a, const struct conn *c,
-                                  uint64_t index, bool gzip, size_t n,
-                                  bool known_leader)
+static struct shared *answer_head(const struct answer *a,
+                                  const struct api_self *self,
+                                  const struct conn *c, uint64_t index,
+                                  bool gzip, size_t n, bool known_leader)
 {
     struct api_call call;
     api_call_init(&call);
@@ -168,8 +169,8 @@ static struct shared *answer_head(const struct answer *a, const struct conn *c,
         buf_put_n(&call.extra_head, a->extra_head->data, a->extra_head->n);
     struct buf out;
     buf_init(&out, 0);
-    api_head(&call, &out, index, known_leader, 0, gzip, n, conn_keep_alive(c),
-             conn_http_1_0(c));
+    api_head(&call, self, &out, index, known_leader, 0, gzip, n,
+             conn_keep_alive(c), conn_http_1_0(c));
     struct shared *head = out.bad ? NULL : shared_copy(buf_bytes(&out));
     buf_fini(&out);
     api_call_fini(&call);
@@ -186,15 +187,20 @@ void serving_answer(struct serving *s, struct conn *c, struct answer *a,
         atomic_load_explicit(&s->process->ready, memory_order_relaxed);
 
     struct shared *head;
-    if (usual && leader && a->head[gzip] && a->head_index[gzip] == index) {
+    serving_pin(s);
+    const struct api_self *self = s->env.self;
+    if (usual && leader && a->head[gzip] && a->head_index[gzip] == index &&
+        a->head_generation[gzip] == self->generation) {
         head = shared_ref(a->head[gzip]);
     } else {
-        head = answer_head(a, c, index, gzip, body->n, leader);
+        head = answer_head(a, self, c, index, gzip, body->n, leader);
         if (usual && leader && head) {
             shared_unref(a->head[gzip]);
             a->head[gzip] = shared_ref(head);
             a->head_index[gzip] = index;
+            a->head_generation[gzip] = self->generation;
         }
     }
+    serving_unpin(s);
     conn_answer(c, head, head ? shared_ref(body) : NULL);
 }

@@ -297,7 +297,7 @@ static void set_identity(struct core *c)
                  .address = self->advertise_address,
                  .tagged = self->tagged,
                  .tagged_set = true,
-                 .meta = self->node_meta,
+                 .meta = atomic_load(&c->process->live)->node_meta,
                  .meta_set = true},
         .keep_service = bytes_str(self->is_server ? "consul" : ""),
         .keep_check = bytes_str("serfHealth"),

@@ -51,7 +51,7 @@ struct drafter {
 static struct api_env env_now(struct process *p)
 {
     return (struct api_env){
-        .self = &p->self,
+        .self = atomic_load_explicit(&p->live, memory_order_acquire),
         .cat = catalog_current(p->catalog),
         .local = local_current(p->local),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),

@@ -67,7 +67,9 @@ struct process {
     struct queue *agent_ops; /* struct agent_op, to the core thread */
     struct queue *written;   /* struct letter, to the core thread */
 
-    struct api_self self;
+    struct api_self self; /* as at the start */
+    /* With what reloads changed; read under a pin (live.h). */
+    _Atomic(const struct api_self *) live;
     struct conn_limits conn_limits;
     size_t cache_bytes; /* of all serving threads together */
 

@@ -3,6 +3,7 @@
 #include "server/reload.h"
 
 #include "base/log.h"
+#include "server/live.h"
 #include "server/notify.h"
 
 static void step_on(struct reload *r);
@@ -159,6 +160,8 @@ static void read_again(struct reload *r)
     r->asked = false;
     list_move_all(&r->served, &r->waiting);
     if (r->read(&r->now, &t) == ERR_OK) {
+        r->changed(r->now);
+        live_apply(r->core, r->now);
         r->owned = true;
         r->step = RELOAD_DROP;
         return;

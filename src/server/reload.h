@@ -22,6 +22,7 @@ struct reload {
     /* Reads the configuration again; the caller's until dropped. */
     enum err (*read)(struct settings **ret, struct errtext *t);
     void (*drop)(struct settings *take);
+    void (*changed)(const struct settings *s);
 
     enum reload_step step;
     bool open;           /* between reload_begin and reload_close */

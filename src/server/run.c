@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "server/core.h"
+#include "server/live.h"
 #include "server/notify.h"
 #include "server/reload.h"
 #include "server/serving.h"
@@ -206,15 +207,8 @@ static void fill_self(const struct settings *s, const char *id)
         .is_dev = s->is_dev,
         .ui = s->ui,
         .scripts_allowed = s->scripts_allowed,
-        .node_meta = {s->node_meta, s->node_meta_count},
         .tagged = {buf_bytes(&run.tagged), 4},
         .pretty = s->is_dev,
-        .prometheus = true,
-        .allow_unprintable = s->allow_unprintable,
-        .block_default_ms = s->block_default_ms,
-        .block_max_ms = s->block_max_ms,
-        .block_endpoints = s->block_endpoints,
-        .block_endpoint_count = s->block_endpoint_count,
     };
 }
 
@@ -422,6 +416,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     fill_self(s, id);
     struct process *p = &run.process;
     pin_init(&p->pins);
+    live_publish(p, s);
     p->catalog = catalog_new(&p->pins);
     p->local = local_new(&p->pins);
     p->cache_bytes = CACHE_BYTES_DEFAULT;
@@ -454,6 +449,7 @@ int run_agent(struct settings *s)
     reload_init(&run.reload, &run.core);
     run.reload.read = s->read;
     run.reload.drop = s->drop;
+    run.reload.changed = s->changed;
     run.loop = uv_default_loop();
     raise_descriptor_limit();
     /* A few threads share the heap; more arenas only spread memory. */
@@ -470,6 +466,7 @@ int run_agent(struct settings *s)
 
     catalog_free(run.process.catalog);
     local_free(run.process.local);
+    live_fini(&run.process);
     pin_fini(&run.process.pins);
     buf_fini(&run.tagged);
     free(run.catalog_path);

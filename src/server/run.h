@@ -40,6 +40,10 @@ struct settings {
     bool allow_unprintable;
     struct bytes *block_endpoints;
     size_t block_endpoint_count;
+    struct net *write_from;
+    size_t write_from_count;
+    struct bytes response_head; /* api_self's */
+    bool prometheus;
 
     int threads; /* serving; 0: one per core */
 
@@ -51,6 +55,9 @@ struct settings {
      * made, and the ops that are left in it. */
     enum err (*read)(struct settings **ret, struct errtext *t);
     void (*drop)(struct settings *take);
+    /* Logs in what s differs from what runs, and applies what is the process's
+     * alone (log level). */
+    void (*changed)(const struct settings *s);
 };
 
 /* First of all: from here on until run_agent watches for it, a SIGHUP waits

@@ -20,7 +20,7 @@ void serving_pin(struct serving *s)
         return;
     pin_enter(&p->pins, s->pin);
     s->env = (struct api_env){
-        .self = &p->self,
+        .self = atomic_load_explicit(&p->live, memory_order_acquire),
         .cat = catalog_current(p->catalog),
         .local = local_current(p->local),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
@@ -83,9 +83,11 @@ void serving_answer_call(struct serving *s, struct conn *c,
 
     struct buf head;
     buf_init(&head, 0);
-    api_head(call, &head, index ? index : 1,
+    serving_pin(s);
+    api_head(call, s->env.self, &head, index ? index : 1,
              atomic_load_explicit(&s->process->ready, memory_order_relaxed), 0,
              gzip, body.n, conn_keep_alive(c), conn_http_1_0(c));
+    serving_unpin(s);
     if (call->request && call->request->method == HTTP_HEAD)
         body.n = 0; /* its length is told, and that is all */
     struct shared *sent = head.bad ? NULL : shared_new(head.n + body.n);
@@ -241,6 +243,8 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     api_call_init(&call);
     serving_pin(s);
     struct api_env env = serving_env(s);
+    if (env.self->write_from_count && strcmp(conn_peer(c), "unix") != 0)
+        r->peer = bytes_str(conn_peer(c));
     enum api_next next = api_begin(&call, &env, r);
     switch (next) {
     case API_ANSWER:

@@ -39,7 +39,8 @@ struct answer {
     struct shared *gzip;    /* made when first asked for; NULL: not yet */
     struct shared *head[2]; /* [gzip]: for keep-alive HTTP/1.1; NULL: not yet */
     uint64_t head_index[2];
-    uint32_t refs; /* the cache holds one */
+    uint64_t head_generation[2]; /* of the api_self it was made with */
+    uint32_t refs;               /* the cache holds one */
 };
 
 struct answers {

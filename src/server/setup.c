@@ -17,12 +17,15 @@
 #include "api/api.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/net.h"
 #include "cli/cli.h"
 #include "config/agent_config.h"
 #include "config/flags.h"
 #include "config/text.h"
 #include "server/logsink.h"
 #include "server/run.h"
+
+enum { RESPONSE_HEAD_MAX = 8 * 1024 };
 
 struct setup {
     struct arena arena;
@@ -304,6 +307,38 @@ static enum err definitions(struct setup *s)
     return e;
 }
 
+static enum err write_from(struct setup *s)
+{
+    const struct config_strings *from =
+        &s->config.http_config.allow_write_http_from;
+    struct net *v = arena_alloc(&s->arena, (from->n + 1) * sizeof *v);
+    if (!v)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < from->n; i++)
+        if (net_parse(bytes_str(from->v[i]), &v[i]) != ERR_OK)
+            return ERR_BAD; /* the configuration has been validated */
+    s->settings.write_from = v;
+    s->settings.write_from_count = from->n;
+    return ERR_OK;
+}
+
+static enum err response_head(struct setup *s)
+{
+    const struct config_pairs *from = &s->config.http_config.response_headers;
+    struct buf b;
+    buf_init(&b, RESPONSE_HEAD_MAX);
+    for (size_t i = 0; i < from->n; i++)
+        http_head_line(&b, from->v[i].key, bytes_str(from->v[i].value));
+    s->settings.response_head = arena_copy(&s->arena, buf_bytes(&b));
+    bool bad = b.bad || !s->settings.response_head.p;
+    buf_fini(&b);
+    if (bad)
+        errtext_set(&s->text,
+                    "http_config.response_headers: more than %d bytes in all",
+                    RESPONSE_HEAD_MAX);
+    return bad ? ERR_LIMIT : ERR_OK;
+}
+
 static enum err blocked(struct setup *s)
 {
     const struct config_strings *from = &s->config.http_config.block_endpoints;
@@ -355,6 +390,7 @@ static void plain_settings(struct setup *s)
         .block_default_ms = c->default_query_time_ms,
         .block_max_ms = c->max_query_time_ms,
         .allow_unprintable = c->disable_http_unprintable_char_filter,
+        .prometheus = c->telemetry.prometheus_retention_time_ms > 0,
     };
 }
 
@@ -366,6 +402,10 @@ static enum err make_settings(struct setup *s)
         e = node_meta(s);
     if (e == ERR_OK)
         e = blocked(s);
+    if (e == ERR_OK)
+        e = write_from(s);
+    if (e == ERR_OK)
+        e = response_head(s);
     if (e == ERR_OK)
         e = definitions(s);
     return e;
@@ -390,16 +430,58 @@ static void log_not_served(const struct settings *o)
 static struct {
     int argc;
     char **argv;
+    struct setup *start, *applied;
 } running; /* for a reload */
 
+static void setup_free(struct setup *s)
+{
+    arena_fini(&s->arena);
+    free(s);
+}
+
+/* The one that was applied last is what the next one is compared with. */
 static void drop(struct settings *take)
 {
     struct setup *s = container_of(take, struct setup, settings);
 
     for (size_t i = 0; i < s->settings.op_count; i++)
         agent_op_free(s->settings.ops[i]);
-    arena_fini(&s->arena);
-    free(s);
+    s->settings.op_count = 0;
+    if (s != running.applied)
+        setup_free(s);
+}
+
+static void log_live(void *ctx, const struct config_change *ch)
+{
+    (void)ctx;
+    if (ch->live)
+        log_info("config", "changed: key=%s old=%s new=%s", ch->key, ch->was,
+                 ch->is);
+}
+
+static void log_waiting(void *ctx, const struct config_change *ch)
+{
+    (void)ctx;
+    if (!ch->live)
+        log_warn("config", "changes at a restart: key=%s old=%s new=%s",
+                 ch->key, ch->was, ch->is);
+}
+
+/* What a reload applies is told once; the rest each time, until the restart. */
+static void changed(const struct settings *settings)
+{
+    struct setup *s =
+        container_of((struct settings *)settings, struct setup, settings);
+
+    if (agent_config_compare(&running.applied->config, &s->config, log_live,
+                             NULL) != ERR_OK ||
+        agent_config_compare(&running.start->config, &s->config, log_waiting,
+                             NULL) != ERR_OK)
+        log_error("config", "out of memory: not all changes are listed");
+    log_set_level(s->config.log_level);
+    if (running.applied != running.start)
+        setup_free(running.applied);
+    running.applied = s;
 }
 
 static enum err read_again(struct settings **ret, struct errtext *t)
@@ -415,7 +497,6 @@ static enum err read_again(struct settings **ret, struct errtext *t)
         drop(&s->settings);
         return e;
     }
-    log_set_level(s->config.log_level);
     *ret = &s->settings;
     return ERR_OK;
 }
@@ -455,7 +536,9 @@ int setup_and_run(int argc, char **argv)
     log_not_served(&s->settings);
     running.argc = argc;
     running.argv = argv;
+    running.start = running.applied = s;
     s->settings.read = read_again;
     s->settings.drop = drop;
+    s->settings.changed = changed;
     return run_agent(&s->settings);
 }

@@ -172,3 +172,76 @@ def test_a_bad_configuration_changes_nothing(make_server, tmp_path):
     write(path, services("kept", "new"))
     s.process.send_signal(signal.SIGHUP)
     muster.until(lambda: names(s) == ["kept", "new"], "the new service")
+
+
+def reloaded(server, path, config):
+    """Writes, asks, and waits until it has happened."""
+    n = server.log().count("config: reloaded")
+    write(path, config)
+    server.process.send_signal(signal.SIGHUP)
+    muster.until(lambda: server.log().count("config: reloaded") > n,
+                 "the reload")
+
+
+def test_what_can_change_changes_and_the_rest_is_named(make_server, tmp_path):
+    path = tmp_path / "reload.json"
+    write(path, {"node_meta": {"rack": "r1"}})
+    s = make_server("-config-file", str(path)).start()
+    kept = s.connect()  # the same connection, the same cached answers
+    nodes = "/v1/catalog/nodes"
+
+    def header(name):
+        return s.request("GET", nodes, connection=kept).headers.get(name)
+
+    assert header("x-rack") is None
+    reloaded(s, path, {
+        "node_meta": {"rack": "r2"},
+        "http_config": {"response_headers": {"X-Rack": "two"},
+                        "block_endpoints": ["/v1/agent/self"],
+                        "allow_write_http_from": ["10.0.0.0/8"]},
+        "telemetry": {"prometheus_retention_time": "0s"},
+        "limits": {"http_max_body_bytes": 4096}, "datacenter": "dc9"})
+    assert header("x-rack") == "two"
+    muster.until(lambda: s.get(nodes).json[0]["Meta"]["rack"] == "r2",
+                 "the new metadata")
+    answer = s.get("/v1/agent/self")
+    assert (answer.status, answer.text) == (
+        403, "Endpoint is blocked by agent configuration")
+    assert answer.headers["x-rack"] == "two"
+    answer = s.put("/v1/agent/service/register", {"Name": "x"})
+    assert (answer.status, answer.text) == (403, "Access is restricted")
+    answer = s.get("/v1/agent/metrics?format=prometheus")
+    assert answer.status == 415 and "retention time" in answer.text
+    log = s.log()
+    assert 'changed: key=node_meta old={"rack":"r1"} new={"rack":"r2"}' in log
+    assert ("changes at a restart: key=limits.http_max_body_bytes old=1048576 "
+            "new=4096") in log
+    assert "changed: key=telemetry.prometheus_retention_time old=24h0m0s new=0s" in log
+    assert 'changes at a restart: key=datacenter old="dc1" new="dc9"' in log
+    assert "key=data_dir" not in log and "key=node_name" not in log
+
+    reloaded(s, path, {"http_config": {
+        "response_headers": {"X-Rack": "three"},
+        "allow_write_http_from": ["127.0.0.0/8"]}, "log_level": "debug"})
+    assert header("x-rack") == "three"
+    assert s.get("/v1/agent/self").json["Meta"].get("rack") is None
+    assert s.put("/v1/agent/service/register", {"Name": "x"}).status == 200
+    assert s.get("/v1/agent/metrics?format=prometheus").status == 200
+    assert 'changed: key=log_level old="info" new="debug"' in s.log()
+    kept.close()
+
+
+def test_the_limit_of_connections_changes(make_server, tmp_path):
+    path = tmp_path / "reload.json"
+    write(path, {"limits": {"http_max_conns_per_client": 100}})
+    s = make_server("-config-file", str(path)).start()
+    reloaded(s, path, {"limits": {"http_max_conns_per_client": 2}})
+    held = [s.connect() for _ in range(2)]
+    for c in held:
+        assert s.request("GET", "/v1/status/leader", connection=c).status == 200
+    answer = s.get("/v1/status/leader")
+    assert answer.status == 429 and "http_max_conns_per_client = 2" in answer.text
+    reloaded(s, path, {"limits": {"http_max_conns_per_client": 100}})
+    assert s.get("/v1/status/leader").status == 200
+    for c in held:
+        c.close()

@@ -16,6 +16,7 @@ struct world {
     struct arena arena;
     struct api_call call;
     uint64_t revision;
+    const char *peer; /* who asks; NULL: a unix socket */
 };
 
 static int setup(void **state)
@@ -87,6 +88,7 @@ static struct http_request *request(struct world *w, const char *method,
     r->params = params;
     r->headers = NULL;
     r->header_count = 0;
+    r->peer = w->peer ? bytes_str(w->peer) : (struct bytes){0};
     http_in_free(in);
     return r;
 }
@@ -486,19 +488,53 @@ static void what_the_catalog_lets_pass_is_stored_as_in_consul(void **state)
     assert_true(says(body, "\"Type\":\"tcp\",\"Definition\":{\"Interval\""));
 }
 
+/* Asked from there: 403? */
+static bool is_restricted(struct world *w, const char *method, const char *peer)
+{
+    w->peer = peer;
+    (void)begin(w, method, "/v1/catalog/register", "{}");
+    bool restricted = w->call.status == 403;
+    if (restricted)
+        assert_bytes(buf_bytes(&w->call.body), "Access is restricted");
+    w->peer = NULL;
+    return restricted;
+}
+
+static void writes_come_from_where_they_may(void **state)
+{
+    struct world *w = *state;
+    struct net from[2];
+
+    assert_ok(net_parse(bytes_str("10.0.0.0/8"), &from[0]));
+    assert_ok(net_parse(bytes_str("::1/128"), &from[1]));
+    assert_false(is_restricted(w, "PUT", "192.0.2.1:80"));
+    w->self.write_from = from;
+    w->self.write_from_count = 2;
+    assert_true(is_restricted(w, "PUT", "192.0.2.1:80"));
+    assert_true(is_restricted(w, "DELETE", "192.0.2.1:80"));
+    assert_true(is_restricted(w, "PUT", "[::2]:80"));
+    assert_false(is_restricted(w, "PUT", "10.255.0.1:80"));
+    assert_false(is_restricted(w, "PUT", "[::1]:80"));
+    assert_false(is_restricted(w, "PUT", NULL));
+    assert_false(is_restricted(w, "GET", "192.0.2.1:80"));
+    assert_false(is_restricted(w, "OPTIONS", "192.0.2.1:80"));
+}
+
 static void the_head_has_consuls_lines(void **state)
 {
     struct world *w = *state;
     struct buf out;
     buf_init(&out, 0);
     get(w, "/v1/catalog/nodes?stale");
-    api_head(&w->call, &out, 42, true, 0, false, 2, true, false);
-    assert_bytes(buf_bytes(&out),
-                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                 "Vary: Accept-Encoding\r\n"
-                 "X-Consul-Effective-Consistency: stale\r\n"
-                 "X-Consul-Index: 42\r\nX-Consul-Knownleader: true\r\n"
-                 "X-Consul-Lastcontact: 0\r\nContent-Length: 2\r\n\r\n");
+    w->self.response_head = bytes_str("X-Own: a\r\n");
+    api_head(&w->call, &w->self, &out, 42, true, 0, false, 2, true, false);
+    assert_bytes(
+        buf_bytes(&out),
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        "Vary: Accept-Encoding\r\n"
+        "X-Consul-Effective-Consistency: stale\r\n"
+        "X-Consul-Index: 42\r\nX-Consul-Knownleader: true\r\n"
+        "X-Consul-Lastcontact: 0\r\nX-Own: a\r\nContent-Length: 2\r\n\r\n");
     buf_fini(&out);
 }
 
@@ -517,6 +553,7 @@ static const struct CMUnitTest tests[] = {
     T(agent_refusals_come_before_anything_is_done),
     T(catalog_refusals_are_in_consuls_words),
     T(what_the_catalog_lets_pass_is_stored_as_in_consul),
+    T(writes_come_from_where_they_may),
     T(the_head_has_consuls_lines),
 };
 

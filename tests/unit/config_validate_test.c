@@ -148,6 +148,74 @@ static void socket_modes_are_octal(void **state)
             "x.hcl:1:23: unix_sockets.mode \"1777\" is over 0777");
 }
 
+/* --- Differences ---------------------------------------------------------- */
+
+static struct buf told;
+
+static void tell(void *ctx, const struct config_change *ch)
+{
+    (void)ctx;
+    buf_printf(&told, "%s %s -> %s%s;", ch->key, ch->was, ch->is,
+               ch->live ? "" : " (restart)");
+}
+
+/* From one text to another. */
+static void differences(const char *was_text, const char *is_text,
+                        const char *wanted)
+{
+    start(false);
+    good(was_text);
+    struct agent_config was = c;
+    start(false);
+    good(is_text);
+    buf_reset(&told);
+    assert_int_equal(agent_config_compare(&was, &c, tell, NULL), ERR_OK);
+    buf_putc(&told, 0);
+    assert_false(told.bad);
+    assert_string_equal(told.p, wanted);
+    buf_fini(&told);
+}
+
+static void differences_name_key_and_both_values(void **state)
+{
+    (void)state;
+    differences("", "", "");
+    differences("log_level = \"debug\"", "log_level = \"debug\"", "");
+    differences("", "log_level = \"trace\"",
+                "log_level \"info\" -> \"trace\";");
+    differences("ports { http = 1 }", "ports { http = -1 }",
+                "ports.http 1 -> -1 (restart);");
+    differences("node_meta { a = \"1\" }", "node_meta { a = \"2\" b = \"\" }",
+                "node_meta {\"a\":\"1\"} -> {\"a\":\"2\",\"b\":\"\"};");
+    differences("max_query_time = \"90s\"", "",
+                "max_query_time 1m30s -> 10m0s;");
+    differences("http_config { block_endpoints = [\"/v1/kv\"] }", "",
+                "http_config.block_endpoints [\"/v1/kv\"] -> [];");
+    differences("pid_file = \"/run/p\"", "",
+                "pid_file \"/run/p\" -> \"\" (restart);");
+    differences("limits { http_max_conns_per_client = 5 }",
+                "limits { http_max_conns_per_client = 6 }",
+                "limits.http_max_conns_per_client 5 -> 6;");
+}
+
+static void one_thing_by_two_names_is_told_once(void **state)
+{
+    (void)state;
+    differences("ui = true", "", "ui true -> false (restart);");
+    differences("", "ui_config { enabled = true }",
+                "ui_config.enabled false -> true (restart);");
+    differences("ui = true", "ui_config { enabled = false }",
+                "ui true -> false (restart);");
+    differences("", "http_api_response_headers { A = \"b\" }",
+                "http_api_response_headers {} -> {\"A\":\"b\"};");
+}
+
+static void definitions_are_not_compared(void **state)
+{
+    (void)state;
+    differences("service { name = \"a\" }", "check { name = \"b\" }", "");
+}
+
 static const struct CMUnitTest tests[] = {
     TEST(a_data_directory_is_needed),
     TEST(server_settings_need_a_server),
@@ -157,6 +225,9 @@ static const struct CMUnitTest tests[] = {
     TEST(addresses_are_split_and_checked),
     TEST(two_listeners_cannot_share_a_port),
     TEST(socket_modes_are_octal),
+    TEST(differences_name_key_and_both_values),
+    TEST(one_thing_by_two_names_is_told_once),
+    TEST(definitions_are_not_compared),
 };
 
 RUN_TESTS(tests)

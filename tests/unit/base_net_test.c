@@ -1,0 +1,87 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+#include "base/net.h"
+
+#include "test.h"
+
+static bool in(const char *network, const char *address)
+{
+    struct net n;
+
+    if (net_parse(bytes_str(network), &n) != ERR_OK)
+        fail_msg("%s: not parsed", network);
+    return net_has(&n, bytes_str(address));
+}
+
+static void an_address_is_in_its_networks(void **state)
+{
+    (void)state;
+    assert_true(in("127.0.0.0/8", "127.0.0.1"));
+    assert_true(in("127.0.0.0/8", "127.255.255.255"));
+    assert_false(in("127.0.0.0/8", "128.0.0.0"));
+    assert_true(in("10.1.2.3/32", "10.1.2.3"));
+    assert_false(in("10.1.2.3/32", "10.1.2.2"));
+    assert_true(in("10.1.2.3/31", "10.1.2.2"));
+    assert_true(in("0.0.0.0/0", "203.0.113.9"));
+    assert_false(in("0.0.0.0/0", "::1"));
+    assert_true(in("::/0", "::1"));
+    assert_true(in("fe80::/10", "febf::1"));
+    assert_false(in("fe80::/10", "fec0::1"));
+    assert_true(in("2001:db8::/33", "2001:db8:7fff::"));
+    assert_false(in("2001:db8::/33", "2001:db8:8000::"));
+    assert_true(in("10.0.0.0/8", "::ffff:10.9.9.9"));
+    assert_true(in("::ffff:10.0.0.0/104", "10.9.9.9"));
+}
+
+static void bits_beyond_the_mask_do_not_count(void **state)
+{
+    (void)state;
+    assert_true(in("10.99.99.99/8", "10.0.0.1"));
+    assert_true(in("fe80::1/64", "fe80::2"));
+}
+
+static void what_is_no_address_is_in_no_network(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"",      "unix",      "10.0.0.1:80",
+                                         "1.2.3", "localhost", "[::1]"};
+
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_false(in("::/0", others[i]));
+}
+
+static void what_is_no_network_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "/",
+        "10.0.0.0",
+        "10.0.0.0/",
+        "10.0.0.0/33",
+        "::/129",
+        "10.0.0/8",
+        "/8",
+        "10.0.0.0/8 ",
+        "10.0.0.0/-1",
+        "10.0.0.0/+8",
+        "10.0.0.0/08",
+        "10.0.0.0/8/8",
+        "host/8",
+        "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc/8"};
+    struct net n;
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (net_parse(bytes_str(bad[i]), &n) != ERR_BAD)
+            fail_msg("%s is taken", bad[i]);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_address_is_in_its_networks),
+    cmocka_unit_test(bits_beyond_the_mask_do_not_count),
+    cmocka_unit_test(what_is_no_address_is_in_no_network),
+    cmocka_unit_test(what_is_no_network_is_refused),
+};
+
+RUN_TESTS(tests)

@@ -66,6 +66,12 @@ struct check_def {
  * script, os_service; NONE if nothing is set. */
 enum check_type check_def_type(const struct check_def *d);
 
+/* H2PING is over TLS unless H2PingUseTLS says no. */
+static inline bool check_def_h2ping_tls(const struct check_def *d)
+{
+    return d->h2ping_use_tls || !d->h2ping_use_tls_set;
+}
+
 /* "http", "ttl", ...; "" for NONE. */
 const char *check_type_name(enum check_type t);
 

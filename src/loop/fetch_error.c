@@ -5,10 +5,10 @@
 #include "loop/fetch_impl.h"
 
 #include <errno.h>
-#include <openssl/x509_vfy.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "loop/tls_client.h"
 
 /* Part of the URL that was asked last (redirects count); "" if it has none. */
 static void url_part(const struct fetch *x, CURLUPart part, char *ret, size_t n)
@@ -97,35 +97,14 @@ static void certificate_error(const struct fetch *x, struct errtext *ret)
     char host[128];
 
     (void)curl_easy_getinfo(x->easy, CURLINFO_SSL_VERIFYRESULT, &verify);
-    switch (verify) {
-    case X509_V_OK:
-    case X509_V_ERR_UNSPECIFIED: /* not looked at: the name did not fit */
-        url_part(x, CURLUPART_HOST, host, sizeof host);
-        errtext_set(ret, "x509: certificate is not valid for %s", host);
-        return;
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        errtext_set(ret, "x509: certificate has expired or is not yet valid");
-        return;
-    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-        errtext_set(ret, "x509: certificate signed by unknown authority");
-        return;
-    default:
-        errtext_set(ret, "x509: %s", X509_verify_cert_error_string(verify));
-        return;
-    }
+    url_part(x, CURLUPART_HOST, host, sizeof host);
+    tls_verify_text(verify, host, ret);
 }
 
 static void handshake_error(const struct fetch *x, struct errtext *ret)
 {
     /* OpenSSL's way of seeing "HTTP/1.1" where a TLS record should begin. */
-    if (strstr(x->why, "wrong version number") ||
-        strstr(x->why, "packet length too long") ||
-        strstr(x->why, "http request"))
+    if (tls_is_other_protocol(x->why))
         errtext_set(ret, "http: server gave HTTP response to HTTPS client");
     else
         errtext_set(ret, "tls: %s", x->why);

@@ -55,19 +55,6 @@ static void put_answer(struct buf *out, const struct check *c,
     output_tail(out, r->body, r->body_total_bytes, c->output_max, false);
 }
 
-/* The end of a run, whose lane place is given up. */
-static void finish(struct check *c, enum status s, struct buf *text)
-{
-    struct prober *p = c->prober;
-    struct lane *lane = c->lane;
-
-    require(!text->bad);
-    check_report(c, s, buf_bytes(text));
-    buf_fini(text);
-    check_idle(c);
-    lane_left(p, lane);
-}
-
 static void on_done(void *ctx, const struct fetch_result *r)
 {
     struct http *h = ctx;
@@ -82,7 +69,7 @@ static void on_done(void *ctx, const struct fetch_result *r)
     } else {
         put_failure(&text, &c->def, r->text.s);
     }
-    finish(c, s, &text);
+    check_done(c, s, &text);
 }
 
 static void cancel(void *run)
@@ -159,5 +146,5 @@ void http_run(struct check *c)
     }
     free(h);
     put_failure(&text, &c->def, err_text(e));
-    finish(c, STATUS_CRITICAL, &text);
+    check_done(c, STATUS_CRITICAL, &text);
 }

@@ -3,7 +3,8 @@
 /* impl - what the parts of the prober share. All on the probe thread.
  *
  *     probe.c   thread, orders, schedules, the two bounded lanes
- *     http.c tcp.c script.c   one run each */
+ *     http.c tcp.c udp.c script.c docker.c os_service.c   one run each
+ *     h2.c      an HTTP/2 connection, for h2ping.c and grpc.c */
 #ifndef PROBE_IMPL_H
 #define PROBE_IMPL_H
 
@@ -17,6 +18,7 @@
 #include "health/judge.h"
 #include "loop/fetch.h"
 #include "loop/queue.h"
+#include "loop/stream.h"
 #include "loop/timers.h"
 #include "probe/probe.h"
 
@@ -36,8 +38,8 @@ struct prober {
     struct fetcher *fetcher;
     struct map checks; /* struct check by ID */
     struct lane net, scripts;
-    struct timer give_up;
-    size_t lookups; /* names being looked up by libuv's threads */
+    struct stream_world streams;
+    struct tls_client *tls; /* made at first use */
     bool closing;
 };
 
@@ -64,10 +66,21 @@ void check_report(struct check *c, enum status s, struct bytes output);
 void check_idle(struct check *c);
 void lane_left(struct prober *p, struct lane *lane);
 
+/* All three: the end of a run that is not cancelled. Frees the text. */
+void check_done(struct check *c, enum status s, struct buf *text);
+
+/* Opens the connection of a run. False: check_done was called instead. */
+bool check_stream(struct check *c, struct bytes target, bool use_tls,
+                  const char *alpn, const struct stream_events *events,
+                  void *ctx, struct stream **ret);
+
 /* Each starts a run: sets c->run and c->cancel, or reports, goes idle and
  * leaves the lane at once. */
 void http_run(struct check *c);
 void tcp_run(struct check *c);
+void udp_run(struct check *c);
+void h2ping_run(struct check *c);
+void grpc_run(struct check *c);
 void script_run(struct check *c);
 
 /* As Go words what the system says: in lower case. */

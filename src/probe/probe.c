@@ -16,12 +16,6 @@ struct order {
     struct buf text; /* START: a stored definition; STOP: the ID */
 };
 
-enum {
-    /* How long a name that is being looked up may keep the process from ending.
-     */
-    CLOSE_LOOKUPS_MS = 1000,
-};
-
 void put_error(struct buf *out, int uv_error)
 {
     buf_puts(out,
@@ -37,17 +31,20 @@ static void run(struct check *c)
         http_run(c);
         return;
     case CHECK_TCP:
-        if (!c->def.tcp_use_tls) {
-            tcp_run(c);
-            return;
-        }
-        break;
+        tcp_run(c);
+        return;
+    case CHECK_UDP:
+        udp_run(c);
+        return;
+    case CHECK_H2PING:
+        h2ping_run(c);
+        return;
+    case CHECK_GRPC:
+        grpc_run(c);
+        return;
     case CHECK_SCRIPT:
         script_run(c);
         return;
-    case CHECK_GRPC:
-    case CHECK_UDP:
-    case CHECK_H2PING:
     case CHECK_DOCKER:
     case CHECK_OS_SERVICE:
     case CHECK_NONE:
@@ -58,13 +55,9 @@ static void run(struct check *c)
     }
     /* Never passing: nobody has looked. */
     struct buf text = {0};
-    buf_printf(&text, "muster %s cannot run checks of type %s%s yet",
-               MUSTER_VERSION, check_type_name(c->type),
-               c->type == CHECK_TCP ? " with TLS" : "");
-    check_report(c, STATUS_CRITICAL, buf_bytes(&text));
-    buf_fini(&text);
-    check_idle(c);
-    lane_left(c->prober, c->lane);
+    buf_printf(&text, "muster %s cannot run checks of type %s yet",
+               MUSTER_VERSION, check_type_name(c->type));
+    check_done(c, STATUS_CRITICAL, &text);
 }
 
 /* In a loop, not in each other: runs may end at once. */
@@ -123,6 +116,62 @@ void check_report(struct check *c, enum status s, struct bytes output)
     c->prober->o.result(c->prober->o.ctx, r);
 }
 
+void check_done(struct check *c, enum status s, struct buf *text)
+{
+    struct prober *p = c->prober;
+    struct lane *lane = c->lane;
+
+    require(!text->bad);
+    check_report(c, s, buf_bytes(text));
+    buf_fini(text);
+    check_idle(c);
+    lane_left(p, lane);
+}
+
+/* --- Connections ---------------------------------------------------------- */
+
+static enum err make_tls(struct prober *p, struct errtext *t)
+{
+    if (p->tls)
+        return ERR_OK;
+    return tls_client_new(&p->o.tls, &p->tls, t);
+}
+
+bool check_stream(struct check *c, struct bytes target, bool use_tls,
+                  const char *alpn, const struct stream_events *events,
+                  void *ctx, struct stream **ret)
+{
+    struct prober *p = c->prober;
+    struct errtext error = {0};
+    struct buf text = {0};
+    struct arena a;
+    enum err e = use_tls ? make_tls(p, &error) : ERR_OK;
+
+    arena_init(&a, 0);
+    if (e == ERR_OK) {
+        const struct stream_options o = {
+            .target = target,
+            .timeout_ms = c->timeout_ms,
+            .tls = use_tls ? p->tls : NULL,
+            .tls_name = c->def.tls_server_name.n
+                            ? arena_str(&a, c->def.tls_server_name)
+                            : NULL,
+            .tls_skip_verify = c->def.tls_skip_verify,
+            .alpn = alpn,
+        };
+        e = stream_open(&p->streams, &o, events, ctx, ret);
+        if (e != ERR_OK)
+            errtext_set(&error, "dial tcp: address %.*s: %s",
+                        BYTES_ARG(bytes_head(target, 90)), err_text(e));
+    }
+    arena_fini(&a);
+    if (e == ERR_OK)
+        return true;
+    buf_puts(&text, error.s);
+    check_done(c, STATUS_CRITICAL, &text);
+    return false;
+}
+
 static void check_free(struct check *c)
 {
     timer_clear(&c->prober->timers, &c->timer);
@@ -171,15 +220,7 @@ static void start(struct prober *p, const struct order *o)
 
 /* --- Orders -------------------------------------------------------------- */
 
-static void on_give_up(struct timer *t)
-{
-    struct prober *p = container_of(t, struct prober, give_up);
-    timers_close(&p->timers);
-    uv_stop(&p->loop);
-}
-
-/* Afterwards the loop ends when scripts are reaped, handles closed, names
- * looked up (or given up). */
+/* Afterwards the loop ends when scripts are reaped and handles closed. */
 static void close_all(struct prober *p)
 {
     size_t at = 0;
@@ -191,10 +232,8 @@ static void close_all(struct prober *p)
     map_fini(&p->checks);
     fetcher_close(p->fetcher);
     queue_close(p->orders);
-    if (p->lookups)
-        timer_set(&p->timers, &p->give_up, CLOSE_LOOKUPS_MS);
-    else
-        timers_close(&p->timers);
+    names_close(p->streams.names);
+    timers_close(&p->timers);
 }
 
 static void on_orders(void *ctx, struct list *orders)
@@ -277,6 +316,10 @@ static enum err open_loop(struct prober *p)
         e = queue_new(&p->loop, 0, on_orders, p, &p->orders);
     if (e == ERR_OK)
         e = fetcher_new(&p->loop, &p->fetcher);
+    if (e == ERR_OK)
+        e = names_new(&p->loop, &p->timers, &p->streams.names);
+    p->streams.loop = &p->loop;
+    p->streams.timers = &p->timers;
     return e;
 }
 
@@ -289,7 +332,6 @@ enum err prober_new(const struct prober_options *o, struct prober **ret)
     p->scripts.max = PROBE_SCRIPTS_MAX;
     list_init(&p->net.waiting);
     list_init(&p->scripts.waiting);
-    p->give_up.fire = on_give_up;
     /* These fail only when the process has no descriptors or memory left, and
      * then it ends: nothing is taken apart. */
     enum err e = open_loop(p);
@@ -307,10 +349,7 @@ void prober_close(struct prober *p)
     o->kind = ORDER_CLOSE;
     give_order(p, o);
     uv_thread_join(&p->thread);
-    /* With a name still being looked up libuv's threads will yet write into the
-     * loop: it is left to them, the process is about to end. */
-    if (p->lookups)
-        return;
     require(uv_loop_close(&p->loop) == 0);
+    tls_client_free(p->tls);
     free(p);
 }

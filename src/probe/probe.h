@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "health/check_def.h"
 #include "health/status.h"
+#include "loop/tls_client.h"
 
 enum {
     PROBE_RUNNING_MAX = 1024,
@@ -31,7 +32,8 @@ struct probe_result {
 struct prober;
 
 struct prober_options {
-    size_t output_max; /* check_output_max_size */
+    size_t output_max;    /* check_output_max_size */
+    struct tls_files tls; /* strings outlive the prober */
     /* On the probe thread: hand over (taken; free() it). */
     void (*result)(void *ctx, struct probe_result *take);
     void *ctx;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/duration.h"
+#include "health/ring.h"
 #include "probe/impl.h"
 
 enum { DRAIN_MS = 200, READ_BYTES = 16 * 1024 };
@@ -30,44 +31,10 @@ struct script {
     bool process_open, pipe_open;
     int64_t exit_status;
     int signal;
-    int pid;    /* 0: not started */
-    char *ring; /* the last output_max bytes, at total modulo output_max */
-    size_t ring_n;
-    uint64_t total;
+    int pid; /* 0: not started */
+    struct ring output;
     char chunk[READ_BYTES];
 };
-
-/* --- Output -------------------------------------------------------------- */
-
-static void keep(struct script *s, const char *p, size_t n)
-{
-    size_t skip = n > s->ring_n ? n - s->ring_n : 0;
-
-    s->total += skip;
-    for (size_t i = skip; i < n;) {
-        size_t at = (size_t)(s->total % s->ring_n);
-        size_t k = s->ring_n - at < n - i ? s->ring_n - at : n - i;
-        memcpy(s->ring + at, p + i, k);
-        s->total += k;
-        i += k;
-    }
-}
-
-static void put_output(const struct script *s, struct buf *out)
-{
-    struct buf tail = {0};
-    size_t at = (size_t)(s->total % s->ring_n);
-
-    if (s->total <= s->ring_n) {
-        buf_put_n(&tail, s->ring, (size_t)s->total);
-    } else {
-        buf_put_n(&tail, s->ring + at, s->ring_n - at);
-        buf_put_n(&tail, s->ring, at);
-    }
-    require(!tail.bad);
-    output_tail(out, buf_bytes(&tail), s->total, s->ring_n, true);
-    buf_fini(&tail);
-}
 
 /* --- The end ------------------------------------------------------------- */
 
@@ -80,7 +47,7 @@ static void free_if_idle(struct script *s)
     struct lane *lane = s->lane;
 
     timer_clear(&p->timers, &s->timer);
-    free(s->ring);
+    ring_fini(&s->output);
     free(s);
     if (c)
         check_idle(c);
@@ -127,7 +94,7 @@ static void finish(struct script *s)
 {
     struct buf text = {0};
 
-    put_output(s, &text);
+    ring_output(&s->output, &text);
     tell(s, status_of_exit(s), &text);
     timer_clear(&s->prober->timers, &s->timer);
     close_pipe(s);
@@ -172,9 +139,9 @@ static void on_time(struct timer *t)
     buf_puts(&text, "Timed out (");
     duration_print(&text, (int64_t)s->check->timeout_ms * NS_PER_MS);
     buf_puts(&text, ") running check");
-    if (s->total) {
+    if (s->output.total) {
         buf_puts(&text, "\n\n");
-        put_output(s, &text);
+        ring_output(&s->output, &text);
     }
     tell(s, STATUS_CRITICAL, &text);
 }
@@ -206,7 +173,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     struct script *s = container_of(stream, struct script, pipe);
 
     if (n > 0)
-        keep(s, buf->base, (size_t)n);
+        ring_put(&s->output, bytes_of(buf->base, (size_t)n));
     if (n >= 0)
         return;
     close_pipe(s);
@@ -297,8 +264,7 @@ void script_run(struct check *c)
     s->prober = c->prober;
     s->lane = c->lane;
     s->timer.fire = on_time;
-    s->ring_n = c->output_max ? c->output_max : 1;
-    s->ring = xmalloc(s->ring_n);
+    require(ring_init(&s->output, c->output_max) == ERR_OK);
     c->run = s;
     c->cancel = cancel;
 

@@ -472,11 +472,7 @@ static void what_cannot_run_yet_never_passes(void **state)
         struct check_def d;
         const char *type;
     } cases[] = {
-        {{.grpc = bytes_str("h:1")}, "grpc"},
-        {{.udp = bytes_str("h:1")}, "udp"},
-        {{.h2ping = bytes_str("h:1")}, "h2ping"},
         {{.os_service = bytes_str("sshd")}, "os_service"},
-        {{.tcp = bytes_str("h:1"), .tcp_use_tls = true}, "tcp with TLS"},
         {{.args = args, .arg_count = 1, .docker_container_id = bytes_str("c")},
          "docker"},
     };

@@ -67,20 +67,32 @@ static void pack(struct draft *d)
     buf_fini(&out);
 }
 
+/* False: no memory. */
+static bool read_all(struct draft *d, const struct api_env *env)
+{
+    struct api_call *call = &d->call;
+    if (api_from_canonical(call, env, d->target, &d->arena) != ERR_OK)
+        return false;
+    call->want_digest = true;
+    api_read(call, env);
+    d->index = serving_key_index(env, call->watch);
+    d->text_index = snapshot_text_index(env->cat, call->watch);
+    d->floor = snapshot_floor(env->cat);
+    /* A node's name may be the snapshot's, which is about to be let go. */
+    size_t n = call->watch.name.n;
+    call->watch.name = arena_copy(&d->arena, call->watch.name);
+    return n == 0 || call->watch.name.p;
+}
+
 /* A failure leaves the text of a 500 in the call. */
 static void make(struct drafter *dr, struct draft *d)
 {
     struct api_call *call = &d->call;
     pin_enter(&dr->process->pins, dr->pin);
     struct api_env env = env_now(dr->process);
-    if (api_from_canonical(call, &env, d->target, &d->arena) != ERR_OK) {
-        api_error(call, 500, "out of memory");
-    } else {
-        call->want_digest = true;
-        api_read(call, &env);
-        d->index = serving_key_index(&env, call->watch);
-        d->text_index = snapshot_text_index(env.cat, call->watch);
-        d->floor = snapshot_floor(env.cat);
+    if (!read_all(d, &env)) {
+        buf_reset(&call->body);
+        api_error(call, 500, "out of memory for the answer");
     }
     pin_leave(&dr->process->pins, dr->pin);
     if (call->status == 200 && !call->body.bad)

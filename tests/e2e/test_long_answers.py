@@ -123,6 +123,26 @@ def test_a_wait_that_ends_gets_the_long_answer(crowd):
     assert answer.index == index and ids(answer) == ALL
 
 
+def test_a_node_that_changes_while_its_list_is_made(crowd):
+    done = threading.Event()
+
+    def write():
+        for i in range(200):
+            crowd.put("/v1/catalog/register", {
+                "Node": "n1", "Address": f"10.0.0.{i % 9 + 1}"})
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    last = 0
+    while not done.is_set():
+        answer = crowd.get("/v1/catalog/node/n1")
+        assert answer.index >= last and answer.json["Node"]["Node"] == "n1"
+        last = answer.index
+    writer.join()
+    assert crowd.get("/v1/catalog/node/n1").json["Node"]["Address"] == "10.0.0.2"
+
+
 def test_who_goes_before_it_is_made_harms_nobody(crowd):
     for i in range(50):
         c = crowd.connect()

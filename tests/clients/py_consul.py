@@ -7,6 +7,7 @@ import threading
 import time
 
 import consul
+import consul.exceptions
 
 port, url = int(sys.argv[1]), sys.argv[2]
 c = consul.Consul(host="127.0.0.1", port=port)
@@ -59,6 +60,22 @@ assert c.catalog.register("outside", "10.9.9.9",
 assert c.catalog.node("outside")[1]["Services"]["e1"]["Port"] == 1
 assert c.catalog.deregister("outside")
 assert c.catalog.node("outside")[1] is None
+
+
+def refused(error, status, call, *args, **kw):
+    try:
+        call(*args, **kw)
+    except error as e:
+        assert str(status) in str(e), e
+        print("ok: refused:", e)
+    else:
+        raise AssertionError(f"was not refused with {status}")
+
+
+refused(consul.exceptions.BadRequest, 400, c.agent.service.register, "py", "py-3",
+        check=consul.Check.ttl("soon"))
+assert c.agent.check.ttl_pass("nobody") is False  # its word for a 404
+refused(consul.exceptions.ConsulException, 500, c.health.service, "py", dc="nowhere")
 for i in ("py-1", "py-2"):
     assert c.agent.service.deregister(i)
 assert c.health.service("py")[1] == []

@@ -18,6 +18,8 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = muster.ROOT / "build" / "clients"
+JAVA_OLDEST = 17  # what consul-client is compiled for
+MAVEN_DEPENDENCY = "org.apache.maven.plugins:maven-dependency-plugin:2.8"
 
 
 @pytest.fixture(scope="module")
@@ -27,42 +29,100 @@ def server(tmp_path_factory):
     s.stop()
 
 
-def go_seed():
-    """The Go program, built; skipped where Go or its modules cannot be had."""
-    go = shutil.which("go")
-    if not go:
-        pytest.skip("no go on this machine")
-    env = dict(os.environ, GOTOOLCHAIN="local", GOFLAGS="-mod=mod")
+def fetched(argv, what, **more):
+    """Runs a package manager; skips where it cannot get what it is to fetch."""
+    got = subprocess.run(argv, capture_output=True, text=True, **more)
+    if got.returncode:
+        pytest.skip(f"{what} cannot be fetched: "
+                    + (got.stdout + got.stderr).strip()[-300:])
+    return got.stdout
+
+
+def tool(*names):
+    """Paths of programs; skipped where one of them is missing."""
+    for name in names:
+        if not shutil.which(name):
+            pytest.skip(f"no {name} on this machine")
+    return [shutil.which(name) for name in names]
+
+
+def passes_all_steps(argv, server, **env):
+    out = subprocess.run([str(a) for a in argv], capture_output=True, text=True,
+                         timeout=180, env=dict(
+                             os.environ, **env,
+                             CONSUL_HTTP_ADDR=f"127.0.0.1:{server.port}"))
+    print(out.stdout)
+    assert out.returncode == 0, out.stdout + out.stderr
+    assert "all steps passed" in out.stdout
+
+
+def go_program(folder, package, name):
+    """A Go program, built; skipped where Go or its modules cannot be had."""
+    go, = tool("go")
+    source = HERE / folder
+    env = dict(os.environ, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
     have = subprocess.run([go, "env", "GOVERSION"], capture_output=True,
                           text=True, env=env).stdout.strip()
-    want = re.search(r"^go ([\d.]+)", (HERE / "go" / "go.mod").read_text(), re.M)
+    want = re.search(r"^go ([\d.]+)", (source / "go.mod").read_text(), re.M)
 
     def number(text):
         return [int(n) for n in re.findall(r"\d+", text)[:3]]
     if number(have) < number(want.group(1)):
         pytest.skip(f"{have} is older than go {want.group(1)}")
-    target = CACHE / "seed"
+    fetched([go, "mod", "download"], "the Go modules", cwd=source, env=env)
+    target = CACHE / name
     CACHE.mkdir(parents=True, exist_ok=True)
-    modules = subprocess.run([go, "mod", "download"], cwd=HERE / "go", env=env,
-                             capture_output=True, text=True)
-    if modules.returncode:
-        pytest.skip("the Go modules cannot be fetched: "
-                    + modules.stderr.strip()[-200:])
-    subprocess.run([go, "build", "-mod=readonly", "-o", str(target), "."],
-                   cwd=HERE / "go", check=True,
-                   env=dict(env, GOFLAGS="-buildvcs=false"))
+    subprocess.run([go, "build", "-mod=readonly", "-o", str(target), package],
+                   cwd=source, check=True, env=env)
     return target
 
 
 def test_go_consul_api_registers_finds_watches_and_leaves(server):
-    program = go_seed()
-    out = subprocess.run([str(program)], capture_output=True, text=True,
-                         timeout=180, env=dict(
-                             os.environ,
-                             CONSUL_HTTP_ADDR=f"127.0.0.1:{server.port}"))
-    print(out.stdout)
-    assert out.returncode == 0, out.stdout + out.stderr
-    assert "all steps passed" in out.stdout
+    passes_all_steps([go_program("go", ".", "seed")], server)
+
+
+def test_go_package_watch_is_told_of_its_own_changes(server):
+    passes_all_steps([go_program("go", "./watch", "watch")], server)
+
+
+def test_prometheus_finds_targets_and_loses_them(server):
+    passes_all_steps([go_program("prometheus", ".", "prometheus")], server)
+
+
+def test_node_consul_without_keep_alive(server, provider):
+    node, npm = tool("node", "npm")
+    folder = CACHE / "node"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", "client.js"):
+        shutil.copy(HERE / "node" / name, folder)
+    fetched([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+            "the Node packages", cwd=folder)
+    passes_all_steps([node, folder / "client.js", server.port, provider.url],
+                     server)
+
+
+@pytest.fixture(scope="module")
+def java():
+    """Runs one of the programs in java/, with what its pom.xml names."""
+    java, javac, mvn = tool("java", "javac", "mvn")
+    version = subprocess.run([javac, "-version"], capture_output=True,
+                             text=True).stdout.strip()
+    if int(re.search(r"\d+", version)[0]) < JAVA_OLDEST:
+        pytest.skip(f"{version} is older than {JAVA_OLDEST}")
+    folder = CACHE / "java"
+    folder.mkdir(parents=True, exist_ok=True)
+    fetched([mvn, "-q", "-B", "-f", HERE / "java" / "pom.xml",
+             f"{MAVEN_DEPENDENCY}:build-classpath",
+             f"-Dmdep.outputFile={folder / 'classpath'}"], "the Java packages")
+    path = f"{folder}:{(folder / 'classpath').read_text().strip()}"
+    subprocess.run([javac, "-cp", path, "-d", folder,
+                    *(HERE / "java").glob("*.java")], check=True)
+    return [java, "-cp", path]
+
+
+@pytest.mark.parametrize("program", ["Ecwid", "Kiwi"])
+def test_java(server, provider, java, program):
+    passes_all_steps([*java, program, server.port, provider.url], server)
 
 
 def python_with(package, module):
@@ -76,22 +136,14 @@ def python_with(package, module):
             pytest.skip("no virtual environment: " + made.stderr.strip()[-200:])
     if subprocess.run([str(python), "-c", f"import {module}"],
                       capture_output=True).returncode:
-        got = subprocess.run([str(python), "-m", "pip", "install", "-q", package],
-                             capture_output=True, text=True)
-        if got.returncode:
-            pytest.skip(f"{package} cannot be fetched: "
-                        + got.stderr.strip()[-200:])
+        fetched([python, "-m", "pip", "install", "-q", package], package)
     return python
 
 
 def test_py_consul_registers_checks_finds_and_blocks(server, provider):
     python = python_with("py-consul==1.8.0", "consul")
-    out = subprocess.run(
-        [str(python), str(HERE / "py_consul.py"), str(server.port), provider.url],
-        capture_output=True, text=True, timeout=180)
-    print(out.stdout)
-    assert out.returncode == 0, out.stdout + out.stderr
-    assert "all steps passed" in out.stdout
+    passes_all_steps([python, HERE / "py_consul.py", server.port, provider.url],
+                     server)
 
 
 @pytest.fixture

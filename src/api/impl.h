@@ -194,6 +194,7 @@ void read_catalog_node(struct api_call *c, const struct api_env *env);
 void read_catalog_node_services(struct api_call *c, const struct api_env *env);
 void read_catalog_datacenters(struct api_call *c, const struct api_env *env);
 void read_health_service(struct api_call *c, const struct api_env *env);
+void read_explain_service(struct api_call *c, const struct api_env *env);
 void read_health_node(struct api_call *c, const struct api_env *env);
 void read_health_checks(struct api_call *c, const struct api_env *env);
 void read_health_state(struct api_call *c, const struct api_env *env);

@@ -106,6 +106,13 @@ static const struct cli_flag force_leave_flags[] = {
     END,
 };
 
+static const struct cli_flag explain_flags[] = {
+    {"any", CLI_BOOL, NULL, NULL, "as for clients that take instances whose checks do not pass"},
+    FORMAT,
+    {"tag", CLI_TEXT, "TAG", NULL, "as for clients that ask for this tag; may be repeated", .repeats = true},
+    END,
+};
+
 static const struct cli_flag health_flags[] = {
     FILTER,
     FORMAT,
@@ -247,6 +254,12 @@ const struct cli_command cli_commands[] = {
              "\"muster watch -type=event\" runs a program on them. Delivery is not guaranteed: use it to hurry things up, not to remember them.",
      .examples = {{"Fire one", "event -name=deploy v1.2.3"},
                   {"Only where web runs", "event -name=reload -service='^web$'"}}, .run = cli_event},
+
+    {.name = "explain", .summary = "Tell why instances of a service are in the answers, or are not", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_DATACENTER, .flags = explain_flags,
+     .text = "One line for each instance: whether clients that ask for healthy instances get it, and if not, the rule that leaves it out: a check that does not pass and what it says, "
+             "maintenance and its reason, a tag that it has not.",
+     .examples = {{"Where are my instances", "explain web"},
+                  {"Who lacks the tag", "explain -tag v2 web"}}, .run = cli_explain},
 
     {.name = "force-leave", .summary = "Declare a failed member gone", .arguments = "NODE", .args_min = 1, .args_max = 1, .complete = CLI_NODE, .api = CLI_AGENT, .flags = force_leave_flags,
      .text = "A member that failed and will not come back is put into the state \"left\", so that nobody waits for it. If it is alive it comes back by itself.",

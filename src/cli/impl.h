@@ -169,6 +169,7 @@ int cli_catalog_services(struct cli *c);
 int cli_debug(struct cli *c);
 int cli_event(struct cli *c);
 int cli_force_leave(struct cli *c);
+int cli_explain(struct cli *c);
 int cli_health(struct cli *c);
 int cli_help_command(struct cli *c);
 int cli_info(struct cli *c);

@@ -1,0 +1,73 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* muster explain: why an instance is in the answers, or is not. */
+#include "cli/impl.h"
+
+enum { OUTPUT_SHOWN = 80 };
+
+static const char *why(struct cli *c, json_t *instance)
+{
+    json_t *check = json_object_get(instance, "Check");
+    const char *rule = cli_str(instance, "Rule");
+    const char *missing = cli_str(instance, "Missing");
+    const char *text = cli_str(check, "Output");
+
+    if (*missing)
+        return arena_printf(&c->arena, "has no tag %s", missing);
+    if (strcmp(rule, "maintenance") == 0)
+        return arena_printf(&c->arena, "in maintenance: %s",
+                            cli_str(check, "Notes"));
+    if (check)
+        return arena_printf(&c->arena, "%s is %s: %.*s",
+                            cli_str(check, "CheckID"), cli_str(check, "Status"),
+                            OUTPUT_SHOWN, *text ? text : "(no output)");
+    return rule;
+}
+
+static void explain_row(struct cli *c, struct cli_table *t, json_t *instance)
+{
+    cli_cell_str(t,
+                 json_is_true(json_object_get(instance, "In")) ? "in" : "out");
+    cli_cell_str(t, cli_str(instance, "ServiceID"));
+    cli_cell_str(t, cli_str(instance, "Node"));
+    cli_cell_str(t, arena_printf(&c->arena, "%s:%lld",
+                                 cli_str(instance, "Address"),
+                                 (long long)json_integer_value(
+                                     json_object_get(instance, "Port"))));
+    cli_cell_str(t, why(c, instance));
+}
+
+int cli_explain(struct cli *c)
+{
+    static const char *const heads[] = {"", "Instance", "Node", "Address",
+                                        "Because"};
+    struct cli_path path = cli_path("/v1/muster/explain/health/service/");
+    struct cli_table t = {.columns = 5};
+    const char *tag;
+    size_t i, at = 0;
+    json_t *instance;
+
+    cli_path_put(&path, c->args[0]);
+    cli_path_ask(&path, "passing", cli_on(c, "any") ? NULL : "");
+    while ((tag = cli_next(c, "tag", &at)))
+        cli_path_ask(&path, "tag", tag);
+    if (!cli_request(c, "GET", path, (struct bytes){0}))
+        return 1;
+    json_t *j = cli_reply_json(c);
+    if (!j)
+        return 1;
+    json_t *instances = json_object_get(j, "Instances");
+    if (cli_json(c)) {
+        cli_print_json(j);
+    } else if (!json_is_true(json_object_get(j, "Known"))) {
+        printf("no service %s is registered; `muster catalog services` lists "
+               "those that are\n",
+               c->args[0]);
+    } else {
+        cli_heads(&t, heads, t.columns);
+        json_array_foreach(instances, i, instance) explain_row(c, &t, instance);
+        cli_table_print(&t);
+    }
+    json_decref(j);
+    return 0;
+}

@@ -82,6 +82,25 @@ static int show_maintenance(struct cli *c)
     return 0;
 }
 
+/* Consul's texts and streams. */
+int cli_validate(struct cli *c)
+{
+    struct errtext t = {{0}};
+
+    if (c->arg_count == 0) {
+        fputs("Must specify at least one config file or directory\n", stderr);
+        return 1;
+    }
+    if (c->validate(c->args, c->arg_count, cli_text(c, "config-format"), &t) !=
+        ERR_OK) {
+        fprintf(stderr, "Config validation failed: %s\n", t.s);
+        return 1;
+    }
+    if (!cli_on(c, "quiet"))
+        puts("Configuration is valid!");
+    return 0;
+}
+
 int cli_maint(struct cli *c)
 {
     bool enable = cli_on(c, "enable"), disable = cli_on(c, "disable");

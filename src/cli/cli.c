@@ -93,9 +93,10 @@ static int run_group(const struct cli_command *k, int argc, char **argv,
     return 1;
 }
 
-static int run(const struct cli_command *k, int argc, char **argv, int from)
+static int run(const struct cli_command *k, int argc, char **argv, int from,
+               cli_validate_fn validate)
 {
-    struct cli c = {.command = k};
+    struct cli c = {.command = k, .validate = validate};
     int rc = 1;
 
     arena_init(&c.arena, 0);
@@ -111,7 +112,7 @@ static int run(const struct cli_command *k, int argc, char **argv, int from)
     return rc;
 }
 
-int cli_main(int argc, char **argv)
+int cli_main(int argc, char **argv, cli_validate_fn validate)
 {
     static const char *const version[] = {"-v", "-version", "--version", NULL};
     static const char *const help[] = {"-h", "-help", "--help", NULL};
@@ -140,7 +141,7 @@ int cli_main(int argc, char **argv)
     if (!k)
         return no_command(argv[1]);
     return cli_is_group(k) ? run_group(k, argc, argv, 1 + words)
-                           : run(k, argc, argv, 1 + words);
+                           : run(k, argc, argv, 1 + words, validate);
 }
 
 /* --- help, version -------------------------------------------------------- */

@@ -10,8 +10,15 @@
 
 #include <stdio.h>
 
+#include "base/err.h"
+
+/* Reads configuration files as an agent would, and everything they define. t:
+ * what is wrong. Only who runs agents can. */
+typedef enum err (*cli_validate_fn)(const char *const *paths, size_t count,
+                                    const char *format, struct errtext *t);
+
 /* argv[0] is the program's name, argv[1] the command. */
-int cli_main(int argc, char **argv);
+int cli_main(int argc, char **argv, cli_validate_fn validate);
 
 /* The release of Consul whose API and command line this is. */
 #define CLI_API_VERSION "1.8.7"

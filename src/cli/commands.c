@@ -197,6 +197,12 @@ static const struct cli_flag register_flags[] = {
     END,
 };
 
+static const struct cli_flag validate_flags[] = {
+    {"config-format", CLI_CHOICE, "hcl|json", NULL, "what all files are, whatever their names"},
+    {"quiet", CLI_BOOL, NULL, NULL, "say nothing if all is well"},
+    END,
+};
+
 static const struct cli_flag watch_flags[] = {
     {"key", CLI_TEXT, "KEY", NULL, "type key: which"},
     {"name", CLI_TEXT, "NAME", NULL, "type event: only events of this name"},
@@ -352,6 +358,11 @@ const struct cli_command cli_commands[] = {
              "A file holds {\"service\": {...}}, {\"services\": [...]}, or both.",
      .examples = {{"From files", "services register web.json db.hcl"},
                   {"From flags", "services register -name=web -port=8080 -tag=v1 -meta=team=shop"}}, .run = cli_services_register},
+
+    {.name = "validate", .summary = "Check configuration files", .arguments = "FILE-OR-FOLDER...", .args_max = CLI_ARGS_MAX, .complete = CLI_FILE, .flags = validate_flags,
+     .text = "Reads them as an agent would that is given all of them, in this order, and tells the first error with file, line and column. "
+             "Services, checks and watches are read, too. Nothing is started.",
+     .examples = {{"Before a restart", "validate /etc/muster"}, {"In a script", "validate -quiet /etc/muster && muster reload"}}, .run = cli_validate},
 
     {.name = "version", .summary = "Show the version", .flags = format_flags, .args_max = CLI_ARGS_MAX,
      .text = "The version of muster, and the release of Consul whose API it speaks: that one is \"Version\" in JSON, for programs that ask a Consul.",

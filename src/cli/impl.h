@@ -29,6 +29,7 @@ struct cli_said {
 /* One run of a command. */
 struct cli {
     const struct cli_command *command;
+    cli_validate_fn validate;
     struct cli_said said[CLI_SAID_MAX];
     size_t said_count;
     const char *args[CLI_ARGS_MAX + 1]; /* what is no flag, then NULL */
@@ -177,6 +178,7 @@ int cli_join(struct cli *c);
 int cli_keygen(struct cli *c);
 int cli_leave(struct cli *c);
 int cli_maint(struct cli *c);
+int cli_validate(struct cli *c);
 int cli_members(struct cli *c);
 int cli_monitor(struct cli *c);
 int cli_autopilot_get(struct cli *c);

@@ -9,5 +9,5 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "agent") == 0)
         return setup_and_run(argc - 2, argv + 2);
-    return cli_main(argc, argv);
+    return cli_main(argc, argv, setup_validate);
 }

@@ -5,13 +5,10 @@
 #include "server/setup.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
-#include <errno.h>
 #include <ifaddrs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -19,138 +16,12 @@
 #include "base/log.h"
 #include "base/net.h"
 #include "cli/cli.h"
-#include "config/agent_config.h"
-#include "config/flags.h"
-#include "config/text.h"
 #include "server/logsink.h"
-#include "server/run.h"
+#include "server/setup_impl.h"
 
 enum { RESPONSE_HEAD_MAX = 8 * 1024 };
 
-struct setup {
-    struct arena arena;
-    struct agent_config config;
-    struct config_flags flags;
-    struct settings settings;
-    struct errtext text;
-    struct config_notice notice_of[CONFIG_KEYS_MAX];
-    size_t notice_count;
-    char host[256];
-};
-
-/* --- Files --------------------------------------------------------------- */
-
-static enum err read_file(struct setup *s, const char *path, struct bytes *ret)
-{
-    FILE *f = fopen(path, "re");
-    char *p = f ? arena_alloc(&s->arena, CONFIG_FILE_BYTES_MAX + 1) : NULL;
-    if (!f || !p) {
-        errtext_set(&s->text, "%s: %s", path, strerror(errno));
-        if (f)
-            fclose(f);
-        return ERR_IO;
-    }
-    size_t n = fread(p, 1, CONFIG_FILE_BYTES_MAX + 1, f);
-    int bad = ferror(f);
-    fclose(f);
-    if (bad || n > CONFIG_FILE_BYTES_MAX) {
-        errtext_set(&s->text, "%s: %s", path,
-                    bad ? "cannot be read" : "larger than 1 MiB");
-        return bad ? ERR_IO : ERR_LIMIT;
-    }
-    *ret = bytes_of(p, n);
-    return ERR_OK;
-}
-
-static void notice(void *ctx, const struct config_notice *n)
-{
-    struct setup *s = ctx;
-    for (size_t i = 0; i < s->notice_count; i++)
-        if (strcmp(s->notice_of[i].key, n->key) == 0)
-            return;
-    if (s->notice_count < CONFIG_KEYS_MAX)
-        s->notice_of[s->notice_count++] = *n;
-}
-
-static enum err apply_file(struct setup *s, const char *path,
-                           enum config_format format)
-{
-    struct bytes text;
-    struct config_value *tree;
-    if (format == CONFIG_FORMAT_NONE)
-        format = config_format_of(path);
-    if (format == CONFIG_FORMAT_NONE) {
-        errtext_set(&s->text,
-                    "%s: neither .json nor .hcl: rename it, or say "
-                    "-config-format",
-                    path);
-        return ERR_BAD;
-    }
-    enum err e = read_file(s, path, &text);
-    if (e == ERR_OK)
-        e = config_text_parse(format, path, text, &s->arena, &tree, &s->text);
-    if (e == ERR_OK)
-        e = agent_config_apply(&s->config, tree, notice, s, &s->text);
-    return e;
-}
-
-/* Files of a directory in lexical order; those in another format are passed
- * over, as are sub-directories. */
-static enum err apply_dir(struct setup *s, const char *path,
-                          enum config_format format)
-{
-    struct dirent **found;
-    int n = scandir(path, &found, NULL, alphasort);
-    if (n < 0) {
-        errtext_set(&s->text, "%s: %s", path, strerror(errno));
-        return ERR_IO;
-    }
-    enum err e = ERR_OK;
-    for (int i = 0; i < n; i++) {
-        const char *name = found[i]->d_name;
-        struct stat st;
-        char *file = arena_printf(&s->arena, "%s/%s", path, name);
-        bool ours =
-            name[0] != '.' && (format != CONFIG_FORMAT_NONE ||
-                               config_format_of(name) != CONFIG_FORMAT_NONE);
-        if (e == ERR_OK && !file)
-            e = ERR_NOMEM;
-        if (e == ERR_OK && ours && stat(file, &st) == 0 && S_ISREG(st.st_mode))
-            e = apply_file(s, file, format);
-        free(found[i]);
-    }
-    free(found);
-    return e;
-}
-
-static enum err apply_path(struct setup *s, const char *path,
-                           enum config_format format)
-{
-    struct stat st;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return apply_dir(s, path, format);
-    return apply_file(s, path, format);
-}
-
-/* All of it, in order: defaults, files, flags. Also what a reload does. */
-static enum err read_all(struct setup *s, int argc, char **argv)
-{
-    enum err e = config_flags_parse(argc, argv, &s->arena, &s->flags, &s->text);
-    if (e != ERR_OK)
-        return e;
-    agent_config_init(&s->config, &s->arena, s->flags.dev);
-    for (size_t i = 0; i < s->flags.source_count && e == ERR_OK; i++) {
-        const struct config_source *from = &s->flags.sources[i];
-        e = from->is_dir ? apply_dir(s, from->path, s->flags.format)
-                         : apply_path(s, from->path, s->flags.format);
-    }
-    for (size_t i = 0; i < s->flags.overrides.n && e == ERR_OK; i++)
-        e = agent_config_apply(&s->config, s->flags.overrides.v[i], notice, s,
-                               &s->text);
-    if (e == ERR_OK)
-        e = agent_config_validate(&s->config, &s->text);
-    return e;
-}
+/* --- Notices ------------------------------------------------------------- */
 
 static void log_notices(const struct setup *s)
 {
@@ -484,14 +355,37 @@ static void changed(const struct settings *settings)
     running.applied = s;
 }
 
+/* What the agent would refuse: said before anything is applied, as nothing of a
+ * bad configuration is. allowed: as the process was started. */
+static enum err refuse_scripts(struct setup *s, bool allowed)
+{
+    for (size_t i = 0; i < s->settings.op_count && !allowed; i++) {
+        const struct agent_op *op = s->settings.ops[i];
+        for (size_t k = 0; k < op->check_count; k++) {
+            enum check_type type = check_def_type(&op->checks[k]);
+            if (type != CHECK_SCRIPT && type != CHECK_DOCKER)
+                continue;
+            errtext_set(&s->text,
+                        "check %s: Scripts are disabled on this agent; to "
+                        "enable, configure 'enable_script_checks' or "
+                        "'enable_local_script_checks' to true",
+                        config_quote(op->checks[k].id).s);
+            return ERR_BAD;
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err read_again(struct settings **ret, struct errtext *t)
 {
     struct setup *s = xzalloc(sizeof *s);
 
     arena_init(&s->arena, 0);
-    enum err e = read_all(s, running.argc, running.argv);
+    enum err e = setup_read(s, running.argc, running.argv);
     if (e == ERR_OK)
         e = make_settings(s);
+    if (e == ERR_OK)
+        e = refuse_scripts(s, running.start->settings.scripts_allowed_local);
     if (e != ERR_OK) {
         *t = s->text;
         drop(&s->settings);
@@ -509,17 +403,48 @@ static int fail(const struct setup *s)
     return 1;
 }
 
+enum err setup_validate(const char *const *paths, size_t count,
+                        const char *format, struct errtext *t)
+{
+    struct setup *s = xzalloc(sizeof *s);
+    char **words = xmalloc((2 * count + 2) * sizeof *words);
+    int n = 0;
+
+    arena_init(&s->arena, 0);
+    if (format) {
+        words[n++] = arena_str(&s->arena, bytes_str("-config-format"));
+        words[n++] = arena_str(&s->arena, bytes_str(format));
+    }
+    for (size_t i = 0; i < count; i++) {
+        words[n++] = arena_str(&s->arena, bytes_str("-config-file"));
+        words[n++] = arena_str(&s->arena, bytes_str(paths[i]));
+    }
+    enum err e = ERR_OK;
+    for (int i = 0; i < n; i++)
+        if (!words[i])
+            e = ERR_NOMEM;
+    if (e == ERR_OK)
+        e = setup_read(s, n, words);
+    if (e == ERR_OK)
+        e = make_settings(s);
+    *t = s->text;
+    free(words);
+    drop(&s->settings);
+    return e;
+}
+
 int setup_and_run(int argc, char **argv)
 {
     run_hold_hangup();
     struct setup *s = xzalloc(sizeof *s); /* lives as long as the process */
     arena_init(&s->arena, 0);
-    enum err e = read_all(s, argc, argv);
+    enum err e = setup_read(s, argc, argv);
     if (s->flags.help) {
         cli_agent_help(stdout);
         return 0;
     }
-    if (e != ERR_OK || make_settings(s) != ERR_OK)
+    if (e != ERR_OK || make_settings(s) != ERR_OK ||
+        refuse_scripts(s, s->settings.scripts_allowed_local) != ERR_OK)
         return fail(s);
     if (logsink_start(s->config.log_file, s->config.log_json, &s->text) !=
         ERR_OK)

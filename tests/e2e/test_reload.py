@@ -245,3 +245,17 @@ def test_the_limit_of_connections_changes(make_server, tmp_path):
     assert s.get("/v1/status/leader").status == 200
     for c in held:
         c.close()
+
+
+def test_a_definition_that_the_agent_refuses_stops_the_whole_reload(
+        make_server, tmp_path):
+    path = tmp_path / "reload.json"
+    write(path, services("kept"))
+    s = make_server("-config-file", str(path)).start()
+    muster.until(lambda: names(s) == ["kept"], "the service")
+    write(path, {**services("new"), "log_level": "trace", "check": {
+        "name": "script", "args": ["true"], "interval": "10s"}})
+    s.process.send_signal(signal.SIGHUP)
+    muster.until(lambda: "not reloaded" in s.log(), "the refusal")
+    assert names(s) == ["kept"]
+    assert "Scripts are disabled" in s.log() and "changed:" not in s.log()

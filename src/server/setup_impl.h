@@ -1,0 +1,26 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* setup_impl - what setup.c and setup_files.c share; nobody else includes it. */
+#ifndef SERVER_SETUP_IMPL_H
+#define SERVER_SETUP_IMPL_H
+
+#include "config/agent_config.h"
+#include "config/flags.h"
+#include "server/run.h"
+
+struct setup {
+    struct arena arena;
+    struct agent_config config;
+    struct config_flags flags;
+    struct settings settings;
+    struct errtext text;
+    struct config_notice notice_of[CONFIG_KEYS_MAX];
+    size_t notice_count;
+    char host[256];
+};
+
+/* All of it, in order: defaults, files, flags; validated. Also what a reload
+ * does. Errors are in s->text. */
+MUST_USE enum err setup_read(struct setup *s, int argc, char **argv);
+
+#endif

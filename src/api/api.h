@@ -18,6 +18,7 @@
 #ifndef API_API_H
 #define API_API_H
 
+#include "api/filter.h"
 #include "base/net.h"
 #include "catalog/plan.h"
 #include "http/request.h"
@@ -92,6 +93,8 @@ struct api_call {
     struct bytes meta[API_TAGS_MAX]; /* node-meta= "k:v" in order */
     size_t meta_count;
     bool passing;
+    struct bytes filter_text; /* filter= as given; empty: none */
+    struct filter *filter;
 
     struct watch_key
         watch; /* READ: kind WATCH_NONE: neither cached nor waited for */

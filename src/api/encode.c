@@ -338,25 +338,38 @@ void encode_agent_service(struct json_out *j, const struct local_service *s,
     json_close(j, '}');
 }
 
-void encode_agent_check(struct json_out *j, const struct local_check *k,
-                        const struct api_env *env)
+void agent_check(const struct local_check *k, const struct api_env *env,
+                 struct filter_check *ret)
 {
     const struct local_service *s =
         k->def.service_id.n ? local_service(env->local, k->def.service_id)
                             : NULL;
-    struct check_view v = {
-        .id = k->def.id,
-        .name = k->def.name,
-        .status = bytes_str(status_name(k->status)),
-        .notes = k->def.notes,
-    };
+    *ret = (struct filter_check){
+        .node_name = env->self->node_name,
+        .check = {.id = k->def.id,
+                  .name = k->def.name,
+                  .status = bytes_str(status_name(k->status)),
+                  .notes = k->def.notes,
+                  .output = k->output,
+                  .service_id = k->def.service_id,
+                  .type = bytes_str(check_type_name(k->type))}};
+    if (s) {
+        ret->service_name = s->view.name;
+        ret->service_tags = s->view.tags;
+    }
+}
+
+void encode_agent_check(struct json_out *j, const struct local_check *k,
+                        const struct api_env *env)
+{
+    struct filter_check c;
+    agent_check(k, env, &c);
     json_open(j, '{');
-    check_head(j, env->self->node_name, &v);
+    check_head(j, c.node_name, &c.check);
     json_key(j, "Output");
-    json_str(j, k->output);
-    check_of_service(j, k->def.service_id, s ? s->view.name : (struct bytes){0},
-                     s ? &s->view.tags : NULL,
-                     bytes_str(check_type_name(k->type)));
+    json_str(j, c.check.output);
+    check_of_service(j, c.check.service_id, c.service_name, &c.service_tags,
+                     c.check.type);
     json_key(j, "Definition");
     json_raw(j, bytes_str("{}"));
     revisions(j, 0, 0);

@@ -30,6 +30,9 @@ struct api_route {
                            struct agent_op **ret);
     /* Sets watch.name, or refuses: ANSWER. May be NULL. */
     enum api_next (*prepare)(struct api_call *c, const struct api_env *env);
+
+    /* What ?filter is about; NONE: it is ignored, as in Consul. */
+    enum filter_rows rows;
 };
 
 /* What visiting one thing costs api_read, in units of about 100 ns. */
@@ -46,6 +49,20 @@ static inline bool api_spend(struct api_call *c, uint32_t cost)
     c->cost += cost;
     c->too_long = c->cost_limit && c->cost > c->cost_limit;
     return !c->too_long;
+}
+
+/* A row to fill and to ask about. */
+static inline struct filter_row filter_row(const struct api_env *env)
+{
+    return (struct filter_row){.datacenter = env->self->datacenter};
+}
+
+/* Does the row pass ?filter? */
+static inline bool row_is_wanted(struct api_call *c,
+                                 const struct filter_row *row)
+{
+    c->cost += filter_cost(c->filter);
+    return filter_match(c->filter, row);
 }
 
 /* The row for a decoded path; *ret_rest: what follows a prefix. NULL: none. */
@@ -84,6 +101,9 @@ void encode_agent_service(struct json_out *j, const struct local_service *s,
                           const struct api_env *env, bool with_hash);
 void encode_agent_check(struct json_out *j, const struct local_check *k,
                         const struct api_env *env);
+/* The agent's check as it is shown. */
+void agent_check(const struct local_check *k, const struct api_env *env,
+                 struct filter_check *ret);
 void encode_strings(struct json_out *j, struct packed list);
 void encode_map(struct json_out *j, struct packed map);
 void encode_tagged(struct json_out *j, struct packed tagged);

@@ -178,6 +178,24 @@ static enum api_next repeated(struct api_call *c)
     return API_READ;
 }
 
+static enum api_next filter(struct api_call *c)
+{
+    struct errtext t = {0};
+    c->filter_text = http_param_value(c->request, "filter");
+    if (c->route->rows == FILTER_NONE || c->filter_text.n == 0) {
+        c->filter_text = (struct bytes){0};
+        return API_READ;
+    }
+    enum err e =
+        filter_parse(c->filter_text, c->route->rows, c->arena, &c->filter, &t);
+    if (e == ERR_OK)
+        return API_READ;
+    api_error(c, err_http_status(e),
+              "Failed to create boolean expression evaluator: %s",
+              t.s[0] ? t.s : err_text(e));
+    return API_ANSWER;
+}
+
 /* What a route has no use for is not looked at, as in Consul. */
 static enum api_next of_route(struct api_call *c, const struct api_env *env)
 {
@@ -201,13 +219,7 @@ static enum api_next of_route(struct api_call *c, const struct api_env *env)
         return refuse(c, 400, "Invalid value for ?passing");
     if (!route->local && datacenter(c, env) == API_ANSWER)
         return API_ANSWER;
-    /* A filter that is ignored would answer too much. */
-    if (!untenanted && route->kind == API_READ &&
-        http_param_value(r, "filter").n)
-        return refuse(c, 400,
-                      "Parameter \"filter\" is not supported by this "
-                      "version of muster: leave it out");
-    return API_READ;
+    return filter(c);
 }
 
 enum api_next api_params(struct api_call *c, const struct api_env *env)

@@ -10,6 +10,10 @@ void read_agent_services(struct api_call *c, const struct api_env *env)
     json_open(&j, '{');
     local_services(env->local, &it);
     for (const struct local_service *s; (s = local_next_service(&it));) {
+        struct filter_row row = filter_row(env);
+        row.service = s->view;
+        if (!row_is_wanted(c, &row))
+            continue;
         json_key_bytes(&j, s->view.id);
         encode_agent_service(&j, s, env, false);
     }
@@ -38,6 +42,10 @@ void read_agent_checks(struct api_call *c, const struct api_env *env)
     json_open(&j, '{');
     local_checks(env->local, &it);
     for (const struct local_check *k; (k = local_next_check(&it));) {
+        struct filter_row row = filter_row(env);
+        agent_check(k, env, &row.check);
+        if (!row_is_wanted(c, &row))
+            continue;
         json_key_bytes(&j, k->def.id);
         encode_agent_check(&j, k, env);
     }

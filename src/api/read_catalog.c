@@ -11,24 +11,24 @@ void read_catalog_nodes(struct api_call *c, const struct api_env *env)
     json_open(&e.j, '[');
     snapshot_nodes(env->cat, &it);
     for (const struct cat_node *n; (n = snapshot_next_node(&it));) {
-        struct node_view v;
-        cat_node_view(n->record, &v);
+        struct filter_row row = filter_row(env);
+        cat_node_view(n->record, &row.node);
         if (!api_spend(c, COST_SKIP))
             break;
-        if (!node_meta_matches(c, &v))
+        if (!node_meta_matches(c, &row.node) || !row_is_wanted(c, &row))
             continue;
         c->cost += COST_NODE;
-        encode_node(&e, &v);
+        encode_node(&e, &row.node);
     }
     json_close(&e.j, ']');
     encoder_end(&e, c);
 }
 
-/* With ?node-meta the answer depends on the nodes too. */
+/* With ?node-meta or ?filter the answer depends on the nodes too. */
 enum api_next prepare_services(struct api_call *c, const struct api_env *env)
 {
     (void)env;
-    if (c->meta_count)
+    if (c->meta_count || c->filter)
         c->watch.kind = WATCH_NODES_SERVICES;
     c->watch.name = (struct bytes){0};
     return API_READ;
@@ -62,6 +62,17 @@ static int by_bytes(const void *a, const void *b)
     return bytes_cmp(*(const struct bytes *)a, *(const struct bytes *)b);
 }
 
+static bool instance_is_wanted(struct api_call *c, const struct api_env *env,
+                               const struct cat_instance *i,
+                               struct filter_row *row)
+{
+    const struct cat_node *n = snapshot_node_of(env->cat, i);
+    if (!n)
+        return false;
+    cat_node_view(n->record, &row->node);
+    return node_meta_matches(c, &row->node) && row_is_wanted(c, row);
+}
+
 /* Instances of one service mostly share their tags: remembering the last list
  * keeps the set small before it is sorted. */
 static size_t collect_tags(struct api_call *c, const struct api_env *env,
@@ -73,23 +84,18 @@ static size_t collect_tags(struct api_call *c, const struct api_env *env,
     tags->n = 0;
     tree_first(&name->instances, &it);
     for (const struct cat_instance *i; (i = tree_next(&it));) {
-        struct service_view v;
-        c->cost += c->meta_count ? COST_SKIP : 1;
-        if (c->meta_count) {
-            const struct cat_node *n = snapshot_node_of(env->cat, i);
-            struct node_view nv;
-            if (!n)
-                continue;
-            cat_node_view(n->record, &nv);
-            if (!node_meta_matches(c, &nv))
-                continue;
-        }
-        cat_service_view(i->service, &v);
-        instances++;
-        if (v.tags.n == 0 || (last.p && bytes_eq(last, v.tags.data)))
+        struct filter_row row = filter_row(env);
+        const struct packed *own = &row.service.tags;
+        bool choosy = c->meta_count || c->filter;
+        c->cost += choosy ? COST_SKIP : 1;
+        cat_service_view(i->service, &row.service);
+        if (choosy && !instance_is_wanted(c, env, i, &row))
             continue;
-        last = v.tags.data;
-        struct bytes rest = v.tags.data, tag;
+        instances++;
+        if (own->n == 0 || (last.p && bytes_eq(last, own->data)))
+            continue;
+        last = own->data;
+        struct bytes rest = own->data, tag;
         while (packed_next(&rest, &tag))
             tag_add(tags, tag);
     }
@@ -140,18 +146,18 @@ void read_catalog_service(struct api_call *c, const struct api_env *env)
         tree_first(&name->instances, &it);
         for (const struct cat_instance *i; (i = tree_next(&it));) {
             const struct cat_node *n = snapshot_node_of(env->cat, i);
-            struct node_view nv;
-            struct service_view sv;
+            struct filter_row row = filter_row(env);
             if (!n)
                 continue;
             if (!api_spend(c, COST_SKIP))
                 break;
-            cat_node_view(n->record, &nv);
-            cat_service_view(i->service, &sv);
-            if (!node_meta_matches(c, &nv) || !tags_match(c, &sv))
+            cat_node_view(n->record, &row.node);
+            cat_service_view(i->service, &row.service);
+            if (!node_meta_matches(c, &row.node) ||
+                !tags_match(c, &row.service) || !row_is_wanted(c, &row))
                 continue;
             c->cost += COST_NODE + COST_SERVICE;
-            encode_service_node(&e, &nv, &sv);
+            encode_service_node(&e, &row.node, &row.service);
         }
     }
     json_close(&e.j, ']');
@@ -185,11 +191,13 @@ static void put_services(struct api_call *c, struct encoder *e,
     tree_first(&n->services, &it);
     for (const struct cat_instance *i;
          api_spend(c, COST_SERVICE) && (i = tree_next(&it));) {
-        struct service_view v;
-        cat_service_view(i->service, &v);
+        struct filter_row row = filter_row(e->env);
+        cat_service_view(i->service, &row.service);
+        if (!row_is_wanted(c, &row))
+            continue;
         if (as_map)
-            json_key_bytes(&e->j, v.id);
-        encode_node_service(e, &v);
+            json_key_bytes(&e->j, row.service.id);
+        encode_node_service(e, &row.service);
     }
     json_close(&e->j, as_map ? '}' : ']');
 }

@@ -62,8 +62,8 @@ static struct bytes missing_tag(const struct api_call *c,
 }
 
 /* NULL: it is in. */
-static const char *left_out(const struct api_call *c, const struct node_view *n,
-                            const struct service_view *v, struct reason *r)
+static const char *left_out(struct api_call *c, const struct filter_row *row,
+                            struct reason *r)
 {
     struct check_view check;
     if (r->check)
@@ -72,12 +72,14 @@ static const char *left_out(const struct api_call *c, const struct node_view *n,
         return local_is_maintenance(check.id)      ? "maintenance"
                : bytes_is(check.status, "warning") ? "warning"
                                                    : "critical";
-    if (!node_meta_matches(c, n))
+    if (!node_meta_matches(c, &row->node))
         return "node-meta";
-    if (!tags_match(c, v)) {
-        r->detail = missing_tag(c, v);
+    if (!tags_match(c, &row->service)) {
+        r->detail = missing_tag(c, &row->service);
         return "tag";
     }
+    if (!row_is_wanted(c, row))
+        return "filter";
     return NULL;
 }
 
@@ -122,25 +124,29 @@ static void put_detail(struct json_out *j, const struct api_call *c,
         put_check(j, r->check);
 }
 
-static bool put_instance(struct json_out *j, const struct api_call *c,
+static bool put_instance(struct encoder *e, struct api_call *c,
                          const struct cat_node *n, const struct cat_instance *i)
 {
-    struct node_view nv;
-    struct service_view sv;
+    struct json_out *j = &e->j;
+    struct filter_row row = filter_row(e->env);
+    const struct node_view *nv = &row.node;
+    const struct service_view *sv = &row.service;
     struct reason r = {.check = first_failing(n, i)};
-    cat_node_view(n->record, &nv);
-    cat_service_view(i->service, &sv);
-    const char *out = left_out(c, &nv, &sv, &r);
+    cat_node_view(n->record, &row.node);
+    cat_service_view(i->service, &row.service);
+    row.node_checks = n->own;
+    row.instance = i;
+    const char *out = left_out(c, &row, &r);
     r.rule = out ? out : r.check ? "asked without passing" : "passing";
     json_open(j, '{');
     json_key(j, "Node");
-    json_str(j, nv.name);
+    json_str(j, nv->name);
     json_key(j, "ServiceID");
-    json_str(j, sv.id);
+    json_str(j, sv->id);
     json_key(j, "Address");
-    json_str(j, sv.address.n ? sv.address : nv.address);
+    json_str(j, sv->address.n ? sv->address : nv->address);
     json_key(j, "Port");
-    json_i64(j, sv.port);
+    json_i64(j, sv->port);
     json_key(j, "In");
     json_bool(j, !out);
     json_key(j, "Rule");
@@ -171,7 +177,7 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
                                        (i = tree_next(&it));) {
         const struct cat_node *n = snapshot_node_of(env->cat, i);
         if (n)
-            *(put_instance(j, c, n, i) ? &in : &out) += 1;
+            *(put_instance(&e, c, n, i) ? &in : &out) += 1;
     }
     json_close(j, ']');
     json_key(j, "In");

@@ -41,6 +41,20 @@ static void put_checks(struct encoder *e, const struct cat_node *n,
     json_close(&e->j, ']');
 }
 
+static void put_entry(struct encoder *e, const struct cat_node *n,
+                      const struct cat_instance *i,
+                      const struct filter_row *row)
+{
+    json_open(&e->j, '{');
+    json_key(&e->j, "Node");
+    encode_node(e, &row->node);
+    json_key(&e->j, "Service");
+    encode_node_service(e, &row->service);
+    json_key(&e->j, "Checks");
+    put_checks(e, n, &row->node, i, &row->service);
+    json_close(&e->j, '}');
+}
+
 void read_health_service(struct api_call *c, const struct api_env *env)
 {
     struct encoder e = encoder(c, env, true);
@@ -51,25 +65,20 @@ void read_health_service(struct api_call *c, const struct api_env *env)
         tree_first(&name->instances, &it);
         for (const struct cat_instance *i; (i = tree_next(&it));) {
             const struct cat_node *n = snapshot_node_of(env->cat, i);
-            struct node_view nv;
-            struct service_view sv;
+            struct filter_row row = filter_row(env);
             if (!api_spend(c, COST_SKIP))
                 break;
             if (!n || (c->passing && !all_pass(n, i)))
                 continue;
-            cat_node_view(n->record, &nv);
-            cat_service_view(i->service, &sv);
-            if (!node_meta_matches(c, &nv) || !tags_match(c, &sv))
+            cat_node_view(n->record, &row.node);
+            cat_service_view(i->service, &row.service);
+            row.node_checks = n->own;
+            row.instance = i;
+            if (!node_meta_matches(c, &row.node) ||
+                !tags_match(c, &row.service) || !row_is_wanted(c, &row))
                 continue;
             c->cost += COST_NODE + COST_SERVICE + COST_CHECK * i->check_count;
-            json_open(&e.j, '{');
-            json_key(&e.j, "Node");
-            encode_node(&e, &nv);
-            json_key(&e.j, "Service");
-            encode_node_service(&e, &sv);
-            json_key(&e.j, "Checks");
-            put_checks(&e, n, &nv, i, &sv);
-            json_close(&e.j, '}');
+            put_entry(&e, n, i, &row);
         }
     }
     json_close(&e.j, ']');
@@ -78,16 +87,18 @@ void read_health_service(struct api_call *c, const struct api_env *env)
 
 /* --- Lists of checks ----------------------------------------------------- */
 
-static void put_check_of_node(struct encoder *e, const struct cat_node *n,
-                              struct bytes node_name,
+static void put_check_of_node(struct encoder *e, struct api_call *c,
+                              const struct cat_node *n, struct bytes node_name,
                               const struct cat_record *r)
 {
-    struct check_view v;
-    struct bytes name;
-    struct packed tags;
-    cat_check_view(r, &v);
-    check_service(n, &v, &name, &tags);
-    encode_check(e, node_name, &v, name, &tags);
+    struct filter_row row = filter_row(e->env);
+    struct filter_check *k = &row.check;
+    k->node_name = node_name;
+    cat_check_view(r, &k->check);
+    check_service(n, &k->check, &k->service_name, &k->service_tags);
+    if (row_is_wanted(c, &row))
+        encode_check(e, node_name, &k->check, k->service_name,
+                     &k->service_tags);
 }
 
 void read_health_node(struct api_call *c, const struct api_env *env)
@@ -102,7 +113,7 @@ void read_health_node(struct api_call *c, const struct api_env *env)
         tree_first(&n->checks, &it);
         for (const struct cat_record *r;
              api_spend(c, COST_CHECK) && (r = tree_next(&it));)
-            put_check_of_node(&e, n, nv.name, r);
+            put_check_of_node(&e, c, n, nv.name, r);
     }
     json_close(&e.j, ']');
     encoder_end(&e, c);
@@ -144,7 +155,7 @@ static void found_add(struct found_checks *f, const struct cat_record *r)
     f->v[f->n++] = (struct found_check){r, v.id};
 }
 
-static void found_put(struct encoder *e, const struct api_call *c,
+static void found_put(struct encoder *e, struct api_call *c,
                       struct found_checks *f, const struct cat_node *n)
 {
     struct node_view nv;
@@ -154,7 +165,7 @@ static void found_put(struct encoder *e, const struct api_call *c,
     if (node_meta_matches(c, &nv)) {
         qsort(f->v, f->n, sizeof *f->v, by_check_id);
         for (size_t i = 0; i < f->n; i++)
-            put_check_of_node(e, n, nv.name, f->v[i].record);
+            put_check_of_node(e, c, n, nv.name, f->v[i].record);
     }
     f->n = 0;
 }
@@ -212,7 +223,7 @@ void read_health_state(struct api_call *c, const struct api_env *env)
                 continue;
             }
             c->cost += COST_CHECK;
-            put_check_of_node(&e, n, nv.name, r);
+            put_check_of_node(&e, c, n, nv.name, r);
         }
     }
     json_close(&e.j, ']');

@@ -73,68 +73,118 @@ void read_status_peers(struct api_call *c, const struct api_env *env)
 
 /* --- Members ------------------------------------------------------------- */
 
-/* Among servers of all datacenters the port to join by is the member's own. */
-static void put_tags(struct json_out *j, const struct api_self *self, bool wan)
+struct packed_map {
+    struct buf b;
+    uint32_t n;
+};
+
+static void tag(struct packed_map *tags, const char *name, struct bytes value)
 {
-    json_open(j, '{');
-    member(j, "acls", "0");
-    if (self->is_server)
-        member(j, "bootstrap", "1");
-    struct buf build;
-    buf_init(&build, 128);
-    buf_put(&build, self->version);
-    buf_putc(&build, ':');
-    member_bytes(j, "build", buf_bytes(&build));
-    buf_fini(&build);
-    member_bytes(j, "dc", self->datacenter);
-    if (self->is_server)
-        member(j, "ft_fs", "1");
-    member_bytes(j, "id", self->node_id);
-    if (self->is_server) {
-        member_int(j, "port", self->server_port);
-        member(j, "raft_vsn", "3");
-    }
-    member(j, "role", self->is_server ? "consul" : "node");
-    member(j, "segment", "");
-    member(j, "vsn", "2");
-    member(j, "vsn_max", "3");
-    member(j, "vsn_min", "2");
-    if (self->is_server && !wan)
-        member_int(j, "wan_join_port", self->serf_wan_port);
-    json_close(j, '}');
+    packed_put_pair(&tags->b, bytes_str(name), value);
+    tags->n++;
 }
 
-static void put_member(struct json_out *j, const struct api_self *self,
-                       bool wan)
+static void tag_text(struct packed_map *tags, const char *name,
+                     const char *value)
 {
-    json_open(j, '{');
-    struct buf name;
-    buf_init(&name, 1024);
-    buf_put(&name, self->node_name);
-    if (wan) {
-        buf_putc(&name, '.');
-        buf_put(&name, self->datacenter);
+    tag(tags, name, bytes_str(value));
+}
+
+static void tag_int(struct packed_map *tags, const char *name, int v)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%d", v);
+    tag_text(tags, name, text);
+}
+
+/* Sorted by name. Among servers of all datacenters the port to join by is the
+ * member's own. */
+static void member_tags(const struct api_self *self, bool wan,
+                        struct packed_map *tags)
+{
+    char build[128];
+    snprintf(build, sizeof build, "%.*s:", BYTES_ARG(self->version));
+    tag_text(tags, "acls", "0");
+    if (self->is_server)
+        tag_text(tags, "bootstrap", "1");
+    tag_text(tags, "build", build);
+    tag(tags, "dc", self->datacenter);
+    if (self->is_server)
+        tag_text(tags, "ft_fs", "1");
+    tag(tags, "id", self->node_id);
+    if (self->is_server) {
+        tag_int(tags, "port", self->server_port);
+        tag_text(tags, "raft_vsn", "3");
     }
-    member_bytes(j, "Name", buf_bytes(&name));
-    buf_fini(&name);
-    member_bytes(j, "Addr", self->advertise_address);
-    json_key(j, "Port");
-    json_i64(j, wan ? self->serf_wan_port : self->serf_lan_port);
-    json_key(j, "Tags");
-    put_tags(j, self, wan);
-    static const struct {
+    tag_text(tags, "role", self->is_server ? "consul" : "node");
+    tag_text(tags, "segment", "");
+    tag_text(tags, "vsn", "2");
+    tag_text(tags, "vsn_max", "3");
+    tag_text(tags, "vsn_min", "2");
+    if (self->is_server && !wan)
+        tag_int(tags, "wan_join_port", self->serf_wan_port);
+}
+
+static void put_member(struct json_out *j, const struct filter_member *m)
+{
+    const struct {
         const char *key;
         int64_t value;
     } numbers[] = {
-        {"Status", 1},      {"ProtocolMin", 1}, {"ProtocolMax", 5},
-        {"ProtocolCur", 2}, {"DelegateMin", 2}, {"DelegateMax", 5},
-        {"DelegateCur", 4},
+        {"Status", m->status},
+        {"ProtocolMin", m->protocol_min},
+        {"ProtocolMax", m->protocol_max},
+        {"ProtocolCur", m->protocol_cur},
+        {"DelegateMin", m->delegate_min},
+        {"DelegateMax", m->delegate_max},
+        {"DelegateCur", m->delegate_cur},
     };
+    json_open(j, '{');
+    member_bytes(j, "Name", m->name);
+    member_bytes(j, "Addr", m->address);
+    json_key(j, "Port");
+    json_i64(j, m->port);
+    json_key(j, "Tags");
+    encode_map(j, m->tags);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         json_key(j, numbers[i].key);
         json_i64(j, numbers[i].value);
     }
     json_close(j, '}');
+}
+
+static void put_self(struct json_out *j, const struct api_env *env, bool wan,
+                     struct filter *f)
+{
+    const struct api_self *self = env->self;
+    struct filter_row row = filter_row(env);
+    struct filter_member *m = &row.member;
+    struct packed_map tags = {0};
+    struct buf name = {0};
+    buf_put(&name, self->node_name);
+    if (wan) {
+        buf_putc(&name, '.');
+        buf_put(&name, self->datacenter);
+    }
+    member_tags(self, wan, &tags);
+    *m = (struct filter_member){
+        .name = buf_bytes(&name),
+        .address = self->advertise_address,
+        .port = wan ? self->serf_wan_port : self->serf_lan_port,
+        .status = 1,
+        .protocol_min = 1,
+        .protocol_max = 5,
+        .protocol_cur = 2,
+        .delegate_min = 2,
+        .delegate_max = 5,
+        .delegate_cur = 4,
+        .tags = {buf_bytes(&tags.b), tags.n},
+    };
+    if (filter_match(f, &row))
+        put_member(j, m);
+    j->out->bad |= name.bad || tags.b.bad;
+    buf_fini(&name);
+    buf_fini(&tags.b);
 }
 
 void read_agent_members(struct api_call *c, const struct api_env *env)
@@ -154,7 +204,7 @@ void read_agent_members(struct api_call *c, const struct api_env *env)
         return;
     }
     json_open(&j, '[');
-    put_member(&j, env->self, wan);
+    put_self(&j, env, wan, c->filter);
     json_close(&j, ']');
 }
 
@@ -297,7 +347,7 @@ void read_agent_self(struct api_call *c, const struct api_env *env)
     json_raw(&j, bytes_str("{\"Vec\":[0,0,0,0,0,0,0,0],\"Error\":1.5,"
                            "\"Adjustment\":0,\"Height\":0.00001}"));
     json_key(&j, "Member");
-    put_member(&j, env->self, false);
+    put_self(&j, env, false, NULL);
     json_key(&j, "Stats");
     put_stats(&j, env);
     json_key(&j, "Meta");

@@ -11,10 +11,10 @@
 static const struct api_route routes[] = {
     /* Agent: reads */
     {"/v1/agent/self",        METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_agent_self},
-    {"/v1/agent/members",     METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_agent_members},
+    {"/v1/agent/members",     METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_agent_members, .rows = FILTER_MEMBERS},
     {"/v1/agent/metrics",     METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_agent_metrics},
-    {"/v1/agent/services",    METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_services},
-    {"/v1/agent/checks",      METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_checks},
+    {"/v1/agent/services",    METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_services, .rows = FILTER_SERVICES},
+    {"/v1/agent/checks",      METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_checks, .rows = FILTER_CHECKS},
     {"/v1/agent/service/",    METHOD_GET, API_READ, HASH, WATCH_LOCAL_SERVICE, NULL, false, false, true, read_agent_service},
     {"/v1/agent/health/service/id/",   METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_health_id},
     {"/v1/agent/health/service/name/", METHOD_GET, API_READ, NONE, WATCH_LOCAL, NULL, false, false, true, read_agent_health_name},
@@ -34,18 +34,18 @@ static const struct api_route routes[] = {
     {"/v1/catalog/register",       METHOD_PUT, API_WRITE, .write = write_catalog_register},
     {"/v1/catalog/deregister",     METHOD_PUT, API_WRITE, .write = write_catalog_deregister},
     {"/v1/catalog/datacenters",    METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_catalog_datacenters},
-    {"/v1/catalog/nodes",          METHOD_GET, API_READ, INDEX, WATCH_NODES, NULL, true, true, false, read_catalog_nodes},
-    {"/v1/catalog/services",       METHOD_GET, API_READ, INDEX, WATCH_SERVICES, NULL, true, true, false, read_catalog_services, .prepare = prepare_services},
-    {"/v1/catalog/service/",       METHOD_GET, API_READ, INDEX, WATCH_SERVICE, "Missing service name", true, true, false, read_catalog_service},
-    {"/v1/catalog/node/",          METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node, .prepare = prepare_node},
-    {"/v1/catalog/node-services/", METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node_services, .prepare = prepare_node},
+    {"/v1/catalog/nodes",          METHOD_GET, API_READ, INDEX, WATCH_NODES, NULL, true, true, false, read_catalog_nodes, .rows = FILTER_NODES},
+    {"/v1/catalog/services",       METHOD_GET, API_READ, INDEX, WATCH_SERVICES, NULL, true, true, false, read_catalog_services, .prepare = prepare_services, .rows = FILTER_SERVICE_NODES},
+    {"/v1/catalog/service/",       METHOD_GET, API_READ, INDEX, WATCH_SERVICE, "Missing service name", true, true, false, read_catalog_service, .rows = FILTER_SERVICE_NODES},
+    {"/v1/catalog/node/",          METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node, .prepare = prepare_node, .rows = FILTER_SERVICES},
+    {"/v1/catalog/node-services/", METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node_services, .prepare = prepare_node, .rows = FILTER_SERVICES},
     /* Health */
-    {"/v1/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_health_service},
-    {"/v1/health/node/",    METHOD_GET, API_READ, INDEX, WATCH_NODE_CHECKS, "Missing node name", true, true, false, read_health_node},
-    {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks},
-    {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state},
+    {"/v1/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_health_service, .rows = FILTER_HEALTH},
+    {"/v1/health/node/",    METHOD_GET, API_READ, INDEX, WATCH_NODE_CHECKS, "Missing node name", true, true, false, read_health_node, .rows = FILTER_CHECKS},
+    {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks, .rows = FILTER_CHECKS},
+    {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state, .rows = FILTER_CHECKS},
     /* muster's own */
-    {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service},
+    {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service, .rows = FILTER_HEALTH},
     /* Status */
     {"/v1/status/leader", METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_leader},
     {"/v1/status/peers",  METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_peers},
@@ -256,6 +256,11 @@ void api_read(struct api_call *c, const struct api_env *env)
     c->cost = 0;
     c->too_long = false;
     c->route->read(c, env);
+    if (filter_overrun(c->filter).n)
+        api_error(c, 400,
+                  "The regular expression \"%.*s\" needs too many steps on one "
+                  "of the values: write it simpler",
+                  BYTES_ARG(filter_overrun(c->filter)));
     if (c->pretty && !c->too_long && c->content_type &&
         bytes_is(bytes_str(c->content_type), "application/json")) {
         struct buf indented;
@@ -305,6 +310,8 @@ void api_canonical(const struct api_call *c, struct buf *out)
         canonical_param(out, &first, "tag", &c->tags[i]);
     for (size_t i = 0; i < c->meta_count; i++)
         canonical_param(out, &first, "node-meta", &c->meta[i]);
+    if (c->filter)
+        canonical_param(out, &first, "filter", &c->filter_text);
     /* Last, so that it can be told from the rest: it changes a header only. */
     if (c->stale)
         canonical_param(out, &first, "stale", NULL);

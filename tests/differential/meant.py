@@ -99,6 +99,17 @@ class Texts(Rule):
         return ours, theirs
 
 
+class FilterError(Rule):
+    """The same text with another status."""
+
+    def settle(self, request, ours, theirs):
+        if ours.status == 400 and theirs.status == 500 and \
+                isinstance(theirs.body, str) and \
+                ours.body == theirs.body.split("\n")[0]:
+            return theirs, theirs
+        return ours, theirs
+
+
 def is_object(value):
     return type(value).__name__ == "Object"
 
@@ -309,9 +320,12 @@ RULES = [
     Answers("partitions", "as for namespaces", r"^GET .*\?partition=other",
             consul=r"200 [\[{]",
             muster="400 Bad request: Invalid query parameter: \"partition\""),
-    Answers("filter", "not in this version: a filter that is ignored would "
-            "answer too much", r"^GET .*[?&]filter=Node",
-            consul="(200|500) ", muster='400 Parameter "filter" is not supported'),
+    FilterError("a bad filter", "it is the client's fault, so 400 as in newer "
+                "releases, and nothing was read, so no index; of several errors "
+                "the first is named", r"^GET .*[?&]filter="),
+    Answers("filter of catalog/services", "newer releases have it",
+            r"^GET /v1/catalog/services\?filter=", consul=r"200 \{",
+            muster=r"(200 \{|400 Failed to create boolean expression)"),
     Answers("datacenter in the query of a write",
             "Consul ignores it: the write lands where it was not meant",
             r"^PUT /v1/catalog/\S+\?dc=nope", consul="200 true$",

@@ -10,6 +10,7 @@ import socket
 
 import cases
 import compare
+import filter_cases
 import meant
 import muster
 import peers
@@ -40,7 +41,8 @@ def assert_same(found):
     assert not found, f"{len(found)} differ:\n" + "\n".join(found[:20])
 
 
-@pytest.mark.parametrize("section", cases.SECTIONS, ids=lambda s: s.__name__)
+@pytest.mark.parametrize("section", [*cases.SECTIONS, filter_cases.filters],
+                         ids=lambda s: s.__name__)
 def test_the_same_requests_get_the_same_answers(both, section):
     assert_same(both.run_section(section()))
 

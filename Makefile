@@ -34,7 +34,7 @@ B       ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 WERROR  ?=
 
 VERSION := $(shell cat VERSION)
-LIBS    = -luv -lhttp_parser -ljansson -lsqlite3 -lcurl -lnghttp2 -lcares -lssl -lcrypto -lz -lxxhash -lpcre2-8 -lpthread -lm
+LIBS    = -luv -lhttp_parser -ljansson -lsqlite3 -lcurl -lnghttp2 -lcares -lsystemd -lssl -lcrypto -lz -lxxhash -lpcre2-8 -lpthread -lm
 WARN    = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Wno-missing-field-initializers
 SANFLAG = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 CFLAGS_ALL = -std=c17 -D_GNU_SOURCE -DMUSTER_VERSION='"$(VERSION)"' $(OPT) $(WARN) $(WERROR) $(SANFLAG) -fno-common -fstack-protector-strong $(CFLAGS)

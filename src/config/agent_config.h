@@ -85,6 +85,10 @@ struct agent_config {
     } unix_sockets;
     int unix_mode; /* after validation: of mode, -1 if that is NULL */
 
+    struct {
+        const char *ca_file, *ca_path, *cert_file, *key_file; /* NULL: none */
+    } tls; /* used by checks only, and only with: */
+    bool enable_agent_tls_for_checks;
     bool enable_script_checks, enable_local_script_checks;
     uint64_t check_update_interval_ms;
     int64_t check_output_max_size; /* bytes */

@@ -3,6 +3,8 @@
 #include "health/check_def.h"
 
 #include "base/check.h"
+#include "health/docker.h"
+#include "health/grpc.h"
 
 /* --- Types --------------------------------------------------------------- */
 
@@ -86,6 +88,10 @@ static enum err bad(struct errtext *t, const char *text)
 /* Texts and order of Consul's CheckType.Validate (consul-api 1.1.3). */
 static enum err validate_times(const struct check_def *d, struct errtext *t)
 {
+    if (d->docker_container_id.n && !d->arg_count)
+        return bad(t, "DockerContainerID needs Args, the command to run in "
+                      "the container");
+
     bool probed = d->grpc.n || d->http.n || d->tcp.n || d->udp.n ||
                   d->h2ping.n || d->os_service.n || d->arg_count;
 
@@ -303,6 +309,39 @@ static enum err validate_args(const struct check_def *d, struct errtext *t)
     return ERR_OK;
 }
 
+/* As systemd has them: letters, digits and ":-_.\\@". */
+static bool is_unit_name(struct bytes b)
+{
+    for (size_t i = 0; i < b.n; i++) {
+        char c = b.p[i];
+        bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     (c >= '0' && c <= '9');
+        if (!alnum && (c == '\0' || !strchr(":-_.\\@", c)))
+            return false;
+    }
+    return b.n > 0 && b.n <= 255;
+}
+
+static enum err validate_targets(const struct check_def *d, struct errtext *t)
+{
+    struct bytes service;
+
+    if (d->docker_container_id.n && !docker_name_ok(d->docker_container_id))
+        return bad_value(t, "DockerContainerID", d->docker_container_id,
+                         "a container's name or ID");
+    if (d->os_service.n && !is_unit_name(d->os_service))
+        return bad_value(t, "OSService", d->os_service, "a systemd unit name");
+    if (d->tls_server_name.n &&
+        (!is_plain(d->tls_server_name) || d->tls_server_name.n > 253 ||
+         bytes_find(d->tls_server_name, '/') < d->tls_server_name.n))
+        return bad_value(t, "TLSServerName", d->tls_server_name,
+                         "a host name or an address");
+    (void)grpc_target(d->grpc, &service);
+    if (service.n && !bytes_utf8(service))
+        return bad_value(t, "GRPC", d->grpc, "UTF-8");
+    return ERR_OK;
+}
+
 enum err check_def_validate(const struct check_def *d, struct errtext *t)
 {
     enum err e = validate_times(d, t);
@@ -312,6 +351,8 @@ enum err check_def_validate(const struct check_def *d, struct errtext *t)
         e = validate_one_type(d, t);
     if (e == ERR_OK)
         e = validate_addresses(d, t);
+    if (e == ERR_OK)
+        e = validate_targets(d, t);
     if (e == ERR_OK)
         e = validate_request(d, t);
     if (e == ERR_OK)

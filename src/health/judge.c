@@ -84,8 +84,10 @@ uint64_t check_timeout_ms(const struct check_def *d)
 {
     if (d->timeout_ns > 0)
         return ms_of(d->timeout_ns);
-    return check_def_type(d) == CHECK_SCRIPT ? CHECK_SCRIPT_TIMEOUT_DEFAULT_MS
-                                             : CHECK_TIMEOUT_DEFAULT_MS;
+    enum check_type t = check_def_type(d);
+    return t == CHECK_SCRIPT || t == CHECK_DOCKER
+               ? CHECK_SCRIPT_TIMEOUT_DEFAULT_MS
+               : CHECK_TIMEOUT_DEFAULT_MS;
 }
 
 uint64_t check_reap_ms(const struct check_def *d)

@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct tls_client {
     SSL_CTX *ctx;
@@ -83,10 +84,9 @@ void tls_client_error(const struct ssl_st *s, const char *name,
 
 static enum err bad_file(const char *what, const char *path, struct errtext *t)
 {
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = ERR_SYSTEM_ERROR(code)
-                             ? strerror((int)ERR_GET_REASON(code))
-                             : last_reason();
+    /* OpenSSL knows that it was the system, not always what the system said. */
+    const char *reason =
+        access(path, R_OK) != 0 ? strerror(errno) : last_reason();
 
     errtext_set(t, "%s \"%.120s\": %s", what, path,
                 *reason ? reason : "cannot be read");

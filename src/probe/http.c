@@ -119,12 +119,15 @@ static enum err begin(struct http *h)
         .headers = headers,
         .header_count = headers_of(d, &a, headers),
         .body = d->body,
-        .timeout_ms =
-            c->timeout_ms < UINT32_MAX ? (uint32_t)c->timeout_ms : UINT32_MAX,
+        .timeout_ms = check_fetch_ms(c->timeout_ms),
         .follow_redirects = !d->disable_redirects,
         .tls_skip_verify = d->tls_skip_verify,
         .tls_server_name =
             d->tls_server_name.n ? arena_str(&a, d->tls_server_name) : NULL,
+        .ca_file = c->prober->o.tls.ca_file,
+        .ca_path = c->prober->o.tls.ca_path,
+        .cert_file = c->prober->o.tls.cert_file,
+        .key_file = c->prober->o.tls.key_file,
         .body_keep_bytes = c->output_max,
     };
     enum err e = fetch_start(c->prober->fetcher, &o, on_done, h, &h->fetch);

@@ -39,7 +39,8 @@ struct prober {
     struct map checks; /* struct check by ID */
     struct lane net, scripts;
     struct stream_world streams;
-    struct tls_client *tls; /* made at first use */
+    struct tls_client *tls;    /* made at first use */
+    struct unit_bus *unit_bus; /* os_service.c's; made at first use */
     bool closing;
 };
 
@@ -81,6 +82,16 @@ void tcp_run(struct check *c);
 void udp_run(struct check *c);
 void h2ping_run(struct check *c);
 void grpc_run(struct check *c);
+void docker_run(struct check *c);
+void os_service_run(struct check *c);
+
+/* No run is left. */
+void unit_bus_close(struct prober *p);
+
+static inline uint32_t check_fetch_ms(uint64_t ms)
+{
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
 void script_run(struct check *c);
 
 /* As Go words what the system says: in lower case. */

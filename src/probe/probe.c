@@ -46,18 +46,18 @@ static void run(struct check *c)
         script_run(c);
         return;
     case CHECK_DOCKER:
+        docker_run(c);
+        return;
     case CHECK_OS_SERVICE:
+        os_service_run(c);
+        return;
     case CHECK_NONE:
     case CHECK_TTL:
     case CHECK_ALIAS:
     case CHECK_MAINTENANCE:
         break;
     }
-    /* Never passing: nobody has looked. */
-    struct buf text = {0};
-    buf_printf(&text, "muster %s cannot run checks of type %s yet",
-               MUSTER_VERSION, check_type_name(c->type));
-    check_done(c, STATUS_CRITICAL, &text);
+    require(!"the agent runs these itself");
 }
 
 /* In a loop, not in each other: runs may end at once. */
@@ -232,6 +232,7 @@ static void close_all(struct prober *p)
     map_fini(&p->checks);
     fetcher_close(p->fetcher);
     queue_close(p->orders);
+    unit_bus_close(p);
     names_close(p->streams.names);
     timers_close(&p->timers);
 }
@@ -323,11 +324,20 @@ static enum err open_loop(struct prober *p)
     return e;
 }
 
-enum err prober_new(const struct prober_options *o, struct prober **ret)
+enum err prober_new(const struct prober_options *o, struct prober **ret,
+                    struct errtext *t)
 {
     struct prober *p = xzalloc(sizeof *p);
 
     p->o = *o;
+    /* The system's authorities are read when somebody needs them. */
+    if (o->tls.ca_file || o->tls.ca_path || o->tls.cert_file) {
+        enum err bad = tls_client_new(&o->tls, &p->tls, t);
+        if (bad != ERR_OK) {
+            free(p);
+            return bad;
+        }
+    }
     p->net.max = PROBE_RUNNING_MAX;
     p->scripts.max = PROBE_SCRIPTS_MAX;
     list_init(&p->net.waiting);
@@ -337,7 +347,9 @@ enum err prober_new(const struct prober_options *o, struct prober **ret)
     enum err e = open_loop(p);
     if (e == ERR_OK && uv_thread_create(&p->thread, thread_main, p) != 0)
         e = ERR_NOMEM;
-    if (e == ERR_OK)
+    if (e != ERR_OK)
+        errtext_set(t, "cannot start the probe thread: %s", err_text(e));
+    else
         *ret = p;
     return e;
 }

@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* probe - runs HTTP, TCP and script checks on a thread of its own.
+/* probe - runs checks of every type that looks at something, on a thread of its
+ * own.
  *
  * It knows schedules and sockets, not statuses that last: each run's result
  * goes to the agent, whose thresholds decide. A hanging target delays no other:
@@ -32,15 +33,17 @@ struct probe_result {
 struct prober;
 
 struct prober_options {
-    size_t output_max;    /* check_output_max_size */
-    struct tls_files tls; /* strings outlive the prober */
+    size_t output_max;       /* check_output_max_size */
+    const char *docker_host; /* DOCKER_HOST; NULL: Docker's usual socket */
+    struct tls_files tls;    /* strings outlive the prober */
     /* On the probe thread: hand over (taken; free() it). */
     void (*result)(void *ctx, struct probe_result *take);
     void *ctx;
 };
 
+/* ERR_BAD: one of the TLS files cannot be used, t says which. */
 MUST_USE enum err prober_new(const struct prober_options *o,
-                             struct prober **ret);
+                             struct prober **ret, struct errtext *t);
 void prober_close(struct prober *p); /* ends the thread, kills scripts */
 
 /* Any thread; the definition is copied. First run within first_delay_ms, then

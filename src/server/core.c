@@ -312,12 +312,15 @@ static enum err open_agent(struct core *c, char *server_id, struct errtext *t)
 {
     const struct core_options *o = &c->options;
     struct prober_options po = {
-        .output_max = o->output_max, .result = on_probe_result, .ctx = c};
-    enum err e = prober_new(&po, &c->prober);
-    if (e != ERR_OK) {
-        errtext_set(t, "cannot start the probe thread: %s", err_text(e));
+        .output_max = o->output_max,
+        .docker_host = o->docker_host,
+        .tls = o->check_tls,
+        .result = on_probe_result,
+        .ctx = c,
+    };
+    enum err e = prober_new(&po, &c->prober, t);
+    if (e != ERR_OK)
         return e;
-    }
     struct agent_options ao = {
         .loop = c->loop,
         .timers = &c->timers,

@@ -20,6 +20,8 @@ struct core_options {
     const char *agent_path;
 
     bool scripts_allowed, scripts_allowed_local;
+    struct tls_files check_tls;
+    const char *docker_host; /* NULL: the usual socket */
     uint64_t check_update_interval_ms;
     size_t output_max;
     bool discard_output;

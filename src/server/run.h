@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "local/op.h"
+#include "loop/tls_client.h"
 #include "store/store.h"
 
 enum { RUN_ADDRESSES_MAX = 8 };
@@ -27,6 +28,8 @@ struct settings {
     uint32_t node_meta_count;
 
     bool scripts_allowed, scripts_allowed_local;
+    struct tls_files check_tls;
+    const char *docker_host; /* NULL: the usual socket */
     uint64_t check_update_interval_ms;
     size_t output_max;
     bool discard_output;

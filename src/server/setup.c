@@ -33,6 +33,15 @@ static void log_notices(const struct setup *s)
                "setting without effect in this version: key=%s at=%s", n->key,
                where);
     }
+    const struct agent_config *c = &s->config;
+    if (c->tls.ca_file || c->tls.ca_path || c->tls.cert_file)
+        log_warn("config",
+                 "ca_file, ca_path, cert_file and key_file serve %s in this "
+                 "version: no listener is protected by them",
+                 c->enable_agent_tls_for_checks
+                     ? "checks only"
+                     : "nothing without enable_agent_tls_for_checks, and "
+                       "checks only with it,");
 }
 
 /* --- Addresses ----------------------------------------------------------- */
@@ -247,6 +256,11 @@ static void plain_settings(struct setup *s)
         .scripts_allowed = c->enable_script_checks,
         .scripts_allowed_local =
             c->enable_script_checks || c->enable_local_script_checks,
+        .check_tls = c->enable_agent_tls_for_checks
+                         ? (struct tls_files){c->tls.ca_file, c->tls.ca_path,
+                                              c->tls.cert_file, c->tls.key_file}
+                         : (struct tls_files){0},
+        .docker_host = getenv("DOCKER_HOST"),
         .check_update_interval_ms = c->check_update_interval_ms,
         .output_max = (size_t)c->check_output_max_size,
         .discard_output = c->discard_check_output,

@@ -8,6 +8,7 @@ cannot be had.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -171,6 +172,83 @@ class GrpcServer:
 
     def close(self):
         self.server.stop(None).wait()
+
+
+class DockerStandIn:
+    """Stands in for the Docker daemon: a socket that speaks the part of its HTTP
+    API that execs need, in the form recorded from dockerd 20.10 (head of the
+    start answer, 8-byte frames, error bodies). It is not Docker: commands run
+    here, in no container. Containers: "web" and "deaf", which never answers."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.requests = []
+        self.exits = {}
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(16)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                c, _ = self.listener.accept()
+                threading.Thread(target=self._serve, args=(c,),
+                                 daemon=True).start()
+
+    @staticmethod
+    def _json(status, value):
+        body = json.dumps(value).encode() + b"\n"
+        return (f"HTTP/1.1 {status}\r\nApi-Version: 1.41\r\n"
+                "Content-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n").encode() + body
+
+    @staticmethod
+    def _frame(kind, data):
+        return bytes([kind, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
+
+    def _serve(self, c):
+        with c, contextlib.suppress(OSError), c.makefile("rb") as f:
+            method, target, _ = f.readline().decode().split()
+            length = 0
+            for line in iter(f.readline, b"\r\n"):
+                name, _, value = line.decode().partition(":")
+                if name.lower() == "content-length":
+                    length = int(value)
+            body = json.loads(f.read(length)) if length else None
+            self.requests.append((method, target, body))
+            self._answer(c, method, target.split("/")[1:], body)
+
+    def _answer(self, c, method, parts, body):
+        if parts[0] == "containers" and parts[1] not in ("web", "deaf"):
+            c.sendall(self._json("404 Not Found", {
+                "message": f"No such container: {parts[1]}"}))
+        elif parts[0] == "containers":
+            key = f"{len(self.exits):064x}"
+            self.exits[key] = [body["Cmd"], None]
+            if parts[1] == "deaf":
+                c.recv(1)
+            c.sendall(self._json("201 Created", {"Id": key}))
+        elif parts[2] == "start":
+            ran = subprocess.run(self.exits[parts[1]][0], capture_output=True,
+                                 check=False)
+            self.exits[parts[1]][1] = ran.returncode
+            c.sendall(b"HTTP/1.1 200 OK\r\n"
+                      b"Content-Type: application/vnd.docker.raw-stream\r\n"
+                      b"Api-Version: 1.41\r\n\r\n")
+            for kind, data in ((1, ran.stdout), (2, ran.stderr)):
+                if data:
+                    c.sendall(self._frame(kind, data))
+        else:
+            c.sendall(self._json("200 OK", {
+                "ID": parts[1], "Running": False, "Pid": 0,
+                "ExitCode": self.exits[parts[1]][1],
+                "ProcessConfig": {"tty": False}}))
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
 
 
 class UdpEcho:

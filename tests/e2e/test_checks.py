@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every type of check, against a real peer where there is one."""
 
+import os
 import re
 import shutil
 
@@ -20,9 +21,28 @@ def certs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def agent(tmp_path_factory):
-    s = muster.Server(tmp_path_factory.mktemp("agent"), dev=True,
-                      config={"enable_script_checks": True}).start()
+def docker(tmp_path_factory):
+    d = peers.DockerStandIn(tmp_path_factory.mktemp("docker") / "sock")
+    yield d
+    d.close()
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory, docker):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", f"unix://{docker.path}")
+        s = muster.Server(tmp_path_factory.mktemp("agent"), dev=True,
+                          config={"enable_script_checks": True}).start()
+    yield s
+    s.stop()
+
+
+@pytest.fixture(scope="module")
+def tls_agent(tmp_path_factory, certs):
+    """One that has an authority and a certificate of its own for checks."""
+    s = muster.Server(tmp_path_factory.mktemp("tls-agent"), dev=True, config={
+        "enable_agent_tls_for_checks": True, "ca_file": certs.ca,
+        "cert_file": certs.client_cert, "key_file": certs.client_key}).start()
     yield s
     s.stop()
 
@@ -256,3 +276,143 @@ def test_http_that_misbehaves_is_critical_and_says_why(agent, rude):
     assert text_of(peers.close_early).endswith("unexpected EOF")
     assert text_of(peers.close_unanswered).endswith(": EOF")
     assert "malformed HTTP response" in text_of(peers.ssh_banner)
+
+
+def test_own_authority_and_certificate(tls_agent, agent, nginx, grpc_server):
+    """For every type that has TLS."""
+    a, port = tls_agent, nginx.mutual
+    url = f"https://127.0.0.1:{port}/ok"
+    assert outcome(a, HTTP=url)[0] == "passing"
+    assert outcome(a, TCP=f"localhost:{port}", TCPUseTLS=True)[0] == "passing"
+    assert outcome(a, H2PING=f"localhost:{port}")[0] == "passing"
+    assert outcome(a, GRPC=f"localhost:{grpc_server.tls_port}",
+                   GRPCUseTLS=True)[0] == "passing"
+    assert outcome(a, HTTP=url, TLSServerName="web.example.org")[0] == "passing"
+    text = "x509: certificate is not valid for other.example.org"
+    assert outcome(a, HTTP=url, TLSServerName="other.example.org") == (
+        "critical", f'Get "{url}": {text}')
+    assert outcome(a, TCP=f"127.0.0.1:{port}", TCPUseTLS=True,
+                   TLSServerName="other.example.org") == ("critical", text)
+    assert outcome(a, H2PING=f"127.0.0.1:{port}",
+                   TLSServerName="other.example.org") == ("critical", text)
+    # Without a certificate nginx says 400 to those who do not verify it.
+    status, text = outcome(agent, HTTP=url, TLSSkipVerify=True)
+    assert status == "critical"
+    assert "No required SSL certificate was sent" in text
+
+
+def test_files_that_cannot_be_used_are_named_at_the_start(make_server, tmp_path):
+    (tmp_path / "bad.pem").write_text("no certificate")
+    for config, words in (
+            ({"ca_file": "/nonexistent/ca"},
+             ["ca_file", "/nonexistent/ca", "No such file"]),
+            ({"ca_file": str(tmp_path / "bad.pem")}, ["ca_file", "bad.pem"]),
+            ({"cert_file": "/nonexistent/c"}, ["cert_file", "without key_file"])):
+        s = make_server(dev=True, config={
+            "enable_agent_tls_for_checks": True, **config}).spawn()
+        assert s.process.wait(30) == 1
+        for word in words:
+            assert word in s.log()
+
+
+# --- Docker, against a stand-in ----------------------------------------------
+
+def test_docker(agent, docker):
+    def run(script, container="web", **more):
+        return outcome(agent, DockerContainerID=container,
+                       Args=["sh", "-c", script], **more)
+    assert run("echo fine; echo more >&2") == ("passing", "fine\nmore\n")
+    assert run("echo hm; exit 1") == ("warning", "hm\n")
+    assert run("echo bad; exit 2") == ("critical", "bad\n")
+    status, text = run("seq 10000", OutputMaxSize=100)
+    assert status == "passing"
+    assert text.startswith("Captured 100 of 48894 bytes\n...\n")
+    assert text.endswith("9999\n10000\n")
+    create = [r for r in docker.requests if r[1] == "/containers/web/exec"][0]
+    assert create[2] == {"AttachStdin": False, "AttachStdout": True,
+                         "AttachStderr": True, "Tty": False,
+                         "Cmd": ["sh", "-c", "echo fine; echo more >&2"]}
+
+
+def test_docker_that_fails_says_why(agent):
+    assert outcome(agent, DockerContainerID="gone", Args=["true"]) == (
+        "critical",
+        "create exec failed for container gone: No such container: gone")
+    assert outcome(agent, DockerContainerID="deaf", Args=["true"],
+                   Timeout="50ms") == (
+        "critical", "Timed out (50ms) running check")
+
+
+def test_docker_without_daemon(make_server, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    s = make_server(dev=True, config={"enable_script_checks": True}).start()
+    assert outcome(s, DockerContainerID="web", Args=["true"]) == (
+        "critical", "create exec failed for container web: dial unix "
+        "/nonexistent/docker.sock: connect: no such file or directory")
+
+
+def test_docker_needs_scripts_to_be_enabled(make_server):
+    s = make_server(dev=True).start()
+    a = s.put("/v1/agent/check/register", {
+        "Name": "d", "DockerContainerID": "web", "Args": ["true"],
+        "Interval": "1s"})
+    assert a.status == 500
+    assert "enable_script_checks" in a.text
+
+
+# --- systemd -----------------------------------------------------------------
+
+def test_os_service(agent):
+    """Units of the real systemd; a stand-in is in tests/unit/probe_unit_test.c."""
+    if not os.path.isdir("/run/systemd/system"):
+        pytest.skip("no systemd runs on this machine")
+    status, text = outcome(agent, OSService="systemd-journald")
+    assert (status, text) == (
+        "passing", 'Service "systemd-journald" is healthy: active (running)')
+    status, text = outcome(agent, OSService="muster-nosuch")
+    assert status == "critical" and "no such unit" in text
+
+
+# --- Definitions that cannot be ----------------------------------------------
+
+@pytest.mark.parametrize("definition, words", [
+    ({"HTTP": "http://h/"}, ["Interval must be > 0"]),
+    ({"HTTP": "http://h/", "Interval": "0s"}, ["Interval must be > 0"]),
+    ({"GRPC": "h:1", "Interval": "-1s"}, ["Interval must be > 0"]),
+    ({"HTTP": "http://h/", "Interval": "ten"}, ["invalid duration", "ten"]),
+    ({"HTTP": "http://h/", "Interval": "1s", "Timeout": "-1s"},
+     ["Timeout must not be negative"]),
+    ({"HTTP": "http://h/", "TCP": "h:1", "Interval": "1s"},
+     ["type http and of type tcp"]),
+    ({"GRPC": "h:1", "H2PING": "h:1", "Interval": "1s"},
+     ["type grpc and of type h2ping"]),
+    ({"TTL": "1s", "Interval": "1s"}, ["Interval and TTL"]),
+    ({"GRPC": "h", "Interval": "1s"}, ["GRPC", "host:port"]),
+    ({"UDP": "h:99999", "Interval": "1s"}, ["UDP", "host:port"]),
+    ({"H2PING": "https://h:1", "Interval": "1s"}, ["H2PING", "host:port"]),
+    ({"HTTP": "ftp://h/", "Interval": "1s"}, ["HTTP", "http:// or https://"]),
+    ({"HTTP": "http://h/", "Method": "G T", "Interval": "1s"}, ["Method"]),
+    ({"HTTP": "http://h/", "Header": {"a b": ["x"]}, "Interval": "1s"},
+     ["Header"]),
+    ({"HTTP": "https://h/", "TLSServerName": "a b", "Interval": "1s"},
+     ["TLSServerName"]),
+    ({"OSService": "a/b", "Interval": "1s"}, ["OSService", "unit name"]),
+    ({"DockerContainerID": "a/b", "Args": ["x"], "Interval": "1s"},
+     ["DockerContainerID"]),
+    ({"DockerContainerID": "web", "Interval": "1s"},
+     ["DockerContainerID needs Args"]),
+    ({"HTTP": "http://h/", "Interval": "1s", "Status": "fine"},
+     ["status"]),
+])
+def test_a_bad_definition_is_refused_by_name(agent, definition, words):
+    a = agent.put("/v1/agent/check/register", {"Name": "bad", **definition})
+    assert a.status == 400, (a.status, a.text)
+    for word in words:
+        assert word in a.text
+
+
+def test_a_timeout_over_the_interval_is_taken_as_consul_does(agent, rude):
+    """The next run begins an interval after the last has ended: none overlap."""
+    status, text = outcome(agent, HTTP=f"http://127.0.0.1:"
+                           f"{rude(peers.hang).port}/", Timeout="1500ms")
+    assert status == "critical" and "awaiting headers" in text

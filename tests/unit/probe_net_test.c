@@ -462,28 +462,6 @@ static void many_checks_take_turns(void **state)
     teardown(&b);
 }
 
-static void what_cannot_run_yet_never_passes(void **state)
-{
-    (void)state;
-    struct bench b;
-    setup(&b);
-    static struct bytes args[] = {{"x", 1}};
-    const struct {
-        struct check_def d;
-        const char *type;
-    } cases[] = {
-        {{.os_service = bytes_str("sshd")}, "os_service"},
-        {{.args = args, .arg_count = 1, .docker_container_id = bytes_str("c")},
-         "docker"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        world_assert(&b.w, &cases[i].d, STATUS_CRITICAL,
-                     arena_printf(&b.a,
-                                  "muster %s cannot run checks of type %s yet",
-                                  MUSTER_VERSION, cases[i].type));
-    teardown(&b);
-}
-
 static void it_ends_with_everything_under_way(void **state)
 {
     (void)state;
@@ -517,7 +495,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_check_runs_again_after_its_interval),
     cmocka_unit_test(a_stopped_check_reports_no_more),
     cmocka_unit_test(many_checks_take_turns),
-    cmocka_unit_test(what_cannot_run_yet_never_passes),
     cmocka_unit_test(it_ends_with_everything_under_way),
 };
 

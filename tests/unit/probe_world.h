@@ -38,7 +38,7 @@ static inline void world_setup(struct world *w, size_t output_max)
     list_init(&w->results);
     assert_int_equal(uv_mutex_init(&w->mutex), 0);
     assert_int_equal(uv_cond_init(&w->cond), 0);
-    assert_ok(prober_new(&o, &w->p));
+    assert_ok(prober_new(&o, &w->p, NULL));
 }
 
 static inline void world_teardown(struct world *w)

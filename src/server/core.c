@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server/core.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -145,6 +146,7 @@ static void on_batches(void *ctx, struct list *batches)
                      snapshot_node_count(catalog_current(cat)),
                      snapshot_instance_count(catalog_current(cat)));
             published(c);
+            malloc_trim(0); /* what building it took: 28 MB of a million */
             break;
         case BATCH_REVISION:
             apply_events(c, b);

@@ -192,7 +192,8 @@ void read_agent_members(struct api_call *c, const struct api_env *env)
     struct json_out j = json_out(&c->body);
     bool wan = http_param_value(c->request, "wan").n > 0;
     struct bytes segment = http_param_value(c->request, "segment");
-    if (segment.n) {
+    /* _all is what Consul's command line asks for. */
+    if (segment.n && !bytes_is(segment, "_all")) {
         api_error(c, wan ? 400 : 500, "%s",
                   wan ? "Cannot provide a segment with wan=true"
                       : "Network segments are not supported in this version "

@@ -143,7 +143,8 @@ def own():
     yield from (get(p) for p in (
         "/v1/agent/self", "/v1/agent/members", "/v1/agent/members?wan=1",
         "/v1/agent/members?wan=", "/v1/agent/members?segment=x",
-        "/v1/agent/members?segment=x&wan=1", "/v1/agent/metrics",
+        "/v1/agent/members?segment=x&wan=1", "/v1/agent/members?segment=_all",
+        "/v1/agent/members?segment=_all&wan=1", "/v1/agent/metrics",
         "/v1/status/leader", "/v1/status/peers", "/v1/status/leader?dc=dc1",
         "/v1/status/leader?dc=nope", "/v1/status/peers?dc=nope",
         "/v1/status/leader?index=x", "/v1/status/leader?stale&consistent",

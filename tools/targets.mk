@@ -168,8 +168,9 @@ install: all docs ## under PREFIX=/usr/local, itself under DESTDIR
 	sed 's,/usr/bin/muster,$(PREFIX)/bin/muster,' packaging/muster.service \
 	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/muster.service
 	install -D -m 644 packaging/muster.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
-	install -d $(SHARE)/man/man1
+	install -d $(SHARE)/man/man1 $(SHARE)/man/man5
 	install -m 644 $B/man/*.1 $(SHARE)/man/man1
+	install -m 644 $B/man/*.5 $(SHARE)/man/man5
 	install -D -m 644 $B/completion/bash $(SHARE)/bash-completion/completions/muster
 	install -D -m 644 $B/completion/zsh $(SHARE)/zsh/site-functions/_muster
 	install -D -m 644 $B/completion/fish $(SHARE)/fish/vendor_completions.d/muster.fish

@@ -123,7 +123,7 @@ static const struct cli_flag health_flags[] = {
 
 static const struct cli_flag help_flags[] = {
     {"completion", CLI_CHOICE, "bash|zsh|fish", NULL, "print the completion script of this shell"},
-    {"man", CLI_TEXT, "FOLDER", NULL, "write the manual pages (roff, section 1) into this folder", .complete = CLI_FOLDER},
+    {"man", CLI_TEXT, "FOLDER", NULL, "write the manual pages (roff) into this folder", .complete = CLI_FOLDER},
     END,
 };
 

@@ -157,8 +157,13 @@ void cli_synopsis(const struct cli_command *c, struct buf *out);
 /* "-tags", "-node=NAME". */
 void cli_flag_spelling(const struct cli_flag *f, struct buf *out);
 
-/* muster.1 and one page for each command, into a directory. */
+/* muster.1, muster.json.5 and one page for each command, into a folder. */
 int cli_man_write(const struct cli *c, const char *folder);
+void cli_man_heading(FILE *f, const char *page, int section);
+void cli_roff(FILE *f, const char *s); /* text, escaped */
+
+/* muster.json(5), from the table of configuration keys. */
+void cli_man_config(FILE *f);
 void cli_complete_script(const char *shell, FILE *f);
 int cli_complete_install(bool install);
 

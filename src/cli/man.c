@@ -8,13 +8,9 @@
 
 #include "cli/impl.h"
 
-/* When the texts were last gone through. A constant: the same source must give
- * the same pages. */
-#define REVISED "2026-11-24"
-
 /* Text as roff takes it: '-' must stay ASCII, a '.' or '\'' at the start of a
  * line would be a request. */
-static void text(FILE *f, const char *s)
+void cli_roff(FILE *f, const char *s)
 {
     bool start = true;
     for (; *s; s++) {
@@ -49,7 +45,7 @@ static void text(FILE *f, const char *s)
 static void line(FILE *f, const char *request, const char *s)
 {
     fputs(request, f);
-    text(f, s);
+    cli_roff(f, s);
     fputc('\n', f);
 }
 
@@ -69,18 +65,18 @@ static void paragraphs(FILE *f, const char *s)
 static void print_flag(FILE *f, const struct cli_flag *flag)
 {
     fputs(".TP\n\\fB\\-", f);
-    text(f, flag->name);
+    cli_roff(f, flag->name);
     fputs("\\fR", f);
     if (flag->value) {
         fputs("=\\fI", f);
-        text(f, flag->value);
+        cli_roff(f, flag->value);
         fputs("\\fR", f);
     }
     fputc('\n', f);
-    text(f, flag->help);
+    cli_roff(f, flag->help);
     if (flag->initial) {
         fputs(" (default ", f);
-        text(f, flag->initial);
+        cli_roff(f, flag->initial);
         fputc(')', f);
     }
     fputs(".\n", f);
@@ -109,7 +105,7 @@ static void print_idle_flags(FILE *f)
           f);
     for (size_t i = 0; (name = cli_idle_flag_at(i)); i++) {
         fputs(i ? ",\n\\fB\\-" : "\\fB\\-", f);
-        text(f, name);
+        cli_roff(f, name);
         fputs("\\fR", f);
     }
     fputs(".\n", f);
@@ -122,7 +118,7 @@ static void print_synopsis(FILE *f, const struct cli_command *c)
     cli_synopsis(c, &b);
     buf_putc(&b, 0);
     fprintf(f, "\\fBmuster %s\\fR", c->name);
-    text(f, b.p + strlen("muster ") + strlen(c->name));
+    cli_roff(f, b.p + strlen("muster ") + strlen(c->name));
     fputc('\n', f);
     buf_fini(&b);
 }
@@ -132,7 +128,7 @@ static void print_examples(FILE *f, const struct cli_command *c)
     for (const struct cli_example *e = c->examples; e->what; e++) {
         line(f, e == c->examples ? "" : ".PP\n", e->what);
         fputs(".PP\n.RS 4\n.nf\n$ muster ", f);
-        text(f, e->line);
+        cli_roff(f, e->line);
         fputs("\n.fi\n.RE\n", f);
     }
 }
@@ -161,15 +157,19 @@ static void print_members(FILE *f, const char *group)
     }
 }
 
-static void heading(FILE *f, const char *page)
+/* When the texts were last gone through. A constant: the same source must give
+ * the same pages. */
+static const char REVISED[] = "2026-11-24";
+
+void cli_man_heading(FILE *f, const char *page, int section)
 {
     fputs(".\\\" SPDX-FileCopyrightText: The muster authors\n"
           ".\\\" SPDX-License-Identifier: Apache-2.0\n.TH ",
           f);
     for (; *page; page++)
         fputc(*page >= 'a' && *page <= 'z' ? *page - 'a' + 'A' : *page, f);
-    fprintf(f, " 1 \"" REVISED "\" \"muster %s\" \"muster\"\n.SH NAME\n",
-            MUSTER_VERSION);
+    fprintf(f, " %d \"%s\" \"muster %s\" \"muster\"\n.SH NAME\n", section,
+            REVISED, MUSTER_VERSION);
 }
 
 static void print_variables(FILE *f)
@@ -179,10 +179,10 @@ static void print_variables(FILE *f)
           f);
     for (const struct cli_variable *v = cli_variables; v->name; v++) {
         fprintf(f, ".TP\n\\fB%s\\fR\n", v->name);
-        text(f, v->help);
+        cli_roff(f, v->help);
         if (v->flag) {
             fputs(" (\\fB\\-", f);
-            text(f, v->flag);
+            cli_roff(f, v->flag);
             fputs("\\fR)", f);
         }
         fputs(".\n", f);
@@ -200,9 +200,9 @@ static void print_page(FILE *f, const struct cli_command *c)
 
     char page[80];
     (void)snprintf(page, sizeof page, "muster-%s", c->name);
-    heading(f, page);
+    cli_man_heading(f, page, 1);
     fputs("muster\\-", f);
-    text(f, c->name);
+    cli_roff(f, c->name);
     fputs(" \\- ", f);
     line(f, "", c->summary);
     fputs(".SH SYNOPSIS\n", f);
@@ -221,12 +221,13 @@ static void print_page(FILE *f, const struct cli_command *c)
     print_examples(f, c);
     fputs(".SH EXIT STATUS\n", f);
     line(f, "", c->exits ? c->exits : "0 if it was done, else 1.");
-    fputs(".SH SEE ALSO\n.BR muster (1)\n", f);
+    fputs(".SH SEE ALSO\n.BR muster (1)", f);
+    fputs(c->of_agent ? ",\n.BR muster.json (5)\n" : "\n", f);
 }
 
 static void print_overview(FILE *f)
 {
-    heading(f, "muster");
+    cli_man_heading(f, "muster", 1);
     fputs("muster \\- service registry that speaks the HTTP API of Consul\n"
           ".SH SYNOPSIS\n\\fBmuster\\fR \\fICOMMAND\\fR [options] [arguments]\n"
           ".SH DESCRIPTION\nPrograms register what they provide; muster "
@@ -244,29 +245,34 @@ static void print_overview(FILE *f)
         if (strchr(c->name, ' '))
             continue;
         fputs(".TP\n.BR muster\\-", f);
-        text(f, c->name);
+        cli_roff(f, c->name);
         fputs(" (1)\n", f);
-        text(f, c->summary);
+        cli_roff(f, c->summary);
         fputs(".\n", f);
     }
     print_variables(f);
     fputs(".SH EXIT STATUS\n0 if it was done; 1 if it was refused, the agent "
           "cannot be reached, or the command is used wrongly; 127 if there is "
           "no such command. Pages of commands tell what else there is.\n"
-          ".SH SEE ALSO\n.BR muster\\-agent (1)\n",
+          ".SH SEE ALSO\n.BR muster\\-agent (1),\n.BR muster.json (5)\n",
           f);
 }
 
 static int write_page(const struct cli *c, const char *folder,
-                      const struct cli_command *of)
+                      const struct cli_command *of, int section)
 {
     char path[4096];
-    (void)snprintf(path, sizeof path, "%s/muster%s%s.1", folder, of ? "-" : "",
-                   of ? of->name : "");
+    (void)snprintf(path, sizeof path, "%s/muster%s%s.%d", folder,
+                   section == 5 ? ".json"
+                   : of         ? "-"
+                                : "",
+                   of ? of->name : "", section);
     FILE *f = fopen(path, "w");
     if (!f)
         return cli_fail(c, "%s: %s", path, strerror(errno));
-    if (of)
+    if (section == 5)
+        cli_man_config(f);
+    else if (of)
         print_page(f, of);
     else
         print_overview(f);
@@ -280,9 +286,11 @@ int cli_man_write(const struct cli *c, const char *folder)
 {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return cli_fail(c, "%s: %s", folder, strerror(errno));
-    int rc = write_page(c, folder, NULL);
+    int rc = write_page(c, folder, NULL, 1);
+    if (rc == 0)
+        rc = write_page(c, folder, NULL, 5);
     for (size_t i = 0; i < cli_command_count && rc == 0; i++)
         if (!strchr(cli_commands[i].name, ' '))
-            rc = write_page(c, folder, &cli_commands[i]);
+            rc = write_page(c, folder, &cli_commands[i], 1);
     return rc;
 }

@@ -340,24 +340,3 @@ enum err config_flags_parse(int argc, char *const *argv, struct arena *arena,
         *ret = flags;
     return e;
 }
-
-void config_flags_usage(struct buf *out)
-{
-    static const char *const value[] = {
-        [FLAG_STRING] = "=TEXT",     [FLAG_INT] = "=N",
-        [FLAG_LIST] = "=TEXT",       [FLAG_PAIR] = "=KEY:VALUE",
-        [FLAG_FILE] = "=PATH",       [FLAG_DIR] = "=PATH",
-        [FLAG_FORMAT] = "=json|hcl", [FLAG_HCL] = "=TEXT",
-    };
-
-    for (const struct flag *f = flag_table; f->name; f++) {
-        size_t from = out->n;
-        if (!f->help)
-            continue;
-        buf_printf(out, "  -%s%s", f->name, is_bool(f) ? "" : value[f->kind]);
-        do
-            buf_putc(out, ' ');
-        while (!out->bad && out->n - from < 34);
-        buf_printf(out, "%s\n", f->help);
-    }
-}

@@ -36,7 +36,4 @@ MUST_USE enum err config_flags_parse(int argc, char *const *argv,
                                      struct config_flags *ret,
                                      struct errtext *t);
 
-/* The flags that have an effect, one per line, for -help. */
-void config_flags_usage(struct buf *out);
-
 #endif

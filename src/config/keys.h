@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* keys - every configuration key, in one table. Only this folder includes it.
+/* keys - every configuration key, in one table. Only this folder includes it, and the
+ * command line, which writes the manual of it.
  *
  * A key is its path with dots. What stands before a dot is a section; sections
  * have no rows of their own. Keys are compared without regard to ASCII case, as

@@ -339,7 +339,7 @@ RULES = [
                    "failed: half a surrogate)"),
     Texts("Go's types in texts", "muster has none of them; the field and what it "
           "holds are named alike",
-          r"(?:\w+: )?(json: cannot unmarshal .* into Go (?:struct field|value)) "
+          r"(?:\b\w{1,40}: )?(json: cannot unmarshal .* into Go (?:struct field|value)) "
           r".*", r"\1"),
     Answers("text that is no UTF-8", "Consul stores U+FFFD instead",
             r"^PUT .*ud800", consul="(200 |400 Invalid check)",

@@ -335,3 +335,13 @@ def test_completion_can_be_installed_for_one_person(scripts):
     assert all(scripts in p.parents for p in written)
     assert run("-autocomplete-uninstall", env=env).returncode == 0
     assert not any(p.exists() for p in written)
+
+
+def test_every_configuration_key_is_in_the_manual(pages):
+    source = (muster.ROOT / "src/config/keys.c").read_text()
+    rows = source.split("config_keys[] = {")[1].split("\n};")[0]
+    names = re.findall(r'(?:\{|IGNORED\(|PROTECTS\()"([a-z0-9_.]+)"', rows)
+    assert len(names) > 200
+    page = (pages / "muster.json.5").read_text().replace("\\-", "-")
+    missing = [n for n in names if f"\\fB{n}\\fR" not in page]
+    assert not missing

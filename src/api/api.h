@@ -55,6 +55,16 @@ struct api_self {
     uint64_t generation;        /* of this struct: heads are cached */
 };
 
+enum { API_CPUS_SHOWN = 1024 };
+
+/* The machine, for /v1/agent/host; unknown: 0 or empty. */
+struct api_host {
+    uint64_t memory_total, memory_available, memory_free; /* bytes */
+    uint64_t disk_total, disk_free;
+    uint64_t cpus, uptime_s, processes;
+    char cpu_model[64], hostname[65], kernel[65], machine[65], disk_path[256];
+};
+
 /* What changes from turn to turn. */
 struct api_env {
     const struct api_self *self;
@@ -65,6 +75,7 @@ struct api_env {
     uint64_t uptime_ms;
     uint64_t alloc_bytes, sys_bytes; /* of the process, for metrics */
     uint64_t threads;
+    const struct api_host *host; /* if the call wants it */
 };
 
 enum api_next { API_ANSWER, API_READ, API_WRITE, API_AGENT };
@@ -99,7 +110,8 @@ struct api_call {
     struct watch_key
         watch; /* READ: kind WATCH_NONE: neither cached nor waited for */
 
-    bool unrouted; /* answered before a route was found */
+    bool want_host; /* READ: env->host is to be filled */
+    bool unrouted;  /* answered before a route was found */
 
     /* The answer. */
     int status;

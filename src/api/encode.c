@@ -68,7 +68,7 @@ void encode_map(struct json_out *j, struct packed map)
     json_close(j, '}');
 }
 
-static void map_or_null(struct json_out *j, struct packed map, bool set)
+void encode_map_or_null(struct json_out *j, struct packed map, bool set)
 {
     if (set)
         encode_map(j, map);
@@ -150,9 +150,9 @@ void encode_node(struct encoder *e, const struct node_view *n)
     json_key(j, "Datacenter");
     json_str(j, e->env->self->datacenter);
     json_key(j, "TaggedAddresses");
-    map_or_null(j, n->tagged, n->tagged_set);
+    encode_map_or_null(j, n->tagged, n->tagged_set);
     json_key(j, "Meta");
-    map_or_null(j, n->meta, n->meta_set);
+    encode_map_or_null(j, n->meta, n->meta_set);
     revisions(j, n->create_rev, n->modify_rev);
     json_close(j, '}');
 }
@@ -178,7 +178,7 @@ void encode_node_service(struct encoder *e, const struct service_view *v)
         encode_tagged(j, v->tagged);
     }
     json_key(j, "Meta");
-    map_or_null(j, v->meta, v->meta_set);
+    encode_map_or_null(j, v->meta, v->meta_set);
     json_key(j, "Port");
     json_i64(j, v->port);
     extra_members(j, v->extra);
@@ -205,9 +205,9 @@ void encode_service_node(struct encoder *e, const struct node_view *n,
     json_key(j, "Datacenter");
     json_str(j, e->env->self->datacenter);
     json_key(j, "TaggedAddresses");
-    map_or_null(j, n->tagged, n->tagged_set);
+    encode_map_or_null(j, n->tagged, n->tagged_set);
     json_key(j, "NodeMeta");
-    map_or_null(j, n->meta, n->meta_set);
+    encode_map_or_null(j, n->meta, n->meta_set);
     json_key(j, "ServiceKind");
     json_str(j, v->kind);
     json_key(j, "ServiceID");

@@ -28,6 +28,7 @@ struct api_route {
                            struct plan *p);
     enum api_next (*agent)(struct api_call *c, const struct api_env *env,
                            struct agent_op **ret);
+    bool passing; /* takes ?passing, as /health/service does */
     /* Sets watch.name, or refuses: ANSWER. May be NULL. */
     enum api_next (*prepare)(struct api_call *c, const struct api_env *env);
 
@@ -106,11 +107,24 @@ void agent_check(const struct local_check *k, const struct api_env *env,
                  struct filter_check *ret);
 void encode_strings(struct json_out *j, struct packed list);
 void encode_map(struct json_out *j, struct packed map);
+void encode_map_or_null(struct json_out *j, struct packed map, bool set);
 void encode_tagged(struct json_out *j, struct packed tagged);
 
 /* What a check says about its service: name and tags, derived now. */
 void check_service(const struct cat_node *n, const struct check_view *v,
                    struct bytes *ret_name, struct packed *ret_tags);
+
+/* Of /health/service, which others show too. */
+bool all_pass(const struct cat_node *n, const struct cat_instance *i);
+void put_checks(struct encoder *e, const struct cat_node *n,
+                const struct node_view *nv, const struct cat_instance *i,
+                const struct service_view *sv);
+
+/* The service that a connect-proxy is for; empty: it is none. Lives in a. */
+struct bytes proxy_target(const struct service_view *v, struct arena *a);
+
+/* "127.0.0.1:8300", brackets around IPv6. */
+void api_put_address(struct buf *out, struct bytes host, int port);
 
 /* Every k:v of ?node-meta holds for the node. */
 bool node_meta_matches(const struct api_call *c, const struct node_view *n);
@@ -228,6 +242,29 @@ void read_agent_service(struct api_call *c, const struct api_env *env);
 void read_agent_checks(struct api_call *c, const struct api_env *env);
 void read_agent_health_id(struct api_call *c, const struct api_env *env);
 void read_agent_health_name(struct api_call *c, const struct api_env *env);
+void read_agent_host(struct api_call *c, const struct api_env *env);
+void read_agent_version(struct api_call *c, const struct api_env *env);
+void read_catalog_connect(struct api_call *c, const struct api_env *env);
+void read_health_connect(struct api_call *c, const struct api_env *env);
+void read_none(struct api_call *c, const struct api_env *env); /* [] */
+void read_null(struct api_call *c, const struct api_env *env); /* null */
+void read_connect_off(struct api_call *c, const struct api_env *env);
+void read_intentions(struct api_call *c, const struct api_env *env);
+void read_intention_match(struct api_call *c, const struct api_env *env);
+void read_intention_check(struct api_call *c, const struct api_env *env);
+void read_config_entry(struct api_call *c, const struct api_env *env);
+void read_acl_off(struct api_call *c, const struct api_env *env);
+void read_unsupported(struct api_call *c, const struct api_env *env);
+void read_raft_configuration(struct api_call *c, const struct api_env *env);
+void read_autopilot_configuration(struct api_call *c,
+                                  const struct api_env *env);
+void read_autopilot_health(struct api_call *c, const struct api_env *env);
+void read_autopilot_state(struct api_call *c, const struct api_env *env);
+void read_keyring(struct api_call *c, const struct api_env *env);
+void read_ui_nodes(struct api_call *c, const struct api_env *env);
+void read_ui_node(struct api_call *c, const struct api_env *env);
+void read_ui_services(struct api_call *c, const struct api_env *env);
+enum api_next prepare_host(struct api_call *c, const struct api_env *env);
 enum api_next prepare_node(struct api_call *c, const struct api_env *env);
 enum api_next prepare_services(struct api_call *c, const struct api_env *env);
 
@@ -264,6 +301,12 @@ enum api_next agent_node_maintenance(struct api_call *c,
                                      const struct api_env *env,
                                      struct agent_op **ret);
 
+enum api_next agent_reload(struct api_call *c, const struct api_env *env,
+                           struct agent_op **ret);
+enum api_next agent_join(struct api_call *c, const struct api_env *env,
+                         struct agent_op **ret);
+enum api_next agent_force_leave(struct api_call *c, const struct api_env *env,
+                                struct agent_op **ret);
 enum api_next agent_leave(struct api_call *c, const struct api_env *env,
                           struct agent_op **ret);
 

@@ -214,7 +214,7 @@ static enum api_next of_route(struct api_call *c, const struct api_env *env)
         return API_ANSWER;
     if (route->missing && c->arg.n == 0)
         return refuse(c, 400, route->missing);
-    if (route->watch == WATCH_SERVICE_HEALTH &&
+    if ((route->passing || route->watch == WATCH_SERVICE_HEALTH) &&
         flag(r, "passing", &c->passing) != ERR_OK)
         return refuse(c, 400, "Invalid value for ?passing");
     if (!route->local && datacenter(c, env) == API_ANSWER)

@@ -13,7 +13,7 @@ static bool check_passes(const struct cat_record *r)
     return bytes_is(v.status, "passing");
 }
 
-static bool all_pass(const struct cat_node *n, const struct cat_instance *i)
+bool all_pass(const struct cat_node *n, const struct cat_instance *i)
 {
     for (uint32_t k = 0; n->own && k < n->own->n; k++)
         if (!check_passes(n->own->v[k]))
@@ -24,9 +24,9 @@ static bool all_pass(const struct cat_node *n, const struct cat_instance *i)
     return true;
 }
 
-static void put_checks(struct encoder *e, const struct cat_node *n,
-                       const struct node_view *nv, const struct cat_instance *i,
-                       const struct service_view *sv)
+void put_checks(struct encoder *e, const struct cat_node *n,
+                const struct node_view *nv, const struct cat_instance *i,
+                const struct service_view *sv)
 {
     struct check_view v;
     json_open(&e->j, '[');

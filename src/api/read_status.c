@@ -9,7 +9,7 @@
 #include "base/metric.h"
 
 /* "127.0.0.1:8300", brackets around IPv6. */
-static void put_address(struct buf *out, struct bytes host, int port)
+void api_put_address(struct buf *out, struct bytes host, int port)
 {
     bool v6 = bytes_find(host, ':') < host.n;
     if (v6)
@@ -26,7 +26,7 @@ static void address_value(struct json_out *j, const char *scheme,
     struct buf b;
     buf_init(&b, 512);
     buf_puts(&b, scheme);
-    put_address(&b, host, port);
+    api_put_address(&b, host, port);
     json_str(j, buf_bytes(&b));
     buf_fini(&b);
 }

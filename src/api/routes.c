@@ -49,19 +49,71 @@ static const struct api_route routes[] = {
     /* Status */
     {"/v1/status/leader", METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_leader},
     {"/v1/status/peers",  METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_peers},
+    /* Process and membership */
+    {"/v1/agent/host",         METHOD_GET, API_READ, .local = true, .read = read_agent_host, .prepare = prepare_host},
+    {"/v1/agent/version",      METHOD_GET, API_READ, .local = true, .read = read_agent_version},
+    {"/v1/agent/reload",       METHOD_PUT, API_AGENT, .local = true, .agent = agent_reload},
+    {"/v1/agent/join/",        METHOD_PUT, API_AGENT, .local = true, .agent = agent_join},
+    {"/v1/agent/force-leave/", METHOD_PUT, API_AGENT, .local = true, .agent = agent_force_leave},
+    {"/v1/agent/token/",       METHOD_PUT, API_READ, .local = true, .read = read_acl_off},
+    /* Mesh: proxies are kept and found, the rest is off */
+    {"/v1/catalog/connect/", METHOD_GET, API_READ, INDEX, WATCH_NODES_SERVICES, "Missing service name", true, true, false, read_catalog_connect, .rows = FILTER_SERVICE_NODES},
+    {"/v1/health/connect/",  METHOD_GET, API_READ, INDEX, WATCH_CATALOG, "Missing service name", true, true, false, read_health_connect, .passing = true, .rows = FILTER_HEALTH},
+    {"/v1/health/ingress/",  METHOD_GET, API_READ, NONE, WATCH_NONE, "Missing service name", true, true, false, read_none, .passing = true},
+    {"/v1/catalog/gateway-services/", METHOD_GET, API_READ, NONE, WATCH_NONE, "Missing gateway name", true, true, false, read_null},
+    {"/v1/agent/connect/ca/roots",     METHOD_GET, API_READ, .local = true, .read = read_connect_off},
+    {"/v1/agent/connect/ca/leaf/",     METHOD_GET, API_READ, .local = true, .read = read_connect_off},
+    {"/v1/agent/connect/authorize",    METHOD_POST, API_READ, .local = true, .read = read_connect_off},
+    {"/v1/connect/ca/roots",           METHOD_GET, API_READ, .local = true, .read = read_connect_off},
+    {"/v1/connect/ca/configuration",   METHOD_GET | METHOD_PUT, API_READ, .local = true, .read = read_connect_off},
+    {"/v1/discovery-chain/",           METHOD_GET | METHOD_POST, API_READ, .local = true, .read = read_connect_off},
+    {"/v1/connect/intentions",         METHOD_GET | METHOD_POST, API_READ, .consul_headers = true, .read = read_intentions},
+    {"/v1/connect/intentions/match",   METHOD_GET, API_READ, .read = read_intention_match},
+    {"/v1/connect/intentions/check",   METHOD_GET, API_READ, .read = read_intention_check},
+    {"/v1/connect/intentions/exact",   METHOD_GET | METHOD_PUT | METHOD_DELETE, API_READ, .local = true, .read = read_unsupported},
+    {"/v1/connect/intentions/",        METHOD_GET | METHOD_PUT | METHOD_DELETE, API_READ, .local = true, .read = read_unsupported},
+    {"/v1/config/",                    METHOD_GET | METHOD_DELETE, API_READ, .consul_headers = true, .read = read_config_entry},
+    {"/v1/config",                     METHOD_PUT, API_READ, .local = true, .read = read_unsupported},
+    /* Internal: Consul's web page and some exporters */
+    {"/v1/internal/ui/nodes",    METHOD_GET, API_READ, INDEX, WATCH_CATALOG, NULL, true, false, false, read_ui_nodes, .rows = FILTER_NODES},
+    {"/v1/internal/ui/node/",    METHOD_GET, API_READ, INDEX, WATCH_CATALOG, "Missing node name", true, false, false, read_ui_node},
+    {"/v1/internal/ui/services", METHOD_GET, API_READ, INDEX, WATCH_CATALOG, NULL, true, false, false, read_ui_services, .rows = FILTER_HEALTH},
+    {"/v1/internal/ui/gateway-services-nodes/", METHOD_GET, API_READ, NONE, WATCH_NONE, "Missing gateway name", true, false, false, read_none},
+    {"/v1/internal/acl/authorize", METHOD_POST, API_READ, .local = true, .read = read_acl_off},
+    /* Operator */
+    {"/v1/operator/raft/configuration",      METHOD_GET, API_READ, .read = read_raft_configuration},
+    {"/v1/operator/autopilot/configuration", METHOD_GET | METHOD_PUT, API_READ, .read = read_autopilot_configuration},
+    {"/v1/operator/autopilot/health",        METHOD_GET, API_READ, .read = read_autopilot_health},
+    {"/v1/operator/autopilot/state",         METHOD_GET, API_READ, .read = read_autopilot_state},
+    {"/v1/operator/keyring", METHOD_GET | METHOD_PUT | METHOD_POST | METHOD_DELETE, API_READ, .local = true, .read = read_keyring},
+    {"/v1/operator/raft/peer", METHOD_DELETE, API_READ, .local = true, .read = read_unsupported},
+    {"/v1/operator/raft/transfer-leader", METHOD_POST, API_READ, .local = true, .read = read_unsupported},
+    /* Refused: said aloud, because a 404 means "no such key" to clients */
+    {"/v1/acl/",     METHOD_GET | METHOD_PUT | METHOD_POST | METHOD_DELETE, API_READ, .local = true, .read = read_acl_off},
+    {"/v1/kv/",      METHOD_GET | METHOD_PUT | METHOD_DELETE, API_READ, .local = true, .read = read_unsupported},
+    {"/v1/session/", METHOD_GET | METHOD_PUT, API_READ, .local = true, .read = read_unsupported},
+    {"/v1/txn",      METHOD_PUT, API_READ, .local = true, .read = read_unsupported},
+    {"/v1/query",    METHOD_GET | METHOD_POST, API_READ, .local = true, .read = read_unsupported},
+    {"/v1/query/",   METHOD_GET | METHOD_PUT | METHOD_DELETE, API_READ, .local = true, .read = read_unsupported},
+    {"/v1/snapshot", METHOD_GET | METHOD_PUT, API_READ, .local = true, .read = read_unsupported},
 };
 /* clang-format on */
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
 
-/* The longest match wins, as in Go's ServeMux. The table is short: a scan costs
- * less than a hash of the path. */
+enum { ROUTE_TELLS_AT = 4 /* after "/v1/", where the paths differ */ };
+
+/* The longest match wins, as in Go's ServeMux. Few rows share a first letter: a
+ * scan costs less than a hash of the path. */
 const struct api_route *api_route_find(struct bytes path,
                                        struct bytes *ret_rest)
 {
     const struct api_route *best = NULL;
     size_t best_n = 0;
+    char letter = path.n > ROUTE_TELLS_AT ? path.p[ROUTE_TELLS_AT] : 0;
     for (size_t i = 0; i < ROUTES; i++) {
+        if (routes[i].path[ROUTE_TELLS_AT] != letter)
+            continue;
         struct bytes p = bytes_str(routes[i].path);
         bool prefix = p.p[p.n - 1] == '/';
         bool hit = prefix ? bytes_starts(path, p) : bytes_eq(path, p);

@@ -64,6 +64,11 @@ static uint64_t name_index(const struct snapshot *s, struct watch_key k)
     return k.kind == WATCH_SERVICE_HEALTH ? n->health_index : n->checks_index;
 }
 
+static uint64_t newest(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 uint64_t snapshot_index(const struct snapshot *s, struct watch_key k)
 {
     switch (k.kind) {
@@ -72,8 +77,10 @@ uint64_t snapshot_index(const struct snapshot *s, struct watch_key k)
     case WATCH_SERVICES:
         return s->services_index;
     case WATCH_NODES_SERVICES:
-        return s->nodes_index > s->services_index ? s->nodes_index
-                                                  : s->services_index;
+        return newest(s->nodes_index, s->services_index);
+    case WATCH_CATALOG:
+        return newest(newest(s->nodes_index, s->services_index),
+                      s->state_index[STATE_ANY]);
     case WATCH_NODE:
     case WATCH_NODE_CHECKS:
         return node_index(s, k);

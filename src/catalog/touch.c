@@ -15,7 +15,8 @@
  * names on its node if it is the node's own, unless only its Output changed
  *
  * The text index (snapshot_text_index) moves with Output alone too.
- * NODES_SERVICES moves with either of NODES and SERVICES. A record put again
+ * NODES_SERVICES moves with either of NODES and SERVICES, CATALOG with those and
+ * STATE of any. A record put again
  * with equal bytes moves nothing. */
 #include "catalog/impl.h"
 
@@ -56,10 +57,18 @@ static void bump(struct catalog *c, uint64_t *index, uint64_t rev,
 
 static const struct bytes no_name = {NULL, 0};
 
+/* The set that is read has no doubles. */
+static void touch_any(struct catalog *c, uint64_t index, uint64_t rev)
+{
+    if (index != rev)
+        report(c, WATCH_CATALOG, no_name);
+}
+
 static void touch_nodes(struct catalog *c, uint64_t rev)
 {
     if (c->next.nodes_index != rev && c->next.services_index != rev)
         report(c, WATCH_NODES_SERVICES, no_name);
+    touch_any(c, c->next.nodes_index, rev);
     bump(c, &c->next.nodes_index, rev, WATCH_NODES, no_name);
 }
 
@@ -67,6 +76,7 @@ static void touch_services(struct catalog *c, uint64_t rev)
 {
     if (c->next.nodes_index != rev && c->next.services_index != rev)
         report(c, WATCH_NODES_SERVICES, no_name);
+    touch_any(c, c->next.services_index, rev);
     bump(c, &c->next.services_index, rev, WATCH_SERVICES, no_name);
 }
 
@@ -114,6 +124,8 @@ static void touch_state(struct catalog *c, struct bytes status, uint64_t rev)
     /* Other texts share an index, not a hash. */
     if (slot == STATE_OTHER && c->next.state_index[slot] == rev)
         report(c, WATCH_STATE, status);
+    if (slot == STATE_ANY)
+        touch_any(c, c->next.state_index[slot], rev);
     bump(c, &c->next.state_index[slot], rev, WATCH_STATE, status);
 }
 

@@ -19,6 +19,7 @@ static bool has_name(enum watch_kind kind)
     case WATCH_NODES:
     case WATCH_SERVICES:
     case WATCH_NODES_SERVICES:
+    case WATCH_CATALOG:
     case WATCH_LOCAL:
         return false;
     case WATCH_NODE:

@@ -16,6 +16,7 @@ enum watch_kind {
     WATCH_NODES,          /* any node record */
     WATCH_SERVICES,       /* any service record added, changed, removed */
     WATCH_NODES_SERVICES, /* either */
+    WATCH_CATALOG,        /* any record, check Output too */
     WATCH_NODE,           /* one node's record and services */
     WATCH_NODE_CHECKS,    /* one node's checks */
     WATCH_SERVICE,        /* a name's instances and their node records */

@@ -71,7 +71,8 @@ struct process {
     /* With what reloads changed; read under a pin (live.h). */
     _Atomic(const struct api_self *) live;
     struct conn_limits conn_limits;
-    size_t cache_bytes; /* of all serving threads together */
+    const char *data_dir; /* NULL: in memory */
+    size_t cache_bytes;   /* of all serving threads together */
 
     _Atomic bool ready;    /* the own node is in the catalog */
     _Atomic bool store_up; /* writes are possible */

@@ -420,6 +420,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     p->catalog = catalog_new(&p->pins);
     p->local = local_new(&p->pins);
     p->cache_bytes = CACHE_BYTES_DEFAULT;
+    p->data_dir = s->data_dir;
     p->started_ms = uv_hrtime() / 1000000;
     struct core_options o = {
         .catalog_path = run.catalog_path,

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "server/host.h"
 
 /* --- Snapshots ----------------------------------------------------------- */
 
@@ -203,6 +204,11 @@ static void answer_uncached(struct serving *s, struct conn *c,
         env->uptime_ms = uv_hrtime() / 1000000 - s->process->started_ms;
         env->threads = (uint64_t)s->process->serving_count;
     }
+    struct api_host *host =
+        call->want_host ? arena_alloc(call->arena, sizeof *host) : NULL;
+    if (host)
+        host_look(s->process->data_dir ? s->process->data_dir : "/", host);
+    env->host = host;
     api_read(call, env);
     uint64_t index = serving_index(env, serving_key_index(env, call->watch),
                                    asked_index(call, env));

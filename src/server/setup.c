@@ -128,19 +128,23 @@ static int by_key(const void *a, const void *b)
                   ((const struct config_pair *)b)->key);
 }
 
-/* With the pair that Consul's agents always have. */
+/* With the pairs that Consul's agents always have (the second since 1.14). */
 static enum err node_meta(struct setup *s)
 {
-    static const char segment[] = "consul-network-segment";
+    static const struct config_pair own[] = {
+        {"consul-network-segment", ""}, {"consul-version", CLI_API_VERSION}};
+    enum { OWN = sizeof own / sizeof own[0] };
     const struct config_pairs *from = &s->config.node_meta;
-    struct config_pair *v = arena_alloc(&s->arena, (from->n + 1) * sizeof *v);
+    struct config_pair *v = arena_alloc(&s->arena, (from->n + OWN) * sizeof *v);
     struct buf b;
     size_t n = 0;
     if (!v)
         return ERR_NOMEM;
-    v[n++] = (struct config_pair){segment, ""};
+    for (size_t i = 0; i < OWN; i++)
+        v[n++] = own[i];
     for (size_t i = 0; i < from->n; i++)
-        if (strcmp(from->v[i].key, segment) != 0)
+        if (strcmp(from->v[i].key, own[0].key) != 0 &&
+            strcmp(from->v[i].key, own[1].key) != 0)
             v[n++] = from->v[i];
     qsort(v, n, sizeof *v, by_key);
     buf_init(&b, 0);

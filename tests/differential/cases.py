@@ -714,6 +714,53 @@ def order():
     yield from reads_of("ord", "o1")
 
 
-SECTIONS = [transport, own, parameters, agent_services, bad_agent_services,
+# --- Process, mesh, page, operator ---
+
+CONNECT_PROXY = {"Service": "side", "Kind": "connect-proxy", "Port": 1,
+                 "Proxy": {"DestinationServiceName": "Meshed",
+                           "LocalServicePort": 9, "Config": {"a": [1]}}}
+
+
+def mesh_and_process():
+    yield from (put(p) for p in (
+        "/v1/agent/reload", "/v1/agent/join/", "/v1/agent/join/127.0.0.1:1",
+        "/v1/agent/force-leave/nope", "/v1/agent/force-leave/node-a",
+        "/v1/agent/force-leave/node-a?prune", "/v1/agent/force-leave/",
+        "/v1/agent/token/default", "/v1/agent/token/bogus", "/v1/acl/bootstrap",
+        "/v1/acl/token", "/v1/agent/host"))
+    yield node("m1", Service=CONNECT_PROXY)
+    yield node("m2", Service={"Service": "meshed", "Connect": {"Native": True}})
+    yield node("m2", Check={"Name": "c", "ServiceID": "meshed",
+                            "Status": "warning"})
+    yield from (get(p) for p in (
+        "/v1/agent/host", "/v1/agent/version", "/v1/agent/connect/ca/roots",
+        "/v1/agent/connect/ca/leaf/x", "/v1/agent/connect/authorize",
+        "/v1/connect/ca/roots", "/v1/connect/ca/configuration",
+        "/v1/connect/intentions", "/v1/connect/intentions/match",
+        "/v1/connect/intentions/match?by=source&name=x",
+        "/v1/connect/intentions/match?by=x&name=x",
+        "/v1/connect/intentions/match?by=source",
+        "/v1/connect/intentions/check?source=a&destination=b",
+        "/v1/connect/intentions/check?source=a", "/v1/config/service-defaults",
+        "/v1/config/service-defaults/x", "/v1/acl/tokens", "/v1/acl/policies",
+        "/v1/acl/token/self", "/v1/acl/roles", "/v1/operator/keyring",
+        "/v1/operator/raft/configuration", "/v1/operator/autopilot/configuration",
+        "/v1/operator/area",
+        "/v1/catalog/gateway-services/", "/v1/catalog/gateway-services/x",
+        "/v1/catalog/connect/", "/v1/catalog/connect/meshed",
+        "/v1/catalog/connect/MESHED", "/v1/catalog/connect/side",
+        "/v1/catalog/connect/meshed?node-meta=a:b",
+        "/v1/catalog/connect/meshed?tag=x", "/v1/health/connect/",
+        "/v1/health/connect/meshed", "/v1/health/connect/meshed?passing",
+        "/v1/health/connect/meshed?passing=x", "/v1/health/connect/nope",
+        "/v1/health/ingress/", "/v1/health/ingress/x",
+        "/v1/internal/ui/nodes", "/v1/internal/ui/node/",
+        "/v1/internal/ui/node/m2", "/v1/internal/ui/node/nope",
+        "/v1/internal/ui/services", "/v1/internal/ui/gateway-services-nodes/",
+        "/v1/internal/ui/gateway-services-nodes/x"))
+    yield from drop_node("m1", "m2")
+
+
+SECTIONS = [mesh_and_process, transport, own, parameters, agent_services, bad_agent_services,
             service_checks, agent_checks, ttl, maintenance, catalog,
             renamed_service, bad_catalog, node_identity, order]

@@ -211,6 +211,34 @@ def agent_check(a, b):
         put(a, "Definition", y["Definition"])
 
 
+def host(a, b):
+    common_members(a, b)
+    for name, value in a:
+        other = dict(b)[name]
+        if name == "Errors":
+            continue
+        put(a, name, type(value).__name__)
+        put(b, name, type(other).__name__)
+
+
+def own_version(a, b):
+    if has(a, "consul-network-segment", "consul-version"):
+        drop(a, "consul-version")
+
+
+def raft_figures(a, b):
+    for obj in (a, b):
+        for name in ("CreateIndex", "ModifyIndex", "LastIndex", "LastTerm",
+                     "StableSince"):
+            if has(obj, name):
+                put(obj, name, type(dict(obj)[name]).__name__)
+
+
+def ui_lists(a, b):
+    for name in ("Tags", "ServiceTags"):
+        member(name, [], None)(a, b)
+
+
 class Maintenance(Rule):
     """1.8.7 says of a service in maintenance that has a critical check too now
     the one, now the other: the order of a Go map."""
@@ -414,7 +442,24 @@ RULES = [
             r"^GET /v1/agent/metrics\?format=prometheus",
             consul="415 Prometheus is not enabled", muster="200 # HELP"),
 
+    Answers("agent/version", "newer clients ask for it",
+            "^GET /v1/agent/version", consul="404 $", muster=r'200 {"SHA"'),
+    Parts("agent/host", "the machine, as much of it as is of use", host,
+          "^GET /v1/agent/host"),
+    Parts("consul-version of the own node", "newer releases tell it, and their "
+          "clients look for it", own_version),
+    Texts("consul-version, indented", "the same",
+          r',\s+"consul-version": "[^"]*"', "", r"^GET /v1/catalog/nodes\?pretty"),
+    Parts("internals of the consensus", "there is none: one server leads itself",
+          raft_figures, "^GET /v1/operator/"),
+    Head("index of what there is nothing of", "no table, no index of its own",
+         "x-consul-index", "x-consul-knownleader", "x-consul-lastcontact",
+         request="^GET /v1/(connect/(ca/roots|intentions)|config/|"
+         "catalog/gateway|health/ingress|internal/ui/gateway)"),
+
     # Catalog
+    Parts("lists of the web page", "a list is a list", ui_lists,
+          "^GET /v1/internal/ui/"),
     Parts("the own node's record", "Consul writes it in two steps at start",
           own_node),
     Parts("node without services", "a list is a list; clients with static types "

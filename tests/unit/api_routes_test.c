@@ -1,0 +1,296 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "api_world.h"
+
+static int status_of_get(struct world *w, const char *target)
+{
+    (void)get(w, target);
+    return w->call.status;
+}
+
+/* The answer of a route of the agent that needs no op. */
+static struct bytes agent_put(struct world *w, const char *target)
+{
+    struct api_env env = env_of(w);
+    struct agent_op *op = NULL;
+    assert_int_equal(begin(w, "PUT", target, ""), API_AGENT);
+    assert_int_equal(api_agent(&w->call, &env, &op), API_ANSWER);
+    assert_null(op);
+    return buf_bytes(&w->call.body);
+}
+
+static void add(struct world *w, const char *node, const char *service)
+{
+    char body[1024];
+    snprintf(body, sizeof body,
+             "{\"Node\":\"%s\",\"Address\":\"1.2.3.4\",\"Service\":%s}", node,
+             service);
+    assert_int_equal(put(w, "/v1/catalog/register", body), 200);
+}
+
+static bool has(struct bytes in, const char *text)
+{
+    return memmem(in.p, in.n, text, strlen(text)) != NULL;
+}
+
+static void proxies_are_found_by_what_they_are_for(void **state)
+{
+    struct world *w = *state;
+    add(w, "a",
+        "{\"Service\":\"p\",\"Kind\":\"connect-proxy\",\"Port\":1,"
+        "\"Proxy\":{\"DestinationServiceName\":\"Web\"}}");
+    add(w, "b", "{\"Service\":\"web\",\"Connect\":{\"Native\":true}}");
+    add(w, "c", "{\"Service\":\"web\"}");
+    add(w, "d",
+        "{\"Service\":\"p\",\"Kind\":\"mesh-gateway\","
+        "\"Proxy\":{\"DestinationServiceName\":\"web\"}}");
+    struct bytes all = get(w, "/v1/catalog/connect/web");
+    assert_true(has(all, "\"Node\":\"a\""));
+    assert_true(has(all, "\"Node\":\"b\""));
+    assert_false(has(all, "\"Node\":\"c\""));
+    assert_false(has(all, "\"Node\":\"d\""));
+    assert_bytes(get(w, "/v1/catalog/connect/p"), "[]");
+    assert_bytes(get(w, "/v1/catalog/connect/web?node-meta=x:y"), "[]");
+    struct bytes some =
+        get(w, "/v1/health/connect/web?filter=Node.Node%20%3D%3D%20b");
+    assert_false(has(some, "\"Node\":\"a\""));
+    assert_true(has(some, "\"Node\":\"b\""));
+    assert_int_equal(
+        put(w, "/v1/catalog/register",
+            "{\"Node\":\"a\",\"Address\":\"1.2.3.4\",\"Check\":{"
+            "\"Name\":\"c\",\"ServiceID\":\"p\",\"Status\":\"warning\"}}"),
+        200);
+    assert_true(has(get(w, "/v1/health/connect/web"), "\"CheckID\":\"c\""));
+    struct bytes passing = get(w, "/v1/health/connect/web?passing");
+    assert_false(has(passing, "\"Node\":\"a\""));
+    assert_true(has(passing, "\"Node\":\"b\""));
+    assert_int_equal(status_of_get(w, "/v1/health/connect/x?passing=no"), 400);
+}
+
+/* Whatever changes in the catalog may change these answers. */
+static void the_whole_catalog_is_one_thing_to_wait_for(void **state)
+{
+    struct world *w = *state;
+    struct watch_key all = {WATCH_CATALOG, {NULL, 0}};
+    static const char *const writes[] = {
+        "{\"Node\":\"n\",\"Address\":\"1.2.3.4\"}",
+        "{\"Node\":\"n\",\"Address\":\"1.2.3.4\",\"Service\":{\"Service\":\"s\""
+        "}}",
+        "{\"Node\":\"n\",\"Address\":\"1.2.3.4\",\"Check\":{\"Name\":\"c\"}}",
+        "{\"Node\":\"n\",\"Address\":\"1.2.3.4\",\"Check\":{\"Name\":\"c\","
+        "\"Output\":\"new\"}}",
+    };
+    for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++) {
+        assert_int_equal(put(w, "/v1/catalog/register", writes[i]), 200);
+        assert_int_equal(snapshot_index(catalog_current(w->catalog), all),
+                         w->revision);
+        const struct watch_set *set = catalog_changes(w->catalog);
+        bool told = false;
+        for (size_t k = 0; k < set->n; k++)
+            told |= set->v[k] == watch_hash(all);
+        assert_true(told);
+    }
+}
+
+static void the_page_sees_sums_of_services(void **state)
+{
+    struct world *w = *state;
+    add(w, "a",
+        "{\"Service\":\"web\",\"ID\":\"1\",\"Tags\":[\"y\",\"x\"],"
+        "\"Meta\":{\"external-source\":\"k8s\"}}");
+    add(w, "a", "{\"Service\":\"web\",\"ID\":\"2\",\"Tags\":[\"x\"]}");
+    assert_int_equal(
+        put(w, "/v1/catalog/register",
+            "{\"Node\":\"a\",\"Address\":\"1.2.3.4\",\"Checks\":["
+            "{\"Name\":\"n\",\"Status\":\"passing\"},"
+            "{\"Name\":\"c\",\"ServiceID\":\"1\",\"Status\":\"warning\"}]}"),
+        200);
+    assert_bytes(get(w, "/v1/internal/ui/services"),
+                 "[{\"Name\":\"web\",\"Tags\":[\"x\",\"y\"],\"Nodes\":[\"a\"],"
+                 "\"InstanceCount\":2,\"ChecksPassing\":2,\"ChecksWarning\":1,"
+                 "\"ChecksCritical\":0,\"ExternalSources\":[\"k8s\"],"
+                 "\"GatewayConfig\":{}}]");
+    assert_bytes(
+        get(w, "/v1/internal/ui/services?filter=Node.Node%20%3D%3D%20b"), "[]");
+    assert_bytes(get(w, "/v1/internal/ui/nodes?filter=Node%20%3D%3D%20b"),
+                 "[]");
+    struct bytes node = get(w, "/v1/internal/ui/node/a");
+    assert_true(has(node, "{\"ID\":\"\",\"Node\":\"a\",\"Address\":\"1.2.3.4\","
+                          "\"TaggedAddresses\":null,\"Meta\":null,"
+                          "\"Services\":[{\"ID\":\"1\""));
+    assert_int_equal(status_of_get(w, "/v1/internal/ui/node/nope"), 404);
+    assert_bytes(buf_bytes(&w->call.body), "");
+    assert_true(has(get(w, "/v1/internal/ui/nodes"), "\"CheckID\":\"c\""));
+}
+
+static void joining_oneself_works_and_nobody_else_is_there(void **state)
+{
+    struct world *w = *state;
+    w->self.serf_lan_port = 8301;
+    w->self.serf_wan_port = 8302;
+    w->self.bind_address = bytes_str("127.0.0.1");
+    static const char *const fine[] = {"127.0.0.1:8301", "127.0.0.1",
+                                       "localhost:8301", "127.0.0.1:8302?wan=1",
+                                       "own"};
+    for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++) {
+        char target[128];
+        snprintf(target, sizeof target, "/v1/agent/join/%s", fine[i]);
+        assert_bytes(agent_put(w, target), "");
+        assert_int_equal(w->call.status, 200);
+    }
+    assert_bytes(agent_put(w, "/v1/agent/join/127.0.0.1:1"),
+                 "1 error occurred:\n\t* Failed to join 127.0.0.1: dial tcp "
+                 "127.0.0.1:1: connect: connection refused\n\n");
+    assert_int_equal(w->call.status, 500);
+    assert_bytes(agent_put(w, "/v1/agent/join/nope.invalid:7"),
+                 "1 error occurred:\n\t* Failed to resolve nope.invalid:7: "
+                 "lookup nope.invalid: no such host\n\n");
+    assert_bytes(agent_put(w, "/v1/agent/join/"),
+                 "1 error occurred:\n\t* Failed to resolve : lookup : no such "
+                 "host\n\n");
+    assert_bytes(agent_put(w, "/v1/agent/join/[::2]:9"),
+                 "1 error occurred:\n\t* Failed to join ::2: dial tcp ::2:9: "
+                 "connect: connection refused\n\n");
+}
+
+static void nobody_else_can_be_thrown_out(void **state)
+{
+    struct world *w = *state;
+    assert_bytes(agent_put(w, "/v1/agent/force-leave/own?prune"), "");
+    assert_int_equal(w->call.status, 200);
+    assert_bytes(agent_put(w, "/v1/agent/force-leave/own.dc1"), "");
+    assert_bytes(agent_put(w, "/v1/agent/force-leave/ow"),
+                 "agent: No node found with name 'ow'");
+    assert_int_equal(w->call.status, 500);
+    assert_bytes(agent_put(w, "/v1/agent/force-leave/owner"),
+                 "agent: No node found with name 'owner'");
+}
+
+static void a_reload_is_the_servers_to_carry_out(void **state)
+{
+    struct world *w = *state;
+    struct api_env env = env_of(w);
+    struct agent_op *op = NULL;
+    assert_int_equal(begin(w, "PUT", "/v1/agent/reload", ""), API_AGENT);
+    assert_int_equal(api_agent(&w->call, &env, &op), API_AGENT);
+    assert_int_equal(op->kind, AGENT_RELOAD);
+    agent_op_free(op);
+}
+
+static void what_is_off_says_so_in_consuls_words(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *target;
+        int status;
+        const char *text;
+    } cases[] = {
+        {"/v1/agent/connect/ca/roots", 500,
+         "Connect must be enabled in order to use this endpoint"},
+        {"/v1/agent/connect/ca/leaf/x", 500,
+         "Connect must be enabled in order to use this endpoint"},
+        {"/v1/connect/ca/configuration", 500,
+         "Connect must be enabled in order to use this endpoint"},
+        {"/v1/acl/tokens", 401, "ACL support disabled"},
+        {"/v1/acl/token/self", 401, "ACL support disabled"},
+        {"/v1/operator/keyring", 500,
+         "4 errors occurred:\n\t* WAN error: 1/1 nodes reported failure\n"
+         "\t* own.dc1: Keyring is empty (encryption not enabled)\n"
+         "\t* dc1 (LAN) error: 1/1 nodes reported failure\n"
+         "\t* own: Keyring is empty (encryption not enabled)\n\n"},
+        {"/v1/kv/a/b", 501,
+         "/v1/kv/ is not supported by this version of muster: docs/api.md "
+         "lists the routes that are"},
+        {"/v1/connect/intentions", 200, "[]"},
+        {"/v1/connect/intentions/match?by=source&name=b&name=a", 200,
+         "{\"b\":null,\"a\":null}"},
+        {"/v1/connect/intentions/match?by=x&name=b", 500,
+         "'by' parameter must be one of 'source' or 'destination'"},
+        {"/v1/connect/intentions/match", 500,
+         "required query parameter 'by' not set"},
+        {"/v1/connect/intentions/check?source=a&destination=b", 200,
+         "{\"Allowed\":true}"},
+        {"/v1/connect/intentions/check?source=a", 500,
+         "required query parameter 'destination' not set"},
+        {"/v1/config/service-defaults", 200, "[]"},
+        {"/v1/config/service-defaults/x", 404,
+         "Config entry not found for \"service-defaults\" / \"x\""},
+        {"/v1/catalog/gateway-services/x", 200, "null"},
+        {"/v1/health/ingress/x", 200, "[]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_bytes(get(w, cases[i].target), cases[i].text);
+        assert_int_equal(w->call.status, cases[i].status);
+    }
+    static const char *const writes[] = {
+        "/v1/connect/intentions/x", "/v1/config", "/v1/kv/a", "/v1/txn",
+        "/v1/operator/autopilot/configuration"};
+    for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++) {
+        struct api_env env = env_of(w);
+        assert_int_equal(begin(w, "PUT", writes[i], "{}"), API_READ);
+        api_read(&w->call, &env);
+        assert_int_equal(w->call.status, 501);
+    }
+}
+
+static void one_server_leads_itself(void **state)
+{
+    struct world *w = *state;
+    w->self.node_id = bytes_str("id");
+    w->self.version = bytes_str("1.8.7");
+    assert_bytes(get(w, "/v1/operator/raft/configuration"),
+                 "{\"Servers\":[{\"ID\":\"id\",\"Node\":\"own\",\"Address\":"
+                 "\"127.0.0.1:8300\",\"Leader\":true,\"ProtocolVersion\":\"3\","
+                 "\"Voter\":true}],\"Index\":0}");
+    assert_true(has(get(w, "/v1/operator/autopilot/configuration"),
+                    "\"LastContactThreshold\":\"200ms\""));
+    assert_true(has(get(w, "/v1/operator/autopilot/health"),
+                    "{\"Healthy\":true,\"FailureTolerance\":0,\"Servers\":[{"));
+    assert_true(has(get(w, "/v1/operator/autopilot/state"),
+                    "\"Leader\":\"id\",\"Voters\":[\"id\"]}"));
+    assert_true(has(get(w, "/v1/agent/version"), "\"HumanVersion\":\"1.8.7\""));
+
+    struct api_env env = env_of(w);
+    env.ready = false;
+    assert_int_equal(begin(w, "GET", "/v1/operator/autopilot/health", ""),
+                     API_READ);
+    api_read(&w->call, &env);
+    assert_int_equal(w->call.status, 429);
+}
+
+static void the_machine_is_shown_as_it_was_found(void **state)
+{
+    struct world *w = *state;
+    struct api_host host = {.memory_total = 200,
+                            .memory_available = 150,
+                            .cpus = 1,
+                            .cpu_model = "cpu \"x\"",
+                            .hostname = "box"};
+    struct api_env env = env_of(w);
+    env.host = &host;
+    env.wall_ms = 1234567;
+    assert_int_equal(begin(w, "GET", "/v1/agent/host", ""), API_READ);
+    assert_true(w->call.want_host);
+    api_read(&w->call, &env);
+    struct bytes body = buf_bytes(&w->call.body);
+    assert_true(has(body, "{\"Memory\":{\"total\":200,\"available\":150,"
+                          "\"used\":50,\"usedPercent\":25,"));
+    assert_true(has(body, "\"CPU\":[{\"cpu\":0,\"modelName\":\"cpu \\\"x\\\"\""
+                          "}]"));
+    assert_true(has(body, "\"CollectionTime\":1234567000000,"));
+}
+
+static const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    T(proxies_are_found_by_what_they_are_for),
+    T(the_whole_catalog_is_one_thing_to_wait_for),
+    T(the_page_sees_sums_of_services),
+    T(joining_oneself_works_and_nobody_else_is_there),
+    T(nobody_else_can_be_thrown_out),
+    T(a_reload_is_the_servers_to_carry_out),
+    T(what_is_off_says_so_in_consuls_words),
+    T(one_server_leads_itself),
+    T(the_machine_is_shown_as_it_was_found),
+};
+
+RUN_TESTS(tests)

@@ -459,6 +459,8 @@ int setup_and_run(int argc, char **argv)
     enum err e = setup_read(s, argc, argv);
     if (s->flags.help) {
         cli_agent_help(stdout);
+        arena_fini(&s->arena);
+        free(s);
         return 0;
     }
     if (e != ERR_OK || make_settings(s) != ERR_OK ||

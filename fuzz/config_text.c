@@ -10,6 +10,7 @@
 #include "config/hcl.h"
 #include "config/json.h"
 #include "config/text.h"
+#include "config/watch_def.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -19,6 +20,34 @@ static void must(bool holds, const char *what, const char *detail)
         return;
     fprintf(stderr, "config_text: %s: %s\n", what, detail);
     abort();
+}
+
+/* Its text stands for all of it: the same watch comes back. */
+static void judge_watch(const struct config_value *v, struct arena *arena)
+{
+    struct watch_def w, again;
+    struct config_value *copy = NULL;
+    struct errtext t = {0};
+
+    enum err e = watch_def_parse(v, "dc1", arena, &w, &t);
+    must(e == ERR_OK || t.s[0], "watch refused without a text", err_text(e));
+    if (e != ERR_OK || w.text.n > CONFIG_FILE_BYTES_MAX)
+        return;
+    e = config_json_parse("watch", w.text, arena, &copy, &t);
+    must(e == ERR_OK, "a watch's own text refused", t.s);
+    e = watch_def_parse(copy, "dc1", arena, &again, &t);
+    must(e == ERR_OK, "a watch's own text is no watch", t.s);
+    must(bytes_eq(w.text, again.text) && w.type == again.type &&
+             w.args.n == again.args.n && w.timeout_ms == again.timeout_ms &&
+             w.http.headers.n == again.http.headers.n,
+         "watch changed", w.text.p);
+    must(w.args.n > 0 || w.http.url, "no handler", w.text.p);
+}
+
+static void no_change(void *ctx, const struct config_change *ch)
+{
+    (void)ctx;
+    must(false, "a configuration differs from itself", ch->key);
 }
 
 /* As an agent's whole configuration. */
@@ -34,6 +63,11 @@ static enum err judge(const struct config_value *v, struct arena *arena)
     if (e == ERR_OK)
         e = agent_config_validate(&c, &t);
     must(e == ERR_OK || t.s[0], "refused without a text", err_text(e));
+    for (size_t i = 0; e == ERR_OK && i < c.watches.n; i++)
+        judge_watch(c.watches.v[i], arena);
+    if (e == ERR_OK)
+        must(agent_config_compare(&c, &c, no_change, NULL) == ERR_OK, "compare",
+             "out of memory");
     return e;
 }
 

@@ -40,7 +40,7 @@ static uint8_t mask(const struct net *n, size_t i)
     size_t before = i * 8;
     size_t in = n->bits > before ? n->bits - before : 0;
 
-    return in >= 8 ? 0xff : (uint8_t)(0xff00 >> in);
+    return (uint8_t)(in >= 8 ? 0xff : 0xff00 >> in);
 }
 
 enum err net_parse(struct bytes text, struct net *ret)

@@ -93,7 +93,7 @@ struct agent_config {
     uint64_t check_update_interval_ms;
     int64_t check_output_max_size; /* bytes */
     bool discard_check_output;
-    struct config_values services, checks;
+    struct config_values services, checks, watches;
 
     bool leave_on_terminate;      /* default: not server */
     bool skip_leave_on_interrupt; /* default: server */

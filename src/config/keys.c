@@ -61,6 +61,8 @@ const struct config_key config_keys[] = {
     {"services", KEY_VALUES, AT(services), .live = true},
     {"check", KEY_VALUES, AT(checks), .live = true},
     {"checks", KEY_VALUES, AT(checks), .live = true},
+    {"watch", KEY_VALUES, AT(watches), .live = true},
+    {"watches", KEY_VALUES, AT(watches), .live = true},
 
     {"leave_on_terminate", KEY_BOOL, AT(leave_on_terminate), .live = true},
     {"skip_leave_on_interrupt", KEY_BOOL, AT(skip_leave_on_interrupt), .live = true},
@@ -327,7 +329,6 @@ const struct config_key config_keys[] = {
     IGNORED("ui_config.metrics_proxy.path_allowlist"),
     IGNORED("use_streaming_backend"), IGNORED("version"),
     IGNORED("version_metadata"), IGNORED("version_prerelease"),
-    IGNORED("watches"),
     IGNORED("xds.update_max_per_second"),
     IGNORED("atlas_acl_token"), IGNORED("atlas_endpoint"),
     IGNORED("atlas_infrastructure"), IGNORED("atlas_join"),

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/serving.h"
+#include "server/watches.h"
 
 /* --- Publishing ---------------------------------------------------------- */
 
@@ -35,6 +36,8 @@ static void tell_serving(struct core *c, const struct watch_set *set)
 {
     struct process *p = c->process;
     struct list out[SERVING_THREADS_MAX];
+    if (set && c->watches)
+        watches_published(c->watches, set);
     uint64_t have = snapshot_revision(catalog_current(p->catalog));
     for (int i = 0; i < p->serving_count; i++) {
         list_init(&out[i]);
@@ -381,6 +384,8 @@ enum err core_start(struct core *c, struct process *p,
 void core_stop(struct core *c)
 {
     c->stopping = true;
+    if (c->watches)
+        watches_close(c->watches);
     if (c->agent)
         agent_close(c->agent);
     c->agent = NULL;

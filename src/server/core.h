@@ -53,7 +53,8 @@ struct core {
     struct agent *agent;
     struct prober *prober;
     struct local_identity me;
-    struct own *own; /* own.c */
+    struct own *own;         /* own.c */
+    struct watches *watches; /* NULL: none were ever configured */
 };
 
 /* A call to make on the core thread. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "server/live.h"
 #include "server/notify.h"
+#include "server/watches.h"
 
 static void step_on(struct reload *r);
 
@@ -128,6 +129,20 @@ static void drop_left(struct reload *r)
     buf_fini(&checks);
 }
 
+/* Nothing is made for watches until there are some. */
+static void set_watches(struct reload *r)
+{
+    struct core *c = r->core;
+    const struct settings *s = r->now;
+
+    if (!c->watches && s->watch_count && !(c->watches = watches_new(c))) {
+        log_error("watch", "no watch runs: there are too many threads");
+        return;
+    }
+    if (c->watches)
+        watches_set(c->watches, s->watches, s->watch_count, s->datacenter);
+}
+
 static void put_all(struct reload *r)
 {
     struct settings *s = r->now;
@@ -173,6 +188,7 @@ static void read_again(struct reload *r)
 
 static void finish(struct reload *r)
 {
+    set_watches(r);
     if (r->owned) {
         log_info("config", "reloaded");
         notify_manager("READY=1");

@@ -20,6 +20,7 @@
 #include "server/notify.h"
 #include "server/reload.h"
 #include "server/serving.h"
+#include "server/watches.h"
 
 enum {
     STOP_LIMIT_MS = 8000, /* then the process ends as it is */
@@ -469,6 +470,7 @@ int run_agent(struct settings *s)
 
     catalog_free(run.process.catalog);
     local_free(run.process.local);
+    watches_free(run.core.watches);
     live_fini(&run.process);
     pin_fini(&run.process.pins);
     buf_fini(&run.tagged);

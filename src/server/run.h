@@ -50,6 +50,9 @@ struct settings {
 
     int threads; /* serving; 0: one per core */
 
+    struct watch_def *watches;
+    size_t watch_count;
+
     /* Services and checks of the configuration, as ops. */
     struct agent_op **ops;
     size_t op_count;

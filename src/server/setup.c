@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/net.h"
 #include "cli/cli.h"
+#include "config/watch_def.h"
 #include "server/logsink.h"
 #include "server/setup_impl.h"
 
@@ -191,6 +192,24 @@ static enum err definitions(struct setup *s)
     return e;
 }
 
+static enum err watches(struct setup *s)
+{
+    const struct config_values *from = &s->config.watches;
+    struct watch_def *v = arena_alloc(&s->arena, (from->n + 1) * sizeof *v);
+    enum err e = v ? ERR_OK : ERR_NOMEM;
+    if (from->n > WATCH_DEFS_MAX) {
+        errtext_set(&s->text, "watches: %zu, the limit is %d", from->n,
+                    WATCH_DEFS_MAX);
+        return ERR_LIMIT;
+    }
+    for (size_t i = 0; i < from->n && e == ERR_OK; i++)
+        e = watch_def_parse(from->v[i], s->config.datacenter, &s->arena, &v[i],
+                            &s->text);
+    s->settings.watches = v;
+    s->settings.watch_count = from->n;
+    return e;
+}
+
 static enum err write_from(struct setup *s)
 {
     const struct config_strings *from =
@@ -293,6 +312,8 @@ static enum err make_settings(struct setup *s)
         e = blocked(s);
     if (e == ERR_OK)
         e = write_from(s);
+    if (e == ERR_OK)
+        e = watches(s);
     if (e == ERR_OK)
         e = response_head(s);
     if (e == ERR_OK)

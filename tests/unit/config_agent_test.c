@@ -257,7 +257,7 @@ static void known_keys_without_effect_are_told_once(void **state)
     (void)state;
     good("performance { raft_multiplier = 1 }\n"
          "acl { tokens { agent = \"x\" } }\n"
-         "watches = [{ type = \"key\" }, 3]");
+         "segments = [{ name = \"a\" }, 3]");
     good("performance { raft_multiplier = 2 }");
     assert_int_equal(notices.n, 3);
     assert_string_equal(notices.v[0].key, "performance.raft_multiplier");
@@ -266,7 +266,7 @@ static void known_keys_without_effect_are_told_once(void **state)
     assert_false(notices.v[0].protects);
     assert_string_equal(notices.v[1].key, "acl.tokens.agent");
     assert_true(notices.v[1].protects);
-    assert_string_equal(notices.v[2].key, "watches");
+    assert_string_equal(notices.v[2].key, "segments");
 }
 
 static void protection_switched_off_is_not_missed(void **state)

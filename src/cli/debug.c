@@ -199,8 +199,11 @@ static bool record_log(struct recording *r, const char *name, uint64_t end_ms)
 static bool record_interval(struct recording *r, uint64_t end_ms)
 {
     struct arena *a = &r->cli->arena;
-    long long at = (long long)time(NULL);
+    struct timespec t;
 
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    /* In milliseconds: two of one second must not have one name. */
+    long long at = (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
     record(r, "metrics", "/v1/agent/metrics",
            arena_printf(a, "%lld/metrics.json", at));
     if (wants(r->cli, "logs"))

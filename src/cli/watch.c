@@ -128,10 +128,16 @@ struct seen {
     json_t *value; /* NULL: nothing yet */
 };
 
+/* What is not there is a value, too; any other 404 is an error. */
+static bool is_no_key(const struct cli *c)
+{
+    return c->status == 404 && strncmp(cli_text(c, "type"), "key", 3) == 0;
+}
+
 /* The answer in c as the handler gets it; NULL: printed what is wrong. */
 static json_t *answer(const struct cli *c)
 {
-    json_t *now = c->status == 404 ? json_null() : cli_reply_json(c);
+    json_t *now = is_no_key(c) ? json_null() : cli_reply_json(c);
     if (!json_is_array(now) || strcmp(cli_text(c, "type"), "key") != 0)
         return now;
     json_t *one = json_incref(json_array_get(now, 0));
@@ -267,7 +273,7 @@ static bool next_answer(struct cli *c, const struct seen *seen)
         cli_path_ask(&path, "index",
                      arena_printf(&c->arena, "%" PRIu64, seen->index));
     return cli_ask(c, "GET", path, (struct bytes){0}, POLL_TIMEOUT_MS) &&
-           (c->status == 200 || c->status == 404 || cli_refused(c));
+           (c->status == 200 || is_no_key(c) || cli_refused(c));
 }
 
 /* After an answer: 0 to go on. */

@@ -174,6 +174,10 @@ AGAINST_MUSTER = [
     ["services", "register", "web.json"], ["catalog", "services", "-tags"],
     ["services", "deregister", "web.json"],
     ["watch", "-type=service", "-service=nobody"],
+    ["reload"], ["force-leave", "nobody"], ["join", "127.0.0.1:1"],
+    ["rtt", "nobody"], ["operator", "raft", "list-peers"],
+    ["operator", "raft", "remove-peer", "-id=x"],
+    ["monitor", "-log-level=nonsense"],
 ]
 
 

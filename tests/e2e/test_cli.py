@@ -504,6 +504,8 @@ def test_watch_prints_once_without_a_program(agent):
     assert json.loads(done("watch", "-type=event", "-name=d", agent=a)) == [4]
     assert json.loads(done("watch", "-type=key", "-key=a/b", agent=a)) == {"Value": "x"}
     assert done("watch", "-type=keyprefix", "-prefix=z", agent=a) == "null\n"
+    out = run("watch", "-type=nodes", agent=a)
+    assert out.returncode == 1 and out.stdout == "" and "404" in out.stderr
 
 
 def test_watch_runs_its_program_at_each_change(agent, tmp_path):
@@ -657,6 +659,7 @@ def test_debug_packs_everything(agent, tmp_path):
     logs = [n for n in names if re.fullmatch(r"box/\d+/muster\.log", n)]
     assert logs and all(texts[n] == "first\nsecond\n" for n in logs)
     assert sum(n.endswith("/metrics.json") for n in names) == 2
+    assert len(set(names)) == len(names)
     index = json.loads(texts["box/index.json"])
     assert index["ended_early"] is False and "logs" in index["targets"]
 

@@ -65,6 +65,8 @@ void op_lane(struct agent *a, const struct agent_op *op, struct buf *out)
         break;
     case AGENT_LEAVE:
     case AGENT_RELOAD:
+    case AGENT_EVENT:
+    case AGENT_COORDINATE:
         put_lane(out, SYNC_NODE, (struct bytes){0});
         break;
     }
@@ -294,7 +296,9 @@ bool op_plan(struct job *j)
                                 (struct bytes){0});
     case AGENT_LEAVE:
     case AGENT_RELOAD:
-        job_finish(j, 500, "leaving and reloading are the server's business");
+    case AGENT_EVENT:
+    case AGENT_COORDINATE:
+        job_finish(j, 500, "this is the server's business");
         return false;
     }
     return false;
@@ -351,6 +355,8 @@ void op_stored(struct job *j)
         break;
     case AGENT_LEAVE:
     case AGENT_RELOAD:
+    case AGENT_EVENT:
+    case AGENT_COORDINATE:
         break;
     }
 }

@@ -372,6 +372,10 @@ void api_agent_answer(struct api_call *c, const struct agent_op *op)
         api_error(c, op->http_status, "%s", op->text.s);
         return;
     }
+    if (op->kind == AGENT_EVENT) {
+        event_answer(c, op);
+        return;
+    }
     buf_reset(&c->body);
     c->status = 200;
     c->content_type = NULL;

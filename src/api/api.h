@@ -70,6 +70,7 @@ struct api_env {
     const struct api_self *self;
     const struct snapshot *cat;
     const struct local_snapshot *local;
+    const struct heard_snapshot *heard;
     bool ready;       /* loaded, own node registered: there is a leader */
     uint64_t wall_ms; /* Unix time, for people */
     uint64_t uptime_ms;

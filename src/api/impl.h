@@ -28,7 +28,8 @@ struct api_route {
                            struct plan *p);
     enum api_next (*agent)(struct api_call *c, const struct api_env *env,
                            struct agent_op **ret);
-    bool passing; /* takes ?passing, as /health/service does */
+    const char *param; /* one more that the answer depends on; may be NULL */
+    bool passing;      /* takes ?passing, as /health/service does */
     /* Sets watch.name, or refuses: ANSWER. May be NULL. */
     enum api_next (*prepare)(struct api_call *c, const struct api_env *env);
 
@@ -264,6 +265,11 @@ void read_keyring(struct api_call *c, const struct api_env *env);
 void read_ui_nodes(struct api_call *c, const struct api_env *env);
 void read_ui_node(struct api_call *c, const struct api_env *env);
 void read_ui_services(struct api_call *c, const struct api_env *env);
+void read_event_list(struct api_call *c, const struct api_env *env);
+void read_coordinate_nodes(struct api_call *c, const struct api_env *env);
+void read_coordinate_node(struct api_call *c, const struct api_env *env);
+void read_coordinate_datacenters(struct api_call *c, const struct api_env *env);
+enum api_next prepare_events(struct api_call *c, const struct api_env *env);
 enum api_next prepare_host(struct api_call *c, const struct api_env *env);
 enum api_next prepare_node(struct api_call *c, const struct api_env *env);
 enum api_next prepare_services(struct api_call *c, const struct api_env *env);
@@ -301,6 +307,12 @@ enum api_next agent_node_maintenance(struct api_call *c,
                                      const struct api_env *env,
                                      struct agent_op **ret);
 
+enum api_next agent_event_fire(struct api_call *c, const struct api_env *env,
+                               struct agent_op **ret);
+void event_answer(struct api_call *c, const struct agent_op *op);
+enum api_next agent_coordinate_update(struct api_call *c,
+                                      const struct api_env *env,
+                                      struct agent_op **ret);
 enum api_next agent_reload(struct api_call *c, const struct api_env *env,
                            struct agent_op **ret);
 enum api_next agent_join(struct api_call *c, const struct api_env *env,

@@ -56,6 +56,13 @@ static const struct api_route routes[] = {
     {"/v1/agent/join/",        METHOD_PUT, API_AGENT, .local = true, .agent = agent_join},
     {"/v1/agent/force-leave/", METHOD_PUT, API_AGENT, .local = true, .agent = agent_force_leave},
     {"/v1/agent/token/",       METHOD_PUT, API_READ, .local = true, .read = read_acl_off},
+    /* User events, coordinates: in memory only */
+    {"/v1/event/fire/", METHOD_PUT, API_AGENT, .agent = agent_event_fire},
+    {"/v1/event/list",  METHOD_GET, API_READ, HASH, WATCH_EVENTS, .local = true, .read = read_event_list, .prepare = prepare_events, .param = "name"},
+    {"/v1/coordinate/datacenters", METHOD_GET, API_READ, .read = read_coordinate_datacenters},
+    {"/v1/coordinate/nodes",  METHOD_GET, API_READ, HASH, WATCH_COORDINATES, .read = read_coordinate_nodes, .prepare = prepare_events, .param = "segment"},
+    {"/v1/coordinate/node/",  METHOD_GET, API_READ, HASH, WATCH_COORDINATES, .read = read_coordinate_node, .prepare = prepare_events, .param = "segment"},
+    {"/v1/coordinate/update", METHOD_PUT, API_AGENT, .agent = agent_coordinate_update},
     /* Mesh: proxies are kept and found, the rest is off */
     {"/v1/catalog/connect/", METHOD_GET, API_READ, INDEX, WATCH_NODES_SERVICES, "Missing service name", true, true, false, read_catalog_connect, .rows = FILTER_SERVICE_NODES},
     {"/v1/health/connect/",  METHOD_GET, API_READ, INDEX, WATCH_CATALOG, "Missing service name", true, true, false, read_health_connect, .passing = true, .rows = FILTER_HEALTH},
@@ -364,6 +371,10 @@ void api_canonical(const struct api_call *c, struct buf *out)
         canonical_param(out, &first, "node-meta", &c->meta[i]);
     if (c->filter)
         canonical_param(out, &first, "filter", &c->filter_text);
+    const struct http_param *more =
+        c->route->param ? http_param(c->request, c->route->param) : NULL;
+    if (more)
+        canonical_param(out, &first, c->route->param, &more->value);
     /* Last, so that it can be told from the rest: it changes a header only. */
     if (c->stale)
         canonical_param(out, &first, "stale", NULL);

@@ -93,6 +93,8 @@ uint64_t snapshot_index(const struct snapshot *s, struct watch_key k)
     case WATCH_NONE:
     case WATCH_LOCAL_SERVICE:
     case WATCH_LOCAL:
+    case WATCH_EVENTS:
+    case WATCH_COORDINATES:
         return 0;
     }
     return 0;

@@ -21,6 +21,8 @@ static bool has_name(enum watch_kind kind)
     case WATCH_NODES_SERVICES:
     case WATCH_CATALOG:
     case WATCH_LOCAL:
+    case WATCH_EVENTS:
+    case WATCH_COORDINATES:
         return false;
     case WATCH_NODE:
     case WATCH_NODE_CHECKS:

@@ -11,6 +11,8 @@
 
 #include "base/bytes.h"
 
+/* LOCAL_SERVICE and below are no part of the catalog: they are kept by others,
+ * and their answers are not cached. */
 enum watch_kind {
     WATCH_NONE,
     WATCH_NODES,          /* any node record */
@@ -26,6 +28,8 @@ enum watch_kind {
                              "any" */
     WATCH_LOCAL_SERVICE,  /* a service of the own agent (src/local) */
     WATCH_LOCAL,          /* anything of the own agent */
+    WATCH_EVENTS,         /* user events (src/local/heard.h) */
+    WATCH_COORDINATES,    /* the same */
 };
 
 struct watch_key {

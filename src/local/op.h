@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "catalog/record.h"
 #include "health/check_def.h"
+#include "local/heard.h"
 
 enum agent_op_kind {
     AGENT_REGISTER_SERVICE,    /* service, checks, replace_checks */
@@ -25,6 +26,8 @@ enum agent_op_kind {
     /* Carried out by the server, not by src/agent. */
     AGENT_LEAVE,
     AGENT_RELOAD,
+    AGENT_EVENT,      /* event, without id; enable: it is for this node */
+    AGENT_COORDINATE, /* coordinate */
 };
 
 enum { AGENT_CHECKS_MAX = 64 /* checks in one registration */ };
@@ -41,6 +44,9 @@ struct agent_op {
     bool replace_checks;
     bool from_config; /* defined by configuration: not durable in agent.db. Of
                        * a deregistration: only if that is so */
+
+    struct heard_event event;
+    struct heard_coordinate coordinate;
 
     struct bytes id;
     struct bytes status, output;

@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -201,17 +202,80 @@ static void leave(struct core *c, struct agent_op *op)
     own_leave(c, client_left, c);
 }
 
+static void tell_heard(struct core *c, enum watch_kind kind)
+{
+    uint64_t hash = watch_hash((struct watch_key){kind, {NULL, 0}});
+    struct watch_set set = {.v = &hash, .n = 1};
+    tell_serving(c, &set);
+}
+
+static void hear_event(struct core *c, struct agent_op *op)
+{
+    uint8_t random[16];
+    if (getentropy(random, sizeof random) != 0) {
+        op->http_status = 500;
+        errtext_set(&op->text, "no random bytes for the event's ID");
+        op->done(op);
+        return;
+    }
+    uuid_format(random, op->event.id);
+    if (op->enable) {
+        heard_add_event(c->process->heard, &op->event);
+        tell_heard(c, WATCH_EVENTS);
+    }
+    op->http_status = 200;
+    op->done(op);
+}
+
+static void hear_coordinate(struct core *c, struct agent_op *op)
+{
+    enum err e = heard_put_coordinate(c->process->heard, &op->coordinate);
+    op->http_status = 200;
+    if (e != ERR_OK) {
+        op->http_status = 500;
+        errtext_set(&op->text,
+                    "coordinates of %d nodes are known, which is the limit",
+                    HEARD_COORDINATES_MAX);
+    }
+    tell_heard(c, WATCH_COORDINATES);
+    op->done(op);
+}
+
+/* What is not for the agent itself. */
+static bool run_op(struct core *c, struct agent_op *op)
+{
+    switch (op->kind) {
+    case AGENT_LEAVE:
+        leave(c, op);
+        return true;
+    case AGENT_RELOAD:
+        c->options.reload(c->options.ctx, op);
+        return true;
+    case AGENT_EVENT:
+        hear_event(c, op);
+        return true;
+    case AGENT_COORDINATE:
+        hear_coordinate(c, op);
+        return true;
+    case AGENT_REGISTER_SERVICE:
+    case AGENT_DEREGISTER_SERVICE:
+    case AGENT_REGISTER_CHECK:
+    case AGENT_DEREGISTER_CHECK:
+    case AGENT_TTL:
+    case AGENT_SERVICE_MAINTENANCE:
+    case AGENT_NODE_MAINTENANCE:
+        return false;
+    }
+    return false;
+}
+
 static void on_ops(void *ctx, struct list *ops)
 {
     struct core *c = ctx;
     while (!list_empty(ops)) {
         struct agent_op *op = container_of(ops->next, struct agent_op, link);
         list_del(&op->link);
-        if (op->kind == AGENT_LEAVE)
-            leave(c, op);
-        else if (op->kind == AGENT_RELOAD)
-            c->options.reload(c->options.ctx, op);
-        else
+        if (!run_op(c, op))
             agent_submit(c->agent, op);
     }
 }

@@ -54,6 +54,7 @@ static struct api_env env_now(struct process *p)
         .self = atomic_load_explicit(&p->live, memory_order_acquire),
         .cat = catalog_current(p->catalog),
         .local = local_current(p->local),
+        .heard = heard_current(p->heard),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
     };
 }

@@ -388,7 +388,8 @@ static void look_again(struct serving *s, const struct park_group *g,
 {
     const struct process *p = s->process;
     if (catalog_current(p->catalog) == env->cat &&
-        local_current(p->local) == env->local)
+        local_current(p->local) == env->local &&
+        heard_current(p->heard) == env->heard)
         return;
     struct published *pub = xmalloc(sizeof *pub + sizeof pub->hashes[0]);
     *pub = (struct published){.letter.kind = LETTER_PUBLISHED, .n = 1};

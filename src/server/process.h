@@ -63,6 +63,7 @@ struct process {
     struct pin_domain pins;
     struct catalog *catalog;
     struct local *local;
+    struct heard *heard;
     struct store *store;
     struct queue *agent_ops; /* struct agent_op, to the core thread */
     struct queue *written;   /* struct letter, to the core thread */

@@ -420,6 +420,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     live_publish(p, s);
     p->catalog = catalog_new(&p->pins);
     p->local = local_new(&p->pins);
+    p->heard = heard_new(&p->pins);
     p->cache_bytes = CACHE_BYTES_DEFAULT;
     p->data_dir = s->data_dir;
     p->started_ms = uv_hrtime() / 1000000;
@@ -471,6 +472,7 @@ int run_agent(struct settings *s)
     catalog_free(run.process.catalog);
     local_free(run.process.local);
     watches_free(run.core.watches);
+    heard_free(run.process.heard);
     live_fini(&run.process);
     pin_fini(&run.process.pins);
     buf_fini(&run.tagged);

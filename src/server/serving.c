@@ -24,6 +24,7 @@ void serving_pin(struct serving *s)
         .self = atomic_load_explicit(&p->live, memory_order_acquire),
         .cat = catalog_current(p->catalog),
         .local = local_current(p->local),
+        .heard = heard_current(p->heard),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
     };
 }
@@ -50,6 +51,8 @@ uint64_t serving_key_index(const struct api_env *env, struct watch_key k)
 {
     if (k.kind == WATCH_LOCAL || k.kind == WATCH_LOCAL_SERVICE)
         return local_version(env->local);
+    if (k.kind == WATCH_EVENTS || k.kind == WATCH_COORDINATES)
+        return 0; /* those say their index themselves */
     return snapshot_index(env->cat, k);
 }
 
@@ -231,8 +234,7 @@ static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
         api_call_fini(call);
         return;
     }
-    bool cacheable = call->watch.kind != WATCH_LOCAL &&
-                     call->watch.kind != WATCH_LOCAL_SERVICE;
+    bool cacheable = call->watch.kind < WATCH_LOCAL_SERVICE;
     if (!cacheable) {
         answer_uncached(s, c, call, env, gzip);
         return;

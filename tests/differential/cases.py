@@ -761,6 +761,31 @@ def mesh_and_process():
     yield from drop_node("m1", "m2")
 
 
-SECTIONS = [mesh_and_process, transport, own, parameters, agent_services, bad_agent_services,
+# --- Events and coordinates ---
+
+def events():
+    large = "a" * 450
+    yield from (put(p, "x") for p in (
+        "/v1/event/fire/", "/v1/event/fire/x?tag=a", "/v1/event/fire/x?node=%5B",
+        "/v1/event/fire/x?service=%28", "/v1/event/fire/x?dc=nope"))
+    yield put("/v1/event/fire/x", large)
+    yield put("/v1/event/fire/x", large[:414])
+    yield put("/v1/event/fire/x?node=real", large[:407])
+    yield put("/v1/event/fire/x?service=sss&tag=t", large[:403])
+    yield from (get(p) for p in (
+        "/v1/event/list?index=x", "/v1/event/list?wait=x",
+        "/v1/event/list?name=nobody", "/v1/event/list?name=nobody&index=2",
+        "/v1/event/list?name=nobody&index=1&wait=1ms"))
+    coord = {"Vec": [1, 2, 3, 4, 5, 6, 7, 8], "Error": 1, "Height": 0.1}
+    yield from (put("/v1/coordinate/update", b) for b in (
+        {"Node": "nobody", "Coord": coord}, {"Coord": coord},
+        {"Node": "node-a", "Coord": {"Vec": [1]}}, "{", {"Node": 1}))
+    yield from (get(p) for p in (
+        "/v1/coordinate/datacenters", "/v1/coordinate/node/",
+        "/v1/coordinate/node/nobody", "/v1/coordinate/nodes?segment=x",
+        "/v1/coordinate/nodes?dc=nope"))
+
+
+SECTIONS = [events, mesh_and_process, transport, own, parameters, agent_services, bad_agent_services,
             service_checks, agent_checks, ttl, maintenance, catalog,
             renamed_service, bad_catalog, node_identity, order]

@@ -221,6 +221,12 @@ def host(a, b):
         put(b, name, type(other).__name__)
 
 
+def event_id(a, b):
+    if has(a, "ID", "LTime") and has(b, "ID", "LTime"):
+        put(a, "ID", len(dict(a)["ID"]))
+        put(b, "ID", len(dict(b)["ID"]))
+
+
 def own_version(a, b):
     if has(a, "consul-network-segment", "consul-version"):
         drop(a, "consul-version")
@@ -446,6 +452,13 @@ RULES = [
             "^GET /v1/agent/version", consul="404 $", muster=r'200 {"SHA"'),
     Parts("agent/host", "the machine, as much of it as is of use", host,
           "^GET /v1/agent/host"),
+    Parts("IDs of events", "random", event_id, "^PUT /v1/event/fire"),
+    Texts("large events", "Consul counts twice, before and after encoding",
+          r"(encoded )?(user event exceeds configured limit of 512 bytes) .* "
+          r"encoding", r"\2", "^PUT /v1/event/fire"),
+    Head("index of coordinates in another datacenter", "nobody's answer",
+         "x-consul-index", "x-consul-knownleader", "x-consul-lastcontact",
+         request=r"^GET /v1/coordinate/nodes\?dc=nope"),
     Parts("consul-version of the own node", "newer releases tell it, and their "
           "clients look for it", own_version),
     Texts("consul-version, indented", "the same",

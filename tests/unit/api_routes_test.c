@@ -280,6 +280,159 @@ static void the_machine_is_shown_as_it_was_found(void **state)
     assert_true(has(body, "\"CollectionTime\":1234567000000,"));
 }
 
+static struct agent_op *op_of(struct world *w, const char *target,
+                              const char *body)
+{
+    struct api_env env = env_of(w);
+    struct agent_op *op = NULL;
+    assert_int_equal(begin(w, "PUT", target, body), API_AGENT);
+    enum api_next next = api_agent(&w->call, &env, &op);
+    assert_int_equal(next, op ? API_AGENT : API_ANSWER);
+    return op;
+}
+
+static void fire(struct world *w, const char *target, const char *id)
+{
+    struct agent_op *op = op_of(w, target, "p\xff");
+    assert_non_null(op);
+    snprintf(op->event.id, sizeof op->event.id, "%s", id);
+    op->http_status = 200;
+    api_agent_answer(&w->call, op);
+    if (op->enable)
+        heard_add_event(w->heard, &op->event);
+    agent_op_free(op);
+}
+
+static void events_are_listed_with_the_index_of_the_last(void **state)
+{
+    struct world *w = *state;
+    assert_bytes(get(w, "/v1/event/list"), "[]");
+    assert_bytes(buf_bytes(&w->call.extra_head), "X-Consul-Index: 1\r\n");
+    fire(w, "/v1/event/fire/one?node=^ow",
+         "a75b2400-b37a-2d5d-4749-e4c78fecdcf2");
+    assert_bytes(buf_bytes(&w->call.body),
+                 "{\"ID\":\"a75b2400-b37a-2d5d-4749-e4c78fecdcf2\","
+                 "\"Name\":\"one\",\"Payload\":\"cP8=\",\"NodeFilter\":"
+                 "\"^ow\",\"ServiceFilter\":\"\",\"TagFilter\":\"\","
+                 "\"Version\":1,\"LTime\":0}");
+    assert_true(has(get(w, "/v1/event/list"), "\"LTime\":1}]"));
+    /* As Consul 1.8.7 told it of this very ID. */
+    assert_bytes(buf_bytes(&w->call.extra_head),
+                 "X-Consul-Index: 16146179576024199599\r\n");
+    fire(w, "/v1/event/fire/two", "00000000-0000-0001-0000-000000000002");
+    fire(w, "/v1/event/fire/other?node=elsewhere", "");
+    fire(w, "/v1/event/fire/other?service=web", "");
+    (void)get(w, "/v1/event/list?name=two");
+    assert_int_equal(w->call.content_hash, 3);
+    (void)get(w, "/v1/event/list?name=one");
+    assert_true(w->call.content_hash == 16146179576024199599u);
+    assert_bytes(get(w, "/v1/event/list?name=other"), "[]");
+    assert_int_equal(begin(w, "GET", "/v1/event/list?index=3&name=two", ""),
+                     API_READ);
+    assert_true(w->call.has_hash && w->call.asked_hash == 3);
+    struct buf target = {0};
+    api_canonical(&w->call, &target);
+    assert_bytes(buf_bytes(&target), "/v1/event/list?name=two");
+    buf_fini(&target);
+}
+
+static void the_oldest_events_make_room(void **state)
+{
+    struct world *w = *state;
+    struct heard_event e = {.name = bytes_str("n")};
+    for (unsigned i = 0; i < HEARD_EVENTS_MAX + 3; i++) {
+        snprintf(e.id, sizeof e.id, "%08x-0000-0000-0000-000000000000", i);
+        heard_add_event(w->heard, &e);
+    }
+    const struct heard_snapshot *s = heard_current(w->heard);
+    assert_int_equal(s->event_count, HEARD_EVENTS_MAX);
+    assert_int_equal(s->events[0]->number, 4);
+    assert_int_equal(s->events[HEARD_EVENTS_MAX - 1]->number,
+                     HEARD_EVENTS_MAX + 3);
+}
+
+static void events_that_cannot_be_sent_are_refused(void **state)
+{
+    struct world *w = *state;
+    static char large[500];
+    static const struct {
+        const char *target;
+        int status;
+        const char *text;
+    } cases[] = {
+        {"/v1/event/fire/", 400, "Missing name"},
+        {"/v1/event/fire/x?tag=a", 500,
+         "Cannot provide tag filter without service filter"},
+        {"/v1/event/fire/x?node=%5B", 500,
+         "Invalid node filter: error parsing regexp: missing closing ]: `[`"},
+        {"/v1/event/fire/x", 500,
+         "1 error occurred:\n\t* error broadcasting event to segment \"\": "
+         "user event exceeds configured limit of 512 bytes before "
+         "encoding\n\n"},
+        {"/v1/event/fire/x?dc=nope", 500, "No path to datacenter"},
+    };
+    memset(large, 'a', sizeof large - 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct api_env env = env_of(w);
+        struct agent_op *op = NULL;
+        if (begin(w, "PUT", cases[i].target, large) == API_AGENT)
+            assert_int_equal(api_agent(&w->call, &env, &op), API_ANSWER);
+        assert_bytes(buf_bytes(&w->call.body), cases[i].text);
+        assert_int_equal(w->call.status, cases[i].status);
+    }
+    large[414] = 0; /* what Consul takes with this name */
+    struct agent_op *op = op_of(w, "/v1/event/fire/x", large);
+    assert_non_null(op);
+    agent_op_free(op);
+}
+
+static void coordinates_are_kept_and_shown(void **state)
+{
+    struct world *w = *state;
+    add(w, "n", "{\"Service\":\"s\"}");
+    assert_int_equal(status_of_get(w, "/v1/coordinate/node/n"), 404);
+    struct agent_op *op =
+        op_of(w, "/v1/coordinate/update",
+              "{\"Node\":\"N\",\"Coord\":{\"Vec\":[1,2,3,4,5,6,7,0.5],"
+              "\"Error\":0.25,\"Height\":1e-5}}");
+    assert_non_null(op);
+    assert_int_equal(op->kind, AGENT_COORDINATE);
+    assert_ok(heard_put_coordinate(w->heard, &op->coordinate));
+    agent_op_free(op);
+    assert_bytes(get(w, "/v1/coordinate/node/n"),
+                 "[{\"Node\":\"n\",\"Segment\":\"\",\"Coord\":{\"Vec\":"
+                 "[1,2,3,4,5,6,7,0.5],\"Error\":0.25,\"Adjustment\":0,"
+                 "\"Height\":0.00001}}]");
+    assert_bytes(buf_bytes(&w->call.extra_head),
+                 "X-Consul-Index: 2\r\nX-Consul-Knownleader: true\r\n"
+                 "X-Consul-Lastcontact: 0\r\n");
+    assert_true(has(get(w, "/v1/coordinate/nodes"), "\"Node\":\"n\""));
+    assert_bytes(get(w, "/v1/coordinate/nodes?segment=x"), "[]");
+    assert_true(has(get(w, "/v1/coordinate/datacenters"),
+                    "[{\"Datacenter\":\"dc1\",\"AreaID\":\"wan\","
+                    "\"Coordinates\":[{\"Node\":\"own\""));
+    /* Of nobody: dropped. */
+    assert_null(op_of(w, "/v1/coordinate/update",
+                      "{\"Node\":\"x\",\"Coord\":{\"Vec\":"
+                      "[1,2,3,4,5,6,7,8]}}"));
+    assert_int_equal(w->call.status, 200);
+    static const struct {
+        const char *body;
+        int status;
+    } bad[] = {
+        {"{}", 400},
+        {"{\"Node\":\"n\",\"Coord\":{\"Vec\":[1]}}", 500},
+        {"{\"Node\":\"n\",\"Coord\":{\"Vec\":[1,2,3,4,5,6,7,\"8\"]}}", 400},
+        {"{\"Node\":\"n\",\"Coord\":{\"Vec\":{}}}", 400},
+        {"{\"Node\":\"n\",\"Coord\":{\"Height\":\"x\"}}", 400},
+        {"{\"Node\":1}", 400},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_null(op_of(w, "/v1/coordinate/update", bad[i].body));
+        assert_int_equal(w->call.status, bad[i].status);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     T(proxies_are_found_by_what_they_are_for),
@@ -291,6 +444,10 @@ static const struct CMUnitTest tests[] = {
     T(what_is_off_says_so_in_consuls_words),
     T(one_server_leads_itself),
     T(the_machine_is_shown_as_it_was_found),
+    T(events_are_listed_with_the_index_of_the_last),
+    T(the_oldest_events_make_room),
+    T(events_that_cannot_be_sent_are_refused),
+    T(coordinates_are_kept_and_shown),
 };
 
 RUN_TESTS(tests)

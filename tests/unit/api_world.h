@@ -14,6 +14,7 @@ struct world {
     struct pin_domain pins;
     struct catalog *catalog;
     struct local *local;
+    struct heard *heard;
     struct api_self self;
     struct arena arena;
     struct api_call call;
@@ -27,6 +28,7 @@ static inline int setup(void **state)
     pin_init(&w->pins);
     w->catalog = catalog_new(&w->pins);
     w->local = local_new(&w->pins);
+    w->heard = heard_new(&w->pins);
     w->self = (struct api_self){.node_name = bytes_str("own"),
                                 .datacenter = bytes_str("dc1"),
                                 .advertise_address = bytes_str("127.0.0.1"),
@@ -46,6 +48,7 @@ static inline int teardown(void **state)
     arena_fini(&w->arena);
     catalog_free(w->catalog);
     local_free(w->local);
+    heard_free(w->heard);
     pin_fini(&w->pins);
     free(w);
     return 0;
@@ -56,6 +59,7 @@ static inline struct api_env env_of(struct world *w)
     return (struct api_env){.self = &w->self,
                             .cat = catalog_current(w->catalog),
                             .local = local_current(w->local),
+                            .heard = heard_current(w->heard),
                             .ready = true};
 }
 

@@ -1,0 +1,246 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* /v1/coordinate, and what follows from it: rows sorted by ?near. There is no
+ * gossip that would measure distances: coordinates are what clients say they
+ * are, and the own node stands in the middle unless it is told otherwise. They
+ * are kept in memory only. */
+#include "api/impl.h"
+#include "api/table.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+struct coord_in {
+    struct bytes vec;
+    struct bytes error, adjustment, height; /* numbers, as text */
+};
+
+struct update_coordinate_in {
+    struct bytes node, segment;
+    struct coord_in *coord;
+};
+
+/* clang-format off */
+static const struct json_field coord_fields[] = {
+    FIELD(coord_in, "Vec", NULL, FIELD_RAW, vec),
+    FIELD(coord_in, "Error", NULL, FIELD_RAW, error),
+    FIELD(coord_in, "Adjustment", NULL, FIELD_RAW, adjustment),
+    FIELD(coord_in, "Height", NULL, FIELD_RAW, height),
+};
+static const struct json_table coord_table = TABLE(coord_fields, coord_in);
+
+static const struct json_field update_fields[] = {
+    FIELD(update_coordinate_in, "Node", NULL, FIELD_STRING, node),
+    FIELD(update_coordinate_in, "Segment", NULL, FIELD_STRING, segment),
+    FIELD_OF(update_coordinate_in, "Coord", NULL, FIELD_OBJECT, coord, &coord_table),
+};
+static const struct json_table update_coordinate_table = TABLE(update_fields, update_coordinate_in);
+/* clang-format on */
+
+/* --- Update -------------------------------------------------------------- */
+
+static bool number(struct bytes raw, double *ret)
+{
+    char text[72];
+    char *end;
+    *ret = 0;
+    if (raw.n == 0 || bytes_is(raw, "null"))
+        return true;
+    if (raw.n >= sizeof text || raw.p[0] == '"' || raw.p[0] == '[' ||
+        raw.p[0] == '{')
+        return false;
+    memcpy(text, raw.p, raw.n);
+    text[raw.n] = 0;
+    *ret = strtod(text, &end);
+    return *end == 0 && isfinite(*ret);
+}
+
+/* "[1,2.5,...]": compact, as FIELD_RAW gives it. -1: no list of numbers. */
+static int numbers(struct bytes raw, double *out, int max)
+{
+    int n = 0;
+    if (raw.n < 2 || raw.p[0] != '[')
+        return raw.n == 0 || bytes_is(raw, "null") ? 0 : -1;
+    raw = bytes_of(raw.p + 1, raw.n - 2);
+    while (raw.n) {
+        size_t comma = bytes_find(raw, ',');
+        double v;
+        if (!number(bytes_head(raw, comma), &v))
+            return -1;
+        if (n < max)
+            out[n] = v;
+        n++;
+        raw = bytes_skip(raw, comma + 1);
+    }
+    return n;
+}
+
+static enum api_next refuse(struct api_call *c, int status, const char *text)
+{
+    api_error(c, status, "%s", text);
+    return API_ANSWER;
+}
+
+static enum api_next take(struct api_call *c,
+                          const struct update_coordinate_in *in,
+                          struct heard_coordinate *ret)
+{
+    *ret = (struct heard_coordinate){.node = in->node};
+    if (!in->coord)
+        return refuse(c, 400, "Request decode failed: Coord is missing");
+    int n = numbers(in->coord->vec, ret->vec, HEARD_DIMENSIONS);
+    if (n < 0 || !number(in->coord->error, &ret->error) ||
+        !number(in->coord->adjustment, &ret->adjustment) ||
+        !number(in->coord->height, &ret->height))
+        return refuse(c, 400,
+                      "Request decode failed: json: cannot unmarshal a member "
+                      "of Coord into Go value of type float64");
+    if (n != HEARD_DIMENSIONS)
+        return refuse(c, 500, "incompatible coordinate");
+    if (in->segment.n)
+        return refuse(c, 500,
+                      "Network segments are not supported in this version of "
+                      "Consul");
+    return API_AGENT;
+}
+
+static enum api_next done(struct api_call *c)
+{
+    buf_reset(&c->body);
+    c->status = 200;
+    c->content_type = NULL;
+    return API_ANSWER;
+}
+
+enum api_next agent_coordinate_update(struct api_call *c,
+                                      const struct api_env *env,
+                                      struct agent_op **ret)
+{
+    struct update_coordinate_in in;
+    struct heard_coordinate coordinate;
+    struct errtext t = {{0}};
+    if (json_decode(c->request->body, &update_coordinate_table, &in, c->arena,
+                    &t) != ERR_OK) {
+        api_error(c, 400, "Request decode failed: %s", t.s);
+        return API_ANSWER;
+    }
+    if (take(c, &in, &coordinate) == API_ANSWER)
+        return API_ANSWER;
+    if (!snapshot_node(env->cat, in.node))
+        return done(c); /* nobody's: dropped, as in Consul */
+    *ret = agent_op_new(AGENT_COORDINATE);
+    if (!*ret)
+        return refuse(c, 500, "out of memory");
+    (*ret)->coordinate = coordinate;
+    (*ret)->coordinate.node = arena_copy(&(*ret)->arena, in.node);
+    return API_AGENT;
+}
+
+/* --- Reads --------------------------------------------------------------- */
+
+/* As Serf's at its start. */
+static const struct heard_coordinate middle = {.error = 1.5, .height = 1e-5};
+
+static const struct heard_coordinate *where(const struct api_env *env,
+                                            struct bytes node)
+{
+    const struct heard_coordinate *c = heard_coordinate(env->heard, node);
+    if (!c && bytes_eq_fold(node, env->self->node_name))
+        return &middle;
+    return c;
+}
+
+static void put_coordinate(struct json_out *j, struct bytes node,
+                           const struct heard_coordinate *c)
+{
+    json_open(j, '{');
+    json_key(j, "Node");
+    json_str(j, node);
+    json_key(j, "Segment");
+    json_str(j, (struct bytes){0});
+    json_key(j, "Coord");
+    json_open(j, '{');
+    json_key(j, "Vec");
+    json_open(j, '[');
+    for (int i = 0; i < HEARD_DIMENSIONS; i++)
+        json_double(j, c->vec[i]);
+    json_close(j, ']');
+    json_key(j, "Error");
+    json_double(j, c->error);
+    json_key(j, "Adjustment");
+    json_double(j, c->adjustment);
+    json_key(j, "Height");
+    json_double(j, c->height);
+    json_close(j, '}');
+    json_close(j, '}');
+}
+
+/* The index counts changes since the start: who waits does so for another one,
+ * not for a greater one (see prepare_events). */
+static void index_lines(struct api_call *c, const struct api_env *env)
+{
+    c->content_hash = env->heard->coordinates_index;
+    http_head_u64(&c->extra_head, "X-Consul-Index", c->content_hash);
+    http_head_line(&c->extra_head, "X-Consul-Knownleader",
+                   bytes_str(env->ready ? "true" : "false"));
+    http_head_u64(&c->extra_head, "X-Consul-Lastcontact", 0);
+}
+
+static void put_all(struct json_out *j, const struct api_env *env)
+{
+    struct tree_iter it;
+    snapshot_nodes(env->cat, &it);
+    for (const struct cat_node *n; (n = snapshot_next_node(&it));) {
+        struct node_view v;
+        cat_node_view(n->record, &v);
+        const struct heard_coordinate *c = where(env, v.name);
+        if (c)
+            put_coordinate(j, v.name, c);
+    }
+}
+
+void read_coordinate_nodes(struct api_call *c, const struct api_env *env)
+{
+    struct json_out j = json_out(&c->body);
+    json_open(&j, '[');
+    if (http_param_value(c->request, "segment").n == 0)
+        put_all(&j, env);
+    json_close(&j, ']');
+    index_lines(c, env);
+}
+
+void read_coordinate_node(struct api_call *c, const struct api_env *env)
+{
+    const struct cat_node *n = snapshot_node(env->cat, c->arg);
+    struct node_view v = {0};
+    if (n)
+        cat_node_view(n->record, &v);
+    const struct heard_coordinate *at = n ? where(env, v.name) : NULL;
+    if (!at || http_param_value(c->request, "segment").n) {
+        c->status = 404;
+        c->content_type = NULL;
+        return;
+    }
+    struct json_out j = json_out(&c->body);
+    json_open(&j, '[');
+    put_coordinate(&j, v.name, at);
+    json_close(&j, ']');
+    index_lines(c, env);
+}
+
+void read_coordinate_datacenters(struct api_call *c, const struct api_env *env)
+{
+    struct json_out j = json_out(&c->body);
+    json_open(&j, '[');
+    json_open(&j, '{');
+    json_key(&j, "Datacenter");
+    json_str(&j, env->self->datacenter);
+    json_key(&j, "AreaID");
+    json_str(&j, bytes_str("wan"));
+    json_key(&j, "Coordinates");
+    json_open(&j, '[');
+    put_coordinate(&j, env->self->node_name, &middle);
+    json_close(&j, ']');
+    json_close(&j, '}');
+    json_close(&j, ']');
+}

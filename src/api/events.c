@@ -1,0 +1,220 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* /v1/event: user events. They are for the agents whose node and services match
+ * their filters; here that is the own one. Kept in memory, the newest 256. */
+#include "api/filter_impl.h"
+#include "api/impl.h"
+
+enum {
+    /* Consul's limit counts the event as it is encoded there: name twice, each
+     * member with its key, an ID. Whoever fits there fits here. */
+    EVENT_BYTES_MAX = 512,
+    EVENT_BASE_BYTES = 96,
+    EVENT_FILTER_BYTES = 4,
+};
+
+static enum api_next refuse(struct api_call *c, int status, const char *text)
+{
+    api_error(c, status, "%s", text);
+    return API_ANSWER;
+}
+
+static size_t encoded_bytes(const struct heard_event *e)
+{
+    const struct bytes filters[] = {e->node_filter, e->service_filter,
+                                    e->tag_filter};
+    size_t n = EVENT_BASE_BYTES + 2 * e->name.n + e->payload.n;
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
+        n += filters[i].n ? filters[i].n + EVENT_FILTER_BYTES : 0;
+    return n;
+}
+
+struct event_filters {
+    struct filter_regex *node, *service, *tag; /* NULL: everybody */
+};
+
+static enum api_next compile_one(struct api_call *c, struct bytes pattern,
+                                 const char *what, struct filter_regex **ret)
+{
+    struct errtext t = {{0}};
+    if (pattern.n == 0 ||
+        filter_regex_new(pattern, c->arena, ret, &t) == ERR_OK)
+        return API_AGENT;
+    api_error(c, 500, "Invalid %s filter: %s", what, t.s);
+    return API_ANSWER;
+}
+
+static bool fits(const struct filter_regex *r, struct bytes text)
+{
+    return !r || filter_regex_search(r, text) == FILTER_FOUND;
+}
+
+static bool any_tag_fits(const struct filter_regex *r, struct packed tags)
+{
+    struct bytes rest = tags.data, tag;
+    if (!r)
+        return true;
+    while (packed_next(&rest, &tag))
+        if (fits(r, tag))
+            return true;
+    return false;
+}
+
+static bool is_for_us(const struct api_env *env, const struct event_filters *f)
+{
+    struct tree_iter it;
+    if (!fits(f->node, env->self->node_name))
+        return false;
+    if (!f->service)
+        return true;
+    local_services(env->local, &it);
+    for (const struct local_service *s; (s = local_next_service(&it));)
+        if (fits(f->service, s->view.name) &&
+            any_tag_fits(f->tag, s->view.tags))
+            return true;
+    return false;
+}
+
+static enum api_next compile(struct api_call *c, const struct heard_event *e,
+                             struct event_filters *f)
+{
+    if (e->tag_filter.n && e->service_filter.n == 0)
+        return refuse(c, 500,
+                      "Cannot provide tag filter without service filter");
+    if (compile_one(c, e->node_filter, "node", &f->node) == API_ANSWER ||
+        compile_one(c, e->service_filter, "service", &f->service) ==
+            API_ANSWER ||
+        compile_one(c, e->tag_filter, "tag", &f->tag) == API_ANSWER)
+        return API_ANSWER;
+    if (encoded_bytes(e) > EVENT_BYTES_MAX)
+        return refuse(c, 500,
+                      "1 error occurred:\n\t* error broadcasting event to "
+                      "segment \"\": user event exceeds configured limit of "
+                      "512 bytes before encoding\n\n");
+    return API_AGENT;
+}
+
+static struct agent_op *event_op(const struct heard_event *e)
+{
+    struct agent_op *op = agent_op_new(AGENT_EVENT);
+    if (!op)
+        return NULL;
+    struct arena *a = &op->arena;
+    op->event = (struct heard_event){
+        .name = arena_copy(a, e->name),
+        .payload = arena_copy(a, e->payload),
+        .node_filter = arena_copy(a, e->node_filter),
+        .service_filter = arena_copy(a, e->service_filter),
+        .tag_filter = arena_copy(a, e->tag_filter),
+    };
+    return op;
+}
+
+enum api_next agent_event_fire(struct api_call *c, const struct api_env *env,
+                               struct agent_op **ret)
+{
+    const struct http_request *r = c->request;
+    struct event_filters f = {0};
+    struct heard_event e = {
+        .name = c->arg,
+        .payload = r->body,
+        .node_filter = http_param_value(r, "node"),
+        .service_filter = http_param_value(r, "service"),
+        .tag_filter = http_param_value(r, "tag"),
+    };
+    if (e.name.n == 0)
+        return refuse(c, 400, "Missing name");
+    if (compile(c, &e, &f) == API_ANSWER)
+        return API_ANSWER;
+    *ret = event_op(&e);
+    if (!*ret)
+        return refuse(c, 500, "out of memory");
+    (*ret)->enable = is_for_us(env, &f);
+    return API_AGENT;
+}
+
+static void put_base64(struct buf *out, struct bytes in)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 "abcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < in.n; i += 3) {
+        unsigned v = (unsigned)(unsigned char)in.p[i] << 16;
+        size_t left = in.n - i;
+        if (left > 1)
+            v |= (unsigned)(unsigned char)in.p[i + 1] << 8;
+        if (left > 2)
+            v |= (unsigned char)in.p[i + 2];
+        buf_putc(out, digits[v >> 18]);
+        buf_putc(out, digits[v >> 12 & 63]);
+        buf_putc(out, left > 1 ? digits[v >> 6 & 63] : '=');
+        buf_putc(out, left > 2 ? digits[v & 63] : '=');
+    }
+}
+
+static void member(struct json_out *j, const char *key, struct bytes v)
+{
+    json_key(j, key);
+    json_str(j, v);
+}
+
+static void put_event(struct json_out *j, const struct heard_event *e)
+{
+    json_open(j, '{');
+    member(j, "ID", bytes_str(e->id));
+    member(j, "Name", e->name);
+    json_key(j, "Payload");
+    if (e->payload.n) {
+        struct buf b;
+        buf_init(&b, 0);
+        put_base64(&b, e->payload);
+        json_str(j, buf_bytes(&b));
+        j->out->bad |= b.bad;
+        buf_fini(&b);
+    } else {
+        json_nil(j);
+    }
+    member(j, "NodeFilter", e->node_filter);
+    member(j, "ServiceFilter", e->service_filter);
+    member(j, "TagFilter", e->tag_filter);
+    json_key(j, "Version");
+    json_u64(j, 1);
+    json_key(j, "LTime");
+    json_u64(j, e->number);
+    json_close(j, '}');
+}
+
+void event_answer(struct api_call *c, const struct agent_op *op)
+{
+    struct json_out j = json_out(&c->body);
+    buf_reset(&c->body);
+    api_json(c);
+    put_event(&j, &op->event);
+}
+
+/* The index is that of the last event's ID: clients wait for another one, not
+ * for a greater one, as with hashes. */
+enum api_next prepare_events(struct api_call *c, const struct api_env *env)
+{
+    (void)env;
+    c->has_hash = c->index > 0;
+    c->asked_hash = c->index;
+    return API_READ;
+}
+
+void read_event_list(struct api_call *c, const struct api_env *env)
+{
+    struct json_out j = json_out(&c->body);
+    struct bytes name = http_param_value(c->request, "name");
+    const struct heard_snapshot *s = env->heard;
+    c->content_hash = 1;
+    json_open(&j, '[');
+    for (size_t i = 0; i < s->event_count; i++) {
+        const struct heard_event *e = s->events[i];
+        if (name.n && !bytes_eq(name, e->name))
+            continue;
+        put_event(&j, e);
+        c->content_hash = heard_event_index(e->id);
+    }
+    json_close(&j, ']');
+    http_head_u64(&c->extra_head, "X-Consul-Index", c->content_hash);
+}

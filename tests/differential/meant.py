@@ -373,8 +373,8 @@ RULES = [
                    "failed: half a surrogate)"),
     Texts("Go's types in texts", "muster has none of them; the field and what it "
           "holds are named alike",
-          r"(?:\b\w{1,40}: )?(json: cannot unmarshal .* into Go (?:struct field|value)) "
-          r".*", r"\1"),
+          r"(Request decode failed: )(?:\w{1,40}: )?"
+          r"(json: cannot unmarshal \w+) into Go .*", r"\1\2"),
     Answers("text that is no UTF-8", "Consul stores U+FFFD instead",
             r"^PUT .*ud800", consul="(200 |400 Invalid check)",
             muster="400 Request decode failed: half a surrogate pair"),
@@ -401,6 +401,10 @@ RULES = [
             r'"(Method": "a b|HTTP": "no url|TCP": "no port|HTTP": .* "TCP|'
             r'Timeout": "-1s|\w+After": "-1s|SuccessBeforePassing": -1)',
             consul="200 $", muster="400 Invalid check: "),
+    Answers("what a check lacks", "named; Consul says TTL of all it cannot tell",
+            r'(DockerContainerID": "x", "Interval|Check": {"Status": "bogus"})',
+            consul="400 Invalid check: TTL must be > 0",
+            muster="400 (Invalid check: DockerContainerID needs|Status for checks)"),
     Texts("long values in texts", "the value is told by its front",
           r"(Couldn't load metadata pair \()'.*'(\): )", r"\1...\2",
           request="(k{100}|v{100})"),

@@ -64,9 +64,11 @@ struct agent_config {
     bool bootstrap; /* also by bootstrap_expect = 1 */
     int64_t bootstrap_expect;
 
-    const char *bind_addr;      /* 0.0.0.0 */
-    const char *advertise_addr; /* NULL: from bind_addr or the interfaces */
-    const char *client_addr;    /* as written; see listen */
+    const char *bind_addr;          /* 0.0.0.0 */
+    const char *advertise_addr;     /* NULL: from bind_addr or the interfaces */
+    const char *advertise_addr_wan; /* NULL: advertise_addr */
+    struct config_pairs tagged_addresses;
+    const char *client_addr; /* as written; see listen */
     struct {
         const char *http, *https, *dns, *grpc,
             *grpc_tls; /* NULL: client_addr */

@@ -175,6 +175,8 @@ enum err agent_config_listen(struct agent_config *c, struct errtext *t)
                                      "must reach it",
                                      c->advertise_addr);
     }
+    if (e == ERR_OK && c->advertise_addr_wan)
+        e = one(c, "advertise_addr_wan", &c->advertise_addr_wan, t);
     for (size_t i = 0; e == ERR_OK && i < sizeof all / sizeof all[0]; i++) {
         bool own = all[i].text != NULL;
         e = split(c, own ? all[i].key : "client_addr",

@@ -50,7 +50,7 @@ const struct flag flag_table[] = {
     {"h", FLAG_HELP, NULL, NULL},
 
     /* Known to Consul's users, without effect here. */
-    {"advertise-wan", FLAG_STRING, "advertise_addr_wan", NULL},
+    {"advertise-wan", FLAG_STRING, "advertise_addr_wan", "address told to other datacenters"},
     {"auto-reload-config", FLAG_BOOL, "auto_reload_config", NULL},
     {"dc", FLAG_STRING, "datacenter", "old name of -datacenter"},
     {"disable-host-node-id", FLAG_BOOL, "disable_host_node_id", NULL},

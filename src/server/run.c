@@ -20,6 +20,7 @@
 #include "server/notify.h"
 #include "server/reload.h"
 #include "server/serving.h"
+#include "server/sockets.h"
 #include "server/watches.h"
 
 enum {
@@ -43,7 +44,6 @@ static struct run {
     int exit_code;
     char *catalog_path, *agent_path;
     char boot_id[64];
-    struct buf tagged, meta;
 } run; /* one per process: signal handlers and the atexit path need it */
 
 /* --- Process-wide settings ----------------------------------------------- */
@@ -181,14 +181,6 @@ static void fill_self(const struct settings *s, const char *id)
 {
     struct api_self *self = &run.process.self;
     struct bytes address = bytes_str(s->advertise_addr);
-    bool v6 = bytes_find(address, ':') < address.n;
-    buf_init(&run.tagged, 0);
-    packed_put_pair(&run.tagged, bytes_str("lan"), address);
-    packed_put_pair(&run.tagged, bytes_str(v6 ? "lan_ipv6" : "lan_ipv4"),
-                    address);
-    packed_put_pair(&run.tagged, bytes_str("wan"), address);
-    packed_put_pair(&run.tagged, bytes_str(v6 ? "wan_ipv6" : "wan_ipv4"),
-                    address);
     *self = (struct api_self){
         .node_name = bytes_str(s->node_name),
         .node_id = bytes_str(id),
@@ -208,7 +200,7 @@ static void fill_self(const struct settings *s, const char *id)
         .is_dev = s->is_dev,
         .ui = s->ui,
         .scripts_allowed = s->scripts_allowed,
-        .tagged = {buf_bytes(&run.tagged), 4},
+        .tagged = {s->tagged, s->tagged_count},
         .pretty = s->is_dev,
     };
 }
@@ -225,6 +217,8 @@ static bool listen_all(const struct settings *s, int threads,
         enum err e;
         if (strncmp(where, "unix://", 7) == 0) {
             e = listen_unix(where + 7, s->unix_mode, &one[0], t);
+            if (e == ERR_OK)
+                e = sockets_own(where + 7, s->unix_user, s->unix_group, t);
             for (int i = 1; e == ERR_OK && i < threads; i++)
                 one[i] = fcntl(one[0], F_DUPFD_CLOEXEC, 0);
         } else {
@@ -460,6 +454,7 @@ int run_agent(struct settings *s)
     /* A few threads share the heap; more arenas only spread memory. */
     mallopt(M_ARENA_MAX, 2);
     if (!start(s, id, &t)) {
+        sockets_remove();
         log_error("agent", "Error starting agent: error=\"%s\"", t.s);
         fprintf(stderr, "==> Error starting agent: %s\n", t.s);
         fflush(NULL);
@@ -475,7 +470,7 @@ int run_agent(struct settings *s)
     heard_free(run.process.heard);
     live_fini(&run.process);
     pin_fini(&run.process.pins);
-    buf_fini(&run.tagged);
+    sockets_remove();
     free(run.catalog_path);
     free(run.agent_path);
     if (s->pid_file && unlink(s->pid_file) != 0)

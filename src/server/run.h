@@ -21,6 +21,9 @@ struct settings {
     const char *http_addresses[RUN_ADDRESSES_MAX];
     size_t http_address_count;
     unsigned unix_mode;
+    const char *unix_user, *unix_group;
+    struct bytes tagged; /* packed pairs, by name */
+    uint32_t tagged_count;
     int http_port, https_port, dns_port, grpc_port, serf_lan_port,
         serf_wan_port, server_port; /* -1: off */
     bool is_server, is_dev, ui;

@@ -105,6 +105,8 @@ static enum err addresses(struct setup *s)
         o->advertise_addr = "127.0.0.1";
     if (is_template(o->advertise_addr))
         return no_template(s, "advertise_addr", o->advertise_addr);
+    if (c->advertise_addr_wan && is_template(c->advertise_addr_wan))
+        return no_template(s, "advertise_addr_wan", c->advertise_addr_wan);
     if (c->ports.http < 0)
         return ERR_OK;
     if (c->listen.http.n > RUN_ADDRESSES_MAX) {
@@ -127,6 +129,45 @@ static int by_key(const void *a, const void *b)
 {
     return strcmp(((const struct config_pair *)a)->key,
                   ((const struct config_pair *)b)->key);
+}
+
+static void put_address(struct config_pairs *to, const char *key,
+                        const char *value)
+{
+    size_t i = 0;
+    while (i < to->n && strcmp(to->v[i].key, key) != 0)
+        i++;
+    to->n += i == to->n;
+    to->v[i] = (struct config_pair){key, value};
+}
+
+/* lan and wan, each also by its family; what the configuration names itself
+ * wins. */
+static enum err tagged_addresses(struct setup *s)
+{
+    const struct agent_config *c = &s->config;
+    const char *lan = s->settings.advertise_addr;
+    const char *wan = c->advertise_addr_wan ? c->advertise_addr_wan : lan;
+    struct config_pairs all = {
+        arena_alloc(&s->arena, (c->tagged_addresses.n + 4) * sizeof *all.v)};
+    struct buf b;
+    if (!all.v)
+        return ERR_NOMEM;
+    put_address(&all, "lan", lan);
+    put_address(&all, strchr(lan, ':') ? "lan_ipv6" : "lan_ipv4", lan);
+    put_address(&all, "wan", wan);
+    put_address(&all, strchr(wan, ':') ? "wan_ipv6" : "wan_ipv4", wan);
+    for (size_t i = 0; i < c->tagged_addresses.n; i++)
+        put_address(&all, c->tagged_addresses.v[i].key,
+                    c->tagged_addresses.v[i].value);
+    qsort(all.v, all.n, sizeof *all.v, by_key);
+    buf_init(&b, 0);
+    for (size_t i = 0; i < all.n; i++)
+        packed_put_pair(&b, bytes_str(all.v[i].key), bytes_str(all.v[i].value));
+    s->settings.tagged = arena_copy(&s->arena, buf_bytes(&b));
+    s->settings.tagged_count = (uint32_t)all.n;
+    buf_fini(&b);
+    return s->settings.tagged.p ? ERR_OK : ERR_NOMEM;
 }
 
 /* With the pairs that Consul's agents always have (the second since 1.14). */
@@ -266,6 +307,8 @@ static void plain_settings(struct setup *s)
         .domain = c->domain,
         .data_dir = c->dev_mode ? NULL : c->data_dir,
         .unix_mode = c->unix_mode < 0 ? 0 : (unsigned)c->unix_mode,
+        .unix_user = c->unix_sockets.user,
+        .unix_group = c->unix_sockets.group,
         .http_port = c->ports.http,
         .https_port = c->ports.https,
         .dns_port = c->ports.dns,
@@ -306,6 +349,8 @@ static enum err make_settings(struct setup *s)
 {
     plain_settings(s);
     enum err e = addresses(s);
+    if (e == ERR_OK)
+        e = tagged_addresses(s);
     if (e == ERR_OK)
         e = node_meta(s);
     if (e == ERR_OK)

@@ -259,3 +259,18 @@ def test_a_definition_that_the_agent_refuses_stops_the_whole_reload(
     muster.until(lambda: "not reloaded" in s.log(), "the refusal")
     assert names(s) == ["kept"]
     assert "Scripts are disabled" in s.log() and "changed:" not in s.log()
+
+
+def test_a_client_may_ask_for_it_and_is_told(make_server, tmp_path):
+    path = tmp_path / "reload.json"
+    write(path, services("old"))
+    s = make_server("-config-file", str(path)).start()
+    muster.until(lambda: names(s) == ["old"], "the service")
+    write(path, services("new"))
+    answer = s.put("/v1/agent/reload")
+    assert (answer.status, answer.text) == (200, "")
+    assert names(s) == ["new"], "it is done when it is answered"
+    path.write_text('{"nonsense": 1}')
+    answer = s.put("/v1/agent/reload")
+    assert answer.status == 500 and "reload.json:1:2" in answer.text
+    assert names(s) == ["new"]

@@ -207,7 +207,8 @@ static void the_other_flags_set_their_keys(void **state)
 {
     (void)state;
     PARSE("-node-id=x", "-bind=10.0.0.1", "-advertise=10.0.0.2",
-          "-client=0.0.0.0 ::1", "-bootstrap-expect=3", "-enable-script-checks",
+          "-advertise-wan=10.0.0.3", "-client=0.0.0.0 ::1",
+          "-bootstrap-expect=3", "-enable-script-checks",
           "-enable-local-script-checks", "-check_output_max_size=100",
           "-log-level=warn", "-log-file=/l", "-pid-file=/p", "-domain=d.",
           "-alt-domain=a.", "-default-query-time=10s", "-max-query-time=20s",
@@ -216,6 +217,7 @@ static void the_other_flags_set_their_keys(void **state)
     assert_string_equal(c.node_id, "x");
     assert_string_equal(c.bind_addr, "10.0.0.1");
     assert_string_equal(c.advertise_addr, "10.0.0.2");
+    assert_string_equal(c.advertise_addr_wan, "10.0.0.3");
     assert_string_equal(c.client_addr, "0.0.0.0 ::1");
     assert_int_equal(c.bootstrap_expect, 3);
     assert_true(c.enable_script_checks && c.enable_local_script_checks);
@@ -237,7 +239,6 @@ static void flags_without_effect_are_told(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "-advertise-wan=a",
         "-join=a",
         "-join-wan=a",
         "-retry-join=a",

@@ -216,6 +216,10 @@ void running_set(struct running *r, enum status status, struct bytes output,
     if (a->o.discard_output)
         output = (struct bytes){0};
     const struct local_check *k = local_of(r);
+    /* Nearly every result of nearly every check. */
+    if (k && !flips && !durable && k->status == status &&
+        bytes_eq(k->output, output))
+        return;
     if (!k ||
         local_set_state(a->o.local, running_id(r), status, output) != ERR_OK)
         return;

@@ -75,6 +75,21 @@ uint64_t schedule_first_ms(struct bytes check_id, uint64_t interval_ms)
     return interval_ms ? bytes_hash(check_id, 0) % interval_ms : 0;
 }
 
+uint64_t pace_wait_ms(struct pace *p, uint64_t now_ms)
+{
+    if (p->max == 0)
+        return 0;
+    if (now_ms - p->from_ms >= p->window_ms) {
+        p->from_ms = now_ms;
+        p->taken = 0;
+    }
+    if (p->taken < p->max) {
+        p->taken++;
+        return 0;
+    }
+    return p->from_ms + p->window_ms - now_ms;
+}
+
 uint64_t check_interval_ms(const struct check_def *d)
 {
     return at_least(ms_of(d->interval_ns), CHECK_INTERVAL_MIN_MS);

@@ -35,6 +35,17 @@ uint64_t check_interval_ms(const struct check_def *d);
 uint64_t check_timeout_ms(const struct check_def *d);
 uint64_t check_reap_ms(const struct check_def *d); /* 0: never */
 
+/* At most max starts within window_ms; max 0: no bound. */
+struct pace {
+    size_t max;
+    uint64_t window_ms;
+    size_t taken; /* since from_ms */
+    uint64_t from_ms;
+};
+
+/* 0: start, it is counted. Else so long until it is worth asking again. */
+uint64_t pace_wait_ms(struct pace *p, uint64_t now_ms);
+
 /* Output as Consul cuts it: HTTP and scripts keep the last max bytes (scripts
  * with a line "Captured N of M bytes" before), TTL keeps the first with " ...
  * (captured N of M bytes)" after. Bytes that are not UTF-8 become U+FFFD. total

@@ -21,7 +21,9 @@ struct fetcher {
     uv_idle_t idle; /* a time-out of 0: after this turn's sockets, not before */
     struct list fetches;
     struct list watches;
-    size_t handles; /* libuv's, open */
+    size_t handles;                  /* libuv's, open */
+    CURL *easies[FETCH_EASIES_KEPT]; /* as new, for the next requests */
+    size_t easy_n;
     bool closing;
 };
 
@@ -40,6 +42,25 @@ static void init_global(void)
     global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+/* --- libcurl's handles ---------------------------------------------------- */
+
+static CURL *easy_get(struct fetcher *f)
+{
+    return f->easy_n ? f->easies[--f->easy_n] : curl_easy_init();
+}
+
+/* Making one is a third of a request's cost. One that failed is not used again:
+ * it remembers the system's error. */
+static void easy_put(struct fetcher *f, CURL *easy, bool went_well)
+{
+    if (!went_well || f->closing || f->easy_n == FETCH_EASIES_KEPT) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy);
+    f->easies[f->easy_n++] = easy;
+}
+
 /* --- The end of a request ------------------------------------------------- */
 
 static void fetch_free(struct fetch *x)
@@ -48,7 +69,7 @@ static void fetch_free(struct fetch *x)
     if (x->easy) {
         if (x->fetcher->multi)
             (void)curl_multi_remove_handle(x->fetcher->multi, x->easy);
-        curl_easy_cleanup(x->easy);
+        easy_put(x->fetcher, x->easy, x->went_well);
     }
     curl_slist_free_all(x->headers);
     curl_slist_free_all(x->connect_to);
@@ -99,6 +120,7 @@ static void collect(struct fetcher *f)
         /* Out of the list, so that closing from within done leaves it be. */
         list_del(&x->link);
         (void)curl_multi_remove_handle(f->multi, x->easy);
+        x->went_well = code == CURLE_OK;
         report(x, code);
         fetch_free(x);
     }
@@ -281,6 +303,8 @@ void fetcher_close(struct fetcher *f)
     }
     while (!list_empty(&f->fetches))
         fetch_free(container_of(f->fetches.next, struct fetch, link));
+    while (f->easy_n)
+        curl_easy_cleanup(f->easies[--f->easy_n]);
     (void)curl_multi_cleanup(f->multi); /* closes kept connections */
     f->multi = NULL;
     f->closing = true;
@@ -307,7 +331,7 @@ enum err fetch_start(struct fetcher *f, const struct fetch_options *o,
     x->refuse_larger = o->body_refuse_larger;
     x->on_piece = o->on_piece;
     x->piece_ctx = o->piece_ctx;
-    x->easy = curl_easy_init();
+    x->easy = easy_get(f);
     if (!x->easy)
         e = ERR_NOMEM;
     if (e == ERR_OK)

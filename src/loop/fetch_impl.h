@@ -19,7 +19,9 @@ enum {
     FETCH_REDIRECTS_MAX = 10,            /* as Go's client */
     FETCH_HEADER_BYTES_MAX = 256 * 1024, /* of all answers to one request */
     FETCH_STATUS_LINE_MAX = 128,
-    FETCH_CONNECTIONS_KEPT = 32,
+    FETCH_CONNECTIONS_KEPT = 256, /* idle ones, for the next request */
+    FETCH_SMALL_BYTES = 4096,
+    FETCH_EASIES_KEPT = 32,
 };
 
 /* The last bytes of a body: up to twice what is kept, so that moving it to the
@@ -48,6 +50,7 @@ struct fetch {
     bool headers_over; /* more than FETCH_HEADER_BYTES_MAX */
     bool body_over;    /* more than keep_bytes, and larger ones are refused */
     bool no_memory;
+    bool went_well;
     /* The address tried last: "tcp 127.0.0.1:80" or "unix /path". */
     char dialed[sizeof "unix " + 108];
     char why[CURL_ERROR_SIZE];

@@ -192,8 +192,14 @@ static void set_connection(struct fetch *x, const struct fetch_options *o,
         SET(CURLOPT_UNIX_SOCKET_PATH, o->unix_path);
     if (o->ca_file)
         SET(CURLOPT_CAINFO, o->ca_file);
-    if (o->ca_path)
-        SET(CURLOPT_CAPATH, o->ca_path);
+    else if (o->ca_path)
+        SET(CURLOPT_CAINFO, NULL);
+    /* libcurl would trust Debian's folder beside the file that was named, and
+     * keeps what it read of the system's file only without a folder. */
+    SET(CURLOPT_CAPATH, o->ca_path);
+    /* Short answers: its usual 16 KiB cost more than all the rest. */
+    if (o->body_keep_bytes <= FETCH_SMALL_BYTES)
+        SET(CURLOPT_BUFFERSIZE, (long)FETCH_SMALL_BYTES);
     if (o->cert_file)
         SET(CURLOPT_SSLCERT, o->cert_file);
     if (o->key_file)

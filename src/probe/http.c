@@ -120,6 +120,8 @@ static enum err begin(struct http *h)
         .header_count = headers_of(d, &a, headers),
         .body = d->body,
         .timeout_ms = check_fetch_ms(c->timeout_ms),
+        /* A new one for each run only where the definition asks for it. */
+        .keep_connection = !has_header(d, "Connection"),
         .follow_redirects = !d->disable_redirects,
         .tls_skip_verify = d->tls_skip_verify,
         .tls_server_name =

@@ -25,6 +25,8 @@
 /* Runs of one class are bounded together; who finds no place waits in line. */
 struct lane {
     size_t running, max;
+    struct pace pace;
+    struct timer again;  /* when the next ones may start */
     struct list waiting; /* of check.link */
     bool starting;
 };
@@ -35,6 +37,8 @@ struct prober {
     uv_thread_t thread;
     struct timers timers;
     struct queue *orders;
+    struct list results; /* to be handed over */
+    struct timer hand_over;
     struct fetcher *fetcher;
     struct map checks; /* struct check by ID */
     struct lane net, scripts;
@@ -49,6 +53,7 @@ struct check {
     struct arena arena; /* of def */
     struct check_def def;
     enum check_type type;
+    enum status told; /* in the last report; OTHER: there was none */
     uint64_t generation;
     uint64_t interval_ms, timeout_ms;
     size_t output_max;

@@ -60,13 +60,25 @@ static void run(struct check *c)
     require(!"the agent runs these itself");
 }
 
+/* A fork stops the whole process for a moment: a thousand in a row would stop
+ * it for a second. */
+static bool may_start(struct prober *p, struct lane *lane)
+{
+    uint64_t wait = pace_wait_ms(&lane->pace, uv_now(&p->loop));
+
+    if (wait)
+        timer_set(&p->timers, &lane->again, wait);
+    return wait == 0;
+}
+
 /* In a loop, not in each other: runs may end at once. */
 static void start_waiting(struct prober *p, struct lane *lane)
 {
     if (lane->starting || p->closing)
         return;
     lane->starting = true;
-    while (lane->running < lane->max && !list_empty(&lane->waiting)) {
+    while (lane->running < lane->max && !list_empty(&lane->waiting) &&
+           may_start(p, lane)) {
         struct check *c = container_of(lane->waiting.next, struct check, link);
         list_del(&c->link);
         lane->running++;
@@ -82,7 +94,22 @@ void lane_left(struct prober *p, struct lane *lane)
     start_waiting(p, lane);
 }
 
+static void on_again(struct timer *t)
+{
+    struct lane *lane = container_of(t, struct lane, again);
+    start_waiting(container_of(lane, struct prober, scripts), lane);
+}
+
 /* --- Checks -------------------------------------------------------------- */
+
+/* Those of the same few milliseconds start together: a turn of the loop costs
+ * nearly as much as a check. */
+static void set_due(struct check *c, uint64_t delay_ms)
+{
+    uint64_t at = uv_now(&c->prober->loop) + delay_ms;
+    uint64_t wait = (PROBE_GRID_MS - at % PROBE_GRID_MS) % PROBE_GRID_MS;
+    timer_set(&c->prober->timers, &c->timer, delay_ms + wait);
+}
 
 static void on_due(struct timer *t)
 {
@@ -95,12 +122,26 @@ void check_idle(struct check *c)
 {
     c->run = NULL;
     c->cancel = NULL;
-    timer_set(&c->prober->timers, &c->timer, c->interval_ms);
+    set_due(c, c->interval_ms);
+}
+
+static void hand_over(struct prober *p)
+{
+    timer_clear(&p->timers, &p->hand_over);
+    if (!list_empty(&p->results))
+        p->o.results(p->o.ctx, &p->results);
+}
+
+static void on_hand_over(struct timer *t)
+{
+    hand_over(container_of(t, struct prober, hand_over));
 }
 
 void check_report(struct check *c, enum status s, struct bytes output)
 {
     struct probe_result *r = xmalloc(sizeof *r + c->def.id.n + output.n);
+    struct prober *p = c->prober;
+    bool first = list_empty(&p->results);
 
     metric_add(METRIC_PROBE_RUNS, 1);
     if (s != STATUS_PASSING)
@@ -113,7 +154,12 @@ void check_report(struct check *c, enum status s, struct bytes output)
     memcpy(r->data, c->def.id.p, c->def.id.n);
     if (output.n)
         memcpy(r->data + c->def.id.n, output.p, output.n);
-    c->prober->o.result(c->prober->o.ctx, r);
+    list_add(&p->results, &r->link);
+    if (s != c->told)
+        hand_over(p);
+    else if (first)
+        timer_set(&p->timers, &p->hand_over, PROBE_RESULTS_MS);
+    c->told = s;
 }
 
 void check_done(struct check *c, enum status s, struct buf *text)
@@ -207,6 +253,7 @@ static void start(struct prober *p, const struct order *o)
     stop(p, c->def.id);
     c->prober = p;
     c->type = check_def_type(&c->def);
+    c->told = STATUS_OTHER;
     c->generation = o->generation;
     c->interval_ms = check_interval_ms(&c->def);
     c->timeout_ms = check_timeout_ms(&c->def);
@@ -215,7 +262,7 @@ static void start(struct prober *p, const struct order *o)
     c->timer.fire = on_due;
     list_init(&c->link);
     require(map_put(&p->checks, c->def.id, c) == ERR_OK);
-    timer_set(&p->timers, &c->timer, o->first_delay_ms);
+    set_due(c, o->first_delay_ms);
 }
 
 /* --- Orders -------------------------------------------------------------- */
@@ -232,6 +279,7 @@ static void close_all(struct prober *p)
     map_fini(&p->checks);
     fetcher_close(p->fetcher);
     queue_close(p->orders);
+    hand_over(p);
     unit_bus_close(p);
     names_close(p->streams.names);
     timers_close(&p->timers);
@@ -340,6 +388,11 @@ enum err prober_new(const struct prober_options *o, struct prober **ret,
     }
     p->net.max = PROBE_RUNNING_MAX;
     p->scripts.max = PROBE_SCRIPTS_MAX;
+    p->scripts.pace =
+        (struct pace){.max = PROBE_FORKS_MAX, .window_ms = PROBE_FORKS_MS};
+    p->scripts.again.fire = on_again;
+    p->hand_over.fire = on_hand_over;
+    list_init(&p->results);
     list_init(&p->net.waiting);
     list_init(&p->scripts.waiting);
     /* These fail only when the process has no descriptors or memory left, and

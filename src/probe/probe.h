@@ -6,8 +6,9 @@
  * It knows schedules and sockets, not statuses that last: each run's result
  * goes to the agent, whose thresholds decide. A hanging target delays no other:
  * all is non-blocking, bounded by PROBE_RUNNING_MAX and per-run deadlines;
- * scripts are bounded by PROBE_SCRIPTS_MAX at once and run in a process group
- * of their own, killed as a whole on timeout. */
+ * scripts are bounded by PROBE_SCRIPTS_MAX at once and PROBE_FORKS_MAX started
+ * in one moment, and run in a process group of their own, killed as a whole on
+ * timeout. */
 #ifndef PROBE_PROBE_H
 #define PROBE_PROBE_H
 
@@ -19,6 +20,10 @@
 enum {
     PROBE_RUNNING_MAX = 1024,
     PROBE_SCRIPTS_MAX = 64,
+    PROBE_FORKS_MAX = 4, /* within PROBE_FORKS_MS */
+    PROBE_FORKS_MS = 5,
+    PROBE_GRID_MS = 10,
+    PROBE_RESULTS_MS = 10, /* what changes no status waits for company */
 };
 
 struct probe_result {
@@ -36,8 +41,8 @@ struct prober_options {
     size_t output_max;       /* check_output_max_size */
     const char *docker_host; /* DOCKER_HOST; NULL: Docker's usual socket */
     struct tls_files tls;    /* strings outlive the prober */
-    /* On the probe thread: hand over (taken; free() it). */
-    void (*result)(void *ctx, struct probe_result *take);
+    /* On the probe thread: hand over (taken; free() each). */
+    void (*results)(void *ctx, struct list *take_results);
     void *ctx;
 };
 

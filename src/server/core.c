@@ -295,15 +295,12 @@ static void on_results(void *ctx, struct list *results)
     }
 }
 
-/* On the probe thread. */
-static void on_probe_result(void *ctx, struct probe_result *take)
+/* On the probe thread. Bounded by the number of checks: each has one run at a
+ * time. */
+static void on_probe_results(void *ctx, struct list *take)
 {
     struct core *c = ctx;
-    struct list one;
-    list_init(&one);
-    list_add(&one, &take->link);
-    /* Bounded by the number of checks: each has one run at a time. */
-    queue_push_all(c->results, &one);
+    queue_push_all(c->results, take);
 }
 
 static enum err agent_probe_start(void *ctx, const struct check_def *d,
@@ -384,7 +381,7 @@ static enum err open_agent(struct core *c, char *server_id, struct errtext *t)
         .output_max = o->output_max,
         .docker_host = o->docker_host,
         .tls = o->check_tls,
-        .result = on_probe_result,
+        .results = on_probe_results,
         .ctx = c,
     };
     enum err e = prober_new(&po, &c->prober, t);

@@ -217,7 +217,45 @@ static void output_is_always_utf8(void **state)
                 "a\xef\xbf\xbd ... (captured 2 of 3 bytes)");
 }
 
+static void ten_thousand_checks_do_not_start_in_bursts(void **state)
+{
+    (void)state;
+    enum { CHECKS = 10000, INTERVAL_MS = 10000, SLOTS = 100 };
+    unsigned slots[SLOTS] = {0};
+    for (int i = 0; i < CHECKS; i++) {
+        char id[32];
+        (void)snprintf(id, sizeof id, "service:web-%d", i);
+        uint64_t at = schedule_first_ms(bytes_str(id), INTERVAL_MS);
+        assert_true(at < INTERVAL_MS);
+        assert_int_equal(at, schedule_first_ms(bytes_str(id), INTERVAL_MS));
+        slots[at * SLOTS / INTERVAL_MS]++;
+    }
+    /* 100 in each on average; 50 off would be five standard deviations. */
+    for (int i = 0; i < SLOTS; i++)
+        assert_in_range(slots[i], 50, 150);
+}
+
+static void a_thousand_at_once_start_a_few_at_a_time(void **state)
+{
+    (void)state;
+    struct pace p = {.max = 4, .window_ms = 5}, none = {0};
+    uint64_t now = 1000;
+    for (int i = 0; i < 1000; i++) {
+        uint64_t wait = pace_wait_ms(&p, now);
+        assert_int_equal(wait, i > 0 && i % 4 == 0 ? 5 : 0);
+        now += wait;
+        if (wait)
+            assert_int_equal(pace_wait_ms(&p, now), 0);
+        assert_int_equal(pace_wait_ms(&none, now), 0);
+    }
+    assert_int_equal(now, 1000 + 249 * 5);
+    now += 2;
+    assert_int_equal(pace_wait_ms(&p, now), 3);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_thousand_at_once_start_a_few_at_a_time),
+    cmocka_unit_test(ten_thousand_checks_do_not_start_in_bursts),
     cmocka_unit_test(names_and_statuses_match),
     cmocka_unit_test(the_worse_status_wins_from_either_side),
     cmocka_unit_test(without_thresholds_every_result_counts),

@@ -217,7 +217,6 @@ static void requests_look_like_those_of_consul(void **state)
     assert_request_has(&b, "GET /200 HTTP/1.1\r\n");
     assert_request_has(&b, "\r\nUser-Agent: Consul Health Check\r\n");
     assert_request_has(&b, "\r\nAccept: text/plain, text/*, */*\r\n");
-    assert_request_has(&b, "\r\nConnection: close\r\n");
     assert_request_has(
         &b, arena_printf(&b.a, "\r\nHost: 127.0.0.1:%d\r\n", b.s.port));
     teardown(&b);
@@ -233,12 +232,13 @@ static void requests_carry_what_was_configured(void **state)
         {bytes_str("X-A"), bytes_str("one")},
         {bytes_str("X-A"), bytes_str("two")},
         {bytes_str("user-agent"), bytes_str("mine")},
+        {bytes_str("Connection"), bytes_str("close")},
     };
     struct check_def d = {.http = bytes_str(url(&b, "/200")),
                           .method = bytes_str("PUT"),
                           .body = bytes_str("ping"),
                           .headers = headers,
-                          .header_count = 4};
+                          .header_count = 5};
     world_assert(&b.w, &d, STATUS_PASSING,
                  arena_printf(&b.a, "HTTP PUT %s: 200 Text Output: body",
                               url(&b, "/200")));
@@ -247,6 +247,7 @@ static void requests_carry_what_was_configured(void **state)
     assert_request_has(&b, "\r\nX-A: one\r\n");
     assert_request_has(&b, "\r\nX-A: two\r\n");
     assert_request_has(&b, "\r\nuser-agent: mine\r\n");
+    assert_request_has(&b, "\r\nConnection: close\r\n");
     assert_request_has(&b, "\r\nContent-Length: 4\r\n");
     assert_request_has(&b, "\r\n\r\nping");
     teardown(&b);

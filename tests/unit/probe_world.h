@@ -22,11 +22,11 @@ struct world {
 };
 
 /* On the probe thread. */
-static inline void world_on_result(void *ctx, struct probe_result *take)
+static inline void world_on_results(void *ctx, struct list *take)
 {
     struct world *w = ctx;
     uv_mutex_lock(&w->mutex);
-    list_add(&w->results, &take->link);
+    list_move_all(&w->results, take);
     uv_cond_signal(&w->cond);
     uv_mutex_unlock(&w->mutex);
 }
@@ -34,7 +34,7 @@ static inline void world_on_result(void *ctx, struct probe_result *take)
 static inline void world_setup(struct world *w, size_t output_max)
 {
     const struct prober_options o = {
-        .output_max = output_max, .result = world_on_result, .ctx = w};
+        .output_max = output_max, .results = world_on_results, .ctx = w};
     list_init(&w->results);
     assert_int_equal(uv_mutex_init(&w->mutex), 0);
     assert_int_equal(uv_cond_init(&w->cond), 0);

@@ -55,6 +55,8 @@ assert len(c.health.service("py", passing=True)[1]) == 1
 assert c.agent.service.maintenance("py-1", True, "reason")
 assert c.health.service("py", passing=True)[1] == []
 assert c.agent.service.maintenance("py-1", False)
+fired = c.event.fire("py-deploy", body="v2")
+assert c.event.list("py-deploy")[1][-1]["ID"] == fired["ID"]
 assert c.catalog.register("outside", "10.9.9.9",
                           service={"service": "ext", "id": "e1", "port": 1})
 assert c.catalog.node("outside")[1]["Services"]["e1"]["Port"] == 1

@@ -9,6 +9,7 @@ import com.ecwid.consul.v1.agent.model.NewService;
 import com.ecwid.consul.v1.catalog.CatalogServicesRequest;
 import com.ecwid.consul.v1.catalog.model.CatalogDeregistration;
 import com.ecwid.consul.v1.catalog.model.CatalogRegistration;
+import com.ecwid.consul.v1.event.model.EventParams;
 import com.ecwid.consul.v1.health.HealthServicesRequest;
 import com.ecwid.consul.v1.health.model.Check;
 import com.ecwid.consul.v1.health.model.HealthService;
@@ -135,6 +136,10 @@ public class Ecwid {
         check(passing.call().isEmpty(), "in maintenance and passing");
         c.agentServiceSetMaintenance("jvm-1", false);
         check(passing.call().size() == 1, "still in maintenance");
+
+        var fired = c.eventFire("jvm-deploy", "v2", new EventParams(), QueryParams.DEFAULT).getValue();
+        var heard = c.eventList("jvm-deploy", QueryParams.DEFAULT).getValue();
+        check(heard.get(heard.size() - 1).getId().equals(fired.getId()), heard);
 
         CatalogRegistration outside = new CatalogRegistration();
         outside.setNode("jvm-elsewhere");

@@ -128,6 +128,14 @@ async function main() {
   await consul.agent.maintenance(false);
   assert.strictEqual((await passing()).length, 1);
 
+  const only = { service: "njs", filter: 'Service.ID == "njs-2"' };
+  assert.deepStrictEqual((await consul.health.service(only)).map((e) => e.Service.ID), ["njs-2"]);
+
+  const fired = await consul.event.fire({ name: "njs-deploy", payload: "v2" });
+  const heard = (await consul.event.list("njs-deploy")).at(-1);
+  assert.strictEqual(heard.ID, fired.ID);
+  assert.strictEqual(heard.Payload, "v2");
+
   await consul.catalog.register({
     node: "elsewhere",
     address: "10.9.9.9",

@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -31,6 +32,7 @@ const (
 server: %q
 refresh_interval: 10ms
 tags: [metrics]
+health_filter: 'Service.Meta.team != "red" and Service.Port != 1'
 `
 )
 
@@ -164,6 +166,7 @@ func run() error {
 		{"the first target", func() error { return register(client, "shop", "shop-1", 9100, "metrics", "v1") }, size("shop", 1)},
 		{"", func() error { return checkLabels(client, f.targets("shop")["10.1.2.3:9100"]) }, nil},
 		{"", func() error { return register(client, "dark", "dark-1", 9900, "nothing") }, nil},
+		{"", func() error { return register(client, "shop", "shop-0", 1, "metrics") }, nil}, // filtered away
 		{"a second target", func() error { return register(client, "shop", "shop-2", 9200, "metrics") }, size("shop", 2)},
 		{"it turns critical", ttl(api.HealthCritical), health("10.1.2.3:9200", "critical")},
 		{"and passes again", ttl(api.HealthPassing), health("10.1.2.3:9200", "passing")},
@@ -178,7 +181,9 @@ func run() error {
 		}, size("shop", 2)},
 		{"a target goes", func() error { return client.Agent().ServiceDeregister("shop-2") }, size("shop", 1)},
 		{"a second service", func() error { return register(client, "store", "store-1", 9100, "metrics") }, size("store", 1)},
-		{"a service goes, with its last target", func() error { return client.Agent().ServiceDeregister("shop-1") }, size("shop", 0)},
+		{"a service goes, with its last target", func() error {
+			return errors.Join(client.Agent().ServiceDeregister("shop-1"), client.Agent().ServiceDeregister("shop-0"))
+		}, size("shop", 0)},
 		{"the other one too", func() error { return client.Agent().ServiceDeregister("store-1") }, size("store", 0)},
 	}
 	for _, s := range steps {

@@ -111,6 +111,8 @@ func watches(client *api.Client) error {
 		"tagged":        {"type": "service", "service": service, "tag": []any{"b"}, "passingonly": true},
 		"checks":        {"type": "checks", "service": service},
 		"agent service": {"type": "agent_service", "service_id": "w-1"},
+		"event":         {"type": "event", "name": "deploy"},
+		"filtered":      {"type": "service", "service": service, "filter": `Service.Meta.colour == "red" and "b" in Service.Tags`},
 	}
 	if err := register(client, "w-1", "a"); err != nil {
 		return err
@@ -135,6 +137,21 @@ func watches(client *api.Client) error {
 	port := func(want int) func(any) bool {
 		return func(data any) bool { return data.(*api.AgentService).Port == want }
 	}
+	payload := func(want ...string) func(any) bool {
+		return func(data any) bool {
+			got := []string{}
+			for _, e := range data.([]*api.UserEvent) {
+				got = append(got, string(e.Payload))
+			}
+			return slices.Equal(got, want)
+		}
+	}
+	fire := func(name, payload string) func() error {
+		return func() error {
+			_, _, err := client.Event().Fire(&api.UserEvent{Name: name, Payload: []byte(payload)}, nil)
+			return err
+		}
+	}
 	maintenance := func(want bool) func(any) bool {
 		return func(data any) bool {
 			return want == slices.ContainsFunc(data.([]*api.HealthCheck), func(c *api.HealthCheck) bool {
@@ -154,6 +171,8 @@ func watches(client *api.Client) error {
 		{nil, "tagged", "nobody has the tag", instances(0)},
 		{nil, "checks", "passing", statusOf(api.HealthPassing)},
 		{nil, "agent service", "as registered", port(99)},
+		{nil, "event", "none yet", payload()},
+		{nil, "filtered", "nobody fits", instances(0)},
 		{func() error { return client.Agent().UpdateTTL("beat:w-1", "hm", api.HealthWarning) }, "checks", "warning", statusOf(api.HealthWarning)},
 		{func() error { return client.Agent().UpdateTTL("beat:w-1", "no", api.HealthCritical) }, "checks", "critical", statusOf(api.HealthCritical)},
 		{func() error { return client.Agent().UpdateTTL("beat:w-1", "yes", api.HealthPassing) }, "checks", "passing again", statusOf(api.HealthPassing)},
@@ -161,6 +180,7 @@ func watches(client *api.Client) error {
 		{func() error { return client.Agent().DisableServiceMaintenance("w-1") }, "checks", "out of it", maintenance(false)},
 		{func() error { return register(client, "w-2", "b") }, "service", "two instances", instances(2)},
 		{nil, "tagged", "one has the tag", instances(1)},
+		{nil, "filtered", "one fits", instances(1)},
 		{func() error { return client.Agent().UpdateTTL("beat:w-2", "no", api.HealthCritical) }, "tagged", "but does not pass", instances(0)},
 		{func() error {
 			_, err := client.Catalog().Register(&api.CatalogRegistration{Node: "w-elsewhere", Address: "10.9.9.9"}, nil)
@@ -173,6 +193,7 @@ func watches(client *api.Client) error {
 		{func() error {
 			return client.Agent().ServiceRegister(&api.AgentServiceRegistration{ID: "w-1", Name: service, Port: 100})
 		}, "agent service", "the new port", port(100)},
+		{func() error { return errors.Join(fire("other", "not for us")(), fire("deploy", "v2")()) }, "event", "the one of its name", payload("v2")},
 	}
 	for _, s := range steps {
 		if s.do != nil {

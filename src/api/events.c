@@ -31,6 +31,7 @@ static size_t encoded_bytes(const struct heard_event *e)
 
 struct event_filters {
     struct filter_regex *node, *service, *tag; /* NULL: everybody */
+    uint64_t allowance;                        /* of steps, for all of them */
 };
 
 static enum api_next compile_one(struct api_call *c, struct bytes pattern,
@@ -44,33 +45,33 @@ static enum api_next compile_one(struct api_call *c, struct bytes pattern,
     return API_ANSWER;
 }
 
-static bool fits(const struct filter_regex *r, struct bytes text)
+static bool fits(struct event_filters *f, const struct filter_regex *r,
+                 struct bytes text)
 {
-    return !r || filter_regex_search(r, text) == FILTER_FOUND;
+    return !r || filter_regex_search(r, text, &f->allowance) == FILTER_FOUND;
 }
 
-static bool any_tag_fits(const struct filter_regex *r, struct packed tags)
+static bool any_tag_fits(struct event_filters *f, struct packed tags)
 {
     struct bytes rest = tags.data, tag;
-    if (!r)
+    if (!f->tag)
         return true;
     while (packed_next(&rest, &tag))
-        if (fits(r, tag))
+        if (fits(f, f->tag, tag))
             return true;
     return false;
 }
 
-static bool is_for_us(const struct api_env *env, const struct event_filters *f)
+static bool is_for_us(const struct api_env *env, struct event_filters *f)
 {
     struct tree_iter it;
-    if (!fits(f->node, env->self->node_name))
+    if (!fits(f, f->node, env->self->node_name))
         return false;
     if (!f->service)
         return true;
     local_services(env->local, &it);
     for (const struct local_service *s; (s = local_next_service(&it));)
-        if (fits(f->service, s->view.name) &&
-            any_tag_fits(f->tag, s->view.tags))
+        if (fits(f, f->service, s->view.name) && any_tag_fits(f, s->view.tags))
             return true;
     return false;
 }
@@ -114,7 +115,7 @@ enum api_next agent_event_fire(struct api_call *c, const struct api_env *env,
                                struct agent_op **ret)
 {
     const struct http_request *r = c->request;
-    struct event_filters f = {0};
+    struct event_filters f = {.allowance = FILTER_REGEX_STEPS_MAX};
     struct heard_event e = {
         .name = c->arg,
         .payload = r->body,

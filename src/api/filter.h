@@ -29,13 +29,14 @@
 #include "catalog/catalog.h"
 
 enum {
-    FILTER_BYTES_MAX = 4096,       /* of an expression */
-    FILTER_DEPTH_MAX = 64,         /* of parentheses and "not" */
-    FILTER_TERMS_MAX = 256,        /* matches */
-    FILTER_PARTS_MAX = 16,         /* names in one selector */
-    FILTER_REGEX_BYTES_MAX = 512,  /* of one regular expression */
-    FILTER_REGEX_TERMS_MAX = 16,   /* "matches" in one expression */
-    FILTER_REGEX_REPEAT_MAX = 1000 /* in {n,m}, as in RE2 */
+    FILTER_BYTES_MAX = 4096,          /* of an expression */
+    FILTER_DEPTH_MAX = 64,            /* of parentheses and "not" */
+    FILTER_TERMS_MAX = 256,           /* matches */
+    FILTER_PARTS_MAX = 16,            /* names in one selector */
+    FILTER_REGEX_BYTES_MAX = 512,     /* of one regular expression */
+    FILTER_REGEX_TERMS_MAX = 16,      /* "matches" in one expression */
+    FILTER_REGEX_STEPS_MAX = 1 << 30, /* beyond few per character; all rows */
+    FILTER_REGEX_REPEAT_MAX = 1000    /* in {n,m}, as in RE2 */
 };
 
 /* What the rows of a route are, hence which selectors there are. */
@@ -88,7 +89,7 @@ MUST_USE enum err filter_parse(struct bytes text, enum filter_rows rows,
 /* NULL matches every row. */
 bool filter_match(struct filter *f, const struct filter_row *row);
 
-/* A text of some row took more steps than a regular expression may (it then
+/* The texts of the rows took more steps than regular expressions may (they then
  * counted as not matching): the pattern, else an empty view. The answer must be an
  * error. */
 struct bytes filter_overrun(const struct filter *f);
@@ -96,9 +97,6 @@ struct bytes filter_overrun(const struct filter *f);
 /* What asking about one row costs at most in usual texts, in units of about 100 ns;
  * NULL: nothing. */
 uint32_t filter_cost(const struct filter *f);
-
-/* Does the answer depend on the Output of checks? */
-bool filter_reads_output(const struct filter *f);
 
 /* The expression in one canonical form: equal forms mean the same, and it reads
  * back as itself. */

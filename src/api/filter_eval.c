@@ -134,7 +134,7 @@ static bool string_holds(struct evaluation *e, const struct filter_term *t,
     case FILTER_IN:
         return has_text(v, t->value) != t->negated;
     case FILTER_MATCHES:
-        switch (filter_regex_search(t->regex, v)) {
+        switch (filter_regex_search(t->regex, v, &e->filter->allowance)) {
         case FILTER_FOUND:
             return !t->negated;
         case FILTER_NOT_FOUND:

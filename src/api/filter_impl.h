@@ -67,7 +67,7 @@ struct filter {
     struct filter_node *root;
     enum filter_rows rows;
     struct bytes overrun;
-    bool reads_output;
+    uint64_t allowance; /* of steps that regular expressions may still take */
     uint32_t cost;
 };
 
@@ -134,8 +134,9 @@ enum filter_found { FILTER_NOT_FOUND, FILTER_FOUND, FILTER_TOO_MANY_STEPS };
 MUST_USE enum err filter_regex_new(struct bytes pattern, struct arena *a,
                                    struct filter_regex **ret,
                                    struct errtext *t);
+/* allowance: of steps beyond the usual; what is used is taken off. */
 enum filter_found filter_regex_search(const struct filter_regex *r,
-                                      struct bytes text);
+                                      struct bytes text, uint64_t *allowance);
 
 /* filter_re2.c: the pattern in PCRE2's syntax, meaning what RE2 takes it to mean;
  * what RE2 does not know is refused. t: Go's words. ERR_BAD; ERR_NOMEM is in out.

@@ -48,7 +48,7 @@ static const char *const wants[] = {
 
 enum { WANTS = sizeof wants / sizeof wants[0] };
 
-enum { COST_TERM = 1, COST_REGEX = 10 };
+enum { COST_TERM = 1, COST_REGEX = 5 };
 
 struct parser {
     struct bytes text;
@@ -574,16 +574,11 @@ static enum err parse(struct parser *p, struct filter_node **ret)
 }
 
 /* In the order of the text, so that the first thing wrong is named. */
-static enum err resolve(struct filter *f, struct filter_node *n,
+static enum err resolve(const struct filter *f, struct filter_node *n,
                         struct arena *a, struct errtext *t)
 {
-    if (n->kind == FILTER_TERM) {
-        enum err e = filter_resolve(n->term, f->rows, a, t);
-        f->reads_output |=
-            n->term->source == FILTER_OF_CHECKS &&
-            n->term->offset == offsetof(struct filter_check, check.output);
-        return e;
-    }
+    if (n->kind == FILTER_TERM)
+        return filter_resolve(n->term, f->rows, a, t);
     for (struct filter_node *o = n->first; o; o = o->next) {
         enum err e = resolve(f, o, a, t);
         if (e != ERR_OK)
@@ -609,6 +604,7 @@ enum err filter_parse(struct bytes text, enum filter_rows rows, struct arena *a,
         return ERR_BAD;
     }
     f->rows = rows;
+    f->allowance = FILTER_REGEX_STEPS_MAX;
     enum err e = parse(&p, &f->root);
     f->cost = p.terms * COST_TERM + p.regexes * COST_REGEX;
     if (e == ERR_OK)
@@ -626,9 +622,4 @@ struct bytes filter_overrun(const struct filter *f)
 uint32_t filter_cost(const struct filter *f)
 {
     return f ? f->cost : 0;
-}
-
-bool filter_reads_output(const struct filter *f)
-{
-    return f && f->reads_output;
 }

@@ -14,7 +14,8 @@ struct re2 {
     struct buf *out;
     struct errtext *t;
     bool bad;
-    int depth;
+    size_t depth;
+    bool multiline[FILTER_REGEX_BYTES_MAX + 1]; /* (?m), per group */
 };
 
 static bool refuse(struct re2 *r, const char *why, struct bytes what)
@@ -162,7 +163,7 @@ static bool char_class(struct re2 *r)
             if (n == r->rest.n)
                 return refuse(r, "invalid character class range", from);
             skip(r, n + 1);
-        } else if (is_alnum(at(r, 0))) {
+        } else if (at(r, 0) && strchr("CLMNPSZ", at(r, 0))) {
             skip(r, 1);
         } else {
             return refuse(r, "invalid character class range", from);
@@ -232,18 +233,15 @@ static bool class_range(struct re2 *r)
     return true;
 }
 
-/* \s is brackets of its own outside of a class; inside only its content counts. */
+/* \s and \S stand in brackets of their own outside of a class. */
 static bool class_escape(struct re2 *r)
 {
-    size_t before = r->out->n;
-    char c = at(r, 1);
-    if (!char_class(r))
-        return false;
-    if (c == 's' && r->out->n > before + 2) {
-        memmove(r->out->p + before, r->out->p + before + 1,
-                r->out->n - before - 1);
-        r->out->n -= 2;
-    }
+    if (at(r, 0) != '\\' || (at(r, 1) != 's' && at(r, 1) != 'S'))
+        return char_class(r);
+    buf_puts(r->out, at(r, 1) == 's'
+                         ? "\\t\\n\\f\\r "
+                         : "\\x{0}-\\x{8}\\x{b}\\x{e}-\\x{1f}!-\\x{10ffff}");
+    skip(r, 2);
     return true;
 }
 
@@ -271,6 +269,18 @@ static bool brackets(struct re2 *r)
 
 /* --- Groups, repetition --------------------------------------------------- */
 
+/* What (?flags says about "m" holds up to the end of the group. */
+static bool multiline_after(struct bytes flags, bool before)
+{
+    bool minus = false;
+    for (size_t i = 0; i < flags.n; i++) {
+        minus |= flags.p[i] == '-';
+        if (flags.p[i] == 'm')
+            before = !minus;
+    }
+    return before;
+}
+
 /* (?P<name>, (?flags) and (?flags: after the "(". *ret_opens: a group begins. */
 static bool special_group(struct re2 *r, struct bytes from, bool *ret_opens)
 {
@@ -285,6 +295,7 @@ static bool special_group(struct re2 *r, struct bytes from, bool *ret_opens)
         skip(r, n + 1);
         buf_puts(r->out, "(?:");
         *ret_opens = true;
+        r->multiline[r->depth + 1] = r->multiline[r->depth];
         return true;
     }
     size_t n = 1;
@@ -300,6 +311,8 @@ static bool special_group(struct re2 *r, struct bytes from, bool *ret_opens)
         return refuse(r, "invalid or unsupported Perl syntax", since(r, from));
     }
     *ret_opens = at(r, n) == ':';
+    r->multiline[r->depth + *ret_opens] =
+        multiline_after(bytes_head(r->rest, n), r->multiline[r->depth]);
     buf_putc(r->out, '(');
     buf_put(r->out, bytes_head(r->rest, n + 1));
     skip(r, n + 1);
@@ -314,6 +327,7 @@ static bool open_group(struct re2 *r, bool *ret_opens)
         return special_group(r, from, ret_opens);
     buf_puts(r->out, "(?:");
     *ret_opens = true;
+    r->multiline[r->depth + 1] = r->multiline[r->depth];
     return true;
 }
 
@@ -381,18 +395,20 @@ static bool repeat(struct re2 *r, size_t n, bool may)
 
 /* --- The whole ------------------------------------------------------------ */
 
-/* \A \z \b \B \Q...\E, a class, or one character. */
-static bool backslash(struct re2 *r)
+/* \A \z \b \B \Q...\E (a repetition after it is of the last character), a class, or
+ * one character. */
+static bool backslash(struct re2 *r, bool *ret_may)
 {
     uint32_t c;
     char next = at(r, 1);
     if (next == 'Q') {
         skip(r, 2);
-        buf_puts(r->out, "(?:");
-        while (r->rest.n && !(at(r, 0) == '\\' && at(r, 1) == 'E'))
+        *ret_may = false;
+        while (r->rest.n && !(at(r, 0) == '\\' && at(r, 1) == 'E')) {
             put_char(r, take_char(r));
+            *ret_may = true;
+        }
         skip(r, 2);
-        buf_putc(r->out, ')');
         return true;
     }
     if (next && strchr("AzbB", next)) { /* a group, or it could not repeat */
@@ -434,8 +450,11 @@ static bool item(struct re2 *r, bool *ret_may)
         skip(r, 1);
         return true;
     case '^':
-    case '$':
-        buf_printf(r->out, "(?:%c)", c);
+        buf_puts(r->out, "(?:^)");
+        skip(r, 1);
+        return true;
+    case '$': /* PCRE2's own also matches before a line feed at the end */
+        buf_puts(r->out, r->multiline[r->depth] ? "(?:$)" : "(?:\\z)");
         skip(r, 1);
         return true;
     case '.':
@@ -445,7 +464,7 @@ static bool item(struct re2 *r, bool *ret_may)
     case '[':
         return brackets(r);
     case '\\':
-        return backslash(r);
+        return backslash(r, ret_may);
     default:
         put_char(r, take_char(r));
         return true;

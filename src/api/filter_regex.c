@@ -1,11 +1,12 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* Regular expressions by PCRE2's breadth-first matcher (pcre2_dfa_match): it goes
- * through the text once with the set of all states, so there is nothing to blow up
- * exponentially; RE2 patterns have none of what it cannot do. Its one cost that grows
- * is the set: per character at most its size squared over two. The set's room is
- * therefore chosen by the length of the text so that the whole search stays within
- * STEPS_MAX, a few dozen milliseconds; a pattern that needs more room is an error.
+ * through the text once with the list of all states, never back; RE2 patterns have none
+ * of what it cannot do. Its cost per character is half the square of the list, and
+ * repetitions inside repetitions ("(a+a+)+") fill the list with doubles. So the list has
+ * little room at first, enough for most patterns and cheap whatever the text is. What
+ * needs more gets more, at the worst price of each size, from an allowance that the
+ * filter has for all rows together; once that is used up it is an error.
  *
  * To search, not only to match at the start, "(?s:.)*" goes before the pattern: one
  * pass, where trying each start would make it quadratic. */
@@ -15,9 +16,7 @@
 #include "api/filter_impl.h"
 
 enum {
-    STEPS_MAX = 16 * 1024 * 1024,
     STATES_MAX = 1024,
-    STATES_MIN = 32, /* however long the text is */
     INTS_PER_STATE = 6,
     COMPILED_BYTES_MAX = 32 * 1024,
 };
@@ -26,6 +25,9 @@ struct filter_regex {
     pcre2_code *code;
     pcre2_match_data *match;
 };
+
+/* The first is free: a text of 4 kB takes about a millisecond. */
+static const uint64_t sizes[] = {24, 96, 384, STATES_MAX};
 
 static void *from_arena(PCRE2_SIZE n, void *arena)
 {
@@ -47,9 +49,8 @@ static enum err compile(struct bytes pattern, pcre2_general_context *g,
     size_t size = 0;
     if (!c || pcre2_set_newline(c, PCRE2_NEWLINE_LF) != 0)
         return ERR_NOMEM;
-    r->code = pcre2_compile(
-        (PCRE2_SPTR)pattern.p, pattern.n,
-        PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALT_CIRCUMFLEX, &code, &at, c);
+    r->code = pcre2_compile((PCRE2_SPTR)pattern.p, pattern.n,
+                            PCRE2_UTF | PCRE2_ALT_CIRCUMFLEX, &code, &at, c);
     if (!r->code) {
         PCRE2_UCHAR text[128];
         if (code == 121) /* failed to allocate heap memory */
@@ -98,25 +99,34 @@ enum err filter_regex_new(struct bytes pattern, struct arena *a,
     return e;
 }
 
-/* The most states so that n characters cost no more than STEPS_MAX. */
-static size_t states_for(size_t n)
+static int search(const struct filter_regex *r, struct bytes text,
+                  uint64_t states)
 {
-    size_t states = STATES_MAX;
-    while (states > STATES_MIN && states * states / 2 * n > STEPS_MAX)
-        states -= states / 16 + 1;
-    return states;
+    int room[2 + INTS_PER_STATE * STATES_MAX];
+    return pcre2_dfa_match(
+        r->code, (PCRE2_SPTR)(text.p ? text.p : ""), text.n, 0,
+        PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK | PCRE2_DFA_SHORTEST, r->match,
+        NULL, room, 2 + INTS_PER_STATE * states);
+}
+
+static uint64_t steps(uint64_t states, size_t n)
+{
+    return states * states / 2 * n;
 }
 
 enum filter_found filter_regex_search(const struct filter_regex *r,
-                                      struct bytes text)
+                                      struct bytes text, uint64_t *allowance)
 {
-    int room[2 + INTS_PER_STATE * STATES_MAX];
     if (!bytes_utf8(text)) /* nothing that a pattern of characters describes */
         return FILTER_NOT_FOUND;
-    int got = pcre2_dfa_match(
-        r->code, (PCRE2_SPTR)(text.p ? text.p : ""), text.n, 0,
-        PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK | PCRE2_DFA_SHORTEST, r->match,
-        NULL, room, 2 + INTS_PER_STATE * states_for(text.n));
+    int got = search(r, text, sizes[0]);
+    for (size_t i = 1; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint64_t price = steps(sizes[i], text.n);
+        if (got != PCRE2_ERROR_DFA_WSSIZE || price > *allowance)
+            break;
+        *allowance -= price;
+        got = search(r, text, sizes[i]);
+    }
     return got >= 0                     ? FILTER_FOUND
            : got == PCRE2_ERROR_NOMATCH ? FILTER_NOT_FOUND
                                         : FILTER_TOO_MANY_STEPS;

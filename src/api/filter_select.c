@@ -4,6 +4,8 @@
  * them; what Consul 1.8.7 knows, no more. */
 #include "api/filter_impl.h"
 
+enum { SHOWN_BYTES_MAX = 120 /* of a pattern, so that the reason fits */ };
+
 struct record;
 
 struct field {
@@ -367,9 +369,10 @@ static enum err compile(struct filter_term *term, struct arena *a,
     if (e == ERR_OK || e == ERR_NOMEM)
         return e;
     buf_init(&q, 0);
-    filter_quote(&q, term->value);
-    errtext_set(t, "Failed to compile regular expression %.*s: %s",
-                BYTES_ARG(buf_bytes(&q)), why.s);
+    filter_quote(&q, bytes_head(term->value, SHOWN_BYTES_MAX));
+    errtext_set(t, "Failed to compile regular expression %.*s%s: %s",
+                BYTES_ARG(buf_bytes(&q)),
+                term->value.n > SHOWN_BYTES_MAX ? "..." : "", why.s);
     buf_fini(&q);
     return e;
 }

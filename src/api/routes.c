@@ -316,10 +316,11 @@ void api_read(struct api_call *c, const struct api_env *env)
     c->too_long = false;
     c->route->read(c, env);
     if (filter_overrun(c->filter).n)
-        api_error(c, 400,
-                  "The regular expression \"%.*s\" needs too many steps on one "
-                  "of the values: write it simpler",
-                  BYTES_ARG(filter_overrun(c->filter)));
+        api_error(
+            c, 400,
+            "The regular expression \"%.*s\" needs too many steps on these "
+            "values: write it simpler",
+            BYTES_ARG(filter_overrun(c->filter)));
     if (c->pretty && !c->too_long && c->content_type &&
         bytes_is(bytes_str(c->content_type), "application/json")) {
         struct buf indented;

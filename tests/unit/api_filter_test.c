@@ -82,6 +82,17 @@ static void refused(struct world *w, const char *text, const char *why)
         fail_msg("%s: said %s, not %s", text, t.s, why);
 }
 
+static const char *repeated(struct world *w, const char *what, int n,
+                            const char *end)
+{
+    size_t one = strlen(what);
+    char *text = arena_alloc(&w->arena, one * (size_t)n + strlen(end) + 1);
+    for (int i = 0; i < n; i++)
+        memcpy(text + one * (size_t)i, what, one);
+    strcpy(text + one * (size_t)n, end);
+    return text;
+}
+
 /* --- What an expression means --------------------------------------------- */
 
 static void every_operator_says_yes_and_no(void **state)
@@ -185,6 +196,112 @@ static void an_expression_prints_back_and_reads_the_same(void **state)
     }
 }
 
+/* --- Regular expressions ---------------------------------------------------- */
+
+static void matches(struct world *w, const char *pattern, const char *text,
+                    bool want)
+{
+    w->row.node.name = bytes_str(text);
+    char *e = arena_printf(&w->arena, "Node matches `%s`", pattern);
+    holds(w, e, want);
+}
+
+static void patterns_mean_what_re2_takes_them_to_mean(void **state)
+{
+    static const struct {
+        const char *pattern, *text;
+        bool want;
+    } rows[] = {
+        {"", "", true},
+        {"b", "abc", true},
+        {"^b", "abc", false},
+        {"^abc$", "abc\n", false}, /* the end is the end */
+        {"(?m)^b$", "a\nb\n", true},
+        {"(?m)^$", "a\n", true},
+        {"((?m)b$|a$)", "a\nb\n", true},
+        {"((?m)b)$", "a\nb\n", false},
+        {"(?m:(?-m:b$))", "b\n", false},
+        {"a$", "a\n", false},
+        {"a.c", "a\nc", false},
+        {"(?s)a.c", "a\nc", true},
+        {"\\v", "\v", true},
+        {"\\v", "\n", false},
+        {"\\s", "\v", false},
+        {"[\\S]", "\v", true},
+        {"^[\\S]+$", "a b", false},
+        {"[\\s]", "a\tb", true},
+        {"^[a-b-c]+$", "a-c", true},
+        {"^[\\d-z]+$", "3-z", true},
+        {"^[]a]+$", "]a", true},
+        {"[[:^alpha:]]", "ab", false},
+        {"^\\Qa.b\\E$", "a.b", true},
+        {"^\\Qa.b\\E*$", "a.bbb", true},
+        {"^a{,2}$", "a{,2}", true},
+        {"^a{01}$", "a{01}", true},
+        {"^a{2,3}?$", "aaa", true},
+        {"^(?P<x>a|b)+$", "abab", true},
+        {"^.$", "\xc3\xa9", true},
+        {"(?i)\xc3\x89", "\xc3\xa9", true},
+        {"\\pL", "1", false},
+        {"\\x{e9}\\141",
+         "\xc3\xa9"
+         "a",
+         true},
+        {"^(?:a|)*$", "aaa", true},
+        {"a", "a\xff", false}, /* no text */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        matches(*state, rows[i].pattern, rows[i].text, rows[i].want);
+}
+
+static void patterns_that_re2_does_not_know_are_refused(void **state)
+{
+    static const char *const patterns[] = {
+        "a++",     "a**",     "*a",      "(*ACCEPT)a", "a(?=b)",
+        "(?<!a)b", "(?>a)",   "(?#c)",   "(?x)a",      "\\1",
+        "(a)\\1",  "\\h",     "\\R",     "\\K",        "\\Z",
+        "\\cA",    "\\e",     "\\ps",    "\\p{",       "\\x{110000}",
+        "[a",      "[b-a]",   "[[:x:]]", "(a",         "a)",
+        "a{2,1}",  "a{1001}", "\\",      "(?P<a-b>c)", "(?-)",
+        "[\\b]",   "[a-\\d]", "(?i)*",   "(?R)",       "\\C",
+    };
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+        struct filter *f = NULL;
+        struct errtext t = {0};
+        char *e = arena_printf(&w->arena, "Node matches `%s`", patterns[i]);
+        if (filter_parse(bytes_str(e), FILTER_NODES, &w->arena, &f, &t) !=
+            ERR_BAD)
+            fail_msg("%s: not refused", patterns[i]);
+        if (strncmp(t.s, "Failed to compile regular expression ", 37) != 0)
+            fail_msg("%s: said %s", patterns[i], t.s);
+    }
+}
+
+static void a_search_takes_a_bounded_number_of_steps(void **state)
+{
+    struct world *w = *state;
+    const char *text = repeated(w, "a", 4000, "");
+    matches(w, "(a*)*[bc]", text, false);
+    matches(w, "(a|aa)+[bc]", text, false);
+    struct filter *f = parse(w, "Node matches `(a+a+)+[bc]` or Node == x");
+    assert_false(filter_match(f, &w->row));
+    assert_bytes(filter_overrun(f), "(a+a+)+[bc]");
+    w->row.node.name = bytes_str("aab");
+    f = parse(w, "Node matches `(a+a+)+[bc]`");
+    assert_true(filter_match(f, &w->row));
+    assert_int_equal(filter_overrun(f).n, 0);
+    refused(w, "Node matches `((a{1000}){1000}){1000}`",
+            "Failed to compile regular expression "
+            "\"((a{1000}){1000}){1000}\": regular expression is too large");
+    const char *body = repeated(w, "a", FILTER_REGEX_BYTES_MAX + 1, "");
+    struct errtext t = {0};
+    char *e = arena_printf(&w->arena, "Node matches %s", body);
+    assert_int_equal(
+        filter_parse(bytes_str(e), FILTER_NODES, &w->arena, &f, &t), ERR_LIMIT);
+    assert_non_null(strstr(t.s, "513 bytes are more than 512") ? t.s : NULL);
+}
+
 /* --- What is refused, in Consul's words ------------------------------------ */
 
 static void errors_name_the_column_and_what_was_expected(void **state)
@@ -243,17 +360,6 @@ static void errors_name_the_column_and_what_was_expected(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         refused(*state, rows[i][0], rows[i][1]);
-}
-
-static const char *repeated(struct world *w, const char *what, int n,
-                            const char *end)
-{
-    size_t one = strlen(what);
-    char *text = arena_alloc(&w->arena, one * (size_t)n + strlen(end) + 1);
-    for (int i = 0; i < n; i++)
-        memcpy(text + one * (size_t)i, what, one);
-    strcpy(text + one * (size_t)n, end);
-    return text;
 }
 
 static void every_size_has_a_limit(void **state)
@@ -366,6 +472,12 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(the_mesh_is_read_from_its_json, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            patterns_mean_what_re2_takes_them_to_mean, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            patterns_that_re2_does_not_know_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_search_takes_a_bounded_number_of_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(no_filter_takes_every_row, setup,
                                         teardown),
     };

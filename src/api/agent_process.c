@@ -6,6 +6,7 @@
 #include "api/impl.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 
 enum { ADDRESS_SHOWN_BYTES = 200 };
 
@@ -110,5 +111,25 @@ enum api_next agent_force_leave(struct api_call *c, const struct api_env *env,
         return done(c);
     api_error(c, 500, "agent: No node found with name '%.*s'",
               BYTES_ARG(bytes_head(name, ADDRESS_SHOWN_BYTES)));
+    return API_ANSWER;
+}
+
+/* --- The log ------------------------------------------------------------- */
+
+enum api_next prepare_monitor(struct api_call *c, const struct api_env *env)
+{
+    struct bytes level = http_param_value(c->request, "loglevel");
+    char name[16];
+    (void)env;
+    c->monitor_level = LOG_INFO;
+    c->monitor_json = http_param(c->request, "logjson") != NULL;
+    if (level.n == 0)
+        return API_MONITOR;
+    snprintf(name, sizeof name, "%.*s", BYTES_ARG(level));
+    if (level.n < sizeof name && strlen(name) == level.n &&
+        log_level_parse(name, &c->monitor_level) == ERR_OK)
+        return API_MONITOR;
+    api_error(c, 400, "Bad request: Unknown log level: %.*s",
+              BYTES_ARG(bytes_head(level, ADDRESS_SHOWN_BYTES)));
     return API_ANSWER;
 }

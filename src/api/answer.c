@@ -71,3 +71,15 @@ void api_head(const struct api_call *c, const struct api_self *self,
     buf_put(out, self->response_head);
     http_head_end(out, n, keep_alive, http_1_0);
 }
+
+void api_stream_head(const struct api_call *c, const struct api_self *self,
+                     struct buf *out, bool http_1_0)
+{
+    http_head_begin(out, 200);
+    http_head_line(out, "Content-Type", bytes_str("text/plain; charset=utf-8"));
+    http_head_line(out, "Vary", bytes_str("Accept-Encoding"));
+    buf_put(out, buf_bytes(&c->extra_head));
+    buf_put(out, self->response_head);
+    buf_puts(out, http_1_0 ? "Connection: close\r\n\r\n"
+                           : "Transfer-Encoding: chunked\r\n\r\n");
+}

@@ -11,7 +11,7 @@
  * has a kind, the answer may be cached under api_canonical while the watch
  * key's index stays, and (call.blocking) be waited for WRITE      api_write
  * makes a plan to commit, or an answer AGENT      api_agent makes an op for the
- * agent, or an answer MONITOR    the log, streamed (later)
+ * agent, or an answer MONITOR    the log is to be streamed (api_stream_head)
  *
  * A parked read is evaluated again from its canonical target alone: the
  * request's memory need not be kept. */
@@ -19,6 +19,7 @@
 #define API_API_H
 
 #include "api/filter.h"
+#include "base/log.h"
 #include "base/net.h"
 #include "catalog/plan.h"
 #include "http/request.h"
@@ -79,7 +80,7 @@ struct api_env {
     const struct api_host *host; /* if the call wants it */
 };
 
-enum api_next { API_ANSWER, API_READ, API_WRITE, API_AGENT };
+enum api_next { API_ANSWER, API_READ, API_WRITE, API_AGENT, API_MONITOR };
 
 /* How long and on what a read may wait. */
 enum api_blocking { API_BLOCK_NONE, API_BLOCK_INDEX, API_BLOCK_HASH };
@@ -110,6 +111,9 @@ struct api_call {
 
     struct watch_key
         watch; /* READ: kind WATCH_NONE: neither cached nor waited for */
+
+    enum log_level monitor_level; /* MONITOR */
+    bool monitor_json;
 
     bool want_host; /* READ: env->host is to be filled */
     bool unrouted;  /* answered before a route was found */
@@ -184,6 +188,11 @@ void api_head(const struct api_call *c, const struct api_self *self,
               struct buf *out, uint64_t index, bool known_leader,
               uint64_t last_contact_ms, bool gzip, size_t n, bool keep_alive,
               bool http_1_0);
+
+/* The head of an answer without an end: in chunks, or to HTTP/1.0 until the
+ * connection ends; never compressed. */
+void api_stream_head(const struct api_call *c, const struct api_self *self,
+                     struct buf *out, bool http_1_0);
 
 /* --- Definitions in configuration files ---------------------------------- */
 

@@ -51,6 +51,7 @@ static const struct api_route routes[] = {
     {"/v1/status/peers",  METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_peers},
     /* Process and membership */
     {"/v1/agent/host",         METHOD_GET, API_READ, .local = true, .read = read_agent_host, .prepare = prepare_host},
+    {"/v1/agent/monitor",      METHOD_GET, API_MONITOR, .local = true, .prepare = prepare_monitor},
     {"/v1/agent/version",      METHOD_GET, API_READ, .local = true, .read = read_agent_version},
     {"/v1/agent/reload",       METHOD_PUT, API_AGENT, .local = true, .agent = agent_reload},
     {"/v1/agent/join/",        METHOD_PUT, API_AGENT, .local = true, .agent = agent_join},

@@ -17,6 +17,9 @@ enum { LEVELS = sizeof names / sizeof names[0] };
 static log_sink the_sink;
 static void *the_ctx;
 static _Atomic int the_level = LOG_INFO;
+static log_sink the_tap;
+static void *the_tap_ctx;
+static _Atomic int tapped[LEVELS]; /* readers from this level on */
 
 void log_set_sink(log_sink sink, void *ctx)
 {
@@ -56,9 +59,40 @@ enum err log_level_parse(const char *name, enum log_level *ret)
     return ERR_BAD;
 }
 
-bool log_on(enum log_level level)
+void log_set_tap(log_sink tap, void *ctx)
+{
+    the_tap = tap;
+    the_tap_ctx = ctx;
+}
+
+void log_tap_open(enum log_level level)
+{
+    atomic_fetch_add(&tapped[level], 1);
+}
+
+void log_tap_close(enum log_level level)
+{
+    atomic_fetch_sub(&tapped[level], 1);
+}
+
+static bool sink_on(enum log_level level)
 {
     return the_sink && level >= log_get_level();
+}
+
+static bool tap_on(enum log_level level)
+{
+    if (!the_tap)
+        return false;
+    for (int l = 0; l <= (int)level; l++)
+        if (atomic_load_explicit(&tapped[l], memory_order_relaxed) > 0)
+            return true;
+    return false;
+}
+
+bool log_on(enum log_level level)
+{
+    return sink_on(level) || tap_on(level);
 }
 
 void log_line(enum log_level level, const char *module, const char *fmt, ...)
@@ -79,5 +113,8 @@ void log_line(enum log_level level, const char *module, const char *fmt, ...)
     for (char *p = text; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = '?';
-    the_sink(the_ctx, level, module, text);
+    if (sink_on(level))
+        the_sink(the_ctx, level, module, text);
+    if (tap_on(level))
+        the_tap(the_tap_ctx, level, module, text);
 }

@@ -28,6 +28,13 @@ const char *log_level_name(enum log_level level); /* "TRACE" .. "ERROR" */
 /* Accepts trace debug info warn err error, any case. */
 MUST_USE enum err log_level_parse(const char *name, enum log_level *ret);
 
+/* A second reader beside the sink, for as long as somebody asks: it gets the
+ * lines of the levels that are open (a count each), whatever log_set_level
+ * says. Set and unset while no other thread logs. */
+void log_set_tap(log_sink tap, void *ctx);
+void log_tap_open(enum log_level level);
+void log_tap_close(enum log_level level);
+
 bool log_on(enum log_level level);
 void log_line(enum log_level level, const char *module, const char *fmt, ...)
     PRINTF_LIKE(3, 4);

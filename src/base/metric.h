@@ -27,6 +27,7 @@
     X(METRIC_HTTP_SLOW_READERS,    COUNTER, "http.slow.readers",        "connections closed: the peer did not take its answer") \
     X(METRIC_HTTP_SLOW_SENDERS,    COUNTER, "http.slow.senders",        "connections closed: the request came too slowly") \
     X(METRIC_HTTP_IDLE_CLOSED,     COUNTER, "http.idle",                "connections closed: idle too long") \
+    X(METRIC_MONITOR_LOST,         COUNTER, "monitor.lost",             "log lines left out for readers who were too slow") \
     X(METRIC_CACHE_HITS,           COUNTER, "cache.hits",               "answers served from the encoded-answer cache") \
     X(METRIC_CACHE_MISSES,         COUNTER, "cache.misses",             "answers encoded") \
     X(METRIC_CACHE_DRAFTS,         COUNTER, "cache.drafts",             "long answers made beside the serving threads") \

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "server/monitor.h"
 #include "server/serving.h"
 #include "server/watches.h"
 
@@ -349,6 +350,8 @@ static enum err open_queues(struct core *c)
     if (e == ERR_OK)
         e = queue_new(c->loop, 0, on_core_letters, c, &c->letters);
     if (e == ERR_OK)
+        e = monitor_open(c);
+    if (e == ERR_OK)
         e = queue_new(c->loop, AGENT_OPS_WAITING_MAX, on_ops, c,
                       &c->process->agent_ops);
     return e;
@@ -458,6 +461,7 @@ void core_stop(struct core *c)
     queue_close(c->results);
     queue_close(c->letters);
     queue_close(c->batches);
+    monitor_close(c);
     own_free(c);
     timers_close(&c->timers);
 }

@@ -46,6 +46,7 @@ struct core {
     struct queue *batches; /* struct store_batch */
     struct queue *results; /* struct probe_result */
     struct queue *letters; /* struct core_letter */
+    struct queue *lines;   /* of the log, for its readers (monitor.c) */
     bool loaded;
     bool stopping, leaving;
     uint64_t own_hash[2]; /* watch hashes of the own node: record, checks */

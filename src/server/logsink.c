@@ -14,47 +14,50 @@
 static int sink_fd = STDOUT_FILENO;
 static bool sink_json;
 
-static size_t stamp(char *out, size_t n)
+void logsink_stamp(struct logsink_line *l)
 {
     struct timespec t;
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &t);
     gmtime_r(&t.tv_sec, &tm);
-    size_t at = strftime(out, n, "%Y-%m-%dT%H:%M:%S", &tm);
-    at += (size_t)snprintf(out + at, n - at, ".%03ldZ", t.tv_nsec / 1000000);
-    return at;
+    size_t at = strftime(l->when, sizeof l->when, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(l->when + at, sizeof l->when - at, ".%03ldZ", t.tv_nsec / 1000000);
 }
 
-static void text_line(struct buf *b, enum log_level level, const char *module,
-                      const char *text)
+static void text_line(struct buf *b, const struct logsink_line *l)
 {
-    char when[40];
-    stamp(when, sizeof when);
     char tag[16];
-    snprintf(tag, sizeof tag, "[%s]", log_level_name(level));
-    buf_printf(b, "%s %-7s %s: %s\n", when, tag, module, text);
+    snprintf(tag, sizeof tag, "[%s]", log_level_name(l->level));
+    buf_printf(b, "%s %-7s %s: %s\n", l->when, tag, l->module, l->text);
 }
 
-static void json_line(struct buf *b, enum log_level level, const char *module,
-                      const char *text)
+static void json_line(struct buf *b, const struct logsink_line *l)
 {
-    char when[40], lower[16];
-    size_t n = stamp(when, sizeof when);
+    char lower[16];
     size_t i = 0;
-    for (const char *p = log_level_name(level); *p && i + 1 < sizeof lower; p++)
+    for (const char *p = log_level_name(l->level); *p && i + 1 < sizeof lower;
+         p++)
         lower[i++] = (char)(*p | 0x20);
     struct json_out j = json_out(b);
     json_open(&j, '{');
     json_key(&j, "@level");
     json_str(&j, bytes_of(lower, i));
     json_key(&j, "@message");
-    json_str(&j, bytes_str(text));
+    json_str(&j, bytes_str(l->text));
     json_key(&j, "@module");
-    json_str(&j, bytes_str(module));
+    json_str(&j, bytes_str(l->module));
     json_key(&j, "@timestamp");
-    json_str(&j, bytes_of(when, n));
+    json_str(&j, bytes_str(l->when));
     json_close(&j, '}');
     buf_putc(b, '\n');
+}
+
+void logsink_format(struct buf *out, const struct logsink_line *l, bool json)
+{
+    if (json)
+        json_line(out, l);
+    else
+        text_line(out, l);
 }
 
 /* One write per line: lines of several threads do not mix (pipes take up to
@@ -66,10 +69,9 @@ static void sink(void *ctx, enum log_level level, const char *module,
     (void)ctx;
     struct buf b;
     buf_init(&b, 64 * 1024);
-    if (sink_json)
-        json_line(&b, level, module, text);
-    else
-        text_line(&b, level, module, text);
+    struct logsink_line l = {.level = level, .module = module, .text = text};
+    logsink_stamp(&l);
+    logsink_format(&b, &l, sink_json);
     size_t at = 0;
     while (at < b.n) {
         ssize_t n = write(sink_fd, b.p + at, b.n - at);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/host.h"
+#include "server/monitor.h"
 
 /* --- Snapshots ----------------------------------------------------------- */
 
@@ -268,6 +269,10 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     case API_AGENT:
         wish_begin(s, c, &call);
         break;
+    case API_MONITOR:
+        monitor_begin(s, c, &call);
+        api_call_fini(&call);
+        break;
     }
     serving_unpin(s);
 }
@@ -278,6 +283,7 @@ static void on_gone(void *ctx, struct conn *c)
     struct conn_state *st = conn_user(c);
     park_remove(&st->park);
     draft_wait_gone(&st->draft_wait);
+    monitor_gone(&st->monitor);
     write_gone(st);
 }
 
@@ -310,6 +316,7 @@ static void begin_close(struct serving *s)
 {
     s->closing = true;
     park_close_all(s);
+    monitor_end_all(s);
     http_server_close(s->http, 200, http_closed);
 }
 
@@ -340,6 +347,9 @@ static void on_letters(void *ctx, struct list *letters)
             break;
         case LETTER_DRAFT:
             draft_made(s, l);
+            break;
+        case LETTER_LINE:
+            monitor_line(s, l);
             break;
         case LETTER_CLOSE:
             free(l);
@@ -412,6 +422,7 @@ enum err serving_start(struct process *p, int number, const int *take_fds,
     s->random = uv_hrtime() + (uint64_t)number;
     buf_init(&s->scratch, 0);
     list_init(&s->written);
+    list_init(&s->monitors);
     list_init(&s->writes_spare);
     answers_init(&s->answers, p->cache_bytes / (size_t)p->serving_count);
     parks_init(&s->parks);

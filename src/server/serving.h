@@ -11,6 +11,7 @@
 
 #include <uv.h>
 
+#include "base/log.h"
 #include "base/map.h"
 #include "server/process.h"
 
@@ -117,7 +118,10 @@ struct serving {
     struct parks parks;
     struct map drafts;     /* canonical target -> struct draft under way */
     _Atomic size_t parked; /* long polls; the core thread looks at it */
-    struct list written;   /* committed or in conflict: to settle this turn */
+    struct list monitors;
+    _Atomic size_t monitor_count; /* the core thread looks at it */
+    _Atomic size_t lines_waiting;
+    struct list written; /* committed or in conflict: to settle this turn */
     struct list writes_spare;
     size_t writes_spare_count;
     uint64_t random; /* jitter of waits */
@@ -138,12 +142,23 @@ struct draft_wait {
     bool gzip;
 };
 
+/* In the connection's user memory: reads the log (monitor.c). */
+struct monitor {
+    struct list link;
+    struct conn *conn; /* NULL: does not */
+    struct serving *serving;
+    enum log_level level;
+    bool json;
+    uint64_t lost; /* lines since the last one that he got */
+};
+
 /* In the connection's user memory: what its outstanding request waits for. */
 struct conn_state {
     struct park park;
     struct draft_wait draft_wait;
     struct write *write; /* NULL: none */
     struct wish *wish;
+    struct monitor monitor;
 };
 
 MUST_USE enum err serving_start(struct process *p, int number,

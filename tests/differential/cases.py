@@ -733,7 +733,7 @@ def mesh_and_process():
     yield node("m2", Check={"Name": "c", "ServiceID": "meshed",
                             "Status": "warning"})
     yield from (get(p) for p in (
-        "/v1/agent/host", "/v1/agent/version", "/v1/agent/connect/ca/roots",
+        "/v1/agent/monitor?loglevel=bogus", "/v1/agent/host", "/v1/agent/version", "/v1/agent/connect/ca/roots",
         "/v1/agent/connect/ca/leaf/x", "/v1/agent/connect/authorize",
         "/v1/connect/ca/roots", "/v1/connect/ca/configuration",
         "/v1/connect/intentions", "/v1/connect/intentions/match",

@@ -65,6 +65,38 @@ static void levels_decide_what_is_formatted(void **state)
     log_set_sink(NULL, NULL);
 }
 
+/* Whoever reads beside the sink gets his levels, whatever the sink's is. */
+static void a_tap_has_levels_of_its_own(void **state)
+{
+    (void)state;
+    struct seen sink = {0}, tap = {0};
+
+    log_set_sink(remember, &sink);
+    log_set_tap(remember, &tap);
+    assert_false(log_on(LOG_DEBUG));
+    log_info("test", "nobody taps");
+    assert_int_equal(tap.lines, 0);
+    log_tap_open(LOG_DEBUG);
+    log_tap_open(LOG_ERR);
+    log_debug("test", "debug");
+    assert_int_equal(sink.lines, 1);
+    assert_int_equal(tap.lines, 1);
+    assert_string_equal(tap.text, "debug");
+    log_info("test", "info");
+    assert_int_equal(sink.lines, 2);
+    assert_int_equal(tap.lines, 2);
+    log_tap_close(LOG_DEBUG);
+    log_warn("test", "warn");
+    assert_int_equal(tap.lines, 2);
+    log_error("test", "error");
+    assert_int_equal(tap.lines, 3);
+    log_tap_close(LOG_ERR);
+    log_error("test", "error");
+    assert_int_equal(tap.lines, 3);
+    log_set_tap(NULL, NULL);
+    log_set_sink(NULL, NULL);
+}
+
 static void one_event_is_one_line(void **state)
 {
     (void)state;
@@ -142,6 +174,7 @@ static void every_metric_has_a_name_of_its_own(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(without_a_sink_nothing_happens),
     cmocka_unit_test(levels_decide_what_is_formatted),
+    cmocka_unit_test(a_tap_has_levels_of_its_own),
     cmocka_unit_test(one_event_is_one_line),
     cmocka_unit_test(level_names_read_back),
     cmocka_unit_test(counting_from_many_threads_loses_nothing),

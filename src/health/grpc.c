@@ -5,6 +5,8 @@
 #include "base/reader.h"
 #include "health/judge.h"
 
+enum { TYPE_SHOWN_MAX = 64 };
+
 enum serving { SERVING_UNKNOWN, SERVING, NOT_SERVING, SERVICE_UNKNOWN };
 
 struct bytes grpc_target(struct bytes grpc, struct bytes *ret_service)
@@ -175,8 +177,10 @@ enum status grpc_judge(const struct grpc_answer *a, struct bytes target,
         grpc_error(text, GRPC_UNAVAILABLE,
                    bytes_str("this is no gRPC server: it answered with HTTP "
                              "status "));
-        buf_printf(text, "%d and Content-Type \"%.*s\"", a->http_status,
-                   BYTES_ARG(bytes_head(a->content_type, 64)));
+        buf_printf(text, "%d and Content-Type \"", a->http_status);
+        struct bytes shown = bytes_head(a->content_type, TYPE_SHOWN_MAX);
+        output_tail(text, shown, shown.n, shown.n, false);
+        buf_puts(text, "\"");
         return STATUS_CRITICAL;
     }
     if (a->status == GRPC_NO_STATUS) {

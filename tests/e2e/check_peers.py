@@ -176,9 +176,9 @@ class GrpcServer:
 
 class DockerStandIn:
     """Stands in for the Docker daemon: a socket that speaks the part of its HTTP
-    API that execs need, in the form recorded from dockerd 20.10 (head of the
-    start answer, 8-byte frames, error bodies). It is not Docker: commands run
-    here, in no container. Containers: "web" and "deaf", which never answers."""
+    API that execs need, written after the description of Engine API 1.41 (head
+    of the start answer, 8-byte frames, error bodies); no dockerd was at hand to
+    record from. It is not Docker: commands run here, in no container. Containers: "web" and "deaf", which never answers."""
 
     def __init__(self, path):
         self.path = str(path)

@@ -135,6 +135,35 @@ static void extra_members(struct json_out *j, struct bytes extra)
     j->comma = true;
 }
 
+/* The same under the names that rows of /v1/catalog/service give them
+ * (ServiceLocality). At depth 0 a quote begins a name where a member begins:
+ * mesh_take wrote the text, so no space is there. */
+static void extra_service_members(struct json_out *j, struct bytes extra)
+{
+    struct buf b;
+    buf_init(&b, 0);
+    size_t depth = 0;
+    bool text = false;
+    for (size_t i = 0; i < extra.n; i++) {
+        char c = extra.p[i];
+        bool begins = i == 0 || extra.p[i - 1] == ',';
+        buf_putc(&b, c);
+        if (text && c == '\\' && i + 1 < extra.n)
+            buf_putc(&b, extra.p[++i]);
+        else if (c == '"') {
+            text = !text;
+            if (text && depth == 0 && begins)
+                buf_put(&b, bytes_str("Service"));
+        } else if (!text && (c == '{' || c == '['))
+            depth++;
+        else if (!text && (c == '}' || c == ']'))
+            depth--;
+    }
+    extra_members(j, buf_bytes(&b));
+    j->out->bad |= b.bad;
+    buf_fini(&b);
+}
+
 /* --- Node, service, check ------------------------------------------------ */
 
 void encode_node(struct encoder *e, const struct node_view *n)
@@ -228,6 +257,7 @@ void encode_service_node(struct encoder *e, const struct node_view *n,
     encode_map(j, v->meta);
     json_key(j, "ServicePort");
     json_i64(j, v->port);
+    extra_service_members(j, v->extra);
     json_key(j, "ServiceEnableTagOverride");
     json_bool(j, v->enable_tag_override);
     mesh(j, "ServiceProxy", "ServiceConnect", v);

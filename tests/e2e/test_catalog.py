@@ -182,6 +182,32 @@ def test_gzip_on_request_gives_the_same_body(server):
     assert len(packed.body) * 4 < len(plain.body)
 
 
+def test_members_of_newer_clients_come_back_under_every_route(server):
+    newer = {
+        "SocketPath": '/run/a,"Ports":[\\"x/',
+        "Ports": [{"Name": "http", "Port": 8080, "Default": True},
+                  {"Name": 'a"b', "Port": 9090}],
+        "Locality": {"Region": 'eu,"Zone"', "Zone": "1a"},
+        "AI": {"Ports": [1, {"Locality": 2}]},
+    }
+    body = {"Name": "newer", "Tags": ["t"], **newer}
+    assert server.put("/v1/agent/service/register", body).status == 200
+    own = server.get("/v1/agent/service/newer").json
+    found = server.get("/v1/health/service/newer").json[0]["Service"]
+    row = server.get("/v1/catalog/service/newer").json[0]
+    older = ("ServiceAddress", "ServiceConnect", "ServiceEnableTagOverride",
+             "ServiceID", "ServiceKind", "ServiceMeta", "ServiceName",
+             "ServicePort", "ServiceProxy", "ServiceTags", "ServiceWeights")
+    rows_names = {k for k in row if k.startswith("Service")} - set(older)
+    assert rows_names == {"Service" + k for k in newer}
+    for name in newer:
+        assert own[name] == found[name] == row["Service" + name], name
+    assert own["SocketPath"] == newer["SocketPath"]
+    assert own["Locality"] == newer["Locality"]
+    assert [p["Port"] for p in own["Ports"]] == [8080, 9090]
+    assert own["AI"] == newer["AI"]
+
+
 def test_strange_names_survive(server):
     for name in ["a b", "a/b", "a%b", "ä€", "x'\"<&>", "a+b=c"]:
         server.register("odd", name, name)

@@ -48,6 +48,8 @@ USES_SUITE = 'tools/layers uses $B $(foreach l,$(LAYERS),$l=$(subst $() ,$(comma
 PURE_SUITE = 'tools/layers pure $B $(PURE)'
 FAST_SUITES = $(UNIT_TESTS) $(REPLAY_SUITES) $(USES_SUITE) $(PURE_SUITE)
 
+UPSTREAM = tests/clients/upstream/suite
+
 .PHONY: binaries
 binaries: all $(UNIT_TESTS) $(REPLAYS) ## build all, tests too, run nothing
 	@:
@@ -72,12 +74,11 @@ test: ## install what is missing (apt), build, then every test there is
 
 .PHONY: test-built
 test-built: binaries
-	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(wildcard tests/house tests/e2e tests/clients tests/differential)
+	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(wildcard tests/house tests/e2e tests/clients $(UPSTREAM) tests/differential)
 
-# Longer than the rest together: most of its time it waits.
 .PHONY: upstream
 upstream: all ## the Go client's own test suite against muster; needs go, openssl
-	@MUSTER=$(CURDIR)/$B/muster tests/run --timeout 1500 tests/clients/upstream/suite
+	@MUSTER=$(CURDIR)/$B/muster tests/run --timeout 1500 $(UPSTREAM)
 
 .PHONY: pure
 pure: $(OBJECTS) ## no clock, socket, file, thread in the pure layers

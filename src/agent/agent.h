@@ -37,6 +37,9 @@ enum {
     AGENT_OUTPUT_WRITES_PER_S = 50, /* for outputs that change alone */
     AGENT_ID_MAX = 512,             /* bytes of a service or check ID */
     AGENT_SERVICE_CHECKS_MAX = 256, /* checks of one service */
+    /* Ports of sidecars that bring none. */
+    AGENT_SIDECAR_PORT = 21000,
+    AGENT_SIDECAR_PORT_LAST = 21255,
     AGENT_TTL_GRACE_MS = 60 * 1000, /* see checks.c: after a restart */
 };
 

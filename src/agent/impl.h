@@ -6,6 +6,7 @@
  *     agent.c   life, inbox, clock, publishing
  *     job.c     an op from submission to answer; one at a time per service
  *     ops.c     what each op means: refusal, or a change of agent.db
+ *     sidecar.c proxies that come and go with a service
  *     tagged.c  a service's tagged addresses
  *     check.c   running checks: results, TTL deadlines, thresholds
  *     alias.c   alias checks
@@ -171,6 +172,9 @@ struct agent {
     uint64_t generation;
     uint64_t output_tokens, output_tokens_ms;
 
+    size_t sidecars_under_way;
+    int64_t sidecar_port; /* the last one given */
+
     struct map items;
     struct list ready, awaiting, blocked;
     size_t flying;
@@ -245,6 +249,14 @@ bool plan_register_service(struct job *j);
 bool plan_register_check(struct job *j);
 void plan_check_removal(struct job *j, const struct local_check *k);
 void register_config(struct job *j);
+
+/* --- sidecar.c ----------------------------------------------------------- */
+
+/* What else the op brings about; false: there is no port left. */
+bool sidecar_prepare(struct agent *a, struct agent_op *op);
+
+/* The op's own part is done: the rest of it, then op->done. */
+void sidecar_finish(struct agent *a, struct agent_op *op);
 
 /* --- tagged.c ------------------------------------------------------------ */
 

@@ -237,6 +237,12 @@ static void on_timeout(struct agent *a, struct deadline *d)
 
 static void job_enter(struct job *j)
 {
+    if (!sidecar_prepare(j->agent, j->op)) {
+        job_answer(j, 500, false,
+                   "no port is left for the sidecar: %d to %d are taken",
+                   AGENT_SIDECAR_PORT, AGENT_SIDECAR_PORT_LAST);
+        return;
+    }
     if (lane_enter(j))
         job_begin(j);
 }
@@ -292,7 +298,7 @@ void job_answer(struct job *j, int status, bool pending, const char *fmt, ...)
     op->http_status = status;
     op->pending = pending;
     errtext_set(&op->text, "%s", text);
-    op->done(op);
+    sidecar_finish(a, op);
 }
 
 void job_sync(struct job *j, enum sync_kind kind, struct bytes id)

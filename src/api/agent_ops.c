@@ -126,8 +126,8 @@ static enum err service_checks(struct agent_op *op, const struct service_in *in,
     return ERR_OK;
 }
 
-static enum err service_fill(struct agent_op *op, const struct service_in *in,
-                             int *ret_status, struct errtext *t)
+enum err agent_service_fill(struct agent_op *op, const struct service_in *in,
+                            int *ret_status, struct errtext *t)
 {
     *ret_status = 400;
     if (in->name.n == 0) {
@@ -171,7 +171,12 @@ static enum err service_parse(struct agent_op *op, struct bytes body,
         errtext_prefix(t, "Request decode failed: ");
         return e;
     }
-    return service_fill(op, &in, ret_status, t);
+    e = agent_service_fill(op, &in, ret_status, t);
+    if (e == ERR_OK && in.sidecar.n) {
+        *ret_status = 400;
+        e = agent_add_sidecar(op, &in, t);
+    }
+    return e;
 }
 
 enum api_next agent_service_register(struct api_call *c,
@@ -194,6 +199,8 @@ enum api_next agent_service_register(struct api_call *c,
     if (replace && (replace->value.n == 0 ||
                     bytes_bool(replace->value, &op->replace_checks) != ERR_OK))
         op->replace_checks = true;
+    if (op->then)
+        op->then->replace_checks = op->replace_checks;
     *ret = op;
     return API_AGENT;
 }

@@ -168,8 +168,8 @@ struct service_in {
     struct weights_in *weights;
     bool enable_tag_override;
     struct bytes proxy, connect, socket_path, locality, ports, ai;
-    struct bytes sidecar; /* what mesh_take found, and the two names: */
-    struct bytes proxy_service_name, proxy_service_id;
+    struct bytes sidecar;             /* mesh_take: the text of a sidecar */
+    struct bytes proxy_local_address; /* mesh_sidecar: of a sidecar */
     struct check_in *check;
     struct json_list checks; /* of check_in */
 };
@@ -201,6 +201,19 @@ extern const struct json_table update_table;        /* -> update_in */
  * form in which they are given back. t: the member, and what is wrong. */
 MUST_USE enum err mesh_take(struct arena *a, struct service_in *in,
                             struct errtext *t);
+
+/* The same for the Proxy of a sidecar, with what it has of its service. */
+MUST_USE enum err mesh_sidecar(struct arena *a, struct service_in *in,
+                               const struct service_in *of, struct errtext *t);
+
+/* agent_ops.c: the op of a decoded service; sidecar.c: op->then from
+ * in->sidecar. */
+MUST_USE enum err agent_service_fill(struct agent_op *op,
+                                     const struct service_in *in,
+                                     int *ret_status, struct errtext *t);
+MUST_USE enum err agent_add_sidecar(struct agent_op *op,
+                                    const struct service_in *in,
+                                    struct errtext *t);
 
 /* Bodies to views; memory from the arena. Lack of memory: false. */
 bool service_from(struct arena *a, const struct service_in *in,

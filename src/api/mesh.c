@@ -248,8 +248,29 @@ static enum err take_proxy(struct arena *a, struct service_in *in,
         e = maps_of_proxy(&p, t);
     if (e != ERR_OK)
         return e;
-    in->proxy_service_name = p.service_name;
-    in->proxy_service_id = p.service_id;
+    return again(a, &proxy_table, &p, &in->proxy);
+}
+
+enum err mesh_sidecar(struct arena *a, struct service_in *in,
+                      const struct service_in *of, struct errtext *t)
+{
+    struct proxy_in p = {0};
+    enum err e = ERR_OK;
+    if (!is_null(in->proxy))
+        e = json_decode(in->proxy, &proxy_table, &p, a, t);
+    if (e == ERR_OK)
+        e = maps_of_proxy(&p, t);
+    if (e != ERR_OK)
+        return e;
+    if (p.service_name.n == 0)
+        p.service_name = of->name;
+    if (p.service_id.n == 0)
+        p.service_id = of->id.n ? of->id : of->name;
+    if (p.local_address.n == 0)
+        p.local_address = bytes_str("127.0.0.1");
+    if (p.local_port < 1)
+        p.local_port = of->port;
+    in->proxy_local_address = p.local_address;
     return again(a, &proxy_table, &p, &in->proxy);
 }
 

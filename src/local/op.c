@@ -19,6 +19,7 @@ void agent_op_free(struct agent_op *op)
 {
     if (!op)
         return;
+    agent_op_free(op->then);
     arena_fini(&op->arena);
     free(op);
 }

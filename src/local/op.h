@@ -30,7 +30,11 @@ enum agent_op_kind {
     AGENT_COORDINATE, /* coordinate */
 };
 
+#define AGENT_SIDECAR_SUFFIX "-sidecar-proxy"
+
 enum { AGENT_CHECKS_MAX = 64 /* checks in one registration */ };
+
+struct agent;
 
 struct agent_op {
     enum agent_op_kind kind;
@@ -52,6 +56,14 @@ struct agent_op {
     struct bytes status, output;
     bool enable;
     struct bytes reason;
+
+    /* To be done after this one, if that went well; its own. (A service's
+     * sidecar: with port 0 it is given one, and checks[0] tries that port at
+     * port_address, if set.) */
+    struct agent_op *then;
+    struct bytes port_address;
+    bool sidecar_counted; /* of src/agent */
+    struct agent *agent;  /* the same */
 
     /* Result. 200: body empty. Others: text. */
     int http_status;

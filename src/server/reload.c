@@ -66,11 +66,24 @@ static void drop(struct reload *r, enum agent_op_kind kind, struct bytes id)
 
 /* --- What is to go ------------------------------------------------------- */
 
+static bool is_of(const struct agent_op *op, struct bytes id)
+{
+    return bytes_eq_fold(op->service.id, id) ||
+           (op->then && bytes_eq_fold(op->then->service.id, id));
+}
+
+static bool has_check(const struct agent_op *op, struct bytes id)
+{
+    for (size_t k = 0; k < op->check_count; k++)
+        if (bytes_eq_fold(op->checks[k].id, id))
+            return true;
+    return op->then && has_check(op->then, id);
+}
+
 static bool defines_service(const struct settings *s, struct bytes id)
 {
     for (size_t i = 0; i < s->op_count; i++)
-        if (s->ops[i]->kind == AGENT_REGISTER_SERVICE &&
-            bytes_eq_fold(s->ops[i]->service.id, id))
+        if (s->ops[i]->kind == AGENT_REGISTER_SERVICE && is_of(s->ops[i], id))
             return true;
     return false;
 }
@@ -78,9 +91,8 @@ static bool defines_service(const struct settings *s, struct bytes id)
 static bool defines_check(const struct settings *s, struct bytes id)
 {
     for (size_t i = 0; i < s->op_count; i++)
-        for (size_t k = 0; k < s->ops[i]->check_count; k++)
-            if (bytes_eq_fold(s->ops[i]->checks[k].id, id))
-                return true;
+        if (has_check(s->ops[i], id))
+            return true;
     return false;
 }
 

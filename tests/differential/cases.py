@@ -761,6 +761,37 @@ def mesh_and_process():
     yield from drop_node("m1", "m2")
 
 
+# --- Sidecars ---
+
+def sidecars():
+    look = [get("/v1/agent/services"),
+            get("/v1/catalog/service/q-sidecar-proxy"),
+            get("/v1/catalog/connect/q")]
+    own = {"TTL": "1h", "CheckID": "own"}
+    for sidecar in ({"Check": own}, {"Check": own, "Port": 7, "Name": "named"},
+                    {"Check": own, "Tags": ["x"], "Meta": {"k": "v"}},
+                    {"Check": own, "Address": "10.2.2.2"},
+                    {"Check": own, "Proxy": {"LocalServicePort": 9}},
+                    {"Check": own, "Weights": {"Passing": 4, "Warning": 1}}):
+        yield service("q", ID="q1", Port=81, Address="10.1.1.1", Tags=["t"],
+                      Meta={"a": "b"}, EnableTagOverride=True,
+                      Weights={"Passing": 3, "Warning": 2},
+                      Connect={"SidecarService": sidecar})
+        yield from look
+        yield from drop_service("q1")
+        yield from look
+    yield service("q", ID="q1", Port=81, Connect={"SidecarService": {"Check": own}})
+    yield service("q", ID="q1", Port=82)
+    yield from look
+    yield from drop_service("q1")
+    yield from look
+    for sidecar in ({"ID": "x"}, {"Connect": {"SidecarService": {}}},
+                    {"Check": {"TTL": "x"}},
+                    {"Check": {"TTL": "1s", "Interval": "1s"}},
+                    {"Meta": {"bad key": ""}}):
+        yield service("bad", Connect={"SidecarService": sidecar})
+
+
 # --- Events and coordinates ---
 
 def events():
@@ -786,6 +817,6 @@ def events():
         "/v1/coordinate/nodes?dc=nope"))
 
 
-SECTIONS = [events, mesh_and_process, transport, own, parameters, agent_services, bad_agent_services,
+SECTIONS = [sidecars, events, mesh_and_process, transport, own, parameters, agent_services, bad_agent_services,
             service_checks, agent_checks, ttl, maintenance, catalog,
             renamed_service, bad_catalog, node_identity, order]

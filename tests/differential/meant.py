@@ -456,6 +456,11 @@ RULES = [
             "^GET /v1/agent/version", consul="404 $", muster=r'200 {"SHA"'),
     Parts("agent/host", "the machine, as much of it as is of use", host,
           "^GET /v1/agent/host"),
+    Answers("refused sidecars", "a client's fault is no 500",
+            "SidecarService", consul="500 Bad request: Invalid",
+            muster="400 Bad request: Invalid"),
+    Texts("where in a sidecar", "the field is named",
+          "SidecarService: time: ", "time: ", "SidecarService"),
     Parts("IDs of events", "random", event_id, "^PUT /v1/event/fire"),
     Texts("large events", "Consul counts twice, before and after encoding",
           r"(encoded )?(user event exceeds configured limit of 512 bytes) .* "

@@ -94,9 +94,9 @@ bool filter_match(struct filter *f, const struct filter_row *row);
  * error. */
 struct bytes filter_overrun(const struct filter *f);
 
-/* What asking about one row costs at most in usual texts, in units of about 100 ns;
- * NULL: nothing. */
-uint32_t filter_cost(const struct filter *f);
+/* What it took to ask since this was asked last, in units of about 100 ns; NULL:
+ * nothing. */
+uint32_t filter_take_cost(struct filter *f);
 
 /* The expression in one canonical form: equal forms mean the same, and it reads
  * back as itself. */

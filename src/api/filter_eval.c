@@ -6,6 +6,15 @@
  * none. */
 #include "api/filter_impl.h"
 
+/* What things take, about. */
+enum {
+    TERM_NS = 30,
+    PROXY_NS = 5000,
+    REGEX_NS = 200,
+    REGEX_BYTE_NS = 70,
+    COST_NS = 100
+};
+
 enum { PROXY_BYTES_MAX = 4 * 1024 * 1024 /* decoded, of one service */ };
 
 struct evaluation {
@@ -113,6 +122,7 @@ static const struct proxy_in *proxy_of(struct evaluation *e)
         arena_init(&e->arena, PROXY_BYTES_MAX);
         decode_proxy(&e->row->service, &e->arena, &e->proxy);
         e->proxy_known = true;
+        e->filter->spent_ns += PROXY_NS;
     }
     return &e->proxy;
 }
@@ -134,6 +144,7 @@ static bool string_holds(struct evaluation *e, const struct filter_term *t,
     case FILTER_IN:
         return has_text(v, t->value) != t->negated;
     case FILTER_MATCHES:
+        e->filter->spent_ns += REGEX_NS + v.n * REGEX_BYTE_NS;
         switch (filter_regex_search(t->regex, v, &e->filter->allowance)) {
         case FILTER_FOUND:
             return !t->negated;
@@ -254,6 +265,7 @@ static bool items_hold(struct evaluation *e, const struct filter_term *t,
 
 static bool term_holds(struct evaluation *e, const struct filter_term *t)
 {
+    e->filter->spent_ns += TERM_NS;
     switch (t->source) {
     case FILTER_OF_ROW:
         return value_holds(e, t, e->row);
@@ -296,6 +308,14 @@ bool filter_match(struct filter *f, const struct filter_row *row)
     if (e.proxy_known)
         arena_fini(&e.arena);
     return holds;
+}
+
+uint32_t filter_take_cost(struct filter *f)
+{
+    uint32_t cost = f ? (uint32_t)(f->spent_ns / COST_NS) : 0;
+    if (f)
+        f->spent_ns %= COST_NS;
+    return cost;
 }
 
 /* --- Printing ------------------------------------------------------------- */

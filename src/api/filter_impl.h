@@ -68,7 +68,7 @@ struct filter {
     enum filter_rows rows;
     struct bytes overrun;
     uint64_t allowance; /* of steps that regular expressions may still take */
-    uint32_t cost;
+    uint64_t spent_ns;  /* about; not yet taken */
 };
 
 /* filter_select.c: finds what the term's selector is for such rows, checks the

@@ -48,8 +48,6 @@ static const char *const wants[] = {
 
 enum { WANTS = sizeof wants / sizeof wants[0] };
 
-enum { COST_TERM = 1, COST_REGEX = 5 };
-
 struct parser {
     struct bytes text;
     size_t at;
@@ -606,7 +604,6 @@ enum err filter_parse(struct bytes text, enum filter_rows rows, struct arena *a,
     f->rows = rows;
     f->allowance = FILTER_REGEX_STEPS_MAX;
     enum err e = parse(&p, &f->root);
-    f->cost = p.terms * COST_TERM + p.regexes * COST_REGEX;
     if (e == ERR_OK)
         e = resolve(f, f->root, a, t);
     if (e == ERR_OK)
@@ -617,9 +614,4 @@ enum err filter_parse(struct bytes text, enum filter_rows rows, struct arena *a,
 struct bytes filter_overrun(const struct filter *f)
 {
     return f ? f->overrun : (struct bytes){0};
-}
-
-uint32_t filter_cost(const struct filter *f)
-{
-    return f ? f->cost : 0;
 }

@@ -63,8 +63,9 @@ static inline struct filter_row filter_row(const struct api_env *env)
 static inline bool row_is_wanted(struct api_call *c,
                                  const struct filter_row *row)
 {
-    c->cost += filter_cost(c->filter);
-    return filter_match(c->filter, row);
+    bool wanted = filter_match(c->filter, row);
+    c->cost += filter_take_cost(c->filter);
+    return wanted;
 }
 
 /* The row for a decoded path; *ret_rest: what follows a prefix. NULL: none. */

@@ -9,8 +9,8 @@ void read_agent_services(struct api_call *c, const struct api_env *env)
     struct tree_iter it;
     json_open(&j, '{');
     local_services(env->local, &it);
+    struct filter_row row = filter_row(env);
     for (const struct local_service *s; (s = local_next_service(&it));) {
-        struct filter_row row = filter_row(env);
         row.service = s->view;
         if (!row_is_wanted(c, &row))
             continue;
@@ -41,8 +41,8 @@ void read_agent_checks(struct api_call *c, const struct api_env *env)
     struct tree_iter it;
     json_open(&j, '{');
     local_checks(env->local, &it);
+    struct filter_row row = filter_row(env);
     for (const struct local_check *k; (k = local_next_check(&it));) {
-        struct filter_row row = filter_row(env);
         agent_check(k, env, &row.check);
         if (!row_is_wanted(c, &row))
             continue;

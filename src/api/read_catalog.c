@@ -10,8 +10,8 @@ void read_catalog_nodes(struct api_call *c, const struct api_env *env)
     struct tree_iter it;
     json_open(&e.j, '[');
     snapshot_nodes(env->cat, &it);
+    struct filter_row row = filter_row(env);
     for (const struct cat_node *n; (n = snapshot_next_node(&it));) {
-        struct filter_row row = filter_row(env);
         cat_node_view(n->record, &row.node);
         if (!api_spend(c, COST_SKIP))
             break;
@@ -83,8 +83,8 @@ static size_t collect_tags(struct api_call *c, const struct api_env *env,
     size_t instances = 0;
     tags->n = 0;
     tree_first(&name->instances, &it);
+    struct filter_row row = filter_row(env);
     for (const struct cat_instance *i; (i = tree_next(&it));) {
-        struct filter_row row = filter_row(env);
         const struct packed *own = &row.service.tags;
         bool choosy = c->meta_count || c->filter;
         c->cost += choosy ? COST_SKIP : 1;
@@ -144,9 +144,9 @@ void read_catalog_service(struct api_call *c, const struct api_env *env)
     if (name) {
         struct tree_iter it;
         tree_first(&name->instances, &it);
+        struct filter_row row = filter_row(env);
         for (const struct cat_instance *i; (i = tree_next(&it));) {
             const struct cat_node *n = snapshot_node_of(env->cat, i);
-            struct filter_row row = filter_row(env);
             if (!n)
                 continue;
             if (!api_spend(c, COST_SKIP))
@@ -189,9 +189,9 @@ static void put_services(struct api_call *c, struct encoder *e,
     struct tree_iter it;
     json_open(&e->j, as_map ? '{' : '[');
     tree_first(&n->services, &it);
+    struct filter_row row = filter_row(e->env);
     for (const struct cat_instance *i;
          api_spend(c, COST_SERVICE) && (i = tree_next(&it));) {
-        struct filter_row row = filter_row(e->env);
         cat_service_view(i->service, &row.service);
         if (!row_is_wanted(c, &row))
             continue;

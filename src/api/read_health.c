@@ -63,9 +63,9 @@ void read_health_service(struct api_call *c, const struct api_env *env)
     if (name) {
         struct tree_iter it;
         tree_first(&name->instances, &it);
+        struct filter_row row = filter_row(env);
         for (const struct cat_instance *i; (i = tree_next(&it));) {
             const struct cat_node *n = snapshot_node_of(env->cat, i);
-            struct filter_row row = filter_row(env);
             if (!api_spend(c, COST_SKIP))
                 break;
             if (!n || (c->passing && !all_pass(n, i)))

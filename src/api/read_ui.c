@@ -59,9 +59,9 @@ void read_ui_nodes(struct api_call *c, const struct api_env *env)
     struct tree_iter it;
     json_open(&e.j, '[');
     snapshot_nodes(env->cat, &it);
+    struct filter_row row = filter_row(env);
     for (const struct cat_node *n;
          api_spend(c, COST_NODE) && (n = snapshot_next_node(&it));) {
-        struct filter_row row = filter_row(env);
         cat_node_view(n->record, &row.node);
         if (filter_match(c->filter, &row))
             ui_node(c, &e, n);

@@ -248,6 +248,12 @@ OTHERS = {
     "/v1/agent/checks": ["Status == critical", "ServiceTags contains t1",
                          "ServiceName == local", "Type == ttl",
                          "Node == \"node-a\"", "Node =="],
+    "/v1/catalog/connect/web": ["ServiceKind == \"connect-proxy\"",
+                                "ServicePort != 1", "Nope == 1"],
+    "/v1/health/connect/web": ["Service.Kind matches `-proxy$`",
+                               "Service.Port != 1", "Nope == 1"],
+    "/v1/internal/ui/nodes": ["Meta.rack == r2", "Nope == 1"],
+    "/v1/internal/ui/services": ["Service.Service == web", "Node == 1"],
     # Ignored where a route has no rows to choose among.
     "/v1/catalog/datacenters": ["Nope == 1"],
     "/v1/status/leader": ["Nope == 1"],

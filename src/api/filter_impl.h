@@ -71,6 +71,10 @@ struct filter {
     uint64_t spent_ns;  /* about; not yet taken */
 };
 
+/* filter_parse.c: the grammar alone. ERR_BAD, ERR_LIMIT, ERR_NOMEM. */
+MUST_USE enum err filter_read(struct bytes text, struct arena *a,
+                              struct filter_node **ret, struct errtext *t);
+
 /* filter_select.c: finds what the term's selector is for such rows, checks the
  * operator and converts the value. */
 MUST_USE enum err filter_resolve(struct filter_term *term,

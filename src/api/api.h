@@ -115,8 +115,9 @@ struct api_call {
     enum log_level monitor_level; /* MONITOR */
     bool monitor_json;
 
-    bool want_host; /* READ: env->host is to be filled */
-    bool unrouted;  /* answered before a route was found */
+    bool tell_cache; /* READ: ?cached where Consul's agent has a cache */
+    bool want_host;  /* READ: env->host is to be filled */
+    bool unrouted;   /* answered before a route was found */
 
     /* The answer. */
     int status;

@@ -29,6 +29,7 @@ struct api_route {
     enum api_next (*agent)(struct api_call *c, const struct api_env *env,
                            struct agent_op **ret);
     const char *param; /* one more that the answer depends on; may be NULL */
+    bool cached;       /* ?cached is told in the answer's head */
     bool passing;      /* takes ?passing, as /health/service does */
     /* Sets watch.name, or refuses: ANSWER. May be NULL. */
     enum api_next (*prepare)(struct api_call *c, const struct api_env *env);

@@ -155,9 +155,9 @@ static bool answer_gzip(struct answers *c, struct answer *a)
 }
 
 static struct shared *answer_head(const struct answer *a,
-                                  const struct api_self *self,
-                                  const struct conn *c, uint64_t index,
-                                  bool gzip, size_t n, bool known_leader)
+                                  const struct api_self *self, struct conn *c,
+                                  uint64_t index, bool gzip, size_t n,
+                                  bool known_leader)
 {
     struct api_call call;
     api_call_init(&call);
@@ -167,6 +167,7 @@ static struct shared *answer_head(const struct answer *a,
     call.consul_headers = true;
     if (a->extra_head)
         buf_put_n(&call.extra_head, a->extra_head->data, a->extra_head->n);
+    serving_cache_lines(c, &call.extra_head);
     struct buf out;
     buf_init(&out, 0);
     api_head(&call, self, &out, index, known_leader, 0, gzip, n,
@@ -182,7 +183,8 @@ void serving_answer(struct serving *s, struct conn *c, struct answer *a,
 {
     gzip = gzip && a->body->n >= GZIP_MIN_BYTES && answer_gzip(&s->answers, a);
     struct shared *body = gzip ? a->gzip : a->body;
-    bool usual = conn_keep_alive(c) && !conn_http_1_0(c);
+    bool usual = conn_keep_alive(c) && !conn_http_1_0(c) &&
+                 ((struct conn_state *)conn_user(c))->cache == TOLD_NOTHING;
     bool leader =
         atomic_load_explicit(&s->process->ready, memory_order_relaxed);
 

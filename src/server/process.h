@@ -57,6 +57,10 @@ struct published {
     uint64_t hashes[]; /* of watch keys (catalog/watch.h) */
 };
 
+/* Which targets have been asked for with ?cached, as a set of hashes: the first
+ * one is told that it was a miss. Two that share a bit are both told of hits. */
+enum { CACHE_ASKED_BITS = 1 << 16 };
+
 struct serving;
 struct drafter;
 
@@ -75,6 +79,8 @@ struct process {
     struct conn_limits conn_limits;
     const char *data_dir; /* NULL: in memory */
     size_t cache_bytes;   /* of all serving threads together */
+
+    _Atomic uint64_t cache_asked[CACHE_ASKED_BITS / 64];
 
     _Atomic bool ready;    /* the own node is in the catalog */
     _Atomic bool store_up; /* writes are possible */

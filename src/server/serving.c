@@ -70,6 +70,38 @@ uint64_t serving_index(const struct api_env *env, uint64_t key_index,
 
 /* --- Answers ------------------------------------------------------------- */
 
+void serving_cache_lines(struct conn *c, struct buf *out)
+{
+    switch (((struct conn_state *)conn_user(c))->cache) {
+    case TOLD_NOTHING:
+        break;
+    case TOLD_HIT: /* always of now */
+        buf_puts(out, "Age: 0\r\nX-Cache: HIT\r\n");
+        break;
+    case TOLD_MISS:
+        buf_puts(out, "X-Cache: MISS\r\n");
+        break;
+    }
+}
+
+/* Nobody needs the difference, but tools show it: the first who asks has missed.
+ */
+static enum told_cache ask_cache(struct serving *s, struct api_call *call)
+{
+    if (!call->tell_cache)
+        return TOLD_NOTHING;
+    bool stale = call->stale;
+    call->stale = false; /* it is the same entry */
+    buf_reset(&s->scratch);
+    api_canonical(call, &s->scratch);
+    call->stale = stale;
+    uint64_t bit = bytes_hash(buf_bytes(&s->scratch), 0) % CACHE_ASKED_BITS;
+    uint64_t mask = UINT64_C(1) << (bit % 64);
+    uint64_t was = atomic_fetch_or_explicit(&s->process->cache_asked[bit / 64],
+                                            mask, memory_order_relaxed);
+    return was & mask ? TOLD_HIT : TOLD_MISS;
+}
+
 void serving_answer_call(struct serving *s, struct conn *c,
                          struct api_call *call, uint64_t index, bool gzip)
 {
@@ -86,6 +118,7 @@ void serving_answer_call(struct serving *s, struct conn *c,
     if (gzip)
         body = buf_bytes(&packed);
 
+    serving_cache_lines(c, &call->extra_head);
     struct buf head;
     buf_init(&head, 0);
     serving_pin(s);
@@ -255,12 +288,14 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     if (env.self->write_from_count && strcmp(conn_peer(c), "unix") != 0)
         r->peer = bytes_str(conn_peer(c));
     enum api_next next = api_begin(&call, &env, r);
+    ((struct conn_state *)conn_user(c))->cache = TOLD_NOTHING;
     switch (next) {
     case API_ANSWER:
         serving_answer_call(s, c, &call, 1, r->accepts_gzip);
         api_call_fini(&call);
         break;
     case API_READ:
+        ((struct conn_state *)conn_user(c))->cache = ask_cache(s, &call);
         serve_read(s, c, &call, &env, r->accepts_gzip);
         break;
     case API_WRITE:

@@ -152,8 +152,12 @@ struct monitor {
     uint64_t lost; /* lines since the last one that he got */
 };
 
+/* What to tell of the cache that Consul's agent has (?cached). */
+enum told_cache { TOLD_NOTHING, TOLD_MISS, TOLD_HIT };
+
 /* In the connection's user memory: what its outstanding request waits for. */
 struct conn_state {
+    enum told_cache cache;
     struct park park;
     struct draft_wait draft_wait;
     struct write *write; /* NULL: none */
@@ -181,6 +185,9 @@ struct api_env serving_env(const struct serving *s);
 uint64_t serving_index(const struct api_env *env, uint64_t key_index,
                        uint64_t asked);
 uint64_t serving_key_index(const struct api_env *env, struct watch_key k);
+
+/* The head's lines about it. */
+void serving_cache_lines(struct conn *c, struct buf *out);
 
 /* Answers with what the call holds. */
 void serving_answer_call(struct serving *s, struct conn *c,

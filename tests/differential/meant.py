@@ -341,8 +341,6 @@ RULES = [
             r"^GET /v1/catalog/datacenters \[Cache-Control",
             consul=r'400 Invalid Cache-Control header.\["dc1"\]$',
             muster=r'200 \["dc1"\]$'),
-    Head("no cache", "every answer is fresh: ?cached is taken, without effect",
-         "x-cache", "age", only="consul", request=r"[?&]cached"),
     Answers("the default namespace", "newer clients name it; it is the only one",
             r"ns=default|Namespace: default",
             consul=r"400 Bad request: Invalid \S+( parameter)?: .* - Namespaces",

@@ -266,3 +266,18 @@ def test_many_threads_at_once(server):
         t.join()
     assert not failures, failures[0]
     assert len(server.get("/v1/catalog/service/threads").json) == 400
+
+
+def test_cached_answers_are_hits_from_the_second_on(server):
+    """Also on another connection, which another thread may serve."""
+    path = "/v1/health/service/cached-name?cached"
+    first = server.get(path)
+    assert first.headers["x-cache"] == "MISS"
+    assert "age" not in first.headers
+    for _ in range(8):
+        again = server.get(path, headers={"Cache-Control": "max-age=1"})
+        assert (again.headers["x-cache"], again.headers["age"]) == ("HIT", "0")
+    server.register("cached-node", "cached-name")
+    assert len(server.get(path).json) == 1
+    for path in (path.removesuffix("?cached"), "/v1/catalog/nodes?cached"):
+        assert "x-cache" not in server.get(path).headers

@@ -106,6 +106,8 @@ struct api_call {
     struct bytes meta[API_TAGS_MAX]; /* node-meta= "k:v" in order */
     size_t meta_count;
     bool passing;
+    uint64_t near_known;      /* coordinates_index at that */
+    struct bytes near;        /* ?near, if it is known where that node is */
     struct bytes filter_text; /* filter= as given; empty: none */
     struct filter *filter;
 
@@ -124,6 +126,7 @@ struct api_call {
     const char *content_type; /* NULL: no body, no Content-Type line */
     struct buf body;
     struct buf extra_head;   /* further head lines, whole, with CRLF */
+    struct buf near_rows;    /* of near.c */
     bool consul_headers;     /* X-Consul-Index and its company */
     const char *consistency; /* X-Consul-Effective-Consistency; NULL: none */
     uint64_t content_hash;   /* BLOCK_HASH: of the object */

@@ -141,8 +141,8 @@ enum api_next agent_coordinate_update(struct api_call *c,
 /* As Serf's at its start. */
 static const struct heard_coordinate middle = {.error = 1.5, .height = 1e-5};
 
-static const struct heard_coordinate *where(const struct api_env *env,
-                                            struct bytes node)
+const struct heard_coordinate *coordinate_of(const struct api_env *env,
+                                             struct bytes node)
 {
     const struct heard_coordinate *c = heard_coordinate(env->heard, node);
     if (!c && bytes_eq_fold(node, env->self->node_name))
@@ -193,7 +193,7 @@ static void put_all(struct json_out *j, const struct api_env *env)
     for (const struct cat_node *n; (n = snapshot_next_node(&it));) {
         struct node_view v;
         cat_node_view(n->record, &v);
-        const struct heard_coordinate *c = where(env, v.name);
+        const struct heard_coordinate *c = coordinate_of(env, v.name);
         if (c)
             put_coordinate(j, v.name, c);
     }
@@ -215,7 +215,7 @@ void read_coordinate_node(struct api_call *c, const struct api_env *env)
     struct node_view v = {0};
     if (n)
         cat_node_view(n->record, &v);
-    const struct heard_coordinate *at = n ? where(env, v.name) : NULL;
+    const struct heard_coordinate *at = n ? coordinate_of(env, v.name) : NULL;
     if (!at || http_param_value(c->request, "segment").n) {
         c->status = 404;
         c->content_type = NULL;

@@ -29,6 +29,7 @@ struct api_route {
     enum api_next (*agent)(struct api_call *c, const struct api_env *env,
                            struct agent_op **ret);
     const char *param; /* one more that the answer depends on; may be NULL */
+    bool near;         /* a list of rows that have nodes: takes ?near */
     bool cached;       /* ?cached is told in the answer's head */
     bool passing;      /* takes ?passing, as /health/service does */
     /* Sets watch.name, or refuses: ANSWER. May be NULL. */
@@ -72,6 +73,15 @@ static inline bool row_is_wanted(struct api_call *c,
 /* The row for a decoded path; *ret_rest: what follows a prefix. NULL: none. */
 const struct api_route *api_route_find(struct bytes path,
                                        struct bytes *ret_rest);
+
+/* coordinates.c: where a node is; NULL: nobody knows. */
+const struct heard_coordinate *coordinate_of(const struct api_env *env,
+                                             struct bytes node);
+
+/* near.c. Before each row of a list; after the last. */
+void near_param(struct api_call *c, const struct api_env *env);
+void near_row(struct api_call *c, const struct api_env *env, struct bytes node);
+void near_sort(struct api_call *c);
 
 /* params.c: common parameters into the call. ANSWER: refused. */
 enum api_next api_params(struct api_call *c, const struct api_env *env);

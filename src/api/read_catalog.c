@@ -18,6 +18,7 @@ void read_catalog_nodes(struct api_call *c, const struct api_env *env)
         if (!node_meta_matches(c, &row.node) || !row_is_wanted(c, &row))
             continue;
         c->cost += COST_NODE;
+        near_row(c, env, row.node.name);
         encode_node(&e, &row.node);
     }
     json_close(&e.j, ']');
@@ -157,6 +158,7 @@ void read_catalog_service(struct api_call *c, const struct api_env *env)
                 !tags_match(c, &row.service) || !row_is_wanted(c, &row))
                 continue;
             c->cost += COST_NODE + COST_SERVICE;
+            near_row(c, env, row.node.name);
             encode_service_node(&e, &row.node, &row.service);
         }
     }

@@ -78,6 +78,7 @@ void read_health_service(struct api_call *c, const struct api_env *env)
                 !tags_match(c, &row.service) || !row_is_wanted(c, &row))
                 continue;
             c->cost += COST_NODE + COST_SERVICE + COST_CHECK * i->check_count;
+            near_row(c, env, row.node.name);
             put_entry(&e, n, i, &row);
         }
     }
@@ -96,9 +97,10 @@ static void put_check_of_node(struct encoder *e, struct api_call *c,
     k->node_name = node_name;
     cat_check_view(r, &k->check);
     check_service(n, &k->check, &k->service_name, &k->service_tags);
-    if (row_is_wanted(c, &row))
-        encode_check(e, node_name, &k->check, k->service_name,
-                     &k->service_tags);
+    if (!row_is_wanted(c, &row))
+        return;
+    near_row(c, e->env, node_name);
+    encode_check(e, node_name, &k->check, k->service_name, &k->service_tags);
 }
 
 void read_health_node(struct api_call *c, const struct api_env *env)

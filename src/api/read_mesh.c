@@ -106,6 +106,7 @@ void read_catalog_connect(struct api_call *c, const struct api_env *env)
     walk_begin(&w, c, env, false); /* ?tag is ignored, as in Consul */
     while (walk_next(&w)) {
         c->cost += COST_NODE + COST_SERVICE;
+        near_row(c, env, w.row.node.name);
         encode_service_node(&e, &w.row.node, &w.row.service);
     }
     arena_fini(&w.arena);
@@ -124,6 +125,7 @@ void read_health_connect(struct api_call *c, const struct api_env *env)
             continue;
         c->cost +=
             COST_NODE + COST_SERVICE + COST_CHECK * w.instance->check_count;
+        near_row(c, env, w.row.node.name);
         json_open(&e.j, '{');
         json_key(&e.j, "Node");
         encode_node(&e, &w.row.node);

@@ -34,16 +34,16 @@ static const struct api_route routes[] = {
     {"/v1/catalog/register",       METHOD_PUT, API_WRITE, .write = write_catalog_register},
     {"/v1/catalog/deregister",     METHOD_PUT, API_WRITE, .write = write_catalog_deregister},
     {"/v1/catalog/datacenters",    METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_catalog_datacenters, .cached = true},
-    {"/v1/catalog/nodes",          METHOD_GET, API_READ, INDEX, WATCH_NODES, NULL, true, true, false, read_catalog_nodes, .rows = FILTER_NODES},
+    {"/v1/catalog/nodes",          METHOD_GET, API_READ, INDEX, WATCH_NODES, NULL, true, true, false, read_catalog_nodes, .rows = FILTER_NODES, .near = true},
     {"/v1/catalog/services",       METHOD_GET, API_READ, INDEX, WATCH_SERVICES, NULL, true, true, false, read_catalog_services, .prepare = prepare_services, .rows = FILTER_SERVICE_NODES, .cached = true},
-    {"/v1/catalog/service/",       METHOD_GET, API_READ, INDEX, WATCH_SERVICE, "Missing service name", true, true, false, read_catalog_service, .rows = FILTER_SERVICE_NODES, .cached = true},
+    {"/v1/catalog/service/",       METHOD_GET, API_READ, INDEX, WATCH_SERVICE, "Missing service name", true, true, false, read_catalog_service, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true},
     {"/v1/catalog/node/",          METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node, .prepare = prepare_node, .rows = FILTER_SERVICES},
     {"/v1/catalog/node-services/", METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node_services, .prepare = prepare_node, .rows = FILTER_SERVICES},
     /* Health */
-    {"/v1/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_health_service, .rows = FILTER_HEALTH, .cached = true},
+    {"/v1/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_health_service, .rows = FILTER_HEALTH, .cached = true, .near = true},
     {"/v1/health/node/",    METHOD_GET, API_READ, INDEX, WATCH_NODE_CHECKS, "Missing node name", true, true, false, read_health_node, .rows = FILTER_CHECKS},
-    {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks, .rows = FILTER_CHECKS},
-    {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state, .rows = FILTER_CHECKS},
+    {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks, .rows = FILTER_CHECKS, .near = true},
+    {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state, .rows = FILTER_CHECKS, .near = true},
     /* muster's own */
     {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service, .rows = FILTER_HEALTH},
     /* Status */
@@ -65,8 +65,8 @@ static const struct api_route routes[] = {
     {"/v1/coordinate/node/",  METHOD_GET, API_READ, HASH, WATCH_COORDINATES, .read = read_coordinate_node, .prepare = prepare_events, .param = "segment"},
     {"/v1/coordinate/update", METHOD_PUT, API_AGENT, .agent = agent_coordinate_update},
     /* Mesh: proxies are kept and found, the rest is off */
-    {"/v1/catalog/connect/", METHOD_GET, API_READ, INDEX, WATCH_NODES_SERVICES, "Missing service name", true, true, false, read_catalog_connect, .rows = FILTER_SERVICE_NODES, .cached = true},
-    {"/v1/health/connect/",  METHOD_GET, API_READ, INDEX, WATCH_CATALOG, "Missing service name", true, true, false, read_health_connect, .passing = true, .rows = FILTER_HEALTH, .cached = true},
+    {"/v1/catalog/connect/", METHOD_GET, API_READ, INDEX, WATCH_NODES_SERVICES, "Missing service name", true, true, false, read_catalog_connect, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true},
+    {"/v1/health/connect/",  METHOD_GET, API_READ, INDEX, WATCH_CATALOG, "Missing service name", true, true, false, read_health_connect, .passing = true, .rows = FILTER_HEALTH, .cached = true, .near = true},
     {"/v1/health/ingress/",  METHOD_GET, API_READ, NONE, WATCH_NONE, "Missing service name", true, true, false, read_none, .passing = true, .cached = true},
     {"/v1/catalog/gateway-services/", METHOD_GET, API_READ, NONE, WATCH_NONE, "Missing gateway name", true, true, false, read_null},
     {"/v1/agent/connect/ca/roots",     METHOD_GET, API_READ, .local = true, .read = read_connect_off},
@@ -315,7 +315,9 @@ void api_read(struct api_call *c, const struct api_env *env)
     api_json(c);
     c->cost = 0;
     c->too_long = false;
+    buf_reset(&c->near_rows);
     c->route->read(c, env);
+    near_sort(c);
     if (filter_overrun(c->filter).n)
         api_error(
             c, 400,
@@ -373,6 +375,11 @@ void api_canonical(const struct api_call *c, struct buf *out)
         canonical_param(out, &first, "node-meta", &c->meta[i]);
     if (c->filter)
         canonical_param(out, &first, "filter", &c->filter_text);
+    /* Not only where from, but also as it was known then. */
+    if (c->near.n) {
+        canonical_param(out, &first, "near", &c->near);
+        buf_printf(out, "&known=%llu", (unsigned long long)c->near_known);
+    }
     const struct http_param *more =
         c->route->param ? http_param(c->request, c->route->param) : NULL;
     if (more)

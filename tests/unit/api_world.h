@@ -139,4 +139,35 @@ static inline int put(struct world *w, const char *target, const char *body)
     return w->call.status;
 }
 
+static inline int status_of_get(struct world *w, const char *target)
+{
+    (void)get(w, target);
+    return w->call.status;
+}
+
+static inline void add(struct world *w, const char *node, const char *service)
+{
+    char body[1024];
+    snprintf(body, sizeof body,
+             "{\"Node\":\"%s\",\"Address\":\"1.2.3.4\",\"Service\":%s}", node,
+             service);
+    assert_int_equal(put(w, "/v1/catalog/register", body), 200);
+}
+
+static inline bool has(struct bytes in, const char *text)
+{
+    return memmem(in.p, in.n, text, strlen(text)) != NULL;
+}
+
+static inline struct agent_op *op_of(struct world *w, const char *target,
+                                     const char *body)
+{
+    struct api_env env = env_of(w);
+    struct agent_op *op = NULL;
+    assert_int_equal(begin(w, "PUT", target, body), API_AGENT);
+    enum api_next next = api_agent(&w->call, &env, &op);
+    assert_int_equal(next, op ? API_AGENT : API_ANSWER);
+    return op;
+}
+
 #endif

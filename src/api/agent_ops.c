@@ -48,6 +48,9 @@ static enum api_next with_id(struct api_call *c, enum agent_op_kind kind,
 static enum err check_fill(struct agent_op *op, const struct check_in *in,
                            struct check_def *d, struct errtext *t)
 {
+    enum err e = tenancy_validate(&in->tenancy, t);
+    if (e != ERR_OK)
+        return e;
     if (!check_from(&op->arena, in, d))
         return ERR_NOMEM;
     if (d->status.n && !bytes_is(d->status, "passing") &&
@@ -56,7 +59,7 @@ static enum err check_fill(struct agent_op *op, const struct check_in *in,
                        "'critical'");
         return ERR_BAD;
     }
-    enum err e = check_def_validate(d, t);
+    e = check_def_validate(d, t);
     if (e != ERR_OK)
         errtext_prefix(t, "Invalid check: ");
     return e;
@@ -138,7 +141,10 @@ enum err agent_service_fill(struct agent_op *op, const struct service_in *in,
         errtext_set(t, "Invalid service address");
         return ERR_BAD;
     }
-    enum err e = meta_validate(&in->meta, t);
+    enum err e = tenancy_validate(&in->tenancy, t);
+    if (e != ERR_OK)
+        return e;
+    e = meta_validate(&in->meta, t);
     if (e != ERR_OK) {
         errtext_prefix(t, "Invalid Service Meta: ");
         return e;

@@ -21,6 +21,8 @@ static const struct json_field tagged_fields[] = {
 static const struct json_table tagged_table = TABLE(tagged_fields, tagged_in);
 
 #define CHECK_FIELDS                                                                                   \
+    FIELD(check_in, "Namespace", NULL, FIELD_STRING, tenancy.ns),                                       \
+    FIELD(check_in, "Partition", NULL, FIELD_STRING, tenancy.partition),                                \
     FIELD(check_in, "Node", NULL, FIELD_STRING, node),                                                  \
     FIELD(check_in, "ID", NULL, FIELD_STRING, id),                                                      \
     FIELD(check_in, "CheckID", "check_id", FIELD_STRING, check_id),                                     \
@@ -72,6 +74,8 @@ static const struct json_field check_fields[] = {
 const struct json_table check_table = TABLE(check_fields, check_in);
 
 #define SERVICE_FIELDS                                                                                 \
+    FIELD(service_in, "Namespace", NULL, FIELD_STRING, tenancy.ns),                                     \
+    FIELD(service_in, "Partition", NULL, FIELD_STRING, tenancy.partition),                              \
     FIELD(service_in, "Kind", NULL, FIELD_STRING, kind),                                                \
     FIELD(service_in, "ID", NULL, FIELD_STRING, id),                                                    \
     FIELD(service_in, "Tags", NULL, FIELD_STRINGS, tags),                                               \
@@ -104,6 +108,8 @@ static const struct json_field catalog_service_fields[] = {
 static const struct json_table catalog_service_table = TABLE(catalog_service_fields, service_in);
 
 static const struct json_field register_fields[] = {
+    FIELD(register_in, "Namespace", NULL, FIELD_STRING, tenancy.ns),
+    FIELD(register_in, "Partition", NULL, FIELD_STRING, tenancy.partition),
     FIELD(register_in, "Datacenter", NULL, FIELD_STRING, datacenter),
     FIELD(register_in, "ID", NULL, FIELD_STRING, id),
     FIELD(register_in, "Node", NULL, FIELD_STRING, node),
@@ -118,6 +124,8 @@ static const struct json_field register_fields[] = {
 const struct json_table register_table = TABLE(register_fields, register_in);
 
 static const struct json_field deregister_fields[] = {
+    FIELD(deregister_in, "Namespace", NULL, FIELD_STRING, tenancy.ns),
+    FIELD(deregister_in, "Partition", NULL, FIELD_STRING, tenancy.partition),
     FIELD(deregister_in, "Datacenter", NULL, FIELD_STRING, datacenter),
     FIELD(deregister_in, "Node", NULL, FIELD_STRING, node),
     FIELD(deregister_in, "ServiceID", NULL, FIELD_STRING, service_id),
@@ -333,6 +341,20 @@ enum err meta_validate(const struct json_map *m, struct errtext *t)
         return ERR_BAD;
     }
     return ERR_OK;
+}
+
+enum err tenancy_validate(const struct tenancy_in *in, struct errtext *t)
+{
+    bool ns = in->ns.n && !bytes_is(in->ns, "default");
+    bool partition = in->partition.n && !bytes_is(in->partition, "default");
+    if (!ns && !partition)
+        return ERR_OK;
+    errtext_set(
+        t,
+        "Bad request: Invalid field: \"%s\" - %s are a Consul Enterprise "
+        "feature",
+        ns ? "Namespace" : "Partition", ns ? "Namespaces" : "Partitions");
+    return ERR_BAD;
 }
 
 enum err weights_validate(const struct weights_in *w, struct errtext *t)

@@ -154,7 +154,13 @@ struct tagged_in {
     int64_t port;
 };
 
+/* Of the tenants that Consul Enterprise has: only "default" is here. */
+struct tenancy_in {
+    struct bytes ns, partition;
+};
+
 struct check_in {
+    struct tenancy_in tenancy;
     struct bytes node, id, check_id, name, notes, output, status, service_id;
     struct bytes type;
     struct check_in *definition;
@@ -172,6 +178,7 @@ struct check_in {
 };
 
 struct service_in {
+    struct tenancy_in tenancy;
     struct bytes kind, id, name, address, token;
     struct json_strings tags;
     struct json_named tagged; /* of tagged_in */
@@ -187,6 +194,7 @@ struct service_in {
 };
 
 struct register_in {
+    struct tenancy_in tenancy;
     struct bytes datacenter, id, node, address;
     struct json_map tagged, node_meta;
     struct service_in *service;
@@ -196,6 +204,7 @@ struct register_in {
 };
 
 struct deregister_in {
+    struct tenancy_in tenancy;
     struct bytes datacenter, node, service_id, check_id;
 };
 
@@ -238,6 +247,9 @@ bool pack_map(struct arena *a, const struct json_map *in, struct packed *ret);
 
 /* Consul's limits of metadata; t: its text. */
 MUST_USE enum err meta_validate(const struct json_map *m, struct errtext *t);
+/* A write must not land where it was not meant. */
+MUST_USE enum err tenancy_validate(const struct tenancy_in *in,
+                                   struct errtext *t);
 MUST_USE enum err weights_validate(const struct weights_in *w,
                                    struct errtext *t);
 /* lan_ipv4, wan_ipv4, lan_ipv6, wan_ipv6 must be what they say. */

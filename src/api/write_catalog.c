@@ -29,6 +29,30 @@ static enum api_next decode(struct api_call *c, const struct json_table *table,
     return API_ANSWER;
 }
 
+static enum api_next same_tenant(struct api_call *c,
+                                 const struct tenancy_in *in)
+{
+    struct errtext t = {{0}};
+    if (tenancy_validate(in, &t) == ERR_OK)
+        return API_WRITE;
+    api_error(c, 400, "%s", t.s);
+    return API_ANSWER;
+}
+
+static enum api_next same_tenants(struct api_call *c,
+                                  const struct register_in *in)
+{
+    const struct check_in *v = in->checks.v;
+    if (same_tenant(c, &in->tenancy) == API_ANSWER ||
+        (in->service && same_tenant(c, &in->service->tenancy) == API_ANSWER) ||
+        (in->check && same_tenant(c, &in->check->tenancy) == API_ANSWER))
+        return API_ANSWER;
+    for (size_t i = 0; i < in->checks.n; i++)
+        if (same_tenant(c, &v[i].tenancy) == API_ANSWER)
+            return API_ANSWER;
+    return API_WRITE;
+}
+
 static enum api_next kept(struct api_call *c, struct register_in *in)
 {
     struct errtext t = {{0}};
@@ -256,7 +280,7 @@ enum api_next write_catalog_register(struct api_call *c,
     struct registration r;
     struct errtext t = {{0}};
     if (decode(c, &register_table, &in) == API_ANSWER ||
-        kept(c, &in) == API_ANSWER ||
+        kept(c, &in) == API_ANSWER || same_tenants(c, &in) == API_ANSWER ||
         other_datacenter(c, env, in.datacenter) == API_ANSWER)
         return API_ANSWER;
     enum err e = check_register_in(&in, &t);
@@ -280,6 +304,7 @@ enum api_next write_catalog_deregister(struct api_call *c,
     struct deregister_in in;
     struct errtext t = {{0}};
     if (decode(c, &deregister_table, &in) == API_ANSWER ||
+        same_tenant(c, &in.tenancy) == API_ANSWER ||
         other_datacenter(c, env, in.datacenter) == API_ANSWER)
         return API_ANSWER;
     if (in.node.n == 0) {

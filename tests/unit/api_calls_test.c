@@ -266,6 +266,60 @@ what_is_kept_as_given_has_the_types_that_readers_decode(void **state)
     }
 }
 
+/* Who means another tenant's service must not get this one changed. */
+static void only_the_default_tenant_is_written_to(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *target, *body; /* %s: the member */
+    } cases[] = {
+        {"/v1/agent/service/register", "{\"Name\":\"s\",%s}"},
+        {"/v1/agent/service/register",
+         "{\"Name\":\"s\",\"Check\":{\"TTL\":\"1s\",%s}}"},
+        {"/v1/agent/check/register", "{\"Name\":\"c\",\"TTL\":\"1s\",%s}"},
+        {"/v1/catalog/register", "{\"Node\":\"n\",\"Address\":\"a\",%s}"},
+        {"/v1/catalog/register",
+         "{\"Node\":\"n\",\"Address\":\"a\",\"Service\":{"
+         "\"Service\":\"s\",%s}}"},
+        {"/v1/catalog/register",
+         "{\"Node\":\"n\",\"Address\":\"a\",\"Checks\":[{\"Name\":"
+         "\"c\",%s}]}"},
+        {"/v1/catalog/deregister", "{\"Node\":\"none\",%s}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        static const struct {
+            const char *member, *text; /* NULL: fine */
+        } members[] = {
+            {"\"Namespace\":\"\"", NULL},
+            {"\"Namespace\":\"default\",\"Partition\":\"default\"", NULL},
+            {"\"Namespace\":\"x\"",
+             "Bad request: Invalid field: \"Namespace\" - Namespaces are a "
+             "Consul Enterprise feature"},
+            {"\"partition\":\"x\"",
+             "Bad request: Invalid field: \"Partition\" - Partitions are a "
+             "Consul Enterprise feature"},
+        };
+        for (size_t k = 0; k < sizeof members / sizeof members[0]; k++) {
+            struct api_env env = env_of(w);
+            struct agent_op *op = NULL;
+            struct plan p;
+            char body[300];
+            /* The formats are the literals above: one %s each. */
+            (void)snprintf(body, sizeof body, cases[i].body, members[k].member);
+            plan_init(&p, &w->arena);
+            enum api_next next = begin(w, "PUT", cases[i].target, body);
+            if (next == API_AGENT)
+                next = api_agent(&w->call, &env, &op);
+            else
+                next = api_write(&w->call, &env, &p);
+            agent_op_free(op);
+            assert_int_equal(w->call.status, members[k].text ? 400 : 200);
+            if (members[k].text)
+                assert_bytes(buf_bytes(&w->call.body), members[k].text);
+        }
+    }
+}
+
 static void agent_refusals_come_before_anything_is_done(void **state)
 {
     struct world *w = *state;
@@ -419,6 +473,7 @@ static const struct CMUnitTest tests[] = {
     T(agent_registrations_name_their_checks),
     T(a_check_of_empty_members_is_none),
     T(what_is_kept_as_given_has_the_types_that_readers_decode),
+    T(only_the_default_tenant_is_written_to),
     T(agent_refusals_come_before_anything_is_done),
     T(catalog_refusals_are_in_consuls_words),
     T(what_the_catalog_lets_pass_is_stored_as_in_consul),

@@ -364,7 +364,7 @@ enum err mesh_take(struct arena *a, struct service_in *in, struct errtext *t)
         enum err e = parts[i].take(a, in, t);
         if (e == ERR_OK)
             continue;
-        errtext_prefix(t, parts[i].name);
+        errtext_prefix(t, "%s", parts[i].name);
         return e;
     }
     return ERR_OK;

@@ -22,7 +22,7 @@ static enum err explain(enum err e, struct errtext *t)
         if (strncmp(was.s, texts[i].from, n) != 0)
             continue;
         errtext_set(t, "%s", was.s + n);
-        errtext_prefix(t, texts[i].to);
+        errtext_prefix(t, "%s", texts[i].to);
         return e;
     }
     return e;

@@ -255,6 +255,9 @@ static void put_row(const struct world *w, struct buf *b, const struct row *r,
             put_listed(w, b, r);
         break;
     case WATCH_NONE:
+    case WATCH_CATALOG:
+    case WATCH_EVENTS:
+    case WATCH_COORDINATES:
     case WATCH_LOCAL_SERVICE:
     case WATCH_LOCAL:
         break;

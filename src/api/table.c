@@ -81,7 +81,7 @@ static void put_field(struct json_out *j, const struct json_field *f,
     case FIELD_HEADERS:
     case FIELD_NAMED:
     case FIELD_IGNORE:
-        require(false && "a kind that no encoded table has");
+        require(false); /* no encoded table has such a kind */
     }
 }
 

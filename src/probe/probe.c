@@ -57,7 +57,7 @@ static void run(struct check *c)
     case CHECK_MAINTENANCE:
         break;
     }
-    require(false && "the agent runs these itself");
+    require(false); /* the agent runs these itself */
 }
 
 /* A fork stops the whole process for a moment: a thousand in a row would stop

@@ -247,7 +247,7 @@ static bool is_for(const struct draft *d, const struct draft_wait *w)
 {
     return !d->whole ||
            (w->newest <= newest(d->text_index, d->floor) &&
-            (!w->gzip || d->packed || d->body->n <= GZIP_HERE_MAX_BYTES));
+            (!w->gzip || d->gzip || d->body->n <= GZIP_HERE_MAX_BYTES));
 }
 
 static void answer_waiting(struct serving *s, struct draft *d, struct answer *a,

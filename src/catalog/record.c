@@ -7,13 +7,14 @@
  *     service  0x21 id flags [name] [kind] [tags] [address] [tagged] [meta]
  *                   [port] [weights] [proxy] [connect] [extra]
  *     check    0x31 id flags [name] [service] [status] [notes] [output]
- *                   [type] [definition]
+ *                   [type] [definition] [marks]
  *
  * Texts are a varint length and bytes; flags a varint of bits below; tagged,
  * tags and meta are a varint number of items, then the packed data as one text;
- * port and the two weights are zigzag varints. What stands in brackets is there
+ * port and the two weights are zigzag varints. Marks are five varints: cause |
+ * held << 2 | damped << 3, penalty, and the three times in their order. What stands in brackets is there
  * only if its bit is set, and is never empty (port never 0, weights never 1 and
- * 1, a name never the ID): each view has one form, and a typical service takes
+ * 1, a name never the ID, marks never all zero): each view has one form, and a typical service takes
  * 60 bytes. The first digit of the format byte is the kind, the second the
  * version.
  *
@@ -60,7 +61,8 @@ enum check_flags {
     CHECK_NOTES = 1 << 5,
     CHECK_TYPE = 1 << 6,
     CHECK_DEFINITION = 1 << 7,
-    CHECK_FLAGS = (1 << 8) - 1,
+    CHECK_MARKS = 1 << 8,
+    CHECK_FLAGS = (1 << 9) - 1,
 };
 
 static const char *const status_texts[] = {"", "passing", "warning",
@@ -335,6 +337,46 @@ static unsigned status_code(struct bytes status)
     return 0;
 }
 
+enum { MARKS_CAUSE = 3, MARKS_HELD = 1 << 2, MARKS_DAMPED = 1 << 3 };
+
+static void put_marks(struct buf *out, const struct check_marks *m)
+{
+    if (!marks_any(m))
+        return;
+    buf_varint(out, (uint64_t)m->cause | flag(m->held, MARKS_HELD) |
+                        flag(m->damped, MARKS_DAMPED));
+    buf_varint(out, m->penalty);
+    buf_varint(out, m->since_ms);
+    buf_varint(out, m->held_ms);
+    buf_varint(out, m->damped_until_ms);
+}
+
+static void get_marks(struct field_reader *f, struct check_marks *m)
+{
+    *m = (struct check_marks){0};
+    if (!(f->flags & CHECK_MARKS))
+        return;
+    uint64_t bits = read_varint(&f->r), penalty = read_varint(&f->r);
+    unsigned cause = bits & MARKS_CAUSE;
+
+    if (bits >= MARKS_DAMPED << 1 || cause > CAUSE_SILENCE ||
+        penalty > UINT32_MAX) {
+        f->r.bad = true;
+        return;
+    }
+    *m = (struct check_marks){
+        .cause = (enum check_cause)cause,
+        .held = bits & MARKS_HELD,
+        .damped = bits & MARKS_DAMPED,
+        .penalty = (uint32_t)penalty,
+        .since_ms = read_varint(&f->r),
+    };
+    m->held_ms = read_varint(&f->r);
+    m->damped_until_ms = read_varint(&f->r);
+    if (!marks_any(m))
+        f->r.bad = true;
+}
+
 void record_put_check(struct buf *out, const struct check_view *v)
 {
     unsigned status = status_code(v->status);
@@ -345,7 +387,8 @@ void record_put_check(struct buf *out, const struct check_view *v)
                  flag(v->service_id.n, CHECK_SERVICE) |
                  flag(v->output.n, CHECK_OUTPUT) |
                  flag(v->notes.n, CHECK_NOTES) | flag(v->type.n, CHECK_TYPE) |
-                 flag(v->definition.n, CHECK_DEFINITION));
+                 flag(v->definition.n, CHECK_DEFINITION) |
+                 flag(marks_any(&v->marks), CHECK_MARKS));
     if (named)
         buf_lp(out, v->name);
     put_text(out, v->service_id);
@@ -355,6 +398,7 @@ void record_put_check(struct buf *out, const struct check_view *v)
     put_text(out, v->output);
     put_text(out, v->type);
     put_text(out, v->definition);
+    put_marks(out, &v->marks);
 }
 
 static struct bytes get_status(struct field_reader *f)
@@ -381,6 +425,7 @@ static enum err get_check(struct bytes value, struct check_view *v, bool whole)
     v->output = get_text(&f, CHECK_OUTPUT);
     v->type = get_text(&f, CHECK_TYPE);
     v->definition = get_text(&f, CHECK_DEFINITION);
+    get_marks(&f, &v->marks);
     return get_end(&f);
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "base/marks.h"
 
 /* --- Packed lists and maps ------------------------------------------------ */
 
@@ -79,6 +80,7 @@ struct check_view {
     struct bytes service_id; /* empty: of the node */
     struct bytes type;
     struct bytes definition; /* JSON object text, or empty for {} */
+    struct check_marks marks;
     uint64_t create_rev, modify_rev;
 };
 

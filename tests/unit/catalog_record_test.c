@@ -261,6 +261,41 @@ static void a_check_reads_as_it_was_written(void **state)
     buf_fini(&b);
 }
 
+static void marks_are_stored_only_where_there_are_any(void **state)
+{
+    (void)state;
+    static const struct check_marks all[] = {
+        {.cause = CAUSE_SILENCE, .held = true, .held_ms = 5},
+        {.damped = true, .penalty = 2600, .damped_until_ms = UINT64_MAX},
+        {.cause = CAUSE_TIMEOUT, .since_ms = 1},
+    };
+    struct check_view v = {.id = bytes_str("c"),
+                           .name = bytes_str("c"),
+                           .status = bytes_str("critical")};
+    struct check_view got = {.marks = {.held = true}};
+    struct buf b = {0};
+
+    record_put_check(&b, &v);
+    assert_int_equal(b.n, 4);
+    assert_ok(record_get_check(buf_bytes(&b), &got));
+    assert_false(marks_any(&got.marks));
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        v.marks = all[i];
+        buf_reset(&b);
+        record_put_check(&b, &v);
+        assert_ok(record_get_check(buf_bytes(&b), &got));
+        assert_true(marks_alike(&got.marks, &all[i]));
+        assert_int_equal(got.marks.penalty, all[i].penalty);
+        assert_int_equal(got.marks.since_ms, all[i].since_ms);
+        assert_int_equal(got.marks.held_ms, all[i].held_ms);
+        assert_int_equal(got.marks.damped_until_ms, all[i].damped_until_ms);
+        for (size_t n = 0; n < b.n; n++)
+            assert_int_equal(record_get_check(bytes_of(b.p, n), &got),
+                             ERR_CORRUPT);
+    }
+    buf_fini(&b);
+}
+
 static void every_truncation_and_every_longer_value_is_refused(void **state)
 {
     (void)state;
@@ -300,8 +335,11 @@ static void second_forms_of_the_same_thing_are_refused(void **state)
         B("\x21\1s\x80\4\1\4\1t\1p"), /* a tagged address without port */
     };
     static const struct bytes checks[] = {
-        B("\x31\1c\0\7passing"), /* a status that has a number */
-        B("\x31\1c\5\1c"),       /* a name equal to the ID */
+        B("\x31\1c\0\7passing"),        /* a status that has a number */
+        B("\x31\1c\5\1c"),              /* a name equal to the ID */
+        B("\x31\1c\x83\2\0\0\0\0\0"),   /* no marks, said to be some */
+        B("\x31\1c\x83\2\3\0\0\0\0"),   /* an unknown cause */
+        B("\x31\1c\x83\2\x10\0\0\0\0"), /* an unknown mark */
     };
     struct service_view s;
     struct check_view c;
@@ -326,6 +364,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_service_reads_as_it_was_written),
     cmocka_unit_test(a_node_reads_as_it_was_written),
     cmocka_unit_test(a_check_reads_as_it_was_written),
+    cmocka_unit_test(marks_are_stored_only_where_there_are_any),
     cmocka_unit_test(every_truncation_and_every_longer_value_is_refused),
     cmocka_unit_test(second_forms_of_the_same_thing_are_refused),
 };

@@ -75,6 +75,17 @@ struct backend;
 /* Rows are streamed: row() for each, views valid during the call. */
 typedef void (*backend_row_fn)(void *ctx, const struct backend_row *row);
 typedef void (*backend_done_fn)(void *ctx, enum err e, uint64_t revision);
+typedef void (*backend_moment_fn)(void *ctx, enum err e, uint64_t revision,
+                                  uint64_t wall_ms);
+
+/* A long read of the past, in steps. */
+struct backend_walk {
+    struct bytes prefix; /* outlives the walk */
+    uint64_t at;         /* > 0 */
+    backend_row_fn row;
+    void *ctx;   /* of row */
+    void *state; /* the backend's; NULL before the first step and at the end */
+};
 
 struct backend_ops {
     int slots;         /* groups in flight at once */
@@ -98,10 +109,27 @@ struct backend_ops {
     void (*range)(struct backend *b, struct bytes prefix, uint64_t at,
                   backend_row_fn row, backend_done_fn done, void *ctx);
 
-    /* All events of revisions >= from, up to now, through sink-like calls. */
-    void (*history)(struct backend *b, uint64_t from,
-                    const struct backend_sink *to, backend_done_fn done,
-                    void *ctx);
+    /* The same rows in any order, each once, in steps of about a millisecond:
+     * ERR_AGAIN: call again with the same walk; anything else is the end, and
+     * its state is gone. (etcd: a page of a Range.) */
+    void (*walk)(struct backend *b, struct backend_walk *w,
+                 backend_done_fn done, void *ctx);
+    void (*walk_end)(struct backend *b, struct backend_walk *w); /* gives up */
+
+    /* The events of the revisions from .. last (known here), each revision
+     * whole, through sink-like calls. ERR_AGAIN: stopped behind `revision`,
+     * after about `limit` events. Who does not block the store thread need not
+     * stop there: a watch goes on to last. */
+    void (*history)(struct backend *b, uint64_t from, uint64_t last,
+                    size_t limit, const struct backend_sink *to,
+                    backend_done_fn done, void *ctx);
+
+    /* The newest retained revision that is not above `revision` and was not
+     * written after wall_ms, and when that was. If the clock was set back, one
+     * of several. ERR_COMPACTED: all that are retained came later. (etcd: a
+     * binary search; the markers as of a revision tell its time.) */
+    void (*moment)(struct backend *b, uint64_t revision, uint64_t wall_ms,
+                   backend_moment_fn done, void *ctx);
 
     void (*barrier)(struct backend *b, backend_done_fn done, void *ctx);
 

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "store/impl.h"
+#include "store/marker.h"
 
 enum {
     CHUNK_ROWS_MAX = 1000,
@@ -52,10 +53,11 @@ static struct bytes copy(char **room, struct bytes v)
 struct store_batch *batch_of_revision(const struct store *s, uint64_t revision,
                                       uint64_t wall_ms,
                                       const struct store_event *events,
-                                      size_t count)
+                                      size_t count, const struct marker *who)
 {
     struct bytes prefix = store_prefix(s);
-    size_t n = 0, bytes = 0;
+    size_t n = 0, bytes = who ? marker_meta_bytes(who) : 0;
+    struct bytes metas = {0};
     char *room;
 
     for (size_t i = 0; i < count; i++) {
@@ -68,6 +70,8 @@ struct store_batch *batch_of_revision(const struct store *s, uint64_t revision,
 
     b->revision = revision_out(s, revision);
     b->wall_ms = wall_ms;
+    if (who)
+        metas = copy(&room, marker_metas(who));
     for (size_t i = 0; i < count; i++) {
         const struct store_event *ev = &events[i];
 
@@ -79,6 +83,8 @@ struct store_batch *batch_of_revision(const struct store *s, uint64_t revision,
             .value = copy(&room, ev->value),
             .create_rev = ev->is_delete ? 0 : revision_out(s, ev->create_rev),
             .mod_rev = revision_out(s, ev->mod_rev),
+            .by = who ? marker_by(who, bytes_skip(ev->key, prefix.n), metas)
+                      : (struct bytes){0},
         };
     }
     return b;

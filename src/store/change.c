@@ -3,6 +3,7 @@
 /* change - what one change may be, and how it is answered. */
 #include "base/metric.h"
 #include "store/impl.h"
+#include "store/marker.h"
 
 enum {
     META_ESCAPED_MAX = 6, /* bytes of JSON for one byte */
@@ -20,7 +21,8 @@ size_t store_cost(const struct store_change *c)
 
 size_t change_bytes(const struct store_change *c)
 {
-    size_t n = c->meta.n * META_ESCAPED_MAX + META_EXTRA_BYTES;
+    size_t n =
+        c->meta.n * META_ESCAPED_MAX + META_EXTRA_BYTES + marker_bytes(c);
 
     for (size_t i = 0; i < c->guard_count; i++)
         n += c->guards[i].key.n + DATA_PREFIX_BYTES;

@@ -70,7 +70,10 @@ static void turn(struct store *s)
         groups_start(s);
         barriers_start(s);
         upkeep_step(s);
+        pasts_step(s);
     }
+    if (s->stopping)
+        pasts_close(s);
     /* Nobody may come any more, and who has come has been answered. */
     if (s->stopping && atomic_load(&s->submitted) == 0 && groups_idle(s) &&
         s->reads == 0)
@@ -149,6 +152,7 @@ static void refuse(struct command *c)
     struct store_barrier *b = c->what;
     struct store_read *r = c->what;
     struct store_history *h = c->what;
+    struct store_moment *m = c->what;
     struct store_import *i = c->what;
 
     switch (c->kind) {
@@ -164,9 +168,13 @@ static void refuse(struct command *c)
     case COMMAND_IMPORT:
         i->done(i, ERR_CLOSED, 0);
         break;
+    case COMMAND_MOMENT:
+        m->done(m, ERR_CLOSED);
+        break;
     case COMMAND_CAMPAIGN:
     case COMMAND_RESIGN:
     case COMMAND_COMPACT:
+    case COMMAND_MORE:
     case COMMAND_CLOSE:
         break;
     }
@@ -183,6 +191,12 @@ static void obey(struct store *s, struct command *c)
         break;
     case COMMAND_HISTORY:
         history_start(s, c->what);
+        break;
+    case COMMAND_MOMENT:
+        moment_start(s, c->what);
+        break;
+    case COMMAND_MORE:
+        past_more(s, c->what, c->revision != 0);
         break;
     case COMMAND_CAMPAIGN:
         duty_campaign(s, c->what);
@@ -288,6 +302,21 @@ enum err store_read_begin(struct store *s, struct store_read *r)
 enum err store_history_begin(struct store *s, struct store_history *h)
 {
     return command_send(s, COMMAND_HISTORY, h);
+}
+
+void store_read_more(struct store *s, struct store_read *r, bool go_on)
+{
+    command_push(s, COMMAND_MORE, r, go_on);
+}
+
+void store_history_more(struct store *s, struct store_history *h, bool go_on)
+{
+    command_push(s, COMMAND_MORE, h, go_on);
+}
+
+enum err store_moment_begin(struct store *s, struct store_moment *m)
+{
+    return command_send(s, COMMAND_MOMENT, m);
 }
 
 enum err store_campaign(struct store *s, struct store_duty *d)
@@ -398,6 +427,8 @@ static struct store *store_new(const struct store_options *o,
     list_init(&s->early);
     list_init(&s->barriers_waiting);
     list_init(&s->barriers_flying);
+    list_init(&s->pasts_ready);
+    list_init(&s->pasts_asked);
     list_init(&s->duties);
     list_init(&s->imports);
     s->retry.fire = on_retry;

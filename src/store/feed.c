@@ -97,7 +97,7 @@ static void on_revision(void *ctx, uint64_t revision, uint64_t wall_ms,
         return;
     }
     struct store_batch *b =
-        batch_of_revision(s, revision, wall_ms, events, count);
+        batch_of_revision(s, revision, wall_ms, events, count, NULL);
 
     if (s->loading) {
         list_add(&s->held, &b->link);

@@ -5,12 +5,8 @@
  * There is no artificial delay: a group starts as soon as a slot is free, with
  * what is there. While it commits, the next one gathers.
  *
- * A group's marker (store/impl.h) is written with it, as JSON text:
- *
- *     {"group":"<life>-<number>","ms":<wall time>,
- *      "by":[["<meta of a change>",<its operations>],...]}
- *
- * in the order of the changes, also of those that turned out to conflict. */
+ * A group's marker (store/impl.h) is written with it, as JSON text (marker.h).
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,6 +15,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "store/impl.h"
+#include "store/marker.h"
 
 enum {
     /* Changes that a group's search may step over: bounds what a turn costs
@@ -202,22 +199,6 @@ static void translate(struct group *g)
     }
 }
 
-static void put_json_string(struct buf *out, struct bytes v)
-{
-    bool utf8 = bytes_utf8(v);
-
-    buf_putc(out, '"');
-    for (size_t i = 0; i < v.n; i++) {
-        unsigned char c = (unsigned char)v.p[i];
-
-        if (c == '"' || c == '\\' || c < ' ')
-            buf_printf(out, "\\u%04x", c);
-        else
-            buf_putc(out, c < 0x80 || utf8 ? (char)c : '?');
-    }
-    buf_putc(out, '"');
-}
-
 static void write_marker(struct group *g, uint64_t wall_ms)
 {
     struct store *s = g->store;
@@ -230,15 +211,8 @@ static void write_marker(struct group *g, uint64_t wall_ms)
     buf_put(m, buf_bytes(&g->name));
     buf_puts(m, ",\"ms\":");
     buf_u64(m, wall_ms);
-    buf_puts(m, ",\"by\":[");
-    for (size_t i = 0; i < g->member_count; i++) {
-        buf_puts(m, i ? ",[" : "[");
-        put_json_string(m, g->members[i]->meta);
-        buf_putc(m, ',');
-        buf_u64(m, g->members[i]->op_count);
-        buf_putc(m, ']');
-    }
-    buf_puts(m, "]}");
+    marker_put(m, g->members, g->member_count, !g->raw);
+    buf_putc(m, '}');
     require(!m->bad && !g->name.bad);
 }
 

@@ -8,7 +8,9 @@
  *     unknown.c  settles groups whose outcome was lost
  *     feed.c     loads, revisions -> batches
  *     batch.c    batches, and how many of a load there may be at once
- *     read.c     barriers, history, reads
+ *     barrier.c  barriers
+ *     past.c     history, reads at a revision, in slices
+ *     marker.c   what a group says of who wrote it
  *     duty.c     campaigns
  *     upkeep.c   when to compact
  *     import.c   new epochs
@@ -70,6 +72,7 @@ enum group_state {
 };
 
 struct store;
+struct marker; /* marker.h */
 
 /* One slot: at most one group in flight, its marker, and what it was made of.
  */
@@ -187,7 +190,10 @@ struct store {
     uint64_t compact_to;               /* wanted; 0: nothing */
     bool compacting;
 
-    size_t reads; /* reads and histories under way */
+    /* The past (past.c). */
+    size_t reads;            /* of any kind, under way */
+    struct list pasts_ready; /* to take a step */
+    struct list pasts_asked; /* whether to go on */
 
     struct import *import; /* one at a time */
     struct list imports;   /* struct store_import, waiting */
@@ -197,6 +203,8 @@ enum command_kind {
     COMMAND_BARRIER,
     COMMAND_READ,
     COMMAND_HISTORY,
+    COMMAND_MOMENT,
+    COMMAND_MORE, /* of a read or a history; revision 0: give up */
     COMMAND_CAMPAIGN,
     COMMAND_RESIGN,
     COMMAND_COMPACT,
@@ -319,11 +327,12 @@ void feed_fini(struct store *s);
 struct store_batch *batch_new(enum store_batch_kind kind, size_t count,
                               size_t bytes, char **ret_room);
 
-/* Events of this epoch's users, as they see them. */
+/* Events of this epoch's users, as they see them. who: of the same revision,
+ * for the events' by; NULL: not asked. */
 struct store_batch *batch_of_revision(const struct store *s, uint64_t revision,
                                       uint64_t wall_ms,
                                       const struct store_event *events,
-                                      size_t count);
+                                      size_t count, const struct marker *who);
 
 /* Adds a row (key without prefix); full chunks go to emit. */
 typedef void (*chunk_emit_fn)(void *ctx, struct store_batch *take);
@@ -338,13 +347,20 @@ void window_enter(struct window *w, struct store_batch *b,
                   const _Atomic bool *hurry);
 void window_leave(struct window *w);
 
-/* --- read.c -------------------------------------------------------------- */
+/* --- barrier.c ----------------------------------------------------------- */
 
 void barrier_add(struct store *s, struct store_barrier *b);
 void barriers_start(struct store *s);
 void barriers_fail(struct store *s, enum err e);
+
+/* --- past.c -------------------------------------------------------------- */
+
 void read_start(struct store *s, struct store_read *r);
 void history_start(struct store *s, struct store_history *h);
+void moment_start(struct store *s, struct store_moment *m);
+void past_more(struct store *s, const void *what, bool go_on);
+void pasts_step(struct store *s); /* one slice of one of them */
+void pasts_close(struct store *s);
 
 /* --- duty.c -------------------------------------------------------------- */
 

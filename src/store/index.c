@@ -79,6 +79,20 @@ void index_seek(const struct index *x, struct bytes prefix,
     tree_seek(&x->tree, &entries, (struct tree_key){.a = prefix}, &it->at);
 }
 
+void index_seek_after(const struct index *x, struct bytes prefix,
+                      struct bytes key, struct index_iter *it)
+{
+    struct tree_iter here;
+
+    it->prefix = prefix;
+    tree_seek(&x->tree, &entries, (struct tree_key){.a = key}, &it->at);
+    here = it->at;
+    const struct index_entry *e = tree_next(&here);
+
+    if (e && bytes_eq(index_key(e), key))
+        it->at = here;
+}
+
 struct index_entry *index_next(struct index_iter *it)
 {
     struct index_entry *e = tree_next(&it->at);

@@ -66,6 +66,9 @@ struct index_iter {
 
 void index_seek(const struct index *x, struct bytes prefix,
                 struct index_iter *it);
+/* The same behind a key that starts with prefix, be it there or not. */
+void index_seek_after(const struct index *x, struct bytes prefix,
+                      struct bytes key, struct index_iter *it);
 struct index_entry *index_next(struct index_iter *it);
 
 /* GUARD_QUIET costs the number of keys under its prefix. */

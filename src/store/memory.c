@@ -139,15 +139,20 @@ static enum err range(void *log, const struct index *x, struct bytes prefix,
     return ERR_OK;
 }
 
-static enum err history(void *log, uint64_t from, const struct backend_sink *to)
+static enum err history(void *log, uint64_t from, uint64_t last, size_t limit,
+                        const struct backend_sink *to, uint64_t *ret_last)
 {
     struct memory_log *l = log;
     struct store_event *events = NULL;
-    size_t cap = 0;
+    size_t cap = 0, told = 0;
+    bool more = false;
 
     for (size_t i = tail_at(l, from), n; i < l->end; i += n) {
         const struct memory_row *head = l->tail[i];
 
+        more = head->revision <= last && told >= limit;
+        if (head->revision > last || more)
+            break;
         for (n = 0; i + n < l->end; n++) {
             const struct memory_row *r = l->tail[i + n];
 
@@ -165,9 +170,71 @@ static enum err history(void *log, uint64_t from, const struct backend_sink *to)
                 .mod_rev = r->revision,
             };
         }
+        told += n;
+        *ret_last = head->revision;
         to->revision(to->ctx, head->revision, head->wall_ms, events, n);
     }
     free(events);
+    return more ? ERR_AGAIN : ERR_OK;
+}
+
+static enum err superseded(void *log, struct bytes prefix, uint64_t at,
+                           uint64_t from, uint64_t last, size_t limit,
+                           void (*found)(void *ctx, uint64_t row), void *ctx,
+                           uint64_t *ret_last)
+{
+    struct memory_log *l = log;
+    size_t n = 0;
+
+    for (size_t i = tail_at(l, from); i < l->end; i++, n++) {
+        const struct memory_row *r = l->tail[i];
+
+        if (r->revision > last)
+            break;
+        if (n >= limit && r->revision != *ret_last)
+            return ERR_AGAIN;
+        *ret_last = r->revision;
+        if (r->prev && r->prev->revision <= at &&
+            bytes_starts(row_key(r->prev), prefix))
+            found(ctx, (uintptr_t)r->prev);
+    }
+    return ERR_OK;
+}
+
+static enum err fetch(void *log, const uint64_t *rows, size_t n,
+                      backend_row_fn row, void *ctx)
+{
+    (void)log;
+    for (size_t i = 0; i < n; i++) {
+        const struct memory_row *r =
+            (const struct memory_row *)(uintptr_t)rows[i];
+
+        if (!r->is_delete)
+            emit_row(r, row, ctx);
+    }
+    return ERR_OK;
+}
+
+static enum err moment(void *log, uint64_t oldest, uint64_t revision,
+                       uint64_t wall_ms, uint64_t *ret_revision,
+                       uint64_t *ret_wall_ms)
+{
+    struct memory_log *l = log;
+    size_t first = tail_at(l, oldest), lo = first, hi = l->end;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const struct memory_row *r = l->tail[mid];
+
+        if (r->revision <= revision && r->wall_ms <= wall_ms)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == first)
+        return ERR_COMPACTED;
+    *ret_revision = l->tail[lo - 1]->revision;
+    *ret_wall_ms = l->tail[lo - 1]->wall_ms;
     return ERR_OK;
 }
 
@@ -234,6 +301,9 @@ static const struct single_log ops = {
     .append = append,
     .range = range,
     .history = history,
+    .superseded = superseded,
+    .fetch = fetch,
+    .moment = moment,
     .compact = compact,
     .answered = answered,
     .close = close_log,

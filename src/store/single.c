@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "store/walk.h"
 
 struct lease_key {
     struct list link;
@@ -93,7 +94,8 @@ static void single_start_feed(struct backend *b,
     if (after < s->newest)
         e = after + 1 < s->oldest
                 ? ERR_COMPACTED
-                : s->log_ops->history(s->log, after + 1, sink);
+                : s->log_ops->history(s->log, after + 1, s->newest, SIZE_MAX,
+                                      sink, &after);
     if (e != ERR_OK)
         sink->gap(sink->ctx);
     else
@@ -117,18 +119,53 @@ static void single_range(struct backend *b, struct bytes prefix, uint64_t at,
     done(ctx, e, at);
 }
 
-static void single_history(struct backend *b, uint64_t from,
-                           const struct backend_sink *to, backend_done_fn done,
-                           void *ctx)
+static void single_walk(struct backend *b, struct backend_walk *w,
+                        backend_done_fn done, void *ctx)
 {
     struct single *s = single_of(b);
     enum err e = ERR_OK;
 
+    if (w->at < s->oldest)
+        e = ERR_COMPACTED;
+    else if (w->at > s->newest)
+        e = ERR_NOT_FOUND;
+    else
+        e = walk_step(w, s->log_ops, s->log, &s->index, s->newest);
+    if (e != ERR_AGAIN)
+        walk_free(w);
+    done(ctx, e, w->at);
+}
+
+static void single_walk_end(struct backend *b, struct backend_walk *w)
+{
+    (void)b;
+    walk_free(w);
+}
+
+static void single_history(struct backend *b, uint64_t from, uint64_t last,
+                           size_t limit, const struct backend_sink *to,
+                           backend_done_fn done, void *ctx)
+{
+    struct single *s = single_of(b);
+    uint64_t told = last;
+    enum err e = ERR_OK;
+
     if (from < s->oldest)
         e = ERR_COMPACTED;
-    else if (from <= s->newest)
-        e = s->log_ops->history(s->log, from, to);
-    done(ctx, e, s->newest);
+    else if (from <= last)
+        e = s->log_ops->history(s->log, from, last, limit, to, &told);
+    done(ctx, e, told);
+}
+
+static void single_moment(struct backend *b, uint64_t revision,
+                          uint64_t wall_ms, backend_moment_fn done, void *ctx)
+{
+    struct single *s = single_of(b);
+    uint64_t found = 0, found_ms = 0;
+    enum err e = s->log_ops->moment(s->log, s->oldest, revision, wall_ms,
+                                    &found, &found_ms);
+
+    done(ctx, e, found, found_ms);
 }
 
 static void single_barrier(struct backend *b, backend_done_fn done, void *ctx)
@@ -271,7 +308,10 @@ static const struct backend_ops single_ops = {
     .close = single_close,
     .txn = single_txn,
     .range = single_range,
+    .walk = single_walk,
+    .walk_end = single_walk_end,
     .history = single_history,
+    .moment = single_moment,
     .barrier = single_barrier,
     .lease_grant = single_lease_grant,
     .lease_keep = single_lease_keep,

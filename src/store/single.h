@@ -35,8 +35,23 @@ struct single_log {
     /* at and from are within what is retained. */
     enum err (*range)(void *log, const struct index *x, struct bytes prefix,
                       uint64_t at, backend_row_fn row, void *ctx);
-    enum err (*history)(void *log, uint64_t from,
-                        const struct backend_sink *to);
+    /* Up to last; ERR_AGAIN: stopped behind *ret_last, limit being reached. */
+    enum err (*history)(void *log, uint64_t from, uint64_t last, size_t limit,
+                        const struct backend_sink *to, uint64_t *ret_last);
+    /* Of the revisions from .. last, found() for each row that one of theirs
+     * superseded, if that is under prefix and not newer than at (< from).
+     * ERR_AGAIN as in history, after about limit rows. */
+    enum err (*superseded)(void *log, struct bytes prefix, uint64_t at,
+                           uint64_t from, uint64_t last, size_t limit,
+                           void (*found)(void *ctx, uint64_t row), void *ctx,
+                           uint64_t *ret_last);
+    /* These rows, in ascending order; tombstones are left out. */
+    enum err (*fetch)(void *log, const uint64_t *rows, size_t n,
+                      backend_row_fn row, void *ctx);
+    /* See backend.h; not below oldest. */
+    enum err (*moment)(void *log, uint64_t oldest, uint64_t revision,
+                       uint64_t wall_ms, uint64_t *ret_revision,
+                       uint64_t *ret_wall_ms);
     /* A bounded step; ERR_AGAIN: more to do. *ret_oldest: from here on. */
     enum err (*compact)(void *log, uint64_t revision, uint64_t *ret_oldest);
     void (*answered)(void *log);               /* a moment for upkeep */

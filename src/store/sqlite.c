@@ -22,9 +22,33 @@ static enum err range(void *log, const struct index *x, struct bytes prefix,
     return sqlite_log_range(log, x, prefix, at, row, ctx);
 }
 
-static enum err history(void *log, uint64_t from, const struct backend_sink *to)
+static enum err history(void *log, uint64_t from, uint64_t last, size_t limit,
+                        const struct backend_sink *to, uint64_t *ret_last)
 {
-    return sqlite_log_history(log, from, to);
+    return sqlite_log_history(log, from, last, limit, to, ret_last);
+}
+
+static enum err superseded(void *log, struct bytes prefix, uint64_t at,
+                           uint64_t from, uint64_t last, size_t limit,
+                           void (*found)(void *ctx, uint64_t row), void *ctx,
+                           uint64_t *ret_last)
+{
+    return sqlite_log_superseded(log, prefix, at, from, last, limit, found, ctx,
+                                 ret_last);
+}
+
+static enum err fetch(void *log, const uint64_t *rows, size_t n,
+                      backend_row_fn row, void *ctx)
+{
+    return sqlite_log_fetch(log, rows, n, row, ctx);
+}
+
+static enum err moment(void *log, uint64_t oldest, uint64_t revision,
+                       uint64_t wall_ms, uint64_t *ret_revision,
+                       uint64_t *ret_wall_ms)
+{
+    return sqlite_log_moment(log, oldest, revision, wall_ms, ret_revision,
+                             ret_wall_ms);
 }
 
 static enum err compact(void *log, uint64_t revision, uint64_t *ret_oldest)
@@ -52,6 +76,9 @@ static const struct single_log ops = {
     .append = append,
     .range = range,
     .history = history,
+    .superseded = superseded,
+    .fetch = fetch,
+    .moment = moment,
     .compact = compact,
     .answered = answered,
     .close = close_log,

@@ -298,18 +298,18 @@ static enum err ids_before_tail(struct sqlite_log *l, struct bytes prefix,
     return rc == SQLITE_DONE ? ERR_OK : sqlite_log_err(l, rc, NULL);
 }
 
-/* ids in order; a gap in them is stepped over while that is cheaper than
- * finding the next one from the root. */
-static enum err fetch_rows(struct sqlite_log *l, const struct ids *ids,
-                           backend_row_fn row, void *ctx)
+/* A gap in the ids is stepped over while that is cheaper than finding the next
+ * one from the root. */
+enum err sqlite_log_fetch(struct sqlite_log *l, const uint64_t *ids, size_t n,
+                          backend_row_fn row, void *ctx)
 {
     enum { STEP_OVER_MAX = 32 };
     sqlite3_stmt *s = l->stmt[STMT_FETCH];
     enum err e = ERR_OK;
     uint64_t at = 0; /* id that the next step gives, at least; 0: none bound */
 
-    for (size_t i = 0; i < ids->n && e == ERR_OK; i++) {
-        uint64_t want = ids->id[i];
+    for (size_t i = 0; i < n && e == ERR_OK; i++) {
+        uint64_t want = ids[i];
         int rc;
 
         if (at == 0 || want - at > STEP_OVER_MAX) {
@@ -357,92 +357,9 @@ enum err sqlite_log_range(struct sqlite_log *l, const struct index *x,
         e = ids_before_tail(l, prefix, at, &ids);
     if (e == ERR_OK && ids.n) {
         qsort(ids.id, ids.n, sizeof *ids.id, by_id);
-        e = fetch_rows(l, &ids, row, ctx);
+        e = sqlite_log_fetch(l, ids.id, ids.n, row, ctx);
     }
     free(ids.id);
-    return e;
-}
-
-/* --- History ------------------------------------------------------------- */
-
-/* The events of one revision, with keys and values copied into one buffer
- * (offsets until it has stopped growing). */
-struct revision_copy {
-    uint64_t revision, wall_ms;
-    struct buf bytes;
-    struct store_event *events;
-    size_t n, cap;
-};
-
-static void copy_row(struct revision_copy *c, sqlite3_stmt *s)
-{
-    struct bytes key = sqlite_column(s, 4);
-    bool is_delete = sqlite3_column_type(s, 5) == SQLITE_NULL;
-    struct bytes value = sqlite_column(s, 5);
-
-    if (c->n == c->cap) {
-        c->cap = c->cap ? c->cap * 2 : 16;
-        c->events = xrealloc(c->events, c->cap * sizeof *c->events);
-    }
-    c->events[c->n++] = (struct store_event){
-        .is_delete = is_delete,
-        .key = {NULL, key.n},
-        .value = {NULL, value.n},
-        .create_rev = is_delete ? 0 : sqlite_column_u64(s, 3),
-        .mod_rev = sqlite_column_u64(s, 1),
-    };
-    buf_put(&c->bytes, key);
-    buf_put(&c->bytes, value);
-    c->revision = sqlite_column_u64(s, 1);
-    c->wall_ms = sqlite_column_u64(s, 2);
-}
-
-static void emit_revision(struct revision_copy *c,
-                          const struct backend_sink *to)
-{
-    const char *p = c->bytes.p;
-
-    if (!c->n)
-        return;
-    for (size_t i = 0; i < c->n; i++) {
-        c->events[i].key.p = p;
-        p += c->events[i].key.n;
-        c->events[i].value.p = p;
-        p += c->events[i].value.n;
-    }
-    to->revision(to->ctx, c->revision, c->wall_ms, c->events, c->n);
-    c->n = 0;
-    buf_reset(&c->bytes);
-}
-
-enum err sqlite_log_history(struct sqlite_log *l, uint64_t from,
-                            const struct backend_sink *to)
-{
-    sqlite3_stmt *s = l->stmt[STMT_FETCH];
-    struct revision_copy c = {0};
-    uint64_t first;
-    int rc;
-    enum err e = sqlite_log_first_id(l, from, &first);
-
-    if (e != ERR_OK)
-        return e;
-    sqlite3_bind_int64(s, 1, (sqlite3_int64)first);
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        if (sqlite_column_u64(s, 1) != c.revision)
-            emit_revision(&c, to);
-        copy_row(&c, s);
-        if (c.bytes.bad)
-            break;
-    }
-    if (c.bytes.bad)
-        e = ERR_NOMEM;
-    else if (rc != SQLITE_DONE)
-        e = sqlite_log_err(l, rc, NULL);
-    else
-        emit_revision(&c, to);
-    sqlite3_reset(s);
-    buf_fini(&c.bytes);
-    free(c.events);
     return e;
 }
 

@@ -93,9 +93,25 @@ MUST_USE enum err sqlite_log_range(struct sqlite_log *l, const struct index *x,
                                    struct bytes prefix, uint64_t at,
                                    backend_row_fn row, void *ctx);
 
-/* Events of revisions >= from. */
+/* See single.h (sqlite_past.c). */
 MUST_USE enum err sqlite_log_history(struct sqlite_log *l, uint64_t from,
-                                     const struct backend_sink *to);
+                                     uint64_t last, size_t limit,
+                                     const struct backend_sink *to,
+                                     uint64_t *ret_last);
+MUST_USE enum err sqlite_log_superseded(struct sqlite_log *l,
+                                        struct bytes prefix, uint64_t at,
+                                        uint64_t from, uint64_t last,
+                                        size_t limit,
+                                        void (*found)(void *ctx, uint64_t row),
+                                        void *ctx, uint64_t *ret_last);
+MUST_USE enum err sqlite_log_moment(struct sqlite_log *l, uint64_t oldest,
+                                    uint64_t revision, uint64_t wall_ms,
+                                    uint64_t *ret_revision,
+                                    uint64_t *ret_wall_ms);
+
+/* The rows with these ids (ascending), tombstones left out. */
+MUST_USE enum err sqlite_log_fetch(struct sqlite_log *l, const uint64_t *ids,
+                                   size_t n, backend_row_fn row, void *ctx);
 
 /* One bounded step towards dropping history below revision; ERR_AGAIN: more to
  * do. From the first call on reads below revision are refused. */

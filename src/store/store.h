@@ -97,6 +97,8 @@ struct store_event {
     struct bytes value;  /* puts */
     uint64_t create_rev; /* puts */
     uint64_t mod_rev;
+    struct bytes by; /* of a history: meta of the change that wrote it; empty:
+                        nobody knows */
 };
 
 /* One heap block; free with store_batch_free. Events may be 0 (a revision that
@@ -175,31 +177,56 @@ struct store_barrier {
  */
 MUST_USE enum err store_barrier_begin(struct store *s, struct store_barrier *b);
 
-/* --- History ------------------------------------------------------------- */
+/* --- History ---------------------------------------------------------------
+ *
+ * Reads of the past go in slices of about a millisecond, between the groups of
+ * those who write. After each slice the callback is called with NULL and
+ * ERR_AGAIN, and nothing happens until the asker has said, on any thread,
+ * whether to go on: so he cannot be flooded, and may give up. Any other call
+ * with NULL is the last one and brings the outcome: ERR_COMPACTED below what
+ * is retained (also when that has moved on meanwhile, or a new epoch has
+ * begun), ERR_NOT_FOUND above the newest revision, ERR_CLOSED when he gave up
+ * or the store closes. */
 
 struct store_read {
     uint64_t revision;   /* of this epoch; 0: newest */
     struct bytes prefix; /* only keys under it */
-    /* One LOAD_ROWS batch after the other (taken), then a last call with NULL
-     * and the outcome: ERR_COMPACTED below the retained history, ERR_NOT_FOUND
-     * above the newest revision. */
+    /* LOAD_ROWS batches (taken): each row once, in any order. */
     void (*rows)(struct store_read *r, struct store_batch *take, enum err e);
     struct list link; /* the store's */
 };
 
 /* Any thread: the state as of a retained revision. */
 MUST_USE enum err store_read_begin(struct store *s, struct store_read *r);
+void store_read_more(struct store *s, struct store_read *r, bool go_on);
 
 struct store_history {
     uint64_t from_revision; /* events of this and later revisions */
+    uint64_t last_revision; /* up to this one; 0: the newest at the beginning */
+    /* BATCH_REVISIONs in order (taken), with wall_ms and each event's by. */
     void (*batch)(struct store_history *h, struct store_batch *take,
                   enum err e);
     struct list link;
 };
 
-/* Any thread: BATCH_REVISIONs from a retained revision up to now, then NULL
- * with the outcome (ERR_COMPACTED as above). */
+/* Any thread: what happened since a retained revision. */
 MUST_USE enum err store_history_begin(struct store *s, struct store_history *h);
+void store_history_more(struct store *s, struct store_history *h, bool go_on);
+
+/* Which revision was the newest at some time, and when a revision was written,
+ * by the clock of who wrote it. */
+struct store_moment {
+    /* Asked: the newest revision that is neither above this one nor was written
+     * after that time. 0: no such bound. Then the answer. (If the clock was set
+     * back, it showed some times more than once: one of them.) */
+    uint64_t revision, wall_ms;
+    uint64_t oldest, oldest_ms; /* what is retained; 0: not known */
+    /* ERR_COMPACTED, ERR_NOT_FOUND (a revision above the newest) as above. */
+    void (*done)(struct store_moment *m, enum err e);
+    struct list link;
+};
+
+MUST_USE enum err store_moment_begin(struct store *s, struct store_moment *m);
 
 /* --- Duties -------------------------------------------------------------- */
 

@@ -251,6 +251,85 @@ static void compaction_in_steps_never_shows_half_of_it(void **state)
     assert_int_equal(r.rows, KEYS - 1 + KEYS);
 }
 
+/* --- When ---------------------------------------------------------------- */
+
+struct moment {
+    enum err e;
+    uint64_t revision, wall_ms;
+};
+
+static void on_moment(void *ctx, enum err e, uint64_t revision,
+                      uint64_t wall_ms)
+{
+    *(struct moment *)ctx = (struct moment){e, revision, wall_ms};
+}
+
+static struct moment moment_of(struct backend *b, uint64_t revision,
+                               uint64_t wall_ms)
+{
+    struct moment m = {.e = ERR_UNKNOWN};
+
+    b->ops->moment(b, revision, wall_ms, on_moment, &m);
+    return m;
+}
+
+static void put_when(struct backend *b, const char *key, uint64_t wall_ms)
+{
+    struct store_op op = {OP_PUT, bytes_str(key), bytes_str("x")};
+    int done = 0;
+    struct backend_group g = {.own_ops = &op,
+                              .own_op_count = 1,
+                              .wall_ms = wall_ms,
+                              .done = on_group,
+                              .ctx = &done};
+
+    b->ops->txn(b, &g);
+    assert_int_equal(g.verdict, BACKEND_COMMITTED);
+}
+
+static void a_time_finds_the_newest_revision_of_before(void **state)
+{
+    struct backend *b = ((struct place *)*state)->b;
+    static const uint64_t when[] = {100, 200, 200, 300, 500};
+    static const uint64_t newest[] = {1, 3, 3, 4, 5};
+    struct told t = {0};
+
+    assert_int_equal(moment_of(b, 9, UINT64_MAX).e, ERR_COMPACTED);
+    for (size_t i = 0; i < 5; i++)
+        put_when(b, i % 2 ? "a" : "b", when[i]);
+    assert_int_equal(moment_of(b, 9, 99).e, ERR_COMPACTED);
+    for (size_t i = 0; i < 5; i++) {
+        struct moment m = moment_of(b, UINT64_MAX, when[i]);
+        assert_ok(m.e);
+        assert_int_equal(m.revision, newest[i]);
+        assert_int_equal(m.wall_ms, when[i]);
+        m = moment_of(b, i + 1, UINT64_MAX);
+        assert_int_equal(m.revision, i + 1);
+        assert_int_equal(m.wall_ms, when[i]);
+    }
+    assert_int_equal(moment_of(b, 9, 499).revision, 4);
+    b->ops->compact(b, 4, on_done, &t);
+    assert_int_equal(moment_of(b, 9, 299).e, ERR_COMPACTED);
+    assert_int_equal(moment_of(b, 3, UINT64_MAX).e, ERR_COMPACTED);
+    assert_int_equal(moment_of(b, 9, 300).revision, 4);
+}
+
+/* Whatever is found was the newest at a moment when the clock showed that. */
+static void a_clock_that_was_set_back_finds_one_of_the_moments(void **state)
+{
+    struct backend *b = ((struct place *)*state)->b;
+    static const uint64_t when[] = {100, 500, 200, 250, 600};
+
+    for (size_t i = 0; i < 5; i++)
+        put_when(b, "a", when[i]);
+    for (uint64_t ms = 100; ms < 700; ms += 10) {
+        struct moment m = moment_of(b, 9, ms);
+        assert_ok(m.e);
+        assert_true(when[m.revision - 1] <= ms);
+        assert_true(m.revision == 5 || when[m.revision] > ms);
+    }
+}
+
 #define BOTH(f)                                                                \
     {#f " in memory", f, set_up, tear_down, (void *)1},                        \
     {                                                                          \
@@ -264,6 +343,8 @@ static const struct CMUnitTest tests[] = {
     BOTH(a_group_that_writes_nothing_makes_no_revision),
     BOTH(leases_hold_and_let_go),
     BOTH(compaction_in_steps_never_shows_half_of_it),
+    BOTH(a_time_finds_the_newest_revision_of_before),
+    BOTH(a_clock_that_was_set_back_finds_one_of_the_moments),
 };
 
 RUN_TESTS(tests)

@@ -5,7 +5,7 @@
 #ifndef STORE_KINDS_H
 #define STORE_KINDS_H
 
-#include "unit/store_fault.h"
+#include "unit/store_fault_calls.h"
 #include "unit/store_past.h"
 
 struct kind {

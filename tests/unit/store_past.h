@@ -69,7 +69,18 @@ struct past {
     struct buf text;
     enum err e;
     bool over;
+    int slices;                       /* so far */
+    int give_up_after;                /* so many; 0: never */
+    void (*on_slice)(struct past *p); /* on the store thread; may be NULL */
+    void (*on_events)(struct past *p, const struct store_batch *b);
 };
+
+static inline void past_slice(struct past *p)
+{
+    p->slices++;
+    if (p->on_slice)
+        p->on_slice(p);
+}
 
 static inline void past_end(struct past *p, enum err e)
 {
@@ -87,6 +98,11 @@ static inline void past_rows(struct store_read *r, struct store_batch *take,
 {
     struct past *p = container_of(r, struct past, read);
 
+    if (!take && e == ERR_AGAIN) {
+        past_slice(p);
+        store_read_more(p->world->store, r, p->slices != p->give_up_after);
+        return;
+    }
     if (!take) {
         lines_flush(&p->lines, &p->text);
         past_end(p, e);
@@ -105,10 +121,17 @@ static inline void past_batch(struct store_history *h, struct store_batch *take,
 {
     struct past *p = container_of(h, struct past, history);
 
+    if (!take && e == ERR_AGAIN) {
+        past_slice(p);
+        store_history_more(p->world->store, h, p->slices != p->give_up_after);
+        return;
+    }
     if (!take) {
         past_end(p, e);
         return;
     }
+    if (take->count && p->on_events)
+        p->on_events(p, take);
     buf_printf(&p->text, "@%llu\n", (unsigned long long)take->revision);
     for (size_t i = 0; i < take->count; i++) {
         const struct store_event *ev = &take->events[i];
@@ -152,7 +175,7 @@ static inline char *world_read_at(struct world *w, uint64_t revision,
 static inline char *world_history(struct world *w, uint64_t from,
                                   enum err *ret_e)
 {
-    struct past p = {.world = w, .history = {from, past_batch, {0}}};
+    struct past p = {.world = w, .history = {from, 0, past_batch, {0}}};
 
     assert_ok(store_history_begin(w->store, &p.history));
     return past_text(&p, ret_e);

@@ -52,6 +52,7 @@ static const struct json_table tagged_table = TABLE(tagged_fields, tagged_in);
     FIELD(check_in, "Shell", NULL, FIELD_STRING, shell),                                                \
     FIELD(check_in, "AliasNode", "alias_node", FIELD_STRING, alias_node),                               \
     FIELD(check_in, "AliasService", "alias_service", FIELD_STRING, alias_service),                      \
+    FIELD(check_in, "Damping", NULL, FIELD_STRING, damping),                                            \
     FIELD(check_in, "Interval", "IntervalDuration", FIELD_DURATION, interval_ns),                       \
     FIELD(check_in, "Timeout", "TimeoutDuration", FIELD_DURATION, timeout_ns),                          \
     FIELD(check_in, "TTL", NULL, FIELD_DURATION, ttl_ns),                                               \
@@ -283,6 +284,7 @@ bool check_from(struct arena *a, const struct check_in *in, struct check_def *d)
         .shell = in->shell,
         .alias_node = in->alias_node,
         .alias_service = in->alias_service,
+        .damping = in->damping,
         .interval_ns = in->interval_ns,
         .timeout_ns = in->timeout_ns,
         .ttl_ns = in->ttl_ns,
@@ -290,8 +292,11 @@ bool check_from(struct arena *a, const struct check_in *in, struct check_def *d)
         .output_max = in->output_max,
         .success_before_passing = in->success_before_passing,
         .failures_before_critical = in->failures_before_critical,
-        .failures_before_warning =
-            in->failures_before_warning_set ? in->failures_before_warning : -1,
+        /* -1 is what is not given; given, it is as bad as the others. */
+        .failures_before_warning = !in->failures_before_warning_set ? -1
+                                   : in->failures_before_warning == -1
+                                       ? -2
+                                       : in->failures_before_warning,
     };
     return headers_from(a, &in->header, d);
 }

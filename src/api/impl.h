@@ -171,6 +171,7 @@ struct check_in {
     bool tcp_use_tls, grpc_use_tls, h2ping_use_tls, h2ping_use_tls_set;
     struct json_strings args;
     struct bytes docker_container_id, shell, alias_node, alias_service;
+    struct bytes damping;
     int64_t interval_ns, timeout_ns, ttl_ns, deregister_after_ns;
     int64_t output_max, success_before_passing, failures_before_critical;
     int64_t failures_before_warning;

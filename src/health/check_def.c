@@ -3,8 +3,11 @@
 #include "health/check_def.h"
 
 #include "base/check.h"
+#include "base/duration.h"
+#include "health/damp.h"
 #include "health/docker.h"
 #include "health/grpc.h"
+#include "health/judge.h"
 
 /* --- Types --------------------------------------------------------------- */
 
@@ -116,6 +119,36 @@ static enum err validate_times(const struct check_def *d, struct errtext *t)
     return ERR_OK;
 }
 
+/* As they will be, after the minimum of intervals. A default may be longer than
+ * the interval: then no two runs overlap, and nobody asked for more. */
+static enum err validate_timeout(const struct check_def *d, struct errtext *t)
+{
+    uint64_t timeout = check_timeout_ms(d), interval = check_interval_ms(d);
+    struct buf b = {0};
+
+    if (d->interval_ns <= 0 || d->timeout_ns <= 0 || timeout <= interval)
+        return ERR_OK;
+    buf_puts(&b, "Timeout ");
+    duration_print(&b, d->timeout_ns);
+    buf_puts(&b, " must not be over Interval ");
+    duration_print(&b, (int64_t)interval * NS_PER_MS);
+    buf_puts(&b, ": raise Interval or lower Timeout");
+    errtext_set(t, "%.*s", BYTES_ARG(buf_bytes(&b)));
+    buf_fini(&b);
+    return ERR_BAD;
+}
+
+static enum err validate_damping(const struct check_def *d, struct errtext *t)
+{
+    enum damp_mode mode;
+
+    if (d->damping.n == 0 || damp_mode_of(d->damping, &mode))
+        return ERR_OK;
+    errtext_set(t, "Damping \"%.*s\" is not observe, suppress or off",
+                BYTES_ARG(bytes_head(d->damping, 80)));
+    return ERR_BAD;
+}
+
 static enum err validate_thresholds(const struct check_def *d,
                                     struct errtext *t)
 {
@@ -123,6 +156,8 @@ static enum err validate_thresholds(const struct check_def *d,
         return bad(t, "SuccessBeforePassing must not be negative");
     if (d->failures_before_critical < 0)
         return bad(t, "FailuresBeforeCritical must not be negative");
+    if (d->failures_before_warning < -1)
+        return bad(t, "FailuresBeforeWarning must not be negative");
     if (d->failures_before_warning > d->failures_before_critical)
         return bad(t, "FailuresBeforeWarning can't be higher than "
                       "FailuresBeforeCritical");
@@ -349,6 +384,10 @@ enum err check_def_validate(const struct check_def *d, struct errtext *t)
         e = validate_thresholds(d, t);
     if (e == ERR_OK)
         e = validate_one_type(d, t);
+    if (e == ERR_OK)
+        e = validate_timeout(d, t);
+    if (e == ERR_OK)
+        e = validate_damping(d, t);
     if (e == ERR_OK)
         e = validate_addresses(d, t);
     if (e == ERR_OK)

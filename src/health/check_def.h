@@ -55,6 +55,7 @@ struct check_def {
     size_t arg_count;
     struct bytes docker_container_id, shell;
     struct bytes alias_node, alias_service;
+    struct bytes damping; /* health/damp.h's mode; empty: not given */
 
     int64_t interval_ns, timeout_ns, ttl_ns, deregister_after_ns;
     int64_t output_max; /* bytes; 0: the agent's */
@@ -77,7 +78,8 @@ const char *check_type_name(enum check_type t);
 
 /* Consul's validation: t is its text, e.g. "Interval must be > 0 for Script,
  * HTTP, or TCP checks" (callers prefix "Invalid check: "). Two types at once, a
- * timeout that cannot be, an unparsable address are refused too. */
+ * timeout that cannot be, an unparsable address are refused too. A definition
+ * that was stored by an older version may say more: it runs all the same. */
 MUST_USE enum err check_def_validate(const struct check_def *d,
                                      struct errtext *t);
 

@@ -143,6 +143,7 @@ static void put_targets(struct object *o, const struct check_def *d)
     put_text(o, "AliasNode", d->alias_node);
     put_text(o, "AliasService", d->alias_service);
     put_number(o, "TTL", d->ttl_ns);
+    put_text(o, "Damping", d->damping);
 }
 
 void check_def_json(struct buf *out, const struct check_def *d)

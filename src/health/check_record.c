@@ -28,12 +28,13 @@ struct number_field {
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
 static const size_t texts[] = {
-    FIELD(id),     FIELD(name),       FIELD(notes),
-    FIELD(status), FIELD(service_id), FIELD(http),
-    FIELD(method), FIELD(body),       FIELD(tls_server_name),
-    FIELD(tcp),    FIELD(udp),        FIELD(grpc),
-    FIELD(h2ping), FIELD(os_service), FIELD(docker_container_id),
-    FIELD(shell),  FIELD(alias_node), FIELD(alias_service),
+    FIELD(id),      FIELD(name),       FIELD(notes),
+    FIELD(status),  FIELD(service_id), FIELD(http),
+    FIELD(method),  FIELD(body),       FIELD(tls_server_name),
+    FIELD(tcp),     FIELD(udp),        FIELD(grpc),
+    FIELD(h2ping),  FIELD(os_service), FIELD(docker_container_id),
+    FIELD(shell),   FIELD(alias_node), FIELD(alias_service),
+    FIELD(damping),
 };
 
 static const struct number_field numbers[] = {

@@ -374,6 +374,7 @@ CHECKS = [
     {"HTTP": "http://127.0.0.1:1/", "TCP": "127.0.0.1:1", "Interval": "1h"},
     {"TTL": "1h", "DeregisterCriticalServiceAfter": "-1s"},
     {"TTL": "1h", "SuccessBeforePassing": -1},
+    {"TCP": "127.0.0.1:1", "Interval": "1h", "Timeout": "2h"},
 ]
 
 

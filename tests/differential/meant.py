@@ -397,7 +397,7 @@ RULES = [
             muster="400 Request decode failed: json: cannot unmarshal"),
     Answers("checks that could never run", "said at once, not found out later",
             r'"(Method": "a b|HTTP": "no url|TCP": "no port|HTTP": .* "TCP|'
-            r'Timeout": "-1s|\w+After": "-1s|SuccessBeforePassing": -1)',
+            r'Timeout": "(-1s|2h)|\w+After": "-1s|SuccessBeforePassing": -1)',
             consul="200 $", muster="400 Invalid check: "),
     Answers("what a check lacks", "named; Consul says TTL of all it cannot tell",
             r'(DockerContainerID": "x", "Interval|Check": {"Status": "bogus"})',

@@ -497,7 +497,7 @@ def test_told_to_stop_in_the_middle_of_everything(make_server, provider):
     for n, check in enumerate([
             {"HTTP": provider.url, "Interval": "10ms"},
             {"TCP": f"127.0.0.1:{provider.port}", "Interval": "10ms"},
-            {"Args": ["sleep", "20"], "Interval": "10ms", "Timeout": "30s"},
+            {"Args": ["sleep", "20"], "Interval": "10ms"},
             {"Args": ["true"], "Interval": "10ms"}]):
         server.put("/v1/agent/service/register",
                    {"Name": f"c{n}", "Check": check})

@@ -125,6 +125,24 @@ static void what_could_never_run_is_refused_by_name(void **state)
           .failures_before_critical = -2,
           .failures_before_warning = -2},
          "FailuresBeforeCritical must not be negative"},
+        {{.ttl_ns = 1, .failures_before_warning = -2},
+         "FailuresBeforeWarning must not be negative"},
+        {{.http = S("http://h"),
+          .interval_ns = 10 * SECOND,
+          .timeout_ns = 10 * SECOND + 1000000},
+         "Timeout 10.001s must not be over Interval 10s: raise Interval or "
+         "lower Timeout"},
+        {{.args = arg_true,
+          .arg_count = 1,
+          .interval_ns = 1,
+          .timeout_ns = 90 * SECOND},
+         "Timeout 1m30s must not be over Interval 1s: raise Interval or lower "
+         "Timeout"},
+        {{.tcp = S("h:1"), .interval_ns = 1, .timeout_ns = INT64_MAX},
+         "Timeout 2562047h47m16.854775807s must not be over Interval 1s: raise "
+         "Interval or lower Timeout"},
+        {{.ttl_ns = 1, .damping = S("Suppress")},
+         "Damping \"Suppress\" is not observe, suppress or off"},
         {{.http = S("http://h"), .tcp = S("h:1"), .interval_ns = SECOND},
          "one check cannot be of type http and of type tcp: register two "
          "checks"},
@@ -265,6 +283,7 @@ static const struct check_def full = {
     .shell = S("/bin/sh"),
     .alias_node = S("n"),
     .alias_service = S("s"),
+    .damping = S("off"),
     .interval_ns = 10 * SECOND,
     .timeout_ns = 300000000,
     .ttl_ns = INT64_MIN,

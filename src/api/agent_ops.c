@@ -21,7 +21,7 @@ static struct agent_op *op_new(struct api_call *c, enum agent_op_kind kind)
         return NULL;
     }
     if (c->request)
-        op->meta = arena_copy(&op->arena, c->request->raw_path);
+        op->meta = api_who(c->request, &op->arena);
     return op;
 }
 

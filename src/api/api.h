@@ -31,6 +31,7 @@ enum {
     API_BLOCK_DEFAULT_MS = 300 * 1000,
     API_BLOCK_MAX_MS = 600 * 1000,
     API_TAGS_MAX = 64, /* tag= and node-meta= parameters in one request */
+    API_WHO_MAX = 256, /* bytes of api_who */
 };
 
 /* Facts about this process that answers show. Immutable: a reload makes a new
@@ -181,6 +182,10 @@ enum api_next api_agent(struct api_call *c, const struct api_env *env,
 
 /* The answer of a finished op. */
 void api_agent_answer(struct api_call *c, const struct agent_op *op);
+
+/* Who writes, for history: method, path, parameters without secrets, address;
+ * at most API_WHO_MAX bytes, in the arena. */
+struct bytes api_who(const struct http_request *r, struct arena *a);
 
 /* A plain error answer. */
 void api_error(struct api_call *c, int status, const char *fmt, ...)

@@ -74,6 +74,9 @@ static inline bool row_is_wanted(struct api_call *c,
 const struct api_route *api_route_find(struct bytes path,
                                        struct bytes *ret_rest);
 
+/* who.c: the address in a peer's "address:port". */
+struct bytes api_host_of(struct bytes peer);
+
 /* coordinates.c: where a node is; NULL: nobody knows. */
 const struct heard_coordinate *coordinate_of(const struct api_env *env,
                                              struct bytes node);

@@ -223,26 +223,13 @@ static bool blocked(const struct api_self *self, struct bytes path)
     return false;
 }
 
-/* "10.0.0.1:4711" or "[::1]:4711" without its port; something else as it is. */
-static struct bytes host_of(struct bytes peer)
-{
-    size_t end = peer.n;
-
-    while (end > 0 && peer.p[end - 1] != ':')
-        end--;
-    struct bytes host = end > 0 ? bytes_head(peer, end - 1) : peer;
-    if (host.n > 1 && host.p[0] == '[' && host.p[host.n - 1] == ']')
-        host = bytes_of(host.p + 1, host.n - 2);
-    return host;
-}
-
 /* A unix socket has no address: who may write there is the file's mode. */
 static bool may_write(const struct api_self *self, const struct http_request *r)
 {
     if (self->write_from_count == 0 || r->method == HTTP_GET ||
         r->method == HTTP_HEAD || r->method == HTTP_OPTIONS || r->peer.n == 0)
         return true;
-    struct bytes host = host_of(r->peer);
+    struct bytes host = api_host_of(r->peer);
     for (size_t i = 0; i < self->write_from_count; i++)
         if (net_has(&self->write_from[i], host))
             return true;

@@ -68,7 +68,7 @@ struct http_request {
     bool accepts_gzip;   /* Accept-Encoding with gzip, q > 0 */
     struct arena *arena; /* where all this lives; the handler's too */
     /* Who asks: "10.0.0.1:4711", "[::1]:4711"; empty: a unix socket, or not
-     * told. Set by whoever owns the connection. */
+     * told, as for a GET. Set by whoever owns the connection. */
     struct bytes peer;
 };
 

@@ -285,8 +285,11 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     api_call_init(&call);
     serving_pin(s);
     struct api_env env = serving_env(s);
-    if (env.self->write_from_count && strcmp(conn_peer(c), "unix") != 0)
-        r->peer = bytes_str(conn_peer(c));
+    if (r->method != HTTP_GET && strcmp(conn_peer(c), "unix") != 0) {
+        r->peer = arena_copy(r->arena, bytes_str(conn_peer(c)));
+        if (!r->peer.p) /* nobody must take him for a unix socket */
+            r->peer = bytes_str("?");
+    }
     enum api_next next = api_begin(&call, &env, r);
     ((struct conn_state *)conn_user(c))->cache = TOLD_NOTHING;
     switch (next) {

@@ -20,6 +20,9 @@ enum {
     WRITE_ARENA_MAX = 4 << 20, /* keys and values of one change */
 };
 
+_Static_assert((int)API_WHO_MAX <= (int)STORE_META_MAX,
+               "what a write says of itself has to fit into the store's meta");
+
 struct write {
     struct letter letter;
     struct list link; /* written, writes_spare */
@@ -125,12 +128,11 @@ static void write_submit(struct write *w)
         .guard_count = w->plan.guard_count,
         .ops = w->plan.ops,
         .op_count = w->plan.op_count,
-        .meta = w->call.request
-                    ? bytes_head(w->call.request->raw_path, STORE_META_MAX)
-                    : (struct bytes){0},
         .done = change_done,
     };
-    w->change.meta = arena_copy(&w->arena, w->change.meta);
+    /* Without memory for it the change is nobody's, and made all the same. */
+    if (w->call.request)
+        w->change.meta = api_who(w->call.request, &w->arena);
     struct errtext t = {{0}};
     enum err e = store_submit(w->serving->process->store, &w->change, &t);
     if (e == ERR_FULL)

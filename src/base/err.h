@@ -29,6 +29,7 @@
     X(ERR_CLOSED,      "closed",                             503, 1)     \
     X(ERR_LOCKED,      "in use by another process",          500, 1)     \
     X(ERR_TIMEOUT,     "timed out",                          500, 1)     \
+    X(ERR_REFUSED,     "connection refused",                 500, 1)     \
     X(ERR_UNAVAILABLE, "store not reachable",                500, 1)     \
     X(ERR_UNKNOWN,     "outcome unknown",                    500, 1)     \
     X(ERR_COMPACTED,   "older than what is retained",        410, 1)     \

@@ -43,13 +43,6 @@ enum {
 
 #define RUN_NEVER UINT64_MAX
 
-/* How a probe came to its status. */
-enum run_kind {
-    RUN_ANSWERED, /* whatever was answered, and what cannot even be asked */
-    RUN_REFUSED,
-    RUN_TIMED_OUT, /* no answer in time, or no way to the target */
-};
-
 /* Plain values: a copy tries out what an event would do. */
 struct run {
     enum status status;

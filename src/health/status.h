@@ -17,6 +17,13 @@ enum status {
 const char *status_name(enum status s); /* OTHER: "" */
 enum status status_of(struct bytes text);
 
+/* How a probe came to its status. */
+enum run_kind {
+    RUN_ANSWERED, /* whatever was answered, and what cannot even be asked */
+    RUN_REFUSED,
+    RUN_TIMED_OUT, /* no answer in time, or no way to the target */
+};
+
 /* maintenance > critical > warning > passing; OTHER counts as critical. */
 enum status status_worse(enum status a, enum status b);
 

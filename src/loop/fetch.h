@@ -49,7 +49,9 @@ struct fetch_options {
 };
 
 struct fetch_result {
-    enum err err; /* OK: an HTTP answer of whatever status came */
+    /* OK: an HTTP answer of whatever status came. ERR_REFUSED; ERR_UNAVAILABLE:
+     * no way to the peer, or no such host; ERR_TIMEOUT. */
+    enum err err;
     struct errtext
         text; /* e.g. dial tcp 127.0.0.1:1: connect: connection refused */
     int status;

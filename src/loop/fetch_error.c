@@ -53,7 +53,7 @@ static const char *dialed(const struct fetch *x)
     return x->dialed[0] ? x->dialed : "tcp";
 }
 
-static void connect_error(const struct fetch *x, struct errtext *ret)
+static enum err connect_error(const struct fetch *x, struct errtext *ret)
 {
     char reason[96];
     long e = os_errno(x);
@@ -63,6 +63,7 @@ static void connect_error(const struct fetch *x, struct errtext *ret)
                     errno_text(e, reason, sizeof reason));
     else
         errtext_set(ret, "dial %s: %s", dialed(x), x->why);
+    return e == ECONNREFUSED ? ERR_REFUSED : ERR_UNAVAILABLE;
 }
 
 static void timeout_error(const struct fetch *x, struct errtext *ret)
@@ -199,8 +200,7 @@ enum err fetch_error(const struct fetch *x, CURLcode code, struct errtext *ret)
         return our_error(x, ret);
     switch (code) {
     case CURLE_COULDNT_CONNECT:
-        connect_error(x, ret);
-        return ERR_UNAVAILABLE;
+        return connect_error(x, ret);
     case CURLE_COULDNT_RESOLVE_HOST:
         url_part(x, CURLUPART_HOST, host, sizeof host);
         errtext_set(ret, "dial tcp: lookup %s: no such host", host);

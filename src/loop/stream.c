@@ -44,8 +44,9 @@ struct stream {
     size_t address_n, at;
     int port;
     char peer[PEER_MAX];
-    struct errtext error;
-    char *tls_name; /* in this block */
+    struct errtext error; /* of the first address */
+    bool not_refused;     /* any of them failed in another way */
+    char *tls_name;       /* in this block */
     char host[NAMES_HOST_MAX + 1];
     char names[];
 };
@@ -102,6 +103,7 @@ static uint64_t time_left(const struct stream *s)
 
 static void keep_error(struct stream *s, const char *before, int e)
 {
+    s->not_refused |= e != ECONNREFUSED;
     if (!s->error.s[0])
         errtext_set(&s->error, "dial tcp %s: %s%s", s->peer,
                     e == ETIMEDOUT ? "" : before, errno_text(e));
@@ -362,7 +364,11 @@ static void try_next(struct stream *s)
         keep_error(s, "connect: ", e);
         close_socket(s);
     }
-    over(s, time_left(s) ? ERR_UNAVAILABLE : ERR_TIMEOUT, s->error.s);
+    over(s,
+         !time_left(s)    ? ERR_TIMEOUT
+         : s->not_refused ? ERR_UNAVAILABLE
+                          : ERR_REFUSED,
+         s->error.s);
 }
 
 /* --- Names ---------------------------------------------------------------- */

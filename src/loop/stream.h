@@ -42,8 +42,10 @@ struct stream_options {
 struct stream_events {
     void (*open)(void *ctx); /* connected, TLS agreed upon */
     void (*data)(void *ctx, struct bytes b);
-    /* It could not be opened, has failed, was closed by the peer (ERR_CLOSED) or
-     * its time is over (ERR_TIMEOUT; what it was doing stands in text). */
+    /* It could not be opened (ERR_REFUSED: by all addresses; ERR_UNAVAILABLE:
+     * no way there, or no such host), has failed, was closed by the peer
+     * (ERR_CLOSED) or its time is over (ERR_TIMEOUT; what it was doing stands in
+     * text). */
     void (*over)(void *ctx, enum err why, const char *text);
 };
 

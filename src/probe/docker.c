@@ -65,15 +65,16 @@ static void docker_free(struct docker *d)
     free(d);
 }
 
-static void end(struct docker *d, enum status s, struct buf *text)
+static void end(struct docker *d, enum status s, enum run_kind kind,
+                struct buf *text)
 {
     struct check *c = d->check;
 
     docker_free(d);
-    check_done(c, s, text);
+    check_done(c, s, kind, text);
 }
 
-static void fail(struct docker *d, struct bytes why)
+static void fail_as(struct docker *d, enum run_kind kind, struct bytes why)
 {
     struct buf text = {0};
 
@@ -81,7 +82,12 @@ static void fail(struct docker *d, struct bytes why)
                "%s exec failed for container %.*s: ", step_names[d->step],
                BYTES_ARG(d->check->def.docker_container_id));
     output_tail(&text, why, why.n, 1024, false);
-    end(d, STATUS_CRITICAL, &text);
+    end(d, STATUS_CRITICAL, kind, &text);
+}
+
+static void fail(struct docker *d, struct bytes why)
+{
+    fail_as(d, RUN_ANSWERED, why);
 }
 
 static void time_out(struct docker *d)
@@ -95,7 +101,7 @@ static void time_out(struct docker *d)
         buf_puts(&text, "\n\n");
         ring_output(&d->output, &text);
     }
-    end(d, STATUS_CRITICAL, &text);
+    end(d, STATUS_CRITICAL, RUN_TIMED_OUT, &text);
 }
 
 static void judge(struct docker *d, const struct answer *a)
@@ -111,7 +117,7 @@ static void judge(struct docker *d, const struct answer *a)
         a->exit_code == 0   ? STATUS_PASSING
         : a->exit_code == 1 ? STATUS_WARNING
                             : STATUS_CRITICAL,
-        &text);
+        RUN_ANSWERED, &text);
 }
 
 /* --- Answers -------------------------------------------------------------- */
@@ -140,7 +146,7 @@ static void on_done(void *ctx, const struct fetch_result *r)
         return;
     }
     if (r->err != ERR_OK) {
-        fail(d, bytes_str(r->text.s));
+        fail_as(d, check_kind(r->err), bytes_str(r->text.s));
         return;
     }
     enum err e = output

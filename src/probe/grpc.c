@@ -24,12 +24,13 @@ static void grpc_free(struct grpc *g)
     free(g);
 }
 
-static void end(struct grpc *g, enum status s, struct buf *text)
+static void end(struct grpc *g, enum status s, enum run_kind kind,
+                struct buf *text)
 {
     struct check *c = g->check;
 
     grpc_free(g);
-    check_done(c, s, text);
+    check_done(c, s, kind, text);
 }
 
 /* --- The call ------------------------------------------------------------- */
@@ -95,12 +96,13 @@ static void on_header(void *ctx, struct bytes name, struct bytes value)
         keep(&g->content_type, value, TEXT_MAX);
 }
 
-static void fail(struct grpc *g, int status, const char *reason)
+static void fail(struct grpc *g, int status, enum run_kind kind,
+                 const char *reason)
 {
     struct buf text = {0};
 
     grpc_error(&text, status, bytes_str(reason));
-    end(g, STATUS_CRITICAL, &text);
+    end(g, STATUS_CRITICAL, kind, &text);
 }
 
 static void on_data(void *ctx, struct bytes b)
@@ -113,7 +115,8 @@ static void on_data(void *ctx, struct bytes b)
         return;
     }
     h2_close(g->h2);
-    fail(g, 13, "the answer is longer than a HealthCheckResponse can be");
+    fail(g, 13, RUN_ANSWERED,
+         "the answer is longer than a HealthCheckResponse can be");
 }
 
 static void on_answered(void *ctx, uint32_t error_code)
@@ -127,14 +130,15 @@ static void on_answered(void *ctx, uint32_t error_code)
         (void)snprintf(reason, sizeof reason,
                        "the server reset the request: %s",
                        nghttp2_http2_strerror(error_code));
-        fail(g, GRPC_UNAVAILABLE, reason);
+        fail(g, GRPC_UNAVAILABLE, RUN_ANSWERED, reason);
         return;
     }
     g->answer.message = buf_bytes(&g->message);
     g->answer.content_type = buf_bytes(&g->content_type);
     g->answer.body = buf_bytes(&g->body);
     enum status s = grpc_judge(&g->answer, g->check->def.grpc, &text);
-    end(g, s, &text);
+    /* A server that took too long says so itself: that is an answer. */
+    end(g, s, RUN_ANSWERED, &text);
 }
 
 static bool is_tls(const char *text)
@@ -148,7 +152,8 @@ static void on_over(void *ctx, enum err why, const char *text)
     struct grpc *g = ctx;
 
     if (why == ERR_TIMEOUT) {
-        fail(g, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
+        fail(g, GRPC_DEADLINE_EXCEEDED, RUN_TIMED_OUT,
+             "context deadline exceeded");
         return;
     }
     struct errtext reason;
@@ -158,7 +163,7 @@ static void on_over(void *ctx, enum err why, const char *text)
                 : is_tls(text) ? "authentication handshake failed: "
                                : "",
                 text);
-    fail(g, GRPC_UNAVAILABLE, reason.s);
+    fail(g, GRPC_UNAVAILABLE, check_kind(why), reason.s);
 }
 
 static void cancel(void *run)

@@ -10,14 +10,15 @@ struct h2ping {
     struct h2 *h2;
 };
 
-static void end(struct h2ping *p, enum status s, const char *reason)
+static void end(struct h2ping *p, enum status s, enum run_kind kind,
+                const char *reason)
 {
     struct check *c = p->check;
     struct buf text = {0};
 
     free(p);
     buf_puts(&text, reason);
-    check_done(c, s, &text);
+    check_done(c, s, kind, &text);
 }
 
 static void on_open(void *ctx)
@@ -31,13 +32,12 @@ static void on_pong(void *ctx)
     struct h2ping *p = ctx;
 
     h2_close(p->h2);
-    end(p, STATUS_PASSING, "HTTP2 ping was successful");
+    end(p, STATUS_PASSING, RUN_ANSWERED, "HTTP2 ping was successful");
 }
 
 static void on_over(void *ctx, enum err why, const char *text)
 {
-    (void)why;
-    end(ctx, STATUS_CRITICAL, text);
+    end(ctx, STATUS_CRITICAL, check_kind(why), text);
 }
 
 static void cancel(void *run)

@@ -69,7 +69,7 @@ static void on_done(void *ctx, const struct fetch_result *r)
     } else {
         put_failure(&text, &c->def, r->text.s);
     }
-    check_done(c, s, &text);
+    check_done(c, s, check_kind(r->err), &text);
 }
 
 static void cancel(void *run)
@@ -151,5 +151,5 @@ void http_run(struct check *c)
     }
     free(h);
     put_failure(&text, &c->def, err_text(e));
-    check_done(c, STATUS_CRITICAL, &text);
+    check_done(c, STATUS_CRITICAL, RUN_ANSWERED, &text);
 }

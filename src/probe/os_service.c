@@ -42,21 +42,27 @@ static void forget(struct os_service *s)
     free(s);
 }
 
-static void end(struct os_service *s, enum status status, struct buf *text)
+static void end(struct os_service *s, enum status status, enum run_kind kind,
+                struct buf *text)
 {
     struct check *c = s->check;
 
     forget(s);
-    check_done(c, status, text);
+    check_done(c, status, kind, text);
 }
 
-static void fail(struct os_service *s, const char *why)
+static void fail_as(struct os_service *s, enum run_kind kind, const char *why)
 {
     struct buf text = {0};
 
     buf_printf(&text, "systemd cannot be asked about %.*s: %s",
                BYTES_ARG(s->check->def.os_service), why);
-    end(s, STATUS_CRITICAL, &text);
+    end(s, STATUS_CRITICAL, kind, &text);
+}
+
+static void fail(struct os_service *s, const char *why)
+{
+    fail_as(s, RUN_ANSWERED, why);
 }
 
 static void cancel(void *run)
@@ -70,7 +76,8 @@ static void cancel(void *run)
 
 static void on_time(struct timer *t)
 {
-    fail(container_of(t, struct os_service, timer), "i/o timeout");
+    fail_as(container_of(t, struct os_service, timer), RUN_TIMED_OUT,
+            "i/o timeout");
 }
 
 /* --- The bus -------------------------------------------------------------- */
@@ -87,8 +94,8 @@ static void bus_lost(struct unit_bus *b, int error)
     list_init(&runs); /* new ones may begin meanwhile, on a new connection */
     list_move_all(&runs, &b->runs);
     while (!list_empty(&runs))
-        fail(container_of(runs.next, struct os_service, link),
-             uv_strerror(uv_translate_sys_error(error)));
+        fail_as(container_of(runs.next, struct os_service, link), RUN_TIMED_OUT,
+                uv_strerror(uv_translate_sys_error(error)));
 }
 
 /* What sd-bus waits for: it wants to be asked each time. */
@@ -198,7 +205,7 @@ static void judge(struct os_service *s, sd_bus_message *m)
                BYTES_ARG(s->check->def.os_service),
                status == STATUS_PASSING ? "healthy" : "unhealthy", active, sub,
                strcmp(load, "not-found") == 0 ? ", no such unit" : "");
-    end(s, status, &text);
+    end(s, status, RUN_ANSWERED, &text);
 }
 
 static int on_units(sd_bus_message *m, void *ctx, sd_bus_error *error)

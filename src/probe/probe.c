@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "probe/probe.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/metric.h"
@@ -26,6 +27,7 @@ void put_error(struct buf *out, int uv_error)
 
 static void run(struct check *c)
 {
+    c->began_ms = uv_now(&c->prober->loop);
     switch (c->type) {
     case CHECK_HTTP:
         http_run(c);
@@ -137,7 +139,39 @@ static void on_hand_over(struct timer *t)
     hand_over(container_of(t, struct prober, hand_over));
 }
 
-void check_report(struct check *c, enum status s, struct bytes output)
+/* What the prober's own host cannot do is no word of the target's either. */
+enum run_kind check_kind_of_errno(int e)
+{
+    switch (e) {
+    case ECONNREFUSED:
+        return RUN_REFUSED;
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN:
+    case EAGAIN:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case EADDRNOTAVAIL:
+        return RUN_TIMED_OUT;
+    default:
+        return RUN_ANSWERED;
+    }
+}
+
+enum run_kind check_kind(enum err why)
+{
+    if (why == ERR_REFUSED)
+        return RUN_REFUSED;
+    return why == ERR_TIMEOUT || why == ERR_UNAVAILABLE ? RUN_TIMED_OUT
+                                                        : RUN_ANSWERED;
+}
+
+void check_report(struct check *c, enum status s, enum run_kind kind,
+                  struct bytes output)
 {
     struct probe_result *r = xmalloc(sizeof *r + c->def.id.n + output.n);
     struct prober *p = c->prober;
@@ -149,6 +183,8 @@ void check_report(struct check *c, enum status s, struct bytes output)
     list_init(&r->link);
     r->generation = c->generation;
     r->status = s;
+    r->kind = kind;
+    r->lag_ms = kind == RUN_TIMED_OUT ? lag_since(&p->lag, c->began_ms) : 0;
     r->id_n = (uint16_t)c->def.id.n;
     r->output_n = output.n;
     memcpy(r->data, c->def.id.p, c->def.id.n);
@@ -162,13 +198,14 @@ void check_report(struct check *c, enum status s, struct bytes output)
     c->told = s;
 }
 
-void check_done(struct check *c, enum status s, struct buf *text)
+void check_done(struct check *c, enum status s, enum run_kind kind,
+                struct buf *text)
 {
     struct prober *p = c->prober;
     struct lane *lane = c->lane;
 
     require(!text->bad);
-    check_report(c, s, buf_bytes(text));
+    check_report(c, s, kind, buf_bytes(text));
     buf_fini(text);
     check_idle(c);
     lane_left(p, lane);
@@ -214,7 +251,7 @@ bool check_stream(struct check *c, struct bytes target, bool use_tls,
     if (e == ERR_OK)
         return true;
     buf_puts(&text, error.s);
-    check_done(c, STATUS_CRITICAL, &text);
+    check_done(c, STATUS_CRITICAL, RUN_ANSWERED, &text);
     return false;
 }
 
@@ -281,6 +318,7 @@ static void close_all(struct prober *p)
     queue_close(p->orders);
     hand_over(p);
     unit_bus_close(p);
+    lag_close(&p->lag);
     names_close(p->streams.names);
     timers_close(&p->timers);
 }
@@ -367,6 +405,8 @@ static enum err open_loop(struct prober *p)
         e = fetcher_new(&p->loop, &p->fetcher);
     if (e == ERR_OK)
         e = names_new(&p->loop, &p->timers, &p->streams.names);
+    if (e == ERR_OK)
+        e = lag_open(&p->lag, &p->loop);
     p->streams.loop = &p->loop;
     p->streams.timers = &p->timers;
     return e;

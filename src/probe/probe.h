@@ -24,12 +24,15 @@ enum {
     PROBE_FORKS_MS = 5,
     PROBE_GRID_MS = 10,
     PROBE_RESULTS_MS = 10, /* what changes no status waits for company */
+    PROBE_LAG_MS = 1000,   /* shorter ones of the loop are not told */
 };
 
 struct probe_result {
     struct list link;
     uint64_t generation; /* as given at probe_start: older ones are ignored */
     enum status status;
+    enum run_kind kind;
+    uint64_t lag_ms; /* by which the loop was late while it ran; mostly 0 */
     size_t output_n;
     uint16_t id_n;
     char data[]; /* check ID, then output; cut already (health/judge.h) */

@@ -81,11 +81,12 @@ static enum status status_of_exit(const struct script *s)
     return s->exit_status == 1 ? STATUS_WARNING : STATUS_PASSING;
 }
 
-static void tell(struct script *s, enum status status, struct buf *text)
+static void tell(struct script *s, enum status status, enum run_kind kind,
+                 struct buf *text)
 {
     require(!text->bad);
     if (s->check && !s->told)
-        check_report(s->check, status, buf_bytes(text));
+        check_report(s->check, status, kind, buf_bytes(text));
     s->told = true;
     buf_fini(text);
 }
@@ -95,7 +96,7 @@ static void finish(struct script *s)
     struct buf text = {0};
 
     ring_output(&s->output, &text);
-    tell(s, status_of_exit(s), &text);
+    tell(s, status_of_exit(s), RUN_ANSWERED, &text);
     timer_clear(&s->prober->timers, &s->timer);
     close_pipe(s);
     if (s->process_open && !uv_is_closing((uv_handle_t *)&s->process))
@@ -143,7 +144,7 @@ static void on_time(struct timer *t)
         buf_puts(&text, "\n\n");
         ring_output(&s->output, &text);
     }
-    tell(s, STATUS_CRITICAL, &text);
+    tell(s, STATUS_CRITICAL, RUN_TIMED_OUT, &text);
 }
 
 static void cancel(void *run)
@@ -247,7 +248,7 @@ static void not_started(struct script *s, const char *file, int error)
     struct buf text = {0};
 
     put_spawn_error(&text, file, error);
-    tell(s, STATUS_CRITICAL, &text);
+    tell(s, STATUS_CRITICAL, check_kind_of_errno(-error), &text);
     close_pipe(s);
     if (s->process_open)
         uv_close((uv_handle_t *)&s->process, on_process_closed);

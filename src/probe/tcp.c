@@ -11,12 +11,13 @@ struct tcp {
     struct stream *stream;
 };
 
-static void end(struct tcp *t, enum status s, struct buf *text)
+static void end(struct tcp *t, enum status s, enum run_kind kind,
+                struct buf *text)
 {
     struct check *c = t->check;
 
     free(t);
-    check_done(c, s, text);
+    check_done(c, s, kind, text);
 }
 
 static void on_open(void *ctx)
@@ -28,16 +29,15 @@ static void on_open(void *ctx)
     buf_puts(&text, "TCP connect ");
     buf_put(&text, t->check->def.tcp);
     buf_puts(&text, ": Success");
-    end(t, STATUS_PASSING, &text);
+    end(t, STATUS_PASSING, RUN_ANSWERED, &text);
 }
 
 static void on_over(void *ctx, enum err why, const char *error)
 {
     struct buf text = {0};
 
-    (void)why;
     buf_puts(&text, error);
-    end(ctx, STATUS_CRITICAL, &text);
+    end(ctx, STATUS_CRITICAL, check_kind(why), &text);
 }
 
 static void cancel(void *run)

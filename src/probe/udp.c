@@ -33,12 +33,13 @@ static void forget(struct udp *u)
     free(u);
 }
 
-static void end(struct udp *u, enum status s, struct buf *text)
+static void end(struct udp *u, enum status s, enum run_kind kind,
+                struct buf *text)
 {
     struct check *c = u->check;
 
     forget(u);
-    check_done(c, s, text);
+    check_done(c, s, kind, text);
 }
 
 static void pass(struct udp *u)
@@ -48,7 +49,7 @@ static void pass(struct udp *u)
     buf_puts(&text, "UDP connect ");
     buf_put(&text, u->check->def.udp);
     buf_puts(&text, ": Success");
-    end(u, STATUS_PASSING, &text);
+    end(u, STATUS_PASSING, RUN_ANSWERED, &text);
 }
 
 static void fail(struct udp *u, const char *doing, int e)
@@ -57,7 +58,7 @@ static void fail(struct udp *u, const char *doing, int e)
 
     buf_printf(&text, "%s udp %s: %s: ", doing, u->peer, doing);
     put_error(&text, uv_translate_sys_error(e));
-    end(u, STATUS_CRITICAL, &text);
+    end(u, STATUS_CRITICAL, check_kind_of_errno(e), &text);
 }
 
 static void fail_lookup(struct udp *u, const char *error)
@@ -65,7 +66,7 @@ static void fail_lookup(struct udp *u, const char *error)
     struct buf text = {0};
 
     buf_printf(&text, "dial udp: lookup %s: %s", u->host, error);
-    end(u, STATUS_CRITICAL, &text);
+    end(u, STATUS_CRITICAL, RUN_TIMED_OUT, &text);
 }
 
 static void on_time(struct timer *t)

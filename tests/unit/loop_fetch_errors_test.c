@@ -124,7 +124,7 @@ static void where_nobody_listens_is_named(void **state)
     (void)snprintf(want, sizeof want,
                    "dial tcp 127.0.0.1:%d: connect: connection refused",
                    p.port);
-    assert_int_equal(q.a.err, ERR_UNAVAILABLE);
+    assert_int_equal(q.a.err, ERR_REFUSED);
     assert_string_equal(q.a.text.s, want);
 
     q.o.url = "http://no-such-host.invalid:81/x";

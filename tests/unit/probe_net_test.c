@@ -5,7 +5,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "base/arena.h"
 
@@ -399,6 +401,88 @@ static void a_target_that_swallows_packets_times_out(void **state)
     teardown(&b);
 }
 
+/* --- How it failed ------------------------------------------------------- */
+
+static enum run_kind kind_of(struct bench *b, const struct check_def *d)
+{
+    world_start(&b->w, d);
+    struct probe_result *r = world_next(&b->w);
+    enum run_kind kind = r->kind;
+    assert_int_equal(r->lag_ms, 0);
+    free(r);
+    return kind;
+}
+
+static void a_refusal_is_told_from_a_time_out_and_from_an_answer(void **state)
+{
+    (void)state;
+    struct bench b;
+    setup(&b);
+    struct bytes closed = bytes_str("127.0.0.1:1");
+    const struct {
+        struct check_def d;
+        enum run_kind want;
+    } cases[] = {
+        {{.http = bytes_str(url(&b, "/200"))}, RUN_ANSWERED},
+        {{.http = bytes_str(url(&b, "/500"))}, RUN_ANSWERED},
+        {{.http = bytes_str(url(&b, "/hang")), .timeout_ns = 50 * 1000000},
+         RUN_TIMED_OUT},
+        {{.http = bytes_str("http://127.0.0.1:1/")}, RUN_REFUSED},
+        {{.http = bytes_str("http://no-such-host.invalid/")}, RUN_TIMED_OUT},
+        {{.tcp = closed}, RUN_REFUSED},
+        {{.tcp = bytes_str("no-such-host.invalid:1")}, RUN_TIMED_OUT},
+        {{.udp = closed}, RUN_REFUSED},
+        {{.grpc = closed}, RUN_REFUSED},
+        {{.h2ping = closed}, RUN_REFUSED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(kind_of(&b, &cases[i].d), cases[i].want);
+    teardown(&b);
+}
+
+static void until_asked(struct server *s)
+{
+    for (bool asked = false; !asked; (void)usleep(1000)) {
+        pthread_mutex_lock(&s->mutex);
+        asked = s->request[0] != '\0';
+        pthread_mutex_unlock(&s->mutex);
+    }
+}
+
+/* Another process lets it go on. */
+static void stop_myself_for(useconds_t us)
+{
+    pid_t me = getpid(), other = fork();
+
+    assert_true(other >= 0);
+    if (other == 0) {
+        (void)usleep(us);
+        (void)kill(me, SIGCONT);
+        _exit(0);
+    }
+    assert_int_equal(raise(SIGSTOP), 0);
+    assert_int_equal(waitpid(other, NULL, 0), other);
+}
+
+static void a_time_out_while_the_loop_was_late_says_so(void **state)
+{
+    (void)state;
+    struct bench b;
+    setup(&b);
+    struct check_def d = {.http = bytes_str(url(&b, "/hang")),
+                          .timeout_ns = 1000 * 1000000};
+    world_start(&b.w, &d);
+    until_asked(&b.s);
+    stop_myself_for(2300 * 1000);
+    struct probe_result *r = world_next(&b.w);
+    assert_int_equal(r->kind, RUN_TIMED_OUT);
+    assert_true(r->lag_ms > PROBE_LAG_MS);
+    free(r);
+    /* The next run knows nothing of it. */
+    assert_int_equal(kind_of(&b, &d), RUN_TIMED_OUT);
+    teardown(&b);
+}
+
 /* --- Schedules ----------------------------------------------------------- */
 
 static void a_check_runs_again_after_its_interval(void **state)
@@ -489,6 +573,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_end_of_a_long_body_is_kept),
     cmocka_unit_test(redirects_are_followed_unless_told_not_to),
     cmocka_unit_test(a_failed_request_says_why),
+    cmocka_unit_test(a_refusal_is_told_from_a_time_out_and_from_an_answer),
+    cmocka_unit_test(a_time_out_while_the_loop_was_late_says_so),
     cmocka_unit_test(a_hanging_target_delays_no_other),
     cmocka_unit_test(a_connection_is_enough),
     cmocka_unit_test(a_refused_connection_says_so),

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* Stored bytes. The first byte of the input says what the rest is: a node,
- * service or check value, or a key. What is accepted has exactly one form:
+ * service, check or guard value, or a key. What is accepted has exactly one form:
  * written again from what was read it gives the same bytes, also through a
  * catalog. */
 #include <stdlib.h>
@@ -26,6 +26,7 @@ static void through_catalog(struct bytes key, struct bytes value,
     struct node_view nv;
     struct service_view sv;
     struct check_view cv;
+    struct guard_view gv;
     struct tree_iter it;
 
     pin_init(&pins);
@@ -39,7 +40,11 @@ static void through_catalog(struct bytes key, struct bytes value,
     catalog_commit(c, 3);
     snapshot_nodes(catalog_current(c), &it);
     n = snapshot_next_node(&it);
-    if (e == ERR_OK && !node) {
+    if (e == ERR_OK && key.p[0] == 'g') {
+        snapshot_guards(catalog_current(c), &it);
+        cat_guard_view(snapshot_next_guard(&it), &gv);
+        record_put_guard(&again, &gv);
+    } else if (e == ERR_OK && !node) {
         cat_node_view(n->record, &nv);
         record_put_node(&again, &nv);
     } else if (e == ERR_OK && n->services.n) {
@@ -113,6 +118,19 @@ static void try_check(struct bytes value, struct buf *again, struct buf *key)
     through_catalog(buf_bytes(key), value, "n");
 }
 
+static void try_guard(struct bytes value, struct buf *again, struct buf *key)
+{
+    struct guard_view v;
+
+    if (record_get_guard(value, &v) != ERR_OK)
+        return;
+    record_put_guard(again, &v);
+    same(again, value);
+    walk(v.out, true);
+    key_guard(key, v.name);
+    through_catalog(buf_bytes(key), value, "n");
+}
+
 static void try_key(struct bytes key, struct buf *again)
 {
     char *scratch = malloc(key.n + 1);
@@ -134,6 +152,9 @@ static void try_key(struct bytes key, struct buf *again)
         case RECORD_NODE_ID:
             key_node_id(again, a);
             break;
+        case RECORD_GUARD:
+            key_guard(again, a);
+            break;
         }
         same(again, key);
     }
@@ -149,6 +170,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n == 0)
         return 0;
     struct bytes rest = bytes_of(data + 1, n - 1);
+    if (data[0] == 'g') {
+        try_guard(rest, &again, &key);
+        buf_fini(&again);
+        buf_fini(&key);
+        return 0;
+    }
     switch (data[0] % 4) {
     case 0:
         try_node(rest, &again, &key);

@@ -29,6 +29,30 @@ struct check_marks {
     uint64_t damped_until_ms; /* about; 0: it is not damped */
 };
 
+/* What the guard asks about before an instance leaves the answers: removals by
+ * silence, all removals that nobody decided, or none. */
+enum guard_mode { GUARD_MODE_SILENCE, GUARD_MODE_ALL, GUARD_MODE_OFF };
+
+/* As in the configuration and in a service's Meta; false: none of them. */
+static inline bool guard_mode_parse(struct bytes text, enum guard_mode *ret)
+{
+    if (bytes_is(text, "silence"))
+        *ret = GUARD_MODE_SILENCE;
+    else if (bytes_is(text, "all"))
+        *ret = GUARD_MODE_ALL;
+    else if (bytes_is(text, "off"))
+        *ret = GUARD_MODE_OFF;
+    else
+        return false;
+    return true;
+}
+
+static inline const char *guard_mode_name(enum guard_mode m)
+{
+    static const char *const names[] = {"silence", "all", "off"};
+    return names[m];
+}
+
 static inline bool marks_any(const struct check_marks *m)
 {
     return m->cause || m->held || m->damped || m->penalty || m->since_ms ||

@@ -7,6 +7,38 @@
 #include "base/check.h"
 #include "catalog/impl.h"
 
+/* --- Marks --------------------------------------------------------------- */
+
+void mark_change(struct catalog *c, const struct cat_record *out,
+                 const struct cat_record *in)
+{
+    struct snapshot *s = &c->next;
+    struct tree_key key;
+
+    if (out && (out->held || out->damped)) {
+        bool own = cat_check_service(out).n == 0;
+        marked_tree.key_of(out, &key);
+        (void)edit_del(c, &s->marked, &marked_tree, key);
+        s->own_held -= own && out->held;
+        s->own_damped -= own && out->damped;
+    }
+    if (in && (in->held || in->damped)) {
+        bool own = cat_check_service(in).n == 0;
+        (void)edit_put(c, &s->marked, &marked_tree, (void *)in);
+        s->own_held += own && in->held;
+        s->own_damped += own && in->damped;
+    }
+}
+
+static uint32_t damped_checks(const struct cat_instance *i)
+{
+    uint32_t n = 0;
+
+    for (uint32_t k = 0; i && k < i->check_count; k++)
+        n += i->checks[k]->damped;
+    return n;
+}
+
 /* --- Instances in names -------------------------------------------------- */
 
 /* Puts the instance under its name, or in the place of its older self there. */
@@ -15,8 +47,10 @@ static void show(struct catalog *c, struct cat_instance *i)
     struct cat_name *n = edit_need_name(c, cat_service_name(i->service));
 
     c->next.name_count += n->instances.n == 0;
-    if (!edit_put(c, &n->instances, &instance_tree, i))
-        c->next.instance_count++;
+    const struct cat_instance *was =
+        edit_put(c, &n->instances, &instance_tree, i);
+    c->next.instance_count += was == NULL;
+    n->damped += damped_checks(i) - damped_checks(was);
 }
 
 static void hide(struct catalog *c, struct cat_instance *i)
@@ -28,6 +62,7 @@ static void hide(struct catalog *c, struct cat_instance *i)
     instance_tree.key_of(i, &key);
     void *was = edit_del(c, &n->instances, &instance_tree, key);
     require(was == i);
+    n->damped -= damped_checks(i);
     c->next.instance_count--;
     c->next.name_count -= n->instances.n == 0;
     edit_settle_name(c, n);
@@ -247,6 +282,7 @@ void apply_check(struct catalog *c, struct bytes node, struct cat_record *take)
             owner_change(c, e, cat_check_service(old), old, NULL);
         owner_change(c, e, owner, NULL, take);
     }
+    mark_change(c, old, take);
     touch_check(c, e, old, take, take->mod_rev);
     edit_drop(c, old);
 }
@@ -264,7 +300,29 @@ void unapply_check(struct catalog *c, struct bytes node, struct bytes id,
         edit_del(c, &e->pub.checks, &check_tree, key_of_bytes(id));
     c->next.check_count -= e->pub.record != NULL;
     owner_change(c, e, cat_check_service(old), old, NULL);
+    mark_change(c, old, NULL);
     touch_check(c, e, old, NULL, rev);
     edit_drop(c, old);
     edit_settle_node(c, e);
+}
+
+/* --- Guards -------------------------------------------------------------- */
+
+void apply_guard(struct catalog *c, struct cat_record *take)
+{
+    struct cat_record *old = edit_put(c, &c->next.guards, &check_tree, take);
+
+    touch_guard(c, old, take, take->mod_rev);
+    edit_drop(c, old);
+}
+
+void unapply_guard(struct catalog *c, struct bytes name, uint64_t rev)
+{
+    struct cat_record *old =
+        edit_del(c, &c->next.guards, &check_tree, key_of_bytes(name));
+
+    if (!old)
+        return;
+    touch_guard(c, old, NULL, rev);
+    edit_drop(c, old);
 }

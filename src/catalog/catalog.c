@@ -150,6 +150,7 @@ static bool value_fits(enum record_kind kind, struct bytes value,
     struct node_view n;
     struct service_view s;
     struct check_view k;
+    struct guard_view g;
 
     switch (kind) {
     case RECORD_NODE:
@@ -165,24 +166,36 @@ static bool value_fits(enum record_kind kind, struct bytes value,
         e = record_get_check(value, &k);
         have = k.id;
         break;
+    case RECORD_GUARD:
+        e = record_get_guard(value, &g);
+        have = g.name;
+        id = node;
+        break;
     case RECORD_NODE_ID:
         break;
     }
     *ret_id_n = have.n;
     return e == ERR_OK && bytes_eq_fold(have, id) && have.n <= UINT16_MAX &&
-           node.n <= UINT16_MAX && value.n <= UINT32_MAX;
+           node.n <= UINT16_MAX && value.n <= RECORD_VALUE_MAX;
 }
 
 static struct cat_record *record_new(enum record_kind kind, struct bytes node,
                                      size_t id_n, struct bytes value,
                                      uint64_t create_rev, uint64_t mod_rev)
 {
-    size_t node_n = kind == RECORD_NODE ? 0 : node.n;
+    bool is_own = kind == RECORD_NODE || kind == RECORD_GUARD;
+    size_t node_n = is_own ? 0 : node.n;
     struct cat_record *r = xmalloc(sizeof *r + node_n + value.n);
+    struct check_view v = {0};
+
+    if (kind == RECORD_CHECK && record_get_check(value, &v) != ERR_OK)
+        v.marks = (struct check_marks){0}; /* value_fits has looked */
 
     r->create_rev = create_rev;
     r->mod_rev = mod_rev;
-    r->value_n = (uint32_t)value.n;
+    r->value_n = value.n & RECORD_VALUE_MAX;
+    r->held = v.marks.held;
+    r->damped = v.marks.damped;
     r->node_n = (uint16_t)node_n;
     r->id_n = (uint16_t)id_n;
     memcpy(r->data, node.p, node_n);
@@ -218,6 +231,9 @@ static void put(struct catalog *c, enum record_kind kind, struct bytes node,
     case RECORD_CHECK:
         apply_check(c, node, take);
         break;
+    case RECORD_GUARD:
+        apply_guard(c, take);
+        break;
     case RECORD_NODE_ID:
         break;
     }
@@ -240,6 +256,9 @@ static void del(struct catalog *c, enum record_kind kind, struct bytes node,
     case RECORD_CHECK:
         unapply_check(c, node, id, rev);
         break;
+    case RECORD_GUARD:
+        unapply_guard(c, node, rev);
+        break;
     case RECORD_NODE_ID:
         break;
     }
@@ -257,7 +276,7 @@ enum err catalog_put(struct catalog *c, struct bytes key, struct bytes value,
     begin(c);
     enum err e = parse(c, key, &kind, &node, &id);
     if (e != ERR_OK) {
-        errtext_set(t, "key \"%.*s\" is no node, service or check",
+        errtext_set(t, "key \"%.*s\" is no node, service, check or guard",
                     BYTES_ARG(shown));
         return e;
     }

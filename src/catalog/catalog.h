@@ -14,6 +14,8 @@
  *     nodes    tree of cat_node by folded name   (also those just deleted, empty:
  *     names    tree of cat_name by folded name    tombstones that keep an index)
  *     ids      tree of the nodes' records by node ID
+ *     guards   tree of guard records by folded service name
+ *     marked   tree of the checks that are held or damped
  *   cat_node:  record, its instances (tree by folded service ID), its checks (tree
  *              by folded check ID), the node-level checks among them as an array
  *   cat_name:  its instances (tree by folded node, folded service ID)
@@ -62,6 +64,7 @@ struct cat_name {
     struct tree instances; /* of struct cat_instance; empty: a tombstone */
     uint64_t service_index, health_index, checks_index;
     uint64_t edit;
+    uint32_t damped; /* checks of its instances, not those of their nodes */
     size_t name_len;
     char name[]; /* as first registered */
 };
@@ -134,10 +137,23 @@ const struct cat_node *snapshot_next_node(struct tree_iter *it);
 void snapshot_names(const struct snapshot *s, struct tree_iter *it);
 const struct cat_name *snapshot_next_name(struct tree_iter *it);
 
+/* The guard record of a service name in any case; NULL: none. */
+const struct cat_record *snapshot_guard(const struct snapshot *s,
+                                        struct bytes name);
+void snapshot_guards(const struct snapshot *s, struct tree_iter *it);
+const struct cat_record *snapshot_next_guard(struct tree_iter *it);
+
+/* All checks that are held or damped, in order of folded node and check ID. The
+ * node may be without a record. */
+void snapshot_marked(const struct snapshot *s, struct tree_iter *it);
+const struct cat_record *snapshot_next_marked(struct tree_iter *it);
+size_t snapshot_marked_count(const struct snapshot *s);
+
 /* Views of records: cannot fail, the record was checked when it was put. */
 void cat_node_view(const struct cat_record *r, struct node_view *v);
 void cat_service_view(const struct cat_record *r, struct service_view *v);
 void cat_check_view(const struct cat_record *r, struct check_view *v);
+void cat_guard_view(const struct cat_record *r, struct guard_view *v);
 
 /* The node of an instance (service_view.node names it). */
 const struct cat_node *snapshot_node_of(const struct snapshot *s,

@@ -55,6 +55,12 @@ static void ghost_key(const void *item, struct tree_key *ret)
     ret->b = cat_check_service(i->checks[0]);
 }
 
+static void marked_key(const void *item, struct tree_key *ret)
+{
+    ret->a = cat_record_node(item);
+    ret->b = cat_record_id(item);
+}
+
 const struct tree_type node_tree = {node_key, true};
 const struct tree_type name_tree = {name_key, true};
 const struct tree_type id_tree = {id_key, true};
@@ -62,6 +68,7 @@ const struct tree_type service_tree = {service_key, true};
 const struct tree_type check_tree = {check_key, true};
 const struct tree_type instance_tree = {instance_key, true};
 const struct tree_type ghost_tree = {ghost_key, true};
+const struct tree_type marked_tree = {marked_key, true};
 
 void *edit_put(struct catalog *c, struct tree *t, const struct tree_type *type,
                void *item)

@@ -9,7 +9,7 @@
  *   load.c      building everything from rows in no order
  *   snapshot.c  readers
  *   record.c, packed.c, keys.c   stored bytes     watch.c   watch keys
- *   plan*.c     writes
+ *   plan*.c     writes         guard.c, member.c  who leaves the answers
  *
  * The writer's invariants, outside of a load:
  * - A name's instances are those of nodes that have a record (the shown ones).
@@ -33,9 +33,10 @@ enum record_format {
     FORMAT_NODE = 0x11,
     FORMAT_SERVICE = 0x21,
     FORMAT_CHECK = 0x31,
+    FORMAT_GUARD = 0x41,
 };
 
-enum { TAGGED_PORT_BYTES = 8 };
+enum { TAGGED_PORT_BYTES = 8, OUT_SINCE_BYTES = 8 };
 
 /* Item count right, each item whole, values of maps long enough. */
 bool packed_valid(struct packed p, bool map, size_t min_value_bytes);
@@ -43,12 +44,16 @@ bool packed_valid(struct packed p, bool map, size_t min_value_bytes);
 /* --- Records ------------------------------------------------------------- */
 
 /* One malloc. There are several 100,000: the header takes 24 bytes. */
+enum { RECORD_VALUE_MAX = (1 << 30) - 1 };
+
 struct cat_record {
     uint64_t create_rev, mod_rev;
-    uint32_t value_n;
-    uint16_t node_n; /* 0 in a node's own record, whose value names it */
-    uint16_t id_n;   /* of the value's first text: the ID, or the node's name */
-    char data[];     /* folded node name, stored value */
+    uint32_t value_n : 30;
+    uint32_t held : 1;   /* of a check: its marks */
+    uint32_t damped : 1; /* the same */
+    uint16_t node_n;     /* 0 in a node's own record, whose value names it */
+    uint16_t id_n; /* of the value's first text: the ID, or the node's name */
+    char data[];   /* folded node name, stored value */
 };
 
 static inline struct bytes cat_record_node(const struct cat_record *r)
@@ -72,6 +77,7 @@ static inline struct bytes cat_record_id(const struct cat_record *r)
 struct bytes cat_node_id(const struct cat_record *r);
 struct bytes cat_service_name(const struct cat_record *r);
 struct bytes cat_check_service(const struct cat_record *r);
+bool cat_check_passes(const struct cat_record *r);
 
 /* --- Versions ------------------------------------------------------------ */
 
@@ -94,9 +100,12 @@ struct node_entry {
 
 struct snapshot {
     uint64_t revision, floor;
-    struct tree nodes; /* node_entry by name */
-    struct tree names; /* cat_name by name */
-    struct tree ids;   /* cat_record of nodes by node ID */
+    struct tree nodes;           /* node_entry by name */
+    struct tree names;           /* cat_name by name */
+    struct tree ids;             /* cat_record of nodes by node ID */
+    struct tree guards;          /* cat_record by service name */
+    struct tree marked;          /* checks held or damped, by node, check ID */
+    size_t own_held, own_damped; /* of those, checks of nodes */
     size_t node_count, name_count, instance_count, check_count;
     uint64_t nodes_index, services_index;
     uint64_t own_text_index; /* Output alone of some node's own check */
@@ -110,6 +119,7 @@ extern const struct tree_type service_tree;  /* of a node; key: service ID */
 extern const struct tree_type check_tree;    /* of a node; key: check ID */
 extern const struct tree_type instance_tree; /* of a name; key: node, ID */
 extern const struct tree_type ghost_tree;    /* key: node, service ID */
+extern const struct tree_type marked_tree;   /* key: node, check ID */
 
 static inline struct tree_key key_of_bytes(struct bytes a)
 {
@@ -200,6 +210,7 @@ void apply_node(struct catalog *c, struct bytes name, struct cat_record *take);
 void apply_service(struct catalog *c, struct bytes node,
                    struct cat_record *take);
 void apply_check(struct catalog *c, struct bytes node, struct cat_record *take);
+void apply_guard(struct catalog *c, struct cat_record *take);
 
 /* The node has a record now, and had none: it, its services, its checks show.
  */
@@ -213,6 +224,12 @@ void unapply_service(struct catalog *c, struct bytes node, struct bytes id,
                      uint64_t rev);
 void unapply_check(struct catalog *c, struct bytes node, struct bytes id,
                    uint64_t rev);
+
+void unapply_guard(struct catalog *c, struct bytes name, uint64_t rev);
+
+/* A check is put (in; NULL: none) in the place of another (out). */
+void mark_change(struct catalog *c, const struct cat_record *out,
+                 const struct cat_record *in);
 
 /* --- load.c -------------------------------------------------------------- */
 
@@ -242,5 +259,7 @@ void touch_service(struct catalog *c, struct node_entry *e,
 void touch_check(struct catalog *c, struct node_entry *e,
                  const struct cat_record *old, const struct cat_record *new,
                  uint64_t rev);
+void touch_guard(struct catalog *c, const struct cat_record *old,
+                 const struct cat_record *new, uint64_t rev);
 
 #endif

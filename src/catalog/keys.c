@@ -64,6 +64,18 @@ void key_check(struct buf *out, struct bytes node, struct bytes check_id)
     put_under(out, 'c', node, check_id);
 }
 
+void key_guard(struct buf *out, struct bytes service_name)
+{
+    put_prefix(out, 'g', service_name);
+}
+
+void key_instance(struct buf *out, struct bytes node, struct bytes service_id)
+{
+    put_part(out, node);
+    buf_putc(out, '/');
+    put_part(out, service_id);
+}
+
 void key_services_of(struct buf *out, struct bytes node)
 {
     put_under(out, 's', node, (struct bytes){NULL, 0});
@@ -132,6 +144,9 @@ static bool kind_of(struct bytes key, enum record_kind *ret)
         return true;
     case 'i':
         *ret = RECORD_NODE_ID;
+        return true;
+    case 'g':
+        *ret = RECORD_GUARD;
         return true;
     default:
         return false;

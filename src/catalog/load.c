@@ -62,6 +62,11 @@ static void drop_all(struct dropper *d, struct snapshot *v)
     tree_first(&v->nodes, &it);
     for (struct node_entry *n; (n = tree_next(&it));)
         drop_node(d, &e, n);
+    tree_first(&v->guards, &it);
+    for (struct cat_record *r; (r = tree_next(&it));)
+        d->drop(d->c, r);
+    tree_retire(&v->guards, &e);
+    tree_retire(&v->marked, &e);
     tree_retire(&v->names, &e);
     tree_retire(&v->nodes, &e);
     tree_retire(&v->ids, &e);
@@ -99,8 +104,11 @@ void ghosts_free(struct catalog *c)
 void load_put(struct catalog *c, enum record_kind kind, struct bytes node,
               struct cat_record *take)
 {
+    if (kind == RECORD_GUARD) {
+        free(edit_put(c, &c->next.guards, &check_tree, take));
+        return;
+    }
     struct node_entry *e = edit_need_node(c, node);
-
     switch (kind) {
     case RECORD_NODE:
         free((void *)e->pub.record);
@@ -113,6 +121,7 @@ void load_put(struct catalog *c, enum record_kind kind, struct bytes node,
         free(edit_put(c, &e->pub.checks, &check_tree, take));
         break;
     case RECORD_NODE_ID:
+    case RECORD_GUARD:
         break;
     }
 }
@@ -120,8 +129,11 @@ void load_put(struct catalog *c, enum record_kind kind, struct bytes node,
 void load_delete(struct catalog *c, enum record_kind kind, struct bytes node,
                  struct bytes id)
 {
+    if (kind == RECORD_GUARD) {
+        free(edit_del(c, &c->next.guards, &check_tree, key_of_bytes(node)));
+        return;
+    }
     struct node_entry *e = edit_find_node(c, node);
-
     if (!e)
         return;
     switch (kind) {
@@ -136,6 +148,7 @@ void load_delete(struct catalog *c, enum record_kind kind, struct bytes node,
         free(edit_del(c, &e->pub.checks, &check_tree, key_of_bytes(id)));
         break;
     case RECORD_NODE_ID:
+    case RECORD_GUARD:
         break;
     }
 }
@@ -232,6 +245,8 @@ static void build_instances(struct catalog *c, struct node_entry *e)
     struct tree records = e->pub.services;
     struct tree_iter it;
 
+    for (size_t i = 0; all[i].check; i++)
+        mark_change(c, NULL, all[i].check);
     const struct owned *v = take_own(e, all);
     e->pub.services = (struct tree){0};
     tree_first(&records, &it);

@@ -99,6 +99,21 @@ bool tagged_address(struct bytes value, struct bytes *ret_address,
     return true;
 }
 
+bool guard_out_since(struct bytes value, uint64_t *ret_since_ms)
+{
+    struct reader r = reader_over(value);
+
+    *ret_since_ms = read_be64(&r);
+    return !r.bad && reader_left(&r) == 0;
+}
+
+void packed_put_out(struct buf *out, struct bytes key, uint64_t since_ms)
+{
+    buf_lp(out, key);
+    buf_varint(out, OUT_SINCE_BYTES);
+    buf_be64(out, since_ms);
+}
+
 void packed_put(struct buf *out, struct bytes item)
 {
     buf_lp(out, item);

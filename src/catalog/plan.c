@@ -85,6 +85,9 @@ struct bytes planner_key(struct planner *p, enum record_kind kind,
     case RECORD_CHECK:
         key_check(&p->key, node, id);
         break;
+    case RECORD_GUARD:
+        key_guard(&p->key, node);
+        break;
     }
     if (p->key.bad) {
         no_memory(p);
@@ -140,17 +143,12 @@ void planner_guard(struct planner *p, enum store_guard_kind kind,
     v[plan->guard_count++] = (struct store_guard){kind, key, rev};
 }
 
-static struct store_op *op_on(const struct plan *plan, struct bytes key)
+struct store_op *planner_op(const struct planner *p, struct bytes key)
 {
-    for (size_t i = 0; i < plan->op_count; i++)
-        if (bytes_eq(plan->ops[i].key, key))
-            return &plan->ops[i];
+    for (size_t i = 0; i < p->plan->op_count; i++)
+        if (bytes_eq(p->plan->ops[i].key, key))
+            return &p->plan->ops[i];
     return NULL;
-}
-
-bool planner_writes(const struct planner *p, struct bytes key)
-{
-    return op_on(p->plan, key) != NULL;
 }
 
 static void add_op(struct planner *p, struct store_op op)
@@ -160,7 +158,7 @@ static void add_op(struct planner *p, struct store_op op)
     if (p->e != ERR_OK)
         return;
     p->wrote = true;
-    struct store_op *same = op_on(plan, op.key);
+    struct store_op *same = planner_op(p, op.key);
     if (same) {
         *same = op;
         return;
@@ -238,7 +236,7 @@ void planner_guard_checks_quiet(struct planner *p, struct bytes node)
                   snapshot_revision(p->s));
 }
 
-static void delete_instance(struct planner *p, const struct cat_instance *i)
+void planner_delete_instance(struct planner *p, const struct cat_instance *i)
 {
     struct bytes node = cat_record_node(i->service);
     struct bytes key =
@@ -262,7 +260,7 @@ enum err plan_deregister(struct plan *plan, const struct snapshot *s,
     if (n && service_id.n) {
         const struct cat_instance *i = cat_node_service(n, service_id);
         if (i)
-            delete_instance(&p, i);
+            planner_delete_instance(&p, i);
     } else if (n && check_id.n) {
         const struct cat_record *r = cat_node_check(n, check_id);
         if (r) {
@@ -281,28 +279,34 @@ enum err plan_deregister(struct plan *plan, const struct snapshot *s,
 enum { NAME_SHOWN_BYTES = 40 /* of a name in a message */ };
 
 enum err plan_check_status(struct plan *plan, const struct snapshot *s,
-                           struct bytes node, struct bytes check_id,
-                           struct bytes status, struct bytes output,
-                           struct errtext *t)
+                           const struct status_wish *wish, struct errtext *t)
 {
-    const struct cat_node *n = snapshot_node(s, node);
-    const struct cat_record *r = n ? cat_node_check(n, check_id) : NULL;
+    const struct cat_node *n = snapshot_node(s, wish->node);
+    const struct cat_record *r = n ? cat_node_check(n, wish->check_id) : NULL;
     struct planner p;
     struct check_view v;
 
     planner_begin(&p, plan, s, t);
     if (r) {
         cat_check_view(r, &v);
-        v.status = status;
-        v.output = output;
-        record_put_check(&p.value, &v);
-        if (!planner_is_same(&p, r))
-            planner_write(&p, planner_key(&p, RECORD_CHECK, node, check_id), r);
+        const struct cat_instance *i =
+            v.service_id.n ? cat_node_service(n, v.service_id) : NULL;
+        v.status = wish->status;
+        v.output = wish->output;
+        v.marks = wish->marks;
+        (void)planner_check(
+            &p, &v, r,
+            &(struct checked){
+                .node = n,
+                .instance = i,
+                .guard = i ? mode_of_instance(i, wish->guard) : wish->guard,
+                .wall_ms = wish->wall_ms,
+            });
     } else {
         planner_fail(&p, ERR_NOT_FOUND,
                      "no check \"%.*s\" is registered on node \"%.*s\"",
-                     BYTES_ARG(bytes_head(check_id, NAME_SHOWN_BYTES)),
-                     BYTES_ARG(bytes_head(node, NAME_SHOWN_BYTES)));
+                     BYTES_ARG(bytes_head(wish->check_id, NAME_SHOWN_BYTES)),
+                     BYTES_ARG(bytes_head(wish->node, NAME_SHOWN_BYTES)));
     }
     return planner_end(&p);
 }

@@ -42,9 +42,25 @@ struct registration {
     size_t check_count;
     /* Checks of the service that are not in the list go (anti-entropy). */
     bool replace_checks;
+
+    uint64_t wall_ms;      /* now, Unix milliseconds, for people; 0: unknown */
+    enum guard_mode guard; /* as configured; a service's Meta wins */
 };
 
-/* ERR_BAD, ERR_CONFLICT, ...: t is Consul's text ("Missing service
+/* Marks of checks (base/marks.h). A wish brings cause and what is known of
+ * damping; since_ms and held are decided here:
+ *
+ * - A check that turns critical by silence while its instance is in the answers
+ *   leaves them only as far as the guard admits it (catalog/guard.h), else it is
+ *   held; one of a node is always held, and let out service by service by the
+ *   duty.
+ * - Critical by silence is equal to any other critical that is stored, but for
+ *   TIMEOUT: that is a recall (the prober was starved): the instance comes back
+ *   as held, unless it is a single one.
+ * - Evidence ends what silence held, and passing everything.
+ * - Only since_ms, held_ms, penalty or damped_until_ms differ: nothing to write.
+ *
+ * ERR_BAD, ERR_CONFLICT, ...: t is Consul's text ("Missing service
  * registration on node ..."). ERR_LIMIT: more than PLAN_OPS_MAX. A node ID held
  * by another node name renames that node: its old name goes with all under it. */
 MUST_USE enum err plan_register(struct plan *p, const struct snapshot *s,
@@ -58,10 +74,16 @@ MUST_USE enum err plan_deregister(struct plan *p, const struct snapshot *s,
                                   struct bytes check_id, struct errtext *t);
 
 /* One check's status and output; not there: ERR_NOT_FOUND. Guards its mod
- * revision. */
+ * revision; marks as in a registration. */
+struct status_wish {
+    struct bytes node, check_id, status, output;
+    struct check_marks marks;
+    uint64_t wall_ms;
+    enum guard_mode guard;
+};
+
 MUST_USE enum err plan_check_status(struct plan *p, const struct snapshot *s,
-                                    struct bytes node, struct bytes check_id,
-                                    struct bytes status, struct bytes output,
+                                    const struct status_wish *wish,
                                     struct errtext *t);
 
 #endif

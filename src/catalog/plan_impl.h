@@ -42,7 +42,8 @@ void planner_put(struct planner *p, struct bytes key, struct bytes value);
 void planner_delete(struct planner *p, enum store_op_kind kind,
                     struct bytes key);
 
-bool planner_writes(const struct planner *p, struct bytes key);
+/* What the plan so far does to the key; NULL: nothing. */
+struct store_op *planner_op(const struct planner *p, struct bytes key);
 
 /* The key's mod revision is that of r; NULL: the key does not exist. */
 void planner_guard_mod(struct planner *p, struct bytes key,
@@ -59,8 +60,43 @@ void planner_write(struct planner *p, struct bytes key,
  */
 void planner_delete_check(struct planner *p, const struct cat_record *check);
 
+/* Deletes an instance with its checks. */
+void planner_delete_instance(struct planner *p, const struct cat_instance *i);
+
 /* Deletes a node with all under it, guarded by its mod revision. */
 void planner_delete_node(struct planner *p, const struct cat_record *node);
+
+/* --- Checks and the guard (plan_check.c, plan_guard.c) -------------------- */
+
+/* Whose check it is. */
+struct checked {
+    const struct cat_node *node;         /* NULL: new */
+    const struct cat_instance *instance; /* NULL: of the node, or new */
+    enum guard_mode guard;
+    uint64_t wall_ms;
+};
+
+/* Writes the check where it differs from what is stored (r; NULL: nothing is);
+ * v's marks are what is wished, and become what is stored. False: it does not
+ * differ. */
+bool planner_check(struct planner *p, struct check_view *v,
+                   const struct cat_record *r, const struct checked *of);
+
+enum guard_mode mode_of_instance(const struct cat_instance *i,
+                                 enum guard_mode configured);
+
+/* The instance, which is in the answers, wants to leave them by silence. True:
+ * it may, and is counted; false: it is to be held. Either way nobody else can
+ * count before this plan is committed. recall: it left them by what has turned
+ * out to be silence, and comes back. */
+bool planner_admit(struct planner *p, const struct cat_instance *i,
+                   enum guard_mode mode, bool recall);
+
+/* Is the instance a candidate (member.h), as the plan so far leaves it, but for
+ * one check (empty: none)? If not, the plan leans on that: the check that keeps it
+ * out must not change meanwhile. */
+bool planner_answered(struct planner *p, const struct cat_node *node,
+                      const struct cat_instance *i, struct bytes but_check);
 
 /* Nothing was created under the node's checks since the snapshot. */
 void planner_guard_checks_quiet(struct planner *p, struct bytes node);

@@ -12,6 +12,7 @@
  * meanwhile; an existing check that moves to another service is not created.
  * So a move writes both services' records again, unchanged: that alone makes
  * such a deregistration plan anew. */
+#include "catalog/guard.h"
 #include "catalog/plan_impl.h"
 
 struct registering {
@@ -159,7 +160,7 @@ static void move_service(struct registering *g, struct bytes service_id)
         return;
     struct bytes key =
         planner_key(&g->p, RECORD_SERVICE, g->r->node.name, service_id);
-    if (planner_writes(&g->p, key))
+    if (planner_op(&g->p, key))
         return;
     planner_guard_mod(&g->p, key, i->service);
     planner_put(&g->p, key, cat_value(i->service));
@@ -194,6 +195,16 @@ static bool in_wish(const struct registration *r, size_t from, struct bytes id)
     return false;
 }
 
+/* What the service asks for, as it will be. */
+static enum guard_mode guard_of(const struct registering *g, struct bytes id)
+{
+    const struct cat_instance *i = id.n ? instance_of(g, id) : NULL;
+
+    if (id.n && bytes_eq_fold(id, g->service_id))
+        return guard_mode_of(g->r->service->meta, g->r->guard);
+    return i ? mode_of_instance(i, g->r->guard) : g->r->guard;
+}
+
 static void plan_check(struct registering *g, size_t at)
 {
     struct check_view v = g->r->checks[at];
@@ -219,11 +230,15 @@ static void plan_check(struct registering *g, size_t at)
         return;
     const struct cat_record *had =
         g->node ? cat_node_check(g->node, v.id) : NULL;
-    buf_reset(&g->p.value);
-    record_put_check(&g->p.value, &v);
-    if (planner_is_same(&g->p, had))
+    struct checked of = {
+        .node = g->node,
+        .instance = v.service_id.n ? instance_of(g, v.service_id) : NULL,
+        .guard = guard_of(g, v.service_id),
+        .wall_ms = g->r->wall_ms,
+    };
+    v.node = node;
+    if (!planner_check(&g->p, &v, had, &of))
         return;
-    planner_write(&g->p, planner_key(&g->p, RECORD_CHECK, node, v.id), had);
     if (!had) {
         guard_service(g, v.service_id);
     } else if (!bytes_eq_fold(cat_check_service(had), v.service_id)) {

@@ -8,10 +8,12 @@
  *                   [port] [weights] [proxy] [connect] [extra]
  *     check    0x31 id flags [name] [service] [status] [notes] [output]
  *                   [type] [definition] [marks]
+ *     guard    0x41 name flags base left reg_base reg_left [out]
  *
  * Texts are a varint length and bytes; flags a varint of bits below; tagged,
  * tags and meta are a varint number of items, then the packed data as one text;
- * port and the two weights are zigzag varints. Marks are five varints: cause |
+ * port and the two weights are zigzag varints. A guard's numbers are varints, its
+ * out is a map of the same form. Marks are five varints: cause |
  * held << 2 | damped << 3, penalty, and the three times in their order. What stands in brackets is there
  * only if its bit is set, and is never empty (port never 0, weights never 1 and
  * 1, a name never the ID, marks never all zero): each view has one form, and a typical service takes
@@ -64,6 +66,10 @@ enum check_flags {
     CHECK_MARKS = 1 << 8,
     CHECK_FLAGS = (1 << 9) - 1,
 };
+
+enum guard_flags { GUARD_OUT = 1 << 0, GUARD_FLAGS = (1 << 1) - 1 };
+
+enum { STATUS_PASSING = 1 }; /* of status_texts */
 
 static const char *const status_texts[] = {"", "passing", "warning",
                                            "critical"};
@@ -449,4 +455,58 @@ struct bytes cat_check_service(const struct cat_record *r)
 
     (void)get_name(&f, CHECK_NAME, id);
     return get_text(&f, CHECK_SERVICE);
+}
+
+bool cat_check_passes(const struct cat_record *r)
+{
+    struct field_reader f = {0};
+
+    (void)get_head(&f, cat_value(r), FORMAT_CHECK, CHECK_FLAGS);
+    return (f.flags & CHECK_STATUS) == STATUS_PASSING;
+}
+
+/* --- Guards -------------------------------------------------------------- */
+
+void record_put_guard(struct buf *out, const struct guard_view *v)
+{
+    put_head(out, FORMAT_GUARD, v->name, flag(v->out.n, GUARD_OUT));
+    buf_varint(out, v->base);
+    buf_varint(out, v->left);
+    buf_varint(out, v->reg_base);
+    buf_varint(out, v->reg_left);
+    put_packed(out, v->out);
+}
+
+static uint32_t get_count(struct field_reader *f)
+{
+    uint64_t n = read_varint(&f->r);
+
+    if (n > UINT32_MAX)
+        f->r.bad = true;
+    return (uint32_t)n;
+}
+
+static enum err get_guard(struct bytes value, struct guard_view *v, bool whole)
+{
+    struct field_reader f = {.whole = whole};
+
+    v->name = get_head(&f, value, FORMAT_GUARD, GUARD_FLAGS);
+    v->base = get_count(&f);
+    v->left = get_count(&f);
+    v->reg_base = get_count(&f);
+    v->reg_left = get_count(&f);
+    v->out = get_packed(&f, GUARD_OUT, true, OUT_SINCE_BYTES);
+    return get_end(&f);
+}
+
+enum err record_get_guard(struct bytes value, struct guard_view *v)
+{
+    return get_guard(value, v, true);
+}
+
+void cat_guard_view(const struct cat_record *r, struct guard_view *v)
+{
+    (void)get_guard(cat_value(r), v, false);
+    v->create_rev = r->create_rev;
+    v->modify_rev = r->mod_rev;
 }

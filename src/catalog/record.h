@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* record - nodes, services and checks as stored bytes, and views of them.
+/* record - nodes, services, checks and guards as stored bytes, and views of
+ * them.
  *
  * A stored value is a format byte, then fields in a fixed order (record.c has
  * the layout): small, quick to take apart, checked on every read (bytes from a file
@@ -84,11 +85,29 @@ struct check_view {
     uint64_t create_rev, modify_rev;
 };
 
+/* What the guard let go of one service in this window (catalog/guard.h). No
+ * clock in it: a window ends when the holder of the duty writes or deletes it. */
+struct guard_view {
+    struct bytes name; /* of the service, folded */
+    uint32_t base;     /* instances in the answers when the window began */
+    uint32_t left;     /* of those left since, by silence */
+    uint32_t reg_base; /* instances registered when the window began */
+    uint32_t reg_left; /* of those removed since, by silence */
+    struct packed out; /* let go although a silent check of their node is held:
+                          "<node>/<service>" as in keys -> the check's since_ms
+                          (guard_out_put) */
+    uint64_t create_rev, modify_rev;
+};
+
+/* The since_ms of one entry of out, from packed_next_pair's value. */
+bool guard_out_since(struct bytes value, uint64_t *ret_since_ms);
+
 /* --- Stored values --------------------------------------------------------- */
 
 void record_put_node(struct buf *out, const struct node_view *v);
 void record_put_service(struct buf *out, const struct service_view *v);
 void record_put_check(struct buf *out, const struct check_view *v);
+void record_put_guard(struct buf *out, const struct guard_view *v);
 
 /* ERR_CORRUPT: not such a value (text offsets are not given: whoever reads it
  * names the key). node and revisions of the view are left alone. */
@@ -96,11 +115,13 @@ MUST_USE enum err record_get_node(struct bytes value, struct node_view *v);
 MUST_USE enum err record_get_service(struct bytes value,
                                      struct service_view *v);
 MUST_USE enum err record_get_check(struct bytes value, struct check_view *v);
+MUST_USE enum err record_get_guard(struct bytes value, struct guard_view *v);
 
 /* Builders of packed data into a buf (give the buffer's bytes to a view when
  * done). Maps: keys must come sorted. */
 void packed_put(struct buf *out, struct bytes item);
 void packed_put_pair(struct buf *out, struct bytes key, struct bytes value);
+void packed_put_out(struct buf *out, struct bytes key, uint64_t since_ms);
 void packed_put_tagged(struct buf *out, struct bytes name, struct bytes address,
                        int64_t port);
 
@@ -108,16 +129,26 @@ void packed_put_tagged(struct buf *out, struct bytes name, struct bytes address,
  *
  *     n/<node>             node            i/<uuid>   folded name of the node
  *     s/<node>/<service>   service         c/<node>/<check>   check
+ *     g/<service name>     guard
  *
  * Parts are ASCII-folded; '/', '%' and bytes below 0x21 are percent-escaped, so that
  * no name can look like another's key. */
 
-enum record_kind { RECORD_NODE, RECORD_SERVICE, RECORD_CHECK, RECORD_NODE_ID };
+enum record_kind {
+    RECORD_NODE,
+    RECORD_SERVICE,
+    RECORD_CHECK,
+    RECORD_NODE_ID,
+    RECORD_GUARD,
+};
 
 void key_node(struct buf *out, struct bytes node);
 void key_node_id(struct buf *out, struct bytes uuid);
 void key_service(struct buf *out, struct bytes node, struct bytes service_id);
 void key_check(struct buf *out, struct bytes node, struct bytes check_id);
+void key_guard(struct buf *out, struct bytes service_name);
+/* What stands for an instance in a guard's out. */
+void key_instance(struct buf *out, struct bytes node, struct bytes service_id);
 void key_services_of(struct buf *out, struct bytes node); /* prefix */
 void key_checks_of(struct buf *out, struct bytes node);   /* prefix */
 

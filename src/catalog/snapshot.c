@@ -239,3 +239,36 @@ const struct cat_name *snapshot_next_name(struct tree_iter *it)
             return n;
     return NULL;
 }
+
+/* --- Guards and marks ---------------------------------------------------- */
+
+const struct cat_record *snapshot_guard(const struct snapshot *s,
+                                        struct bytes name)
+{
+    return tree_get(&s->guards, &check_tree, key_of_bytes(name));
+}
+
+void snapshot_guards(const struct snapshot *s, struct tree_iter *it)
+{
+    tree_first(&s->guards, it);
+}
+
+const struct cat_record *snapshot_next_guard(struct tree_iter *it)
+{
+    return tree_next(it);
+}
+
+void snapshot_marked(const struct snapshot *s, struct tree_iter *it)
+{
+    tree_first(&s->marked, it);
+}
+
+const struct cat_record *snapshot_next_marked(struct tree_iter *it)
+{
+    return tree_next(it);
+}
+
+size_t snapshot_marked_count(const struct snapshot *s)
+{
+    return s->marked.n;
+}

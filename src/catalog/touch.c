@@ -13,6 +13,8 @@
  *   check            NODE_CHECKS, STATE of any, the old and the new status,
  *                    SERVICE_CHECKS; SERVICE_HEALTH of its name, or of all
  * names on its node if it is the node's own, unless only its Output changed
+ *                    (or marks that change no answer: when, how much)
+ *   guard            SERVICE_HEALTH of its name if `out` changed
  *
  * The text index (snapshot_text_index) moves with Output alone too.
  * NODES_SERVICES moves with either of NODES and SERVICES, CATALOG with those and
@@ -246,7 +248,8 @@ static bool only_output_differs(const struct cat_record *old,
     return bytes_eq(a.id, b.id) && bytes_eq(a.name, b.name) &&
            bytes_eq(a.status, b.status) && bytes_eq(a.notes, b.notes) &&
            bytes_eq(a.service_id, b.service_id) && bytes_eq(a.type, b.type) &&
-           bytes_eq(a.definition, b.definition);
+           bytes_eq(a.definition, b.definition) &&
+           marks_alike(&a.marks, &b.marks);
 }
 
 static void touch_owner(struct catalog *c, struct node_entry *e,
@@ -289,4 +292,19 @@ void touch_check(struct catalog *c, struct node_entry *e,
         touch_state_of(c, new, rev);
         touch_owner(c, e, new, health, rev);
     }
+}
+
+/* --- Guards -------------------------------------------------------------- */
+
+void touch_guard(struct catalog *c, const struct cat_record *old,
+                 const struct cat_record *new, uint64_t rev)
+{
+    struct guard_view a = {0}, b = {0};
+
+    if (old)
+        cat_guard_view(old, &a);
+    if (new)
+        cat_guard_view(new, &b);
+    if (!packed_eq(a.out, b.out))
+        touch_name(c, cat_record_id(new ? new : old), TOUCH_HEALTH, rev);
 }

@@ -75,6 +75,9 @@ static void keys_come_apart_as_they_were_put_together(void **state)
     assert_int_equal(b.n, 0);
     assert_ok(key_parse(bytes_str("i/00"), scratch, &kind, &a, &b));
     assert_int_equal(kind, RECORD_NODE_ID);
+    assert_ok(key_parse(bytes_str("g/web%2f1"), scratch, &kind, &a, &b));
+    assert_int_equal(kind, RECORD_GUARD);
+    assert_bytes(a, "web/1");
 }
 
 static void other_spellings_are_no_keys(void **state)

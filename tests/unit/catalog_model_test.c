@@ -90,6 +90,17 @@ static void service_value(struct buf *out, size_t id, uint64_t *seed)
     buf_fini(&meta);
 }
 
+static void random_marks(struct check_marks *m, uint64_t *seed)
+{
+    *m = (struct check_marks){
+        .cause = (enum check_cause)below(seed, 3),
+        .held = chance(seed, 50),
+        .damped = chance(seed, 50),
+        .since_ms = below(seed, 3),
+        .damped_until_ms = below(seed, 3),
+    };
+}
+
 static void check_value(struct buf *out, size_t id, uint64_t *seed)
 {
     struct check_view v = {
@@ -101,7 +112,24 @@ static void check_value(struct buf *out, size_t id, uint64_t *seed)
     };
     if (chance(seed, 70))
         v.service_id = pick(seed, service_ids[below(seed, SERVICES)]);
+    if (chance(seed, 20))
+        random_marks(&v.marks, seed);
     record_put_check(out, &v);
+}
+
+static void guard_value(struct buf *out, size_t name, uint64_t *seed)
+{
+    struct buf list = {0};
+    struct guard_view v = {.name = bytes_str(names[name][0]),
+                           .base = (uint32_t)below(seed, 4),
+                           .left = (uint32_t)below(seed, 2)};
+
+    if (chance(seed, 50)) {
+        packed_put_out(&list, bytes_str("alpha/web"), below(seed, 2));
+        v.out = (struct packed){buf_bytes(&list), 1};
+    }
+    record_put_guard(out, &v);
+    buf_fini(&list);
 }
 
 /* A key, and a value for it; half of the time the value it has, with little
@@ -109,7 +137,7 @@ static void check_value(struct buf *out, size_t id, uint64_t *seed)
 static void random_row(struct world *w, struct buf *key, struct buf *value,
                        uint64_t *seed)
 {
-    size_t n = below(seed, NODES), kind = below(seed, 10);
+    size_t n = below(seed, NODES), kind = below(seed, 11);
     struct bytes node = pick(seed, node_names[n]);
 
     if (kind < 2) {
@@ -119,6 +147,10 @@ static void random_row(struct world *w, struct buf *key, struct buf *value,
         size_t id = below(seed, SERVICES);
         key_service(key, node, bytes_str(service_ids[id][0]));
         service_value(value, id, seed);
+    } else if (kind == 10) {
+        size_t name = below(seed, NAMES);
+        key_guard(key, bytes_str(names[name][0]));
+        guard_value(value, name, seed);
     } else {
         size_t id = below(seed, CHECKS);
         key_check(key, node, bytes_str(check_ids[id][0]));
@@ -132,6 +164,8 @@ static void random_row(struct world *w, struct buf *key, struct buf *value,
         struct check_view v = r->c; /* as most changes are */
         if (chance(seed, 50))
             v.output = bytes_str("timed out");
+        else if (chance(seed, 50))
+            random_marks(&v.marks, seed);
         else
             v.status = bytes_str(states[below(seed, 5)]);
         record_put_check(value, &v);
@@ -178,8 +212,12 @@ static void put_check(const struct world *w, struct buf *b, const struct row *r,
     struct check_view v = r->c;
     struct row *s = world_row(w, RECORD_SERVICE, r->node, v.service_id);
 
-    if (!output)
+    if (!output) {
         v.output = (struct bytes){0};
+        v.marks = (struct check_marks){.cause = v.marks.cause,
+                                       .held = v.marks.held,
+                                       .damped = v.marks.damped};
+    }
     record_put_check(b, &v);
     if (s) {
         buf_lp(b, s->s.name);
@@ -218,11 +256,25 @@ static void put_instance(const struct world *w, struct buf *b,
     }
 }
 
+static bool name_shown(const struct world *w, struct bytes name)
+{
+    for (size_t i = 0; i < w->n; i++)
+        if (w->rows[i]->kind == RECORD_SERVICE && row_shown(w, w->rows[i]) &&
+            bytes_eq_fold(w->rows[i]->s.name, name))
+            return true;
+    return false;
+}
+
 static void put_row(const struct world *w, struct buf *b, const struct row *r,
                     struct watch_key k, bool output)
 {
     bool here = bytes_eq_fold(r->node, k.name);
 
+    if (r->kind == RECORD_GUARD) {
+        if (k.kind == WATCH_SERVICE_HEALTH && here && name_shown(w, k.name))
+            buf_put(b, r->g.out.data);
+        return;
+    }
     if (r->kind == RECORD_NODE_ID || !row_shown(w, r))
         return;
     switch (k.kind) {
@@ -382,7 +434,8 @@ static void random_version(struct world *w, struct step *st)
     memset(&last, 0, sizeof last);
     for (size_t i = 0; i < revisions; i++)
         (void)random_revision(w, st->seed, events, &last);
-    st->exact = revisions * events == 1 && world_node(w, last.node);
+    st->exact = revisions * events == 1 &&
+                (world_node(w, last.node) || name_shown(w, last.node));
     (void)world_commit(w);
 }
 

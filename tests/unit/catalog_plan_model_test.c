@@ -105,8 +105,14 @@ static enum err make_plan(struct plan *p, const struct snapshot *s,
         return plan_deregister(p, s, wish->node, wish->service_id,
                                wish->check_id, t);
     case STATUS:
-        return plan_check_status(p, s, wish->node, wish->check_id, wish->status,
-                                 wish->output, t);
+        return plan_check_status(p, s,
+                                 &(struct status_wish){
+                                     .node = wish->node,
+                                     .check_id = wish->check_id,
+                                     .status = wish->status,
+                                     .output = wish->output,
+                                 },
+                                 t);
     }
     return ERR_BAD;
 }

@@ -148,9 +148,10 @@ static void refusals_have_consuls_texts(void **state)
     r = wish("n1", "");
     r.service = &nameless;
     refused(d, &r, ERR_BAD, "Must provide service name with ID");
-    assert_int_equal(plan_check_status(&d->p, now(d), bytes_str("n1"),
-                                       bytes_str("c"), bytes_str("passing"),
-                                       bytes_str(""), &d->t),
+    const struct status_wish nobodys = {.node = bytes_str("n1"),
+                                        .check_id = bytes_str("c"),
+                                        .status = bytes_str("passing")};
+    assert_int_equal(plan_check_status(&d->p, now(d), &nobodys, &d->t),
                      ERR_NOT_FOUND);
     assert_string_equal(d->t.s, "no check \"c\" is registered on node \"n1\"");
 }
@@ -443,16 +444,19 @@ static void of_two_checks_with_one_id_the_last_counts(void **state)
 static void a_status_is_written_once(void **state)
 {
     struct desk *d = *state;
-    struct bytes n = bytes_str("n1"), c = bytes_str("w1");
+    const struct status_wish refused_port = {
+        .node = bytes_str("n1"),
+        .check_id = bytes_str("w1"),
+        .status = bytes_str("critical"),
+        .output = bytes_str("refused"),
+    };
 
     usual(d);
-    assert_ok(plan_check_status(&d->p, now(d), n, c, bytes_str("critical"),
-                                bytes_str("refused"), &d->t));
+    assert_ok(plan_check_status(&d->p, now(d), &refused_port, &d->t));
     assert_int_equal(d->p.op_count, 1);
     assert_true(has_guard(d, GUARD_MOD, "c/n1/w1", 2));
     commit(d);
-    assert_ok(plan_check_status(&d->p, now(d), n, c, bytes_str("critical"),
-                                bytes_str("refused"), &d->t));
+    assert_ok(plan_check_status(&d->p, now(d), &refused_port, &d->t));
     assert_int_equal(d->p.op_count + d->p.guard_count, 0);
 }
 

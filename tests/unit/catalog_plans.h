@@ -98,6 +98,8 @@ static inline const char *unsound(const struct world *w)
                 !world_row(w, RECORD_SERVICE, r->node, r->c.service_id))
                 return "a check without its service";
             break;
+        case RECORD_GUARD:
+            break;
         case RECORD_NODE_ID:
             node = world_node(w, row_value(r));
             if (!node || !bytes_eq_fold(node->n.id, r->node))

@@ -296,6 +296,46 @@ static void marks_are_stored_only_where_there_are_any(void **state)
     buf_fini(&b);
 }
 
+static void a_guard_reads_as_it_was_written(void **state)
+{
+    (void)state;
+    struct buf list = {0}, b = {0};
+    struct guard_view got, v = {.name = bytes_str("web"),
+                                .base = 10,
+                                .left = 3,
+                                .reg_base = UINT32_MAX,
+                                .reg_left = 1};
+    struct bytes rest, key, value;
+    uint64_t since_ms;
+
+    packed_put_out(&list, bytes_str("n1/web"), UINT64_MAX);
+    for (int with_out = 0; with_out < 2; with_out++) {
+        v.out = with_out ? (struct packed){buf_bytes(&list), 1}
+                         : (struct packed){0};
+        buf_reset(&b);
+        record_put_guard(&b, &v);
+        assert_ok(record_get_guard(buf_bytes(&b), &got));
+        assert_bytes(got.name, "web");
+        assert_int_equal(got.base, 10);
+        assert_int_equal(got.left, 3);
+        assert_int_equal(got.reg_base, UINT32_MAX);
+        assert_int_equal(got.reg_left, 1);
+        assert_true(packed_eq(got.out, v.out));
+        for (size_t n = 0; n < b.n; n++)
+            assert_int_equal(record_get_guard(bytes_of(b.p, n), &got),
+                             ERR_CORRUPT);
+    }
+    assert_ok(record_get_guard(buf_bytes(&b), &got));
+    rest = got.out.data;
+    assert_true(packed_next_pair(&rest, &key, &value));
+    assert_bytes(key, "n1/web");
+    assert_true(guard_out_since(value, &since_ms));
+    assert_true(since_ms == UINT64_MAX);
+    assert_false(guard_out_since(bytes_head(value, 7), &since_ms));
+    buf_fini(&list);
+    buf_fini(&b);
+}
+
 static void every_truncation_and_every_longer_value_is_refused(void **state)
 {
     (void)state;
@@ -341,8 +381,15 @@ static void second_forms_of_the_same_thing_are_refused(void **state)
         B("\x31\1c\x83\2\3\0\0\0\0"),   /* an unknown cause */
         B("\x31\1c\x83\2\x10\0\0\0\0"), /* an unknown mark */
     };
+    static const struct bytes guards[] = {
+        B("\x41\3web\2\0\0\0\0"),                   /* an unknown flag */
+        B("\x41\0\0\0\0\0\0"),                      /* no name */
+        B("\x41\3web\1\0\0\0\0\0\0"),               /* nobody is out */
+        B("\x41\3web\0\x80\x80\x80\x80\x10\0\0\0"), /* base 2^32 */
+    };
     struct service_view s;
     struct check_view c;
+    struct guard_view g;
     struct node_view n;
 
     for (size_t i = 0; i < sizeof services / sizeof services[0]; i++)
@@ -354,6 +401,8 @@ static void second_forms_of_the_same_thing_are_refused(void **state)
     assert_ok(record_get_service((struct bytes)B("\x21\1s\0"), &s));
     assert_ok(record_get_check((struct bytes)B("\x31\1c\1"), &c));
     assert_ok(record_get_node((struct bytes)B("\x11\1n\0"), &n));
+    for (size_t i = 0; i < sizeof guards / sizeof guards[0]; i++)
+        assert_int_equal(record_get_guard(guards[i], &g), ERR_CORRUPT);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -365,6 +414,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_node_reads_as_it_was_written),
     cmocka_unit_test(a_check_reads_as_it_was_written),
     cmocka_unit_test(marks_are_stored_only_where_there_are_any),
+    cmocka_unit_test(a_guard_reads_as_it_was_written),
     cmocka_unit_test(every_truncation_and_every_longer_value_is_refused),
     cmocka_unit_test(second_forms_of_the_same_thing_are_refused),
 };

@@ -12,7 +12,7 @@
 #include "base/change.h"
 #include "catalog/catalog.h"
 
-enum { WORLD_ROWS_MAX = 512, WORLD_KEY_MAX = 128 };
+enum { WORLD_ROWS_MAX = 1024, WORLD_KEY_MAX = 128 };
 
 struct row {
     char key[WORLD_KEY_MAX], scratch[WORLD_KEY_MAX];
@@ -25,6 +25,7 @@ struct row {
     struct node_view n;
     struct service_view s;
     struct check_view c;
+    struct guard_view g;
 };
 
 struct world {
@@ -128,6 +129,8 @@ static inline void row_set(struct row *r, struct bytes value, uint64_t rev)
         assert_ok(record_get_service(row_value(r), &r->s));
     if (r->kind == RECORD_CHECK)
         assert_ok(record_get_check(row_value(r), &r->c));
+    if (r->kind == RECORD_GUARD)
+        assert_ok(record_get_guard(row_value(r), &r->g));
 }
 
 /* In the rows only. */
@@ -260,6 +263,17 @@ static inline void world_put_check(struct world *w, const char *node,
     buf_fini(&value);
 }
 
+static inline void world_put_guard(struct world *w, const struct guard_view *v)
+{
+    struct buf key = {0}, value = {0};
+
+    key_guard(&key, v->name);
+    record_put_guard(&value, v);
+    world_put(w, buf_bytes(&key), buf_bytes(&value));
+    buf_fini(&key);
+    buf_fini(&value);
+}
+
 /* --- The whole content as text ------------------------------------------- */
 
 static inline void text_item(struct buf *b, char kind, struct bytes value,
@@ -328,6 +342,26 @@ static inline void text_counts(struct buf *b, size_t nodes, size_t names,
     buf_printf(b, "%zu %zu %zu %zu\n", nodes, names, instances, checks);
 }
 
+static inline void text_guards(struct buf *b, const struct snapshot *s)
+{
+    struct guard_view v;
+    struct buf value = {0};
+    struct tree_iter it;
+
+    snapshot_guards(s, &it);
+    for (const struct cat_record *r; (r = snapshot_next_guard(&it));) {
+        cat_guard_view(r, &v);
+        buf_reset(&value);
+        record_put_guard(&value, &v);
+        text_item(b, 'G', buf_bytes(&value), v.create_rev, v.modify_rev);
+        assert_ptr_equal(snapshot_guard(s, v.name), r);
+    }
+    buf_fini(&value);
+    snapshot_marked(s, &it);
+    for (const struct cat_record *r; (r = snapshot_next_marked(&it));)
+        text_check(b, 'H', r);
+}
+
 static inline void snapshot_text(const struct snapshot *s, struct buf *b)
 {
     struct tree_iter it, inner;
@@ -345,7 +379,9 @@ static inline void snapshot_text(const struct snapshot *s, struct buf *b)
         tree_first(&n->instances, &inner);
         for (const struct cat_instance *i; (i = tree_next(&inner));)
             text_instance(b, i);
+        buf_printf(b, "damped %u\n", n->damped);
     }
+    text_guards(b, s);
 }
 
 /* --- The same from the rows ---------------------------------------------- */
@@ -414,6 +450,20 @@ static inline size_t rows_count(const struct world *w, enum record_kind kind)
     return n;
 }
 
+static inline unsigned rows_damped(const struct world *w,
+                                   const struct row *service)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < w->n; i++) {
+        const struct row *r = w->rows[i];
+        n += r->kind == RECORD_CHECK && r->c.marks.damped &&
+             bytes_eq(r->node, service->node) &&
+             bytes_eq_fold(r->c.service_id, service->id);
+    }
+    return n;
+}
+
 static inline void world_text(const struct world *w, struct buf *b)
 {
     struct bytes names[WORLD_ROWS_MAX];
@@ -426,15 +476,26 @@ static inline void world_text(const struct world *w, struct buf *b)
             rows_node(w, b, w->rows[i]);
     for (size_t k = 0; k < n; k++) {
         buf_putc(b, 'M');
+        unsigned damped = 0;
         buf_put_fold(b, names[k]);
         buf_putc(b, '\n');
         for (size_t i = 0; i < w->n; i++) {
             const struct row *r = w->rows[i];
-            if (r->kind == RECORD_SERVICE && row_shown(w, r) &&
-                bytes_eq_fold(r->s.name, names[k]))
-                rows_instance(w, b, r);
+            if (r->kind != RECORD_SERVICE || !row_shown(w, r) ||
+                !bytes_eq_fold(r->s.name, names[k]))
+                continue;
+            rows_instance(w, b, r);
+            damped += rows_damped(w, r);
         }
+        buf_printf(b, "damped %u\n", damped);
     }
+    for (size_t i = 0; i < w->n; i++)
+        if (w->rows[i]->kind == RECORD_GUARD)
+            text_row(b, 'G', w->rows[i]);
+    for (size_t i = 0; i < w->n; i++)
+        if (w->rows[i]->kind == RECORD_CHECK &&
+            (w->rows[i]->c.marks.held || w->rows[i]->c.marks.damped))
+            text_row(b, 'H', w->rows[i]);
 }
 
 static inline void assert_snapshot_is(const struct snapshot *s,

@@ -12,6 +12,7 @@
 #include "cli/impl.h"
 #include "http/request.h"
 #include "loop/fetch.h"
+#include "loop/tls_files.h"
 
 /* --- Paths ---------------------------------------------------------------- */
 
@@ -157,6 +158,27 @@ static const char *url_of(struct cli *c, struct cli_path *path, bool ssl,
                               (int)n, a, BYTES_ARG(buf_bytes(&path->text)));
 }
 
+/* Every file of the folder, which libcurl would want under names that are
+ * hashes. A file that was named goes before it, as with Consul. */
+static bool read_ca_path(struct cli *c, const char *path,
+                         struct fetch_options *o)
+{
+    struct errtext t = {{0}};
+    struct buf pem;
+
+    if (!path || o->ca_file)
+        return true;
+    if (tls_files_pem(&(struct tls_files){.ca_path = path}, &pem, &t) !=
+        ERR_OK) {
+        (void)cli_fail(c, "%s", t.s);
+        return false;
+    }
+    o->ca_pem = arena_copy(&c->arena, buf_bytes(&pem));
+    buf_fini(&pem);
+    require(o->ca_pem.p);
+    return true;
+}
+
 /* path is consumed in any case. */
 static bool prepare(struct cli *c, const char *method, struct cli_path *path,
                     struct asking *a)
@@ -188,7 +210,7 @@ static bool prepare(struct cli *c, const char *method, struct cli_path *path,
     a->options.tls_skip_verify = !verify;
     a->options.tls_server_name = setting(c, "tls-server-name");
     a->options.ca_file = setting(c, "ca-file");
-    a->options.ca_path = setting(c, "ca-path");
+    ok = ok && read_ca_path(c, setting(c, "ca-path"), &a->options);
     a->options.cert_file = setting(c, "client-cert");
     a->options.key_file = setting(c, "client-key");
     return ok;

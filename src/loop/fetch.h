@@ -37,11 +37,13 @@ struct fetch_options {
     bool tls_skip_verify;
     const char *tls_server_name; /* NULL: from the URL */
     const char *ca_file;         /* NULL: system */
-    const char *ca_path;         /* NULL: none */
-    const char *cert_file;       /* what to show to the peer; NULL: nothing */
-    const char *key_file;        /* its key */
-    size_t body_keep_bytes;      /* last so many bytes of the answer are kept */
-    bool body_refuse_larger;     /* instead: ERR_LIMIT beyond body_keep_bytes */
+    /* PEM, as tls_files_pem has it; not copied: it outlives the request. Goes
+     * before ca_file. */
+    struct bytes ca_pem;
+    const char *cert_file;   /* what to show to the peer; NULL: nothing */
+    const char *key_file;    /* its key */
+    size_t body_keep_bytes;  /* last so many bytes of the answer are kept */
+    bool body_refuse_larger; /* instead: ERR_LIMIT beyond body_keep_bytes */
     /* Not NULL: the body of a 200 goes here as it comes, and is not kept. It may
      * neither cancel nor close. */
     void (*on_piece)(void *ctx, struct bytes piece);

@@ -190,13 +190,15 @@ static void set_connection(struct fetch *x, const struct fetch_options *o,
     SET(CURLOPT_MAXREDIRS, (long)FETCH_REDIRECTS_MAX);
     if (o->unix_path)
         SET(CURLOPT_UNIX_SOCKET_PATH, o->unix_path);
-    if (o->ca_file)
+    struct curl_blob pem = {(void *)(uintptr_t)o->ca_pem.p, o->ca_pem.n,
+                            CURL_BLOB_NOCOPY};
+    if (o->ca_pem.n)
+        SET(CURLOPT_CAINFO_BLOB, &pem);
+    else if (o->ca_file)
         SET(CURLOPT_CAINFO, o->ca_file);
-    else if (o->ca_path)
-        SET(CURLOPT_CAINFO, NULL);
     /* libcurl would trust Debian's folder beside the file that was named, and
      * keeps what it read of the system's file only without a folder. */
-    SET(CURLOPT_CAPATH, o->ca_path);
+    SET(CURLOPT_CAPATH, NULL);
     /* Short answers: its usual 16 KiB cost more than all the rest. */
     if (o->body_keep_bytes <= FETCH_SMALL_BYTES)
         SET(CURLOPT_BUFFERSIZE, (long)FETCH_SMALL_BYTES);

@@ -9,7 +9,8 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "loop/tls_files.h"
 
 struct tls_client {
     SSL_CTX *ctx;
@@ -50,19 +51,12 @@ bool tls_is_other_protocol(const char *reason)
            strstr(reason, "http request");
 }
 
-/* OpenSSL's word for the last thing that failed; "" if nothing did. */
-static const char *last_reason(void)
-{
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    return reason ? reason : "";
-}
-
 void tls_client_error(const struct ssl_st *s, const char *name,
                       struct errtext *ret)
 {
     int e = errno;
     long verify = SSL_get_verify_result(s);
-    const char *reason = last_reason();
+    const char *reason = tls_last_reason();
 
     if (verify != X509_V_OK && strstr(reason, "certificate verify failed"))
         tls_verify_text(verify, name, ret);
@@ -80,43 +74,7 @@ void tls_client_error(const struct ssl_st *s, const char *name,
     ERR_clear_error();
 }
 
-/* --- Files ---------------------------------------------------------------- */
-
-static enum err bad_file(const char *what, const char *path, struct errtext *t)
-{
-    /* OpenSSL knows that it was the system, not always what the system said. */
-    const char *reason =
-        access(path, R_OK) != 0 ? strerror(errno) : last_reason();
-
-    errtext_set(t, "%s \"%.120s\": %s", what, path,
-                *reason ? reason : "cannot be read");
-    ERR_clear_error();
-    return ERR_BAD;
-}
-
-static enum err trust(SSL_CTX *ctx, const struct tls_files *f,
-                      struct errtext *t)
-{
-    if (!f->ca_file && !f->ca_path)
-        return SSL_CTX_set_default_verify_paths(ctx) == 1 ? ERR_OK : ERR_NOMEM;
-    if (f->ca_file && SSL_CTX_load_verify_file(ctx, f->ca_file) != 1)
-        return bad_file("ca_file", f->ca_file, t);
-    if (f->ca_path && SSL_CTX_load_verify_dir(ctx, f->ca_path) != 1)
-        return bad_file("ca_path", f->ca_path, t);
-    return ERR_OK;
-}
-
-static enum err show(SSL_CTX *ctx, const struct tls_files *f, struct errtext *t)
-{
-    if (!f->cert_file)
-        return ERR_OK;
-    if (SSL_CTX_use_certificate_chain_file(ctx, f->cert_file) != 1)
-        return bad_file("cert_file", f->cert_file, t);
-    if (!f->key_file ||
-        SSL_CTX_use_PrivateKey_file(ctx, f->key_file, SSL_FILETYPE_PEM) != 1)
-        return bad_file("key_file", f->key_file ? f->key_file : "", t);
-    return ERR_OK;
-}
+/* --- Contexts ------------------------------------------------------------- */
 
 enum err tls_client_new(const struct tls_files *files, struct tls_client **ret,
                         struct errtext *t)
@@ -129,9 +87,9 @@ enum err tls_client_new(const struct tls_files *files, struct tls_client **ret,
     if (c)
         c->ctx = SSL_CTX_new(TLS_client_method());
     if (c && c->ctx)
-        e = trust(c->ctx, files, t);
+        e = tls_files_trust(c->ctx, files, t);
     if (e == ERR_OK)
-        e = show(c->ctx, files, t);
+        e = tls_files_show(c->ctx, files, t);
     if (e != ERR_OK) {
         tls_client_free(c);
         return e;

@@ -127,7 +127,7 @@ static enum err begin(struct http *h)
         .tls_server_name =
             d->tls_server_name.n ? arena_str(&a, d->tls_server_name) : NULL,
         .ca_file = c->prober->o.tls.ca_file,
-        .ca_path = c->prober->o.tls.ca_path,
+        .ca_pem = buf_bytes(&c->prober->ca_pem),
         .cert_file = c->prober->o.tls.cert_file,
         .key_file = c->prober->o.tls.key_file,
         .body_keep_bytes = c->output_max,

@@ -58,6 +58,7 @@ struct prober {
     struct lag lag;
     struct stream_world streams;
     struct tls_client *tls;    /* made at first use */
+    struct buf ca_pem;         /* with ca_path: whom HTTP checks trust */
     struct unit_bus *unit_bus; /* os_service.c's; made at first use */
     bool closing;
 };

@@ -421,7 +421,10 @@ enum err prober_new(const struct prober_options *o, struct prober **ret,
     /* The system's authorities are read when somebody needs them. */
     if (o->tls.ca_file || o->tls.ca_path || o->tls.cert_file) {
         enum err bad = tls_client_new(&o->tls, &p->tls, t);
+        if (bad == ERR_OK && o->tls.ca_path)
+            bad = tls_files_pem(&o->tls, &p->ca_pem, t);
         if (bad != ERR_OK) {
+            tls_client_free(p->tls);
             free(p);
             return bad;
         }
@@ -456,5 +459,6 @@ void prober_close(struct prober *p)
     uv_thread_join(&p->thread);
     require(uv_loop_close(&p->loop) == 0);
     tls_client_free(p->tls);
+    buf_fini(&p->ca_pem);
     free(p);
 }

@@ -15,7 +15,7 @@
 #include "base/list.h"
 #include "health/check_def.h"
 #include "health/status.h"
-#include "loop/tls_client.h"
+#include "loop/tls_files.h"
 
 enum {
     PROBE_RUNNING_MAX = 1024,

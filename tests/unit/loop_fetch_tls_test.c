@@ -5,8 +5,6 @@
 #include "loop/fetch.h"
 
 #include <fcntl.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -14,72 +12,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "test.h"
+#include "loop_certs.h"
 
 extern char **environ;
 
-enum { DAY_S = 24 * 3600 };
-
 struct tls_peer {
-    char folder[64], cert[80], key[80];
+    char folder[64];
+    struct cert own;
     pid_t pid;
     FILE *says;
     int port;
 };
 
-static void put_name(X509 *x, const char *name)
-{
-    char text[128];
-
-    X509_NAME *n = X509_get_subject_name(x);
-    assert_int_equal(X509_NAME_add_entry_by_txt(n, "CN", MBSTRING_ASC,
-                                                (const unsigned char *)name, -1,
-                                                -1, 0),
-                     1);
-    assert_int_equal(X509_set_issuer_name(x, n), 1);
-    (void)snprintf(text, sizeof text, "DNS:%s", name);
-    X509_EXTENSION *e =
-        X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, text);
-    assert_non_null(e);
-    assert_int_equal(X509_add_ext(x, e, -1), 1);
-    X509_EXTENSION_free(e);
-}
-
-/* Self-signed, so that it is its own authority. */
-static void make_certificate(struct tls_peer *p, const char *name, long from_s,
-                             long to_s)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *x = X509_new();
-
-    assert_non_null(key);
-    assert_non_null(x);
-    assert_int_equal(X509_set_version(x, 2), 1);
-    assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(x), 1), 1);
-    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(x), from_s));
-    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(x), to_s));
-    assert_int_equal(X509_set_pubkey(x, key), 1);
-    put_name(x, name);
-    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-
-    FILE *f = fopen(p->cert, "w");
-    assert_non_null(f);
-    assert_int_equal(PEM_write_X509(f, x), 1);
-    (void)fclose(f);
-    f = fopen(p->key, "w");
-    assert_non_null(f);
-    assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL),
-                     1);
-    (void)fclose(f);
-    X509_free(x);
-    EVP_PKEY_free(key);
-}
-
 /* False: there is no openssl command. */
 static bool spawn_server(struct tls_peer *p)
 {
-    char *argv[] = {"openssl", "s_server", "-accept", "127.0.0.1:0", "-cert",
-                    p->cert,   "-key",     p->key,    "-www",        NULL};
+    char *argv[] = {"openssl",   "s_server", "-accept",  "127.0.0.1:0", "-cert",
+                    p->own.cert, "-key",     p->own.key, "-www",        NULL};
     posix_spawn_file_actions_t actions;
     int pipe_fds[2];
     char line[256];
@@ -112,9 +61,7 @@ static bool peer_start(struct tls_peer *p, const char *name, long from_s,
 {
     *p = (struct tls_peer){.folder = "/tmp/muster-tls-test-XXXXXX"};
     assert_non_null(mkdtemp(p->folder));
-    (void)snprintf(p->cert, sizeof p->cert, "%s/cert", p->folder);
-    (void)snprintf(p->key, sizeof p->key, "%s/key", p->folder);
-    make_certificate(p, name, from_s, to_s);
+    p->own = cert_make(p->folder, "own", name, NULL, from_s, to_s);
     return spawn_server(p);
 }
 
@@ -125,8 +72,7 @@ static void peer_stop(struct tls_peer *p)
         (void)waitpid(p->pid, NULL, 0);
         (void)fclose(p->says);
     }
-    (void)unlink(p->cert);
-    (void)unlink(p->key);
+    cert_fini(&p->own);
     (void)rmdir(p->folder);
 }
 
@@ -163,7 +109,7 @@ static void certificates_are_verified(void **state)
     assert_int_equal(ask(&p, o, "localhost", &status, &t), ERR_IO);
     assert_string_equal(t.s, "x509: certificate signed by unknown authority");
 
-    o.ca_file = p.cert;
+    o.ca_file = p.own.cert;
     assert_ok(ask(&p, o, "localhost", &status, &t));
     assert_int_equal(status, 200);
 
@@ -198,7 +144,7 @@ static void an_expired_certificate_is_refused(void **state)
         peer_stop(&p);
         skip();
     }
-    struct fetch_options o = {.ca_file = p.cert};
+    struct fetch_options o = {.ca_file = p.own.cert};
     assert_int_equal(ask(&p, o, "localhost", &status, &t), ERR_IO);
     assert_string_equal(t.s,
                         "x509: certificate has expired or is not yet valid");

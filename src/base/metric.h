@@ -26,6 +26,8 @@
     X(METRIC_HTTP_MALFORMED,       COUNTER, "http.malformed",           "requests that were not HTTP/1.1") \
     X(METRIC_HTTP_SLOW_READERS,    COUNTER, "http.slow.readers",        "connections closed: the peer did not take its answer") \
     X(METRIC_HTTP_SLOW_SENDERS,    COUNTER, "http.slow.senders",        "connections closed: the request came too slowly") \
+    X(METRIC_HTTP_TLS_HANDSHAKES,  COUNTER, "http.tls.handshakes",      "TLS handshakes done")              \
+    X(METRIC_HTTP_TLS_FAILED,      COUNTER, "http.tls.failed",          "TLS handshakes that failed or came too slowly") \
     X(METRIC_HTTP_IDLE_CLOSED,     COUNTER, "http.idle",                "connections closed: idle too long") \
     X(METRIC_MONITOR_LOST,         COUNTER, "monitor.lost",             "log lines left out for readers who were too slow") \
     X(METRIC_CACHE_HITS,           COUNTER, "cache.hits",               "answers served from the encoded-answer cache") \

@@ -52,6 +52,7 @@ static void on_closed(uv_handle_t *h)
     struct http_server *s = c->server;
 
     conn_release_request(c);
+    conn_tls_free(c);
     free(c);
     server_handle_closed(s);
 }
@@ -60,6 +61,7 @@ void conn_close(struct conn *c)
 {
     if (c->state == CONN_CLOSED)
         return;
+    conn_tls_bye(c);
     c->state = CONN_CLOSED;
     timer_clear(c->server->timers, &c->timer);
     list_del(&c->link);
@@ -81,7 +83,7 @@ void conn_lost(struct conn *c)
 static void alloc_read(uv_handle_t *h, size_t suggested, uv_buf_t *ret);
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
-static void resume_reading(struct conn *c)
+void conn_resume_reading(struct conn *c)
 {
     if (!c->paused)
         return;
@@ -90,18 +92,18 @@ static void resume_reading(struct conn *c)
         conn_lost(c);
 }
 
-/* Says that we are done and waits a little for the peer to agree. */
-static void begin_linger(struct conn *c)
+void conn_linger(struct conn *c)
 {
     uv_os_fd_t fd;
 
     drop_ahead(c);
+    conn_tls_bye(c);
     if (c->eof || uv_fileno(&c->uv.handle, &fd) != 0 ||
         shutdown(fd, SHUT_WR) < 0) {
         conn_close(c);
         return;
     }
-    resume_reading(c);
+    conn_resume_reading(c);
     if (c->state == CONN_CLOSED)
         return;
     c->state = CONN_LINGERING;
@@ -228,22 +230,21 @@ static bool waits(const struct conn *c)
            c->state == CONN_STREAMING || c->state == CONN_WRITING;
 }
 
-static void pause_reading(struct conn *c)
+void conn_pause_reading(struct conn *c)
 {
     c->paused = true;
     (void)uv_read_stop(&c->uv.stream);
     conn_look_due(c);
 }
 
-/* Keeps what cannot be fed yet. */
-static void keep_ahead(struct conn *c, struct bytes in)
+bool conn_keep_ahead(struct conn *c, struct bytes in)
 {
     size_t rest = c->ahead_n - c->ahead_at;
     char *p = malloc(rest + in.n);
 
     if (!p) {
         conn_lost(c);
-        return;
+        return false;
     }
     if (rest)
         memcpy(p, c->ahead + c->ahead_at, rest);
@@ -253,7 +254,8 @@ static void keep_ahead(struct conn *c, struct bytes in)
     c->ahead_at = 0;
     c->ahead_n = (uint32_t)(rest + in.n);
     if (!c->paused && c->ahead_n >= CONN_AHEAD_BYTES)
-        pause_reading(c);
+        conn_pause_reading(c);
+    return true;
 }
 
 static void alloc_read(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
@@ -276,7 +278,7 @@ static void settle(struct conn *c)
     if (c->eof) /* half a request, or none */
         conn_close(c);
     else
-        resume_reading(c);
+        conn_resume_reading(c);
 }
 
 static void feed_ahead(struct conn *c)
@@ -322,6 +324,16 @@ void conn_on_eof(struct conn *c)
     }
 }
 
+void conn_input(struct conn *c, struct bytes in)
+{
+    if (c->state == CONN_READING && !c->ahead) {
+        in = conn_feed(c, in);
+        settle(c);
+    }
+    if (in.n > 0 && waits(c))
+        (void)conn_keep_ahead(c, in);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *c = stream->data;
@@ -329,23 +341,20 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n == 0)
         return;
     if (n < 0) {
+        if (conn_tls_is_new(c) && c->state == CONN_READING)
+            conn_tls_count_failure(c, "the peer has left");
         if (n == UV_EOF)
             conn_on_eof(c);
         else
             conn_lost(c);
         return;
     }
-    struct bytes in = bytes_of(buf->base, (size_t)n);
-    if (c->state == CONN_LINGERING) {
-        lingered(c, in.n);
-        return;
-    }
-    if (c->state == CONN_READING && !c->ahead) {
-        in = conn_feed(c, in);
-        settle(c);
-    }
-    if (in.n > 0 && waits(c))
-        keep_ahead(c, in);
+    if (c->state == CONN_LINGERING)
+        lingered(c, (size_t)n);
+    else if (c->tls)
+        conn_tls_input(c, bytes_of(buf->base, (size_t)n));
+    else
+        conn_input(c, bytes_of(buf->base, (size_t)n));
 }
 
 /* --- What follows an answer ----------------------------------------------- */
@@ -354,6 +363,8 @@ void conn_do_later(struct conn *c)
 {
     if (c->broken)
         conn_lost(c);
+    else if (c->state == CONN_READING && conn_tls_is_new(c))
+        conn_tls_later(c);
     else if (c->state == CONN_READING)
         feed_ahead(c);
 }
@@ -364,7 +375,7 @@ void conn_answered(struct conn *c, bool from_loop)
 
     if (!c->keep_alive || s->closing) {
         if (c->linger || c->ahead || (c->running && c->more))
-            begin_linger(c);
+            conn_linger(c);
         else
             conn_close(c);
         return;
@@ -390,7 +401,7 @@ static int open_handle(struct conn *c)
 
 enum err conn_open(struct http_server *s, int take_fd,
                    const struct in6_addr *peer, uint16_t port,
-                   const uint16_t slots[2], bool tcp)
+                   const uint16_t slots[2], bool tcp, bool tls)
 {
     struct conn *c = calloc(1, sizeof *c + s->events.user_bytes);
 
@@ -416,11 +427,13 @@ enum err conn_open(struct http_server *s, int take_fd,
                  : uv_pipe_open(&c->uv.pipe, take_fd);
     if (rc != 0)
         (void)close(take_fd);
-    if (rc != 0 || uv_read_start(&c->uv.stream, alloc_read, on_read) != 0) {
+    if (rc != 0 || uv_read_start(&c->uv.stream, alloc_read, on_read) != 0 ||
+        (tls && conn_tls_begin(c) != ERR_OK)) {
         conn_close(c);
         return ERR_IO;
     }
-    conn_idle_due(c);
+    if (!tls)
+        conn_idle_due(c);
     return ERR_OK;
 
 fail:

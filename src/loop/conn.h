@@ -16,7 +16,8 @@
  *
  * Memory: an idle or parked connection costs its struct and the socket handle
  * (< 700 bytes in all); read buffers are shared by the thread, the request's
- * arena lives until the answer has been handed over or conn_forget_request. */
+ * arena lives until the answer has been handed over or conn_forget_request.
+ * With TLS it is OpenSSL's state that counts (about 15 kB when idle). */
 #ifndef LOOP_CONN_H
 #define LOOP_CONN_H
 
@@ -27,10 +28,12 @@
 #include "http/request.h"
 #include "loop/shared.h"
 #include "loop/timers.h"
+#include "loop/tls_server.h"
 
 enum {
-    CONN_IDLE_MS = 600 * 1000, /* between requests */
-    CONN_HEAD_MS = 10 * 1000,  /* from first byte to end of head */
+    CONN_IDLE_MS = 600 * 1000,    /* between requests */
+    CONN_HEAD_MS = 10 * 1000,     /* from first byte to end of head */
+    CONN_HANDSHAKE_MS = 5 * 1000, /* of TLS, from the accept on */
     /* Slower senders of a body are cut, after a grace of CONN_HEAD_MS. */
     CONN_BODY_MIN_BYTES_PER_S = 1024,
     CONN_WRITE_STALL_MS = 30 * 1000, /* no byte of an answer taken meanwhile */
@@ -44,7 +47,8 @@ struct conn_limits {
     uint32_t max_conns; /* open at once, all listeners; 0: no limit */
     /* Of one address; unix sockets are exempt. 0: no limit. */
     _Atomic uint32_t max_conns_per_peer; /* may change at any time */
-    uint32_t head_ms, idle_ms, stall_ms; /* 0: the constants above */
+    /* 0: the constants above */
+    uint32_t head_ms, idle_ms, stall_ms, handshake_ms;
     _Atomic uint32_t conns;
     /* A count-min sketch of connections per address: never too low, too high
      * only if an address collides in both rows. */
@@ -92,6 +96,15 @@ MUST_USE enum err listen_unix(const char *path, unsigned mode, int *ret_fd,
 
 /* Serves a listening descriptor (taken, on error too). Any number of them. */
 MUST_USE enum err http_server_listen(struct http_server *s, int take_fd);
+
+/* The same with TLS, after http_server_tls. A client that speaks plain HTTP is
+ * told so (400). */
+MUST_USE enum err http_server_listen_tls(struct http_server *s, int take_fd);
+
+/* What connections accepted from now on show and ask for (taken, on error too);
+ * others go on as they are. ERR_NOMEM. */
+MUST_USE enum err http_server_tls(struct http_server *s,
+                                  struct tls_server *take);
 
 /* Stops accepting, lets answers in flight go out for grace_ms, closes the rest;
  * closed is called when nothing is left. */

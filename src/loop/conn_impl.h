@@ -5,6 +5,7 @@
  * conn_server.c  the server: listeners, limits, closing
  * conn.c         one connection: input, requests, its end
  * conn_time.c    how long it waits for its peer
+ * conn_tls.c     TLS between the socket and all of these
  * conn_write.c   answers and streams
  *
  * Only conn_feed calls events.request, and it runs only from libuv's callbacks:
@@ -49,8 +50,9 @@ struct conn {
         uv_pipe_t pipe;
     } uv;
     struct http_server *server;
-    struct list link;  /* in server->conns */
-    struct list later; /* in server->later, or alone */
+    struct conn_tls *tls; /* NULL: plain */
+    struct list link;     /* in server->conns */
+    struct list later;    /* in server->later, or alone */
     struct timer timer;
     uint64_t due_ms; /* 0: none */
     uint64_t body_since_ms;
@@ -98,6 +100,8 @@ struct http_server {
     struct http_in *parsers[CONN_PARSERS_KEPT];
     size_t parser_count;
     char *read_buffer;
+    struct tls_server *tls; /* of connections to come; NULL: none yet */
+    struct tls_io *tls_io;
     char peer_text[INET6_ADDRSTRLEN + 16];
 };
 
@@ -122,7 +126,7 @@ void server_uncount(struct http_server *s, const struct conn *c);
 /* An accepted descriptor (taken), already counted. Closed on failure. */
 MUST_USE enum err conn_open(struct http_server *s, int take_fd,
                             const struct in6_addr *peer, uint16_t port,
-                            const uint16_t slots[2], bool tcp);
+                            const uint16_t slots[2], bool tcp, bool tls);
 
 /* Idempotent; gone is not called. */
 void conn_close(struct conn *c);
@@ -132,6 +136,17 @@ void conn_lost(struct conn *c);
 
 /* The peer sends no more. */
 void conn_on_eof(struct conn *c);
+
+/* What the peer sent, if need be after TLS. */
+void conn_input(struct conn *c, struct bytes in);
+
+/* Keeps what cannot be used yet. False: no memory; the connection is lost. */
+bool conn_keep_ahead(struct conn *c, struct bytes in);
+void conn_pause_reading(struct conn *c);
+void conn_resume_reading(struct conn *c);
+
+/* Says that we are done and waits a little for the peer to agree. */
+void conn_linger(struct conn *c);
 
 /* What was put off by conn_later. */
 void conn_do_later(struct conn *c);
@@ -151,6 +166,7 @@ void conn_idle_due(struct conn *c);
 void conn_head_due(struct conn *c);
 void conn_stall_due(struct conn *c);
 void conn_linger_due(struct conn *c);
+void conn_handshake_due(struct conn *c);
 
 /* The next bytes of a body, by what has come of it. */
 void conn_body_due(struct conn *c);
@@ -174,5 +190,30 @@ size_t conn_refusal_text(char *ret, size_t n, int status, const char *text);
 
 /* 100 Continue. */
 void conn_write_continue(struct conn *c);
+
+/* --- conn_tls.c ----------------------------------------------------------- */
+
+/* The connection speaks TLS; the server has a struct tls_server. */
+MUST_USE enum err conn_tls_begin(struct conn *c);
+void conn_tls_free(struct conn *c); /* it is plain from here on */
+void server_tls_fini(struct http_server *s);
+
+/* Bytes from the socket. */
+void conn_tls_input(struct conn *c, struct bytes in);
+
+/* The handshake that had to wait for its turn. */
+void conn_tls_later(struct conn *c);
+
+/* It speaks TLS and has not agreed on anything yet. */
+bool conn_tls_is_new(const struct conn *c);
+void conn_tls_count_failure(struct conn *c, const char *why);
+
+/* Seals bytes into conn_tls_out, which the caller sends and resets before he
+ * returns to the loop. False: the connection is of no use any more. */
+MUST_USE bool conn_tls_seal(struct conn *c, const uv_buf_t *bufs, unsigned n);
+struct buf *conn_tls_out(struct conn *c);
+
+/* Tells the peer that nothing follows (close_notify), if he can take it now. */
+void conn_tls_bye(struct conn *c);
 
 #endif

@@ -18,7 +18,7 @@ struct listener {
     struct http_server *server;
     struct list link;
     int fd;
-    bool tcp;
+    bool tcp, tls;
 };
 
 enum {
@@ -108,28 +108,31 @@ static int count_conn(struct conn_limits *l, const uint16_t slots[2], bool tcp)
 
 /* --- Accepting ------------------------------------------------------------ */
 
-/* Says why, as far as the socket takes it at once, and closes. */
-static void refuse_fd(struct http_server *s, int fd, int status)
+/* Says why, as far as the socket takes it at once, and closes. Who speaks TLS
+ * could not read it. */
+static void refuse_fd(const struct listener *l, int fd, int status)
 {
+    struct http_server *s = l->server;
     char text[160], answer[512];
-    const struct conn_limits *l = s->limits;
+    const struct conn_limits *most = s->limits;
 
     if (status == 429) {
         metric_add(METRIC_HTTP_REFUSED_PEER, 1);
         (void)snprintf(text, sizeof text,
                        "Your IP is issuing too many concurrent connections: "
                        "more than limits.http_max_conns_per_client = %u\n",
-                       atomic_load(&l->max_conns_per_peer));
+                       atomic_load(&most->max_conns_per_peer));
     } else {
         metric_add(METRIC_HTTP_REFUSED_CONNS, 1);
         (void)snprintf(text, sizeof text,
                        "too many connections: more than "
                        "limits.http_max_conns = %u, or out of file "
                        "descriptors\n",
-                       l->max_conns);
+                       most->max_conns);
     }
     size_t n = conn_refusal_text(answer, sizeof answer, status, text);
-    (void)send(fd, answer, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (!l->tls)
+        (void)send(fd, answer, n, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)shutdown(fd, SHUT_WR);
     /* Unread bytes would turn the close into a reset. */
     (void)recv(fd, s->read_buffer, CONN_READ_BYTES, MSG_DONTWAIT);
@@ -168,8 +171,8 @@ static void accepted(struct listener *l, int fd, const union peer_address *a)
     peer_slots(s->limits, &peer, slots);
     int status = count_conn(s->limits, slots, l->tcp);
     if (status)
-        refuse_fd(s, fd, status);
-    else if (conn_open(s, fd, &peer, port, slots, l->tcp) == ERR_NOMEM)
+        refuse_fd(l, fd, status);
+    else if (conn_open(s, fd, &peer, port, slots, l->tcp, l->tls) == ERR_NOMEM)
         uncount(s->limits, slots, l->tcp);
 }
 
@@ -199,7 +202,7 @@ static bool refuse_with_reserve(struct listener *l)
         socklen_t n = sizeof a;
         int fd = accept4(l->fd, &a.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
-            refuse_fd(s, fd, 503);
+            refuse_fd(l, fd, 503);
     }
     s->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     return s->reserve_fd >= 0;
@@ -268,7 +271,7 @@ static void poll_listener(struct listener *l)
     require(e == 0); /* fails only when it is closing */
 }
 
-enum err http_server_listen(struct http_server *s, int take_fd)
+static enum err serve_listener(struct http_server *s, int take_fd, bool tls)
 {
     int domain = 0;
     socklen_t n = sizeof domain;
@@ -287,10 +290,22 @@ enum err http_server_listen(struct http_server *s, int take_fd)
     l->server = s;
     l->fd = take_fd;
     l->tcp = domain != AF_UNIX;
+    l->tls = tls;
     list_add(&s->listeners, &l->link);
     s->handles++;
     poll_listener(l);
     return ERR_OK;
+}
+
+enum err http_server_listen(struct http_server *s, int take_fd)
+{
+    return serve_listener(s, take_fd, false);
+}
+
+enum err http_server_listen_tls(struct http_server *s, int take_fd)
+{
+    require(s->tls);
+    return serve_listener(s, take_fd, true);
 }
 
 /* --- The server ----------------------------------------------------------- */
@@ -424,6 +439,7 @@ void http_server_free(struct http_server *s)
         http_in_free(s->parsers[--s->parser_count]);
     if (s->reserve_fd >= 0)
         (void)close(s->reserve_fd);
+    server_tls_fini(s);
     free(s->read_buffer);
     free(s);
 }

@@ -59,6 +59,12 @@ void conn_stall_due(struct conn *c)
     conn_due_in(c, stall_ms(c->server->limits));
 }
 
+void conn_handshake_due(struct conn *c)
+{
+    uint32_t ms = c->server->limits->handshake_ms;
+    conn_due_in(c, ms ? ms : CONN_HANDSHAKE_MS);
+}
+
 void conn_linger_due(struct conn *c)
 {
     uint64_t head = head_ms(c->server->limits);
@@ -142,6 +148,11 @@ static void on_due(struct conn *c)
 {
     switch ((enum conn_state)c->state) {
     case CONN_READING:
+        if (conn_tls_is_new(c)) {
+            conn_tls_count_failure(c, "not complete in time");
+            conn_close(c);
+            return;
+        }
         if (c->phase != HTTP_IN_IDLE) {
             refuse_slow(c);
             return;

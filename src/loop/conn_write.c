@@ -13,12 +13,18 @@
 #include "base/check.h"
 #include "http/response.h"
 
-enum { PARTS_MAX = 3, SLICE_BYTES = 128 << 10 };
+enum {
+    PARTS_MAX = 3,
+    SLICE_BYTES = 128 << 10,
+    /* Sealed bytes are a copy, and cost time to make. */
+    TLS_SLICE_BYTES = 64 << 10,
+};
 
 struct write {
     uv_write_t req;
     struct conn *conn;
     struct shared *a, *b;
+    char *sealed;             /* what uv_write has, with TLS */
     uv_buf_t left[PARTS_MAX]; /* not given to uv_write yet */
     unsigned n_left;
 };
@@ -64,8 +70,42 @@ static size_t total(const uv_buf_t *bufs, unsigned n)
 
 static void on_written(uv_write_t *req, int status);
 
+/* A copy of sealed bytes goes to uv_write. */
+static bool write_sealed(struct write *w, struct bytes sealed)
+{
+    struct conn *c = w->conn;
+
+    free(w->sealed);
+    w->sealed = malloc(sealed.n ? sealed.n : 1);
+    if (!w->sealed)
+        return false;
+    memcpy(w->sealed, sealed.p, sealed.n);
+    uv_buf_t b = uv_buf_init(w->sealed, (unsigned)sealed.n);
+    if (uv_write(&w->req, &c->uv.stream, &b, 1, on_written) != 0)
+        return false;
+    c->queued_bytes += sealed.n;
+    return true;
+}
+
+static bool write_tls_slice(struct write *w, size_t max)
+{
+    struct conn *c = w->conn;
+    struct buf *out = conn_tls_out(c);
+    uv_buf_t slice[PARTS_MAX];
+    unsigned n = cut(w->left, w->n_left,
+                     max < TLS_SLICE_BYTES ? max : TLS_SLICE_BYTES, slice);
+
+    w->n_left = skip(w->left, w->n_left, total(slice, n));
+    bool ok = conn_tls_seal(c, slice, n) && write_sealed(w, buf_bytes(out));
+    buf_reset(out);
+    return ok;
+}
+
 static bool write_slice(struct write *w, size_t max)
 {
+    if (w->conn->tls)
+        return write_tls_slice(w, max);
+
     struct conn *c = w->conn;
     uv_buf_t slice[PARTS_MAX];
     unsigned n = cut(w->left, w->n_left, max, slice);
@@ -82,6 +122,7 @@ static void write_free(struct write *w)
 {
     shared_unref(w->a);
     shared_unref(w->b);
+    free(w->sealed);
     free(w);
 }
 
@@ -109,11 +150,11 @@ static void on_written(uv_write_t *req, int status)
     }
 }
 
-/* What the socket did not take. sliced: nothing else is sent before it is all
- * out. */
-static bool queue_rest(struct conn *c, const uv_buf_t *bufs, unsigned n,
-                       bool sliced, struct shared *take_a,
-                       struct shared *take_b)
+/* What the socket did not take: sealed bytes, then bufs. sliced: nothing else is
+ * sent before it is all out. */
+static bool queue_rest(struct conn *c, struct bytes sealed,
+                       const uv_buf_t *bufs, unsigned n, bool sliced,
+                       struct shared *take_a, struct shared *take_b)
 {
     struct write *w = malloc(sizeof *w);
 
@@ -124,7 +165,8 @@ static bool queue_rest(struct conn *c, const uv_buf_t *bufs, unsigned n,
     }
     *w = (struct write){.conn = c, .a = take_a, .b = take_b, .n_left = n};
     memcpy(w->left, bufs, n * sizeof *bufs);
-    if (!write_slice(w, sliced ? SLICE_BYTES : SIZE_MAX)) {
+    if (sealed.n ? !write_sealed(w, sealed)
+                 : !write_slice(w, sliced ? SLICE_BYTES : SIZE_MAX)) {
         write_free(w);
         return false;
     }
@@ -134,6 +176,34 @@ static bool queue_rest(struct conn *c, const uv_buf_t *bufs, unsigned n,
         conn_stall_due(c);
     }
     return true;
+}
+
+static bool send_tls(struct conn *c, uv_buf_t *bufs, unsigned n, bool sliced,
+                     struct shared *take_a, struct shared *take_b)
+{
+    struct buf *out = conn_tls_out(c);
+    uv_buf_t slice[PARTS_MAX];
+    unsigned k = cut(bufs, n, sliced ? TLS_SLICE_BYTES : SIZE_MAX, slice);
+    bool ok = conn_tls_seal(c, slice, k);
+    struct bytes sealed = buf_bytes(out);
+
+    n = skip(bufs, n, total(slice, k));
+    if (ok && c->writes == 0 && sealed.n) {
+        uv_buf_t b = uv_buf_init(out->p, (unsigned)sealed.n);
+        int rc = uv_try_write(&c->uv.stream, &b, 1);
+        ok = rc >= 0 || rc == UV_EAGAIN;
+        sealed = bytes_skip(sealed, rc > 0 ? (size_t)rc : 0);
+    }
+    if (ok && (sealed.n > 0 || n > 0)) {
+        if (sealed.n == 0)
+            buf_reset(out); /* the next slice begins there */
+        ok = queue_rest(c, sealed, bufs, n, sliced, take_a, take_b);
+    } else {
+        shared_unref(take_a);
+        shared_unref(take_b);
+    }
+    buf_reset(out);
+    return ok;
 }
 
 /* Sends a, b (either may be NULL) and tail (static). False: the connection
@@ -151,6 +221,8 @@ static bool conn_send(struct conn *c, struct shared *take_a,
     if (tail)
         bufs[n++] = (uv_buf_t){(char *)tail, strlen(tail)};
 
+    if (c->tls)
+        return send_tls(c, bufs, n, sliced, take_a, take_b);
     int rc = 0;
     if (c->writes == 0 && n > 0) {
         unsigned k = cut(bufs, n, sliced ? SLICE_BYTES : SIZE_MAX, slice);
@@ -161,7 +233,8 @@ static bool conn_send(struct conn *c, struct shared *take_a,
     if (rc >= 0)
         n = skip(bufs, n, (size_t)rc);
     if (rc >= 0 && n > 0)
-        return queue_rest(c, bufs, n, sliced, take_a, take_b);
+        return queue_rest(c, (struct bytes){0}, bufs, n, sliced, take_a,
+                          take_b);
     shared_unref(take_a);
     shared_unref(take_b);
     return rc >= 0;

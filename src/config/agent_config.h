@@ -47,6 +47,13 @@ struct config_values {
     size_t n, cap;
 };
 
+/* NULL: not said. */
+struct config_tls {
+    const char *ca_file, *ca_path, *cert_file, *key_file;
+    const char *min_version, *cipher_suites;
+    bool verify_incoming, prefer_server_ciphers;
+};
+
 /* Strings: "" in a file means not said. `NULL:` tells what that gives; the
  * others have a default and are never NULL. */
 struct agent_config {
@@ -88,8 +95,13 @@ struct agent_config {
     int unix_mode; /* after validation: of mode, -1 if that is NULL */
 
     struct {
-        const char *ca_file, *ca_path, *cert_file, *key_file; /* NULL: none */
-    } tls; /* used by checks only, and only with: */
+        struct config_tls flat, defaults, https;
+        bool verify_incoming_https;
+    } tls; /* as written */
+    /* After validation: what the agent shows to others (used by checks, and
+     * only with enable_agent_tls_for_checks), and the HTTPS listener. */
+    struct config_tls own_tls, https_tls;
+    int https_tls_minor; /* TLS 1.x at least */
     bool enable_agent_tls_for_checks;
     bool enable_script_checks, enable_local_script_checks;
     uint64_t check_update_interval_ms;
@@ -111,6 +123,7 @@ struct agent_config {
         int64_t http_max_conns_per_client; /* 0: no limit */
         int64_t http_max_conns;            /* 0: as many as files may be open */
         int64_t http_max_body_bytes, http_max_header_bytes;
+        uint64_t https_handshake_timeout_ms; /* 0: no limit of its own */
     } limits;
     struct {
         struct config_pairs response_headers;

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* agent_parts - what agent_config.c, agent_apply.c, agent_validate.c and
- * agent_listen.c share; nobody else includes it. */
+ * agent_listen.c and agent_tls.c share; nobody else includes it. */
 #ifndef CONFIG_AGENT_PARTS_H
 #define CONFIG_AGENT_PARTS_H
 
@@ -20,6 +20,9 @@ MUST_USE enum err config_strings_add(struct arena *arena,
 enum err agent_config_fail(const struct agent_config *c, const char *key,
                            struct errtext *t, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+
+/* Fills c->own_tls and c->https_tls. */
+MUST_USE enum err agent_config_tls(struct agent_config *c, struct errtext *t);
 
 /* Checks all addresses, fills c->listen, refuses two listeners on one port. */
 MUST_USE enum err agent_config_listen(struct agent_config *c,

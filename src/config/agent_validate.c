@@ -197,16 +197,6 @@ static enum err check_http(struct agent_config *c, struct errtext *t)
     return ERR_OK;
 }
 
-static enum err check_tls(struct agent_config *c, struct errtext *t)
-{
-    if (!c->tls.cert_file == !c->tls.key_file)
-        return ERR_OK;
-    const char *set = c->tls.cert_file ? "cert_file" : "key_file";
-    const char *missing = c->tls.cert_file ? "key_file" : "cert_file";
-    return agent_config_fail(c, set, t, "%s is set without %s: both or none",
-                             set, missing);
-}
-
 static enum err check_rest(struct agent_config *c, struct errtext *t)
 {
     if (log_level_parse(c->log_level_name, &c->log_level) != ERR_OK)
@@ -239,7 +229,7 @@ enum err agent_config_validate(struct agent_config *c, struct errtext *t)
     if (e == ERR_OK)
         e = check_http(c, t);
     if (e == ERR_OK)
-        e = check_tls(c, t);
+        e = agent_config_tls(c, t);
     if (e == ERR_OK)
         e = agent_config_listen(c, t);
     if (e == ERR_NOMEM)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "server/serving.h"
 
 /* One block: the struct, its arrays, then all text. */
 struct live_block {
@@ -91,6 +92,8 @@ void live_apply(struct core *c, const struct settings *s)
 
     atomic_store(&p->conn_limits.max_conns_per_peer,
                  peer == 0 || peer > most ? most : peer);
+    for (int i = 0; s->https && i < p->serving_count; i++)
+        serving_tls(p->serving[i], s->https);
     c->me.node.meta = now->node_meta;
     agent_reconfigure(
         c->agent, &(struct agent_live){

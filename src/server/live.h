@@ -16,7 +16,7 @@
 void live_publish(struct process *p, const struct settings *s);
 
 /* The same for a running process: also the agent, the own node's metadata, the
- * limit of connections. */
+ * limit of connections, what HTTPS shows. */
 void live_apply(struct core *c, const struct settings *s);
 
 /* When no other thread is left. */

@@ -36,6 +36,7 @@ enum letter_kind {
     LETTER_AGENT,     /* an agent's answer: struct wish */
     LETTER_DRAFT,     /* a long answer: struct draft */
     LETTER_LINE,      /* of the log, for its readers (monitor.c) */
+    LETTER_TLS,       /* another certificate (serving.c) */
     LETTER_CLOSE,     /* stop serving */
     LETTER_END,       /* the last one: nobody posts any more */
 };

@@ -68,6 +68,7 @@ static bool set_limits(const struct settings *s, struct errtext *t)
     l->max_conns_per_peer = s->http_max_conns_per_client;
     l->http.body_bytes = s->http_max_body_bytes;
     l->http.header_bytes = s->http_max_header_bytes;
+    l->handshake_ms = s->handshake_ms;
     if (most <= DESCRIPTORS_SPARE) {
         errtext_set(t,
                     "this process may open only %u files, it needs more than "
@@ -209,11 +210,12 @@ static void fill_self(const struct settings *s, const char *id)
 
 /* Each address gives every thread a socket. */
 static bool listen_all(const struct settings *s, int threads,
-                       int fds[][RUN_ADDRESSES_MAX], struct errtext *t)
+                       int fds[][RUN_LISTENERS_MAX], struct errtext *t)
 {
     int one[SERVING_THREADS_MAX];
-    for (size_t a = 0; a < s->http_address_count; a++) {
-        const char *where = s->http_addresses[a];
+    for (size_t a = 0; a < s->listener_count; a++) {
+        const struct run_listener *l = &s->listeners[a];
+        const char *where = l->address;
         enum err e;
         if (strncmp(where, "unix://", 7) == 0) {
             e = listen_unix(where + 7, s->unix_mode, &one[0], t);
@@ -222,14 +224,14 @@ static bool listen_all(const struct settings *s, int threads,
             for (int i = 1; e == ERR_OK && i < threads; i++)
                 one[i] = fcntl(one[0], F_DUPFD_CLOEXEC, 0);
         } else {
-            e = listen_tcp(where, s->http_port, threads, one, t);
+            e = listen_tcp(where, l->port, threads, one, t);
         }
         if (e != ERR_OK)
             return false;
         for (int i = 0; i < threads; i++)
             fds[i][a] = one[i];
-        log_info("server", "HTTP listens: address=%s port=%d", where,
-                 s->http_port);
+        log_info("server", "%s listens: address=%s port=%d",
+                 l->tls ? "HTTPS" : "HTTP", where, l->port);
     }
     return true;
 }
@@ -292,7 +294,7 @@ static bool start_serving(const struct settings *s, struct errtext *t)
     int threads = s->threads ? s->threads : cores < 1 ? 1 : (int)cores;
     if (threads > SERVING_THREADS_MAX)
         threads = SERVING_THREADS_MAX;
-    static int fds[SERVING_THREADS_MAX][RUN_ADDRESSES_MAX];
+    static int fds[SERVING_THREADS_MAX][RUN_LISTENERS_MAX];
     if (!listen_all(s, threads, fds, t))
         return false;
     if (drafter_start(p, t) != ERR_OK)
@@ -301,8 +303,7 @@ static bool start_serving(const struct settings *s, struct errtext *t)
     p->serving_idle = serving_idle;
     run.serving_left = threads;
     for (int i = 0; i < threads; i++)
-        if (serving_start(p, i, fds[i], (int)s->http_address_count,
-                          &p->serving[i], t) != ERR_OK)
+        if (serving_start(p, i, s, fds[i], &p->serving[i], t) != ERR_OK)
             return false;
     return true;
 }

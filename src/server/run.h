@@ -6,10 +6,20 @@
 
 #include "base/arena.h"
 #include "local/op.h"
-#include "loop/tls_client.h"
+#include "loop/tls_server.h"
 #include "store/store.h"
 
-enum { RUN_ADDRESSES_MAX = 8 };
+enum {
+    RUN_ADDRESSES_MAX = 8, /* of one port */
+    RUN_LISTENERS_MAX = 2 * RUN_ADDRESSES_MAX,
+};
+
+/* Where HTTP listens. */
+struct run_listener {
+    const char *address; /* or unix:///path */
+    int port;
+    bool tls;
+};
 
 /* Everything that configuration and command line decide; strings live as long
  * as the process. */
@@ -17,9 +27,9 @@ struct settings {
     const char *node_name, *node_id, *datacenter, *domain;
     const char *data_dir; /* NULL: in memory */
     const char *bind_addr, *advertise_addr;
-    /* Where HTTP listens: addresses, or unix:///path. */
-    const char *http_addresses[RUN_ADDRESSES_MAX];
-    size_t http_address_count;
+    struct run_listener listeners[RUN_LISTENERS_MAX];
+    size_t listener_count;
+    struct tls_server *https; /* NULL: nothing listens with TLS */
     unsigned unix_mode;
     const char *unix_user, *unix_group;
     struct bytes tagged; /* packed pairs, by name */
@@ -41,6 +51,7 @@ struct settings {
     const char *pid_file;
 
     uint32_t http_max_conns, http_max_conns_per_client;
+    uint32_t handshake_ms;
     size_t http_max_body_bytes, http_max_header_bytes;
     uint64_t block_default_ms, block_max_ms;
     bool allow_unprintable;

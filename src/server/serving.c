@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/alloc.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/host.h"
@@ -335,6 +336,28 @@ void serving_post(struct serving *s, struct letter *take)
     queue_push_all(s->inbox, &one);
 }
 
+struct tls_letter {
+    struct letter letter;
+    struct tls_server *tls;
+};
+
+void serving_tls(struct serving *s, struct tls_server *tls)
+{
+    struct tls_letter *l = xzalloc(sizeof *l);
+    list_init(&l->letter.link);
+    l->letter.kind = LETTER_TLS;
+    l->tls = tls_server_ref(tls);
+    serving_post(s, &l->letter);
+}
+
+static void take_tls(struct serving *s, struct letter *take)
+{
+    struct tls_letter *l = container_of(take, struct tls_letter, letter);
+    if (http_server_tls(s->http, l->tls) != ERR_OK)
+        log_error("http", "out of memory: the certificate stays as it was");
+    free(l);
+}
+
 static void http_closed(void *ctx)
 {
     struct serving *s = ctx;
@@ -388,6 +411,9 @@ static void on_letters(void *ctx, struct list *letters)
             break;
         case LETTER_LINE:
             monitor_line(s, l);
+            break;
+        case LETTER_TLS:
+            take_tls(s, l);
             break;
         case LETTER_CLOSE:
             free(l);
@@ -449,8 +475,20 @@ static enum err open_parts(struct serving *s, struct process *p,
     return e;
 }
 
-enum err serving_start(struct process *p, int number, const int *take_fds,
-                       int fd_count, struct serving **ret, struct errtext *t)
+static enum err listen_all(struct serving *s, const struct settings *o,
+                           const int *take_fds)
+{
+    enum err e =
+        o->https ? http_server_tls(s->http, tls_server_ref(o->https)) : ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < o->listener_count; i++)
+        e = o->listeners[i].tls ? http_server_listen_tls(s->http, take_fds[i])
+                                : http_server_listen(s->http, take_fds[i]);
+    return e;
+}
+
+enum err serving_start(struct process *p, int number, const struct settings *o,
+                       const int *take_fds, struct serving **ret,
+                       struct errtext *t)
 {
     struct serving *s = calloc(1, sizeof *s);
     if (!s)
@@ -465,8 +503,8 @@ enum err serving_start(struct process *p, int number, const int *take_fds,
     answers_init(&s->answers, p->cache_bytes / (size_t)p->serving_count);
     parks_init(&s->parks);
     enum err e = open_parts(s, p, t);
-    for (int i = 0; e == ERR_OK && i < fd_count; i++)
-        e = http_server_listen(s->http, take_fds[i]);
+    if (e == ERR_OK)
+        e = listen_all(s, o, take_fds);
     if (e != ERR_OK) {
         errtext_prefix(t, "start: ");
         return e; /* the process ends: nothing is torn down */

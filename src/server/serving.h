@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "server/process.h"
+#include "server/run.h"
 
 enum {
     GZIP_MIN_BYTES = 256, /* below, compression costs more than it saves */
@@ -126,8 +127,6 @@ struct serving {
     size_t writes_spare_count;
     uint64_t random; /* jitter of waits */
     struct buf scratch;
-    int listen_fds[8];
-    int listen_count;
     size_t outstanding; /* writes and wishes that others still hold */
     bool closing, http_closed, idle;
 };
@@ -165,10 +164,14 @@ struct conn_state {
     struct monitor monitor;
 };
 
+/* take_fds: of the settings' listeners. */
 MUST_USE enum err serving_start(struct process *p, int number,
-                                const int *take_fds, int fd_count,
+                                const struct settings *o, const int *take_fds,
                                 struct serving **ret, struct errtext *t);
 void serving_join(struct serving *s); /* after LETTER_END; frees */
+
+/* Connections that begin later show and ask for this one. Any thread. */
+void serving_tls(struct serving *s, struct tls_server *tls);
 
 /* Any thread. */
 void serving_post(struct serving *s, struct letter *take);

@@ -17,6 +17,7 @@
 #include "base/net.h"
 #include "cli/cli.h"
 #include "config/watch_def.h"
+#include "loop/conn.h"
 #include "server/logsink.h"
 #include "server/setup_impl.h"
 
@@ -34,15 +35,6 @@ static void log_notices(const struct setup *s)
                "setting without effect in this version: key=%s at=%s", n->key,
                where);
     }
-    const struct agent_config *c = &s->config;
-    if (c->tls.ca_file || c->tls.ca_path || c->tls.cert_file)
-        log_warn("config",
-                 "ca_file, ca_path, cert_file and key_file serve %s in this "
-                 "version: no listener is protected by them",
-                 c->enable_agent_tls_for_checks
-                     ? "checks only"
-                     : "nothing without enable_agent_tls_for_checks, and "
-                       "checks only with it,");
 }
 
 /* --- Addresses ----------------------------------------------------------- */
@@ -89,6 +81,26 @@ static enum err no_template(struct setup *s, const char *key,
     return ERR_BAD;
 }
 
+static enum err listeners(struct setup *s, const char *key,
+                          const struct config_strings *on, int port, bool tls)
+{
+    struct settings *o = &s->settings;
+    if (port < 0)
+        return ERR_OK;
+    if (on->n > RUN_ADDRESSES_MAX) {
+        errtext_set(&s->text, "%s: %zu addresses, the limit is %d", key, on->n,
+                    RUN_ADDRESSES_MAX);
+        return ERR_LIMIT;
+    }
+    for (size_t i = 0; i < on->n; i++) {
+        if (is_template(on->v[i]))
+            return no_template(s, "client_addr", on->v[i]);
+        o->listeners[o->listener_count++] =
+            (struct run_listener){on->v[i], port, tls};
+    }
+    return ERR_OK;
+}
+
 static enum err addresses(struct setup *s)
 {
     const struct agent_config *c = &s->config;
@@ -107,20 +119,14 @@ static enum err addresses(struct setup *s)
         return no_template(s, "advertise_addr", o->advertise_addr);
     if (c->advertise_addr_wan && is_template(c->advertise_addr_wan))
         return no_template(s, "advertise_addr_wan", c->advertise_addr_wan);
-    if (c->ports.http < 0)
-        return ERR_OK;
-    if (c->listen.http.n > RUN_ADDRESSES_MAX) {
-        errtext_set(&s->text, "addresses.http: %zu addresses, the limit is %d",
-                    c->listen.http.n, RUN_ADDRESSES_MAX);
-        return ERR_LIMIT;
-    }
-    for (size_t i = 0; i < c->listen.http.n; i++) {
-        const char *address = c->listen.http.v[i];
-        if (is_template(address))
-            return no_template(s, "client_addr", address);
-        o->http_addresses[o->http_address_count++] = address;
-    }
-    return ERR_OK;
+    enum err e =
+        listeners(s, "addresses.http", &c->listen.http, c->ports.http, false);
+    /* HTTPS without a certificate could greet nobody; test suites give every
+     * server a port for it all the same. */
+    if (e == ERR_OK && c->https_tls.cert_file)
+        e = listeners(s, "addresses.https", &c->listen.https, c->ports.https,
+                      true);
+    return e;
 }
 
 /* --- Settings ------------------------------------------------------------ */
@@ -296,6 +302,18 @@ static enum err blocked(struct setup *s)
     return ERR_OK;
 }
 
+static struct tls_files tls_files(const struct config_tls *c)
+{
+    return (struct tls_files){c->ca_file, c->ca_path, c->cert_file,
+                              c->key_file};
+}
+
+static uint32_t handshake_ms(const struct agent_config *c)
+{
+    uint64_t ms = c->limits.https_handshake_timeout_ms;
+    return ms == 0 || ms > CONN_IDLE_MS ? CONN_IDLE_MS : (uint32_t)ms;
+}
+
 static void plain_settings(struct setup *s)
 {
     const struct agent_config *c = &s->config;
@@ -322,10 +340,8 @@ static void plain_settings(struct setup *s)
         .scripts_allowed = c->enable_script_checks,
         .scripts_allowed_local =
             c->enable_script_checks || c->enable_local_script_checks,
-        .check_tls = c->enable_agent_tls_for_checks
-                         ? (struct tls_files){c->tls.ca_file, c->tls.ca_path,
-                                              c->tls.cert_file, c->tls.key_file}
-                         : (struct tls_files){0},
+        .check_tls = c->enable_agent_tls_for_checks ? tls_files(&c->own_tls)
+                                                    : (struct tls_files){0},
         .docker_host = getenv("DOCKER_HOST"),
         .check_update_interval_ms = c->check_update_interval_ms,
         .output_max = (size_t)c->check_output_max_size,
@@ -336,6 +352,7 @@ static void plain_settings(struct setup *s)
         .http_max_conns = (uint32_t)c->limits.http_max_conns,
         .http_max_conns_per_client =
             (uint32_t)c->limits.http_max_conns_per_client,
+        .handshake_ms = handshake_ms(c),
         .http_max_body_bytes = (size_t)c->limits.http_max_body_bytes,
         .http_max_header_bytes = (size_t)c->limits.http_max_header_bytes,
         .block_default_ms = c->default_query_time_ms,
@@ -343,6 +360,22 @@ static void plain_settings(struct setup *s)
         .allow_unprintable = c->disable_http_unprintable_char_filter,
         .prometheus = c->telemetry.prometheus_retention_time_ms > 0,
     };
+}
+
+/* Reads the certificate and all that belongs to it. */
+static enum err make_https(struct setup *s)
+{
+    const struct config_tls *c = &s->config.https_tls;
+    struct tls_server_options o = {
+        .files = tls_files(c),
+        .verify_clients = c->verify_incoming,
+        .min_minor = s->config.https_tls_minor,
+        .cipher_suites = c->cipher_suites,
+        .prefer_server_ciphers = c->prefer_server_ciphers,
+    };
+    if (s->config.ports.https < 0 || !c->cert_file)
+        return ERR_OK;
+    return tls_server_new(&o, &s->settings.https, &s->text);
 }
 
 static enum err make_settings(struct setup *s)
@@ -372,8 +405,10 @@ static void log_not_served(const struct settings *o)
     if (!o->is_server)
         log_warn("agent", "client agents come in a later version: this one "
                           "serves its own catalog");
-    if (o->https_port > 0)
-        log_info("server", "HTTPS is not served by this version: port=%d",
+    if (o->https_port > 0 && !o->https)
+        log_warn("server",
+                 "HTTPS is not served: port=%d (it needs cert_file and "
+                 "key_file)",
                  o->https_port);
     if (o->dns_port > 0)
         log_info("server", "DNS is not served by this version: port=%d",
@@ -390,6 +425,7 @@ static struct {
 
 static void setup_free(struct setup *s)
 {
+    tls_server_unref(s->settings.https);
     arena_fini(&s->arena);
     free(s);
 }
@@ -470,6 +506,8 @@ static enum err read_again(struct settings **ret, struct errtext *t)
         e = make_settings(s);
     if (e == ERR_OK)
         e = refuse_scripts(s, running.start->settings.scripts_allowed_local);
+    if (e == ERR_OK)
+        e = make_https(s);
     if (e != ERR_OK) {
         *t = s->text;
         drop(&s->settings);
@@ -530,7 +568,8 @@ int setup_and_run(int argc, char **argv)
         return 0;
     }
     if (e != ERR_OK || make_settings(s) != ERR_OK ||
-        refuse_scripts(s, s->settings.scripts_allowed_local) != ERR_OK)
+        refuse_scripts(s, s->settings.scripts_allowed_local) != ERR_OK ||
+        make_https(s) != ERR_OK)
         return fail(s);
     if (logsink_start(s->config.log_file, s->config.log_json, &s->text) !=
         ERR_OK)

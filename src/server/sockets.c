@@ -20,7 +20,7 @@ static struct {
         const char *path;
         dev_t device;
         ino_t inode;
-    } v[RUN_ADDRESSES_MAX];
+    } v[RUN_LISTENERS_MAX];
     size_t n;
 } bound; /* one process, as its signal handlers are */
 
@@ -68,7 +68,7 @@ static void remember(const char *path)
 {
     struct stat st;
 
-    if (bound.n == RUN_ADDRESSES_MAX || lstat(path, &st) != 0)
+    if (bound.n == RUN_LISTENERS_MAX || lstat(path, &st) != 0)
         return;
     bound.v[bound.n].path = path;
     bound.v[bound.n].device = st.st_dev;

@@ -272,9 +272,9 @@ static void known_keys_without_effect_are_told_once(void **state)
 static void protection_switched_off_is_not_missed(void **state)
 {
     (void)state;
-    good("verify_incoming = false encrypt = \"\"");
+    good("verify_outgoing = false encrypt = \"\"");
     assert_int_equal(notices.n, 0);
-    good("verify_incoming = true");
+    good("verify_outgoing = true");
     assert_int_equal(notices.n, 1);
     assert_true(notices.v[0].protects);
 }

@@ -216,7 +216,54 @@ static void definitions_are_not_compared(void **state)
     differences("service { name = \"a\" }", "check { name = \"b\" }", "");
 }
 
+static void the_nearest_word_about_tls_counts(void **state)
+{
+    (void)state;
+    good("data_dir = \"/d\" ports { https = 1 } cert_file = \"a\" key_file = "
+         "\"b\" ca_file = \"c\" "
+         "tls_min_version = \"tls10\" tls_cipher_suites = \"X\"");
+    valid();
+    assert_string_equal(c.https_tls.cert_file, "a");
+    assert_string_equal(c.own_tls.cert_file, "a");
+    assert_false(c.https_tls.verify_incoming);
+    assert_int_equal(c.https_tls_minor, 0);
+    assert_string_equal(c.https_tls.cipher_suites, "X");
+    good("tls { defaults { cert_file = \"d\" verify_incoming = true "
+         "tls_min_version = \"TLSv1_3\" } "
+         "https { key_file = \"e\" tls_prefer_server_cipher_suites = true } }");
+    valid();
+    assert_string_equal(c.https_tls.cert_file, "d");
+    assert_string_equal(c.https_tls.key_file, "e");
+    assert_string_equal(c.own_tls.key_file, "b");
+    assert_string_equal(c.https_tls.ca_file, "c");
+    assert_true(c.https_tls.verify_incoming);
+    assert_true(c.https_tls.prefer_server_ciphers);
+    assert_int_equal(c.https_tls_minor, 3);
+    good("tls { https { verify_incoming = false tls_min_version = "
+         "\"tls_auto\" } }");
+    valid();
+    assert_false(c.https_tls.verify_incoming);
+    assert_int_equal(c.https_tls_minor, 2);
+}
+
+static void tls_that_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    invalid("tls { https { cert_file = \"a\" } }",
+            "x.hcl:1:27: cert_file is set without key_file: both or none");
+    invalid("cert_file = \"a\" key_file = \"b\" ports { https = 2 }\n"
+            "verify_incoming = true",
+            "x.hcl:2:19: verify_incoming is set without ca_file or ca_path: no "
+            "client could be verified");
+    invalid("tls_min_version = \"ssl3\"",
+            "x.hcl:1:19: tls_min_version: value \"ssl3\" not supported, please "
+            "specify one of tls10, tls11, tls12, tls13, TLSv1_0, TLSv1_1, "
+            "TLSv1_2, TLSv1_3, TLS_AUTO");
+}
+
 static const struct CMUnitTest tests[] = {
+    TEST(the_nearest_word_about_tls_counts),
+    TEST(tls_that_cannot_be_is_refused),
     TEST(a_data_directory_is_needed),
     TEST(server_settings_need_a_server),
     TEST(one_expected_server_is_bootstrap),

@@ -10,9 +10,11 @@
  *
  * What left in a window is counted in the service's guard record (guard_view),
  * written under its mod revision, so that several servers together stay within
- * the bound. There is no clock in it: the window ends when the holder of the duty
- * "guard" says so (plan_guard_window). Evidence and deliberate acts touch no
- * record.
+ * the bound. There is no clock in it: a window begins with the first one that
+ * goes, on what is there at that moment, and ends when the holder of the duty
+ * "guard" says so (plan_guard_window), by its own clock from when it saw that
+ * somebody had gone. A record that counts nobody is no window. Evidence and
+ * deliberate acts touch no record.
  *
  * Bounds, of n registered and p in the answers when the window began:
  *

@@ -49,7 +49,9 @@ static struct window window_of(struct planner *p, const struct cat_name *name)
         enum err e = record_get_guard(op->value, &w.v);
         require(e == ERR_OK); /* this plan wrote it */
         w.planned = w.v.left > left_before ? w.v.left - left_before : 0;
-    } else if (!w.record) {
+    }
+    /* A window begins with the first one that goes. */
+    if (w.v.left == 0 && w.v.reg_left == 0) {
         w.v.base = (uint32_t)member_candidates(p->s, name, NULL, SIZE_MAX);
         w.v.reg_base = (uint32_t)name->instances.n;
     }
@@ -78,13 +80,40 @@ static void window_guard(struct planner *p, const struct window *w)
 
 /* --- Admission ----------------------------------------------------------- */
 
-/* Beside this instance, of those in the answers one at least stays. */
+/* Nothing that keeps the instance in the answers has changed since. */
+static void guard_answered(struct planner *p, const struct cat_node *node,
+                           const struct cat_instance *i)
+{
+    struct bytes name = cat_record_node(i->service);
+    uint32_t own = node->own ? node->own->n : 0;
+
+    planner_guard_mod(
+        p, planner_key(p, RECORD_SERVICE, name, cat_record_id(i->service)),
+        i->service);
+    for (uint32_t k = 0; k < own + i->check_count; k++) {
+        const struct cat_record *r =
+            k < own ? node->own->v[k] : i->checks[k - own];
+        planner_guard_mod(
+            p, planner_key(p, RECORD_CHECK, name, cat_record_id(r)), r);
+    }
+}
+
+/* Beside this instance one at least stays in the answers: also if it gives
+ * evidence of its own while this is on its way, hence the guards. */
 static bool others_stay(struct planner *p, const struct window *w,
                         const struct cat_instance *i)
 {
-    size_t need = w->planned + 1;
+    struct tree_iter it;
 
-    return member_candidates(p->s, w->name, i, need) >= need;
+    tree_first(&w->name->instances, &it);
+    for (const struct cat_instance *k; (k = tree_next(&it));) {
+        const struct cat_node *node = k == i ? NULL : snapshot_node_of(p->s, k);
+        if (!node || !planner_answered(p, node, k, none))
+            continue;
+        guard_answered(p, node, k);
+        return true;
+    }
+    return false;
 }
 
 static const struct cat_name *name_of(const struct planner *p,
@@ -323,14 +352,15 @@ static void begin_window(struct planner *p, const struct cat_name *name)
 {
     struct window w = window_of(p, name);
     struct buf kept = {0};
-    struct guard_view had = w.v;
+    struct guard_view had = {0};
 
+    if (w.record)
+        cat_guard_view(w.record, &had);
     w.v.base = (uint32_t)member_candidates(p->s, name, NULL, SIZE_MAX);
     w.v.reg_base = (uint32_t)name->instances.n;
     w.v.left = w.v.reg_left = 0;
     purge_out(p, &w, &kept);
-    bool same = w.record && had.base == w.v.base && had.left == 0 &&
-                had.reg_base == w.v.reg_base && had.reg_left == 0 &&
+    bool same = w.record && had.left == 0 && had.reg_left == 0 &&
                 packed_eq(had.out, w.v.out);
     if (!same)
         window_write(p, &w);
@@ -499,7 +529,10 @@ enum err plan_guard_release(struct plan *plan, const struct snapshot *s,
         struct window w = window_of(&p, name);
         if (!fits(plan, &w, i))
             break;
-        if (why == RELEASE_TIME && !may_go(&p, name, i, configured)) {
+        bool counts = why == RELEASE_TIME ||
+                      (why == RELEASE_EVIDENCE &&
+                       mode_of_instance(i, configured) == GUARD_MODE_ALL);
+        if (counts && !may_go(&p, name, i, configured)) {
             *ret_bound = true;
             break;
         }

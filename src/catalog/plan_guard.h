@@ -28,15 +28,15 @@ MUST_USE enum err plan_reap(struct plan *p, const struct snapshot *s,
                             struct errtext *t);
 
 /* The end of the window of a service name (of the record that s shows): the
- * record goes, or, while anything is held or let out, a new window begins with
- * what is in the answers now. Makes a record for held instances that have none.
+ * record goes, or, while anything is held or let out, counts nobody. Makes a record for held instances that have none.
  * Entries of `out` whose check is not held any more are dropped. Nothing to do:
  * an empty plan. */
 MUST_USE enum err plan_guard_window(struct plan *p, const struct snapshot *s,
                                     struct bytes name, struct errtext *t);
 
 enum guard_release {
-    RELEASE_EVIDENCE, /* its port refuses: out, not counted */
+    RELEASE_EVIDENCE, /* its port refuses: out, not counted (but where a service
+                         asks for the guard of all that leaves) */
     RELEASE_TIME, /* unreachable: as the bounds allow, counted; never the last
                          one, even where others were removed */
     RELEASE_OPERATOR, /* somebody said so: out, not counted */

@@ -9,6 +9,7 @@ uses_base    =
 uses_config  = base
 uses_catalog = base
 uses_health  = base
+uses_lb      = base
 uses_http    = base
 uses_local   = base catalog health
 uses_api     = base catalog health local http
@@ -19,8 +20,8 @@ uses_agent   = base catalog health local http loop store
 uses_cli     = base config http loop
 uses_server  = base config catalog health http local api loop store probe agent cli
 
-LAYERS = base config catalog health http local api loop store probe agent cli server
-PURE   = base config catalog health http local api
+LAYERS = base config catalog health lb http local api loop store probe agent cli server
+PURE   = base config catalog health lb http local api
 
 # --- Settings ---------------------------------------------------------------
 CC      ?= gcc

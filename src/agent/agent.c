@@ -16,6 +16,16 @@ uint64_t agent_now(const struct agent *a)
     return a->o.now_ms ? a->o.now_ms(a->o.ctx) : uv_now(a->o.loop);
 }
 
+uint64_t agent_boot_now(const struct agent *a)
+{
+    return a->o.boot_ms ? a->o.boot_ms(a->o.ctx) : agent_now(a);
+}
+
+uint64_t agent_wall_now(const struct agent *a)
+{
+    return a->o.wall_ms ? a->o.wall_ms(a->o.ctx) : 0;
+}
+
 static void arm(struct agent *a)
 {
     const struct heap_item *min = heap_min(&a->due);
@@ -124,7 +134,7 @@ static void note_touched(struct agent *a, const struct store_event *e)
         buf_lp(&a->touched, id);
     if (kind == LOCAL_KEY_STATE && !a->loaded && !e->is_delete &&
         local_state_get(e->value, &s) == ERR_OK)
-        running_restore(a, id, &s);
+        state_restore(a, id, &s);
     require(!a->touched.bad);
 out:
     free(scratch);
@@ -146,7 +156,9 @@ static void apply(struct agent *a, const struct store_batch *b)
 static void on_loaded(struct agent *a)
 {
     a->loaded = true;
+    state_log_restored(a);
     agent_publish(a);
+    agent_publish(a); /* what another boot makes of the states */
     jobs_loaded(a);
     scan_start(a);
 }
@@ -277,6 +289,9 @@ static struct agent *agent_alloc(const struct agent_options *o)
 
     a->o = *o;
     a->boot_id = xstrdup(o->boot_id ? o->boot_id : "");
+    if (a->o.damping.half_life_ms == 0)
+        a->o.damping = damp_rule_default();
+    witness_init(&a->witness);
     a->timer.fire = on_timer;
     list_init(&a->before_load);
     list_init(&a->runnable);
@@ -345,6 +360,11 @@ void agent_reconfigure(struct agent *a, const struct agent_live *live)
     a->o.me = live->me;
     a->o.check_update_interval_ms = live->check_update_interval_ms;
     a->o.discard_output = live->discard_output;
+    if (live->damping.half_life_ms == 0 ||
+        damp_rule_equal(&live->damping, &a->o.damping))
+        return;
+    a->o.damping = live->damping;
+    running_rules_changed(a);
 }
 
 void agent_close(struct agent *a)

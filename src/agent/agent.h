@@ -7,13 +7,14 @@
  * local snapshot -> difference to the catalog -> catalog store -> done once the
  * catalog has reached that revision.
  *
- * Restart is not death: states are restored with the services; a TTL deadline
- * is extended by the time the agent was down. */
+ * Restart is not death: states are restored with the services, see health/run.h.
+ */
 #ifndef AGENT_AGENT_H
 #define AGENT_AGENT_H
 
 #include <uv.h>
 
+#include "health/damp.h"
 #include "local/local.h"
 #include "local/op.h"
 #include "loop/timers.h"
@@ -40,7 +41,8 @@ enum {
     /* Ports of sidecars that bring none. */
     AGENT_SIDECAR_PORT = 21000,
     AGENT_SIDECAR_PORT_LAST = 21255,
-    AGENT_TTL_GRACE_MS = 60 * 1000, /* see checks.c: after a restart */
+    /* Of a TTL that is longer, the last beat is stored from time to time. */
+    AGENT_BEAT_STORED_MS = 60 * 1000,
 };
 
 struct agent;
@@ -73,10 +75,16 @@ struct agent_options {
     size_t output_max;
     bool discard_output;
     const char *boot_id; /* copied; another one: the host has been restarted */
+    struct damp_rule damping; /* all zero: the defaults */
 
     /* Monotonic milliseconds; NULL: the loop's. Tests bring their own and call
      * agent_run_due. */
     uint64_t (*now_ms)(void *ctx);
+    /* The clock that goes on while the host sleeps and this process is down
+     * (CLOCK_BOOTTIME); NULL: now_ms. And the wall clock, for people; NULL:
+     * unknown. */
+    uint64_t (*boot_ms)(void *ctx);
+    uint64_t (*wall_ms)(void *ctx);
 
     /* The local snapshot was published: wake its readers (changes:
      * local_changes). */
@@ -89,6 +97,7 @@ struct agent_live {
     struct local_identity me;
     uint64_t check_update_interval_ms;
     bool discard_output;
+    struct damp_rule damping; /* all zero: as it was */
 };
 
 MUST_USE enum err agent_new(const struct agent_options *o, struct agent **ret,
@@ -111,10 +120,17 @@ void agent_submit(struct agent *a, struct agent_op *take);
  * changed is repaired). */
 void agent_catalog_published(struct agent *a, bool own_node_changed);
 
-/* A probe's result (ownership stays with the caller). */
-void agent_probe_result(struct agent *a, uint64_t generation,
-                        struct bytes check_id, enum status status,
-                        struct bytes output);
+/* A probe's result; what it points to stays the caller's. */
+struct agent_result {
+    uint64_t generation;
+    struct bytes check_id;
+    enum status status;
+    enum run_kind kind;
+    uint64_t lag_ms; /* by which the prober's loop was late meanwhile */
+    struct bytes output;
+};
+
+void agent_probe_result(struct agent *a, const struct agent_result *result);
 
 /* True once the own node is in the catalog as it should be. */
 bool agent_in_sync(const struct agent *a);

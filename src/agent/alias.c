@@ -30,15 +30,15 @@ static bool evaluate(struct running *r, struct buf *text)
 
     if (!k)
         return false;
-    enum status was = r->status;
+    enum check_cause cause;
     enum status now = local_alias_status(l, catalog_current(a->o.catalog),
-                                         &a->o.me, &k->def, text);
+                                         &a->o.me, &k->def, text, &cause);
     require(!text->bad);
     output_tail(&cut, bytes_head(buf_bytes(text), a->o.output_max), text->n,
                 a->o.output_max, false);
-    running_set(r, now, buf_bytes(&cut), false);
+    bool changed = running_follow(r, now, cause, buf_bytes(&cut));
     buf_fini(&cut);
-    return now != was;
+    return changed;
 }
 
 void aliases_evaluate(struct agent *a)

@@ -8,7 +8,8 @@
  *     ops.c     what each op means: refusal, or a change of agent.db
  *     sidecar.c proxies that come and go with a service
  *     tagged.c  a service's tagged addresses
- *     check.c   running checks: results, TTL deadlines, thresholds
+ *     check.c   running checks: what happens to them and what follows from it
+ *     state.c   their stored states
  *     alias.c   alias checks
  *     sync.c    differences to the catalog, one at a time per service
  *     scan.c    anti-entropy, reaper */
@@ -24,6 +25,7 @@
 #include "base/map.h"
 #include "base/metric.h"
 #include "health/judge.h"
+#include "health/witness.h"
 #include "local/record.h"
 #include "loop/queue.h"
 
@@ -83,13 +85,13 @@ struct running {
     uint64_t generation;
     uint64_t def_hash;
     enum check_type type;
-    enum status status;
-    struct threshold threshold;
-    uint64_t ttl_ms;
-    uint64_t beat_ms;     /* TTL: the last one */
-    uint64_t reap_ms;     /* 0: never */
-    uint64_t critical_ms; /* since when; 0: it is not */
-    struct deadline ttl;
+    struct run run;
+    struct witness_check witness;
+    uint64_t reap_ms;       /* 0: never */
+    uint64_t since_wall_ms; /* its status; 0: unknown */
+    uint64_t stored_ms;     /* its state, last; 0: not in this process */
+    bool flapping, damped;  /* as counted in the metrics */
+    struct deadline due;    /* run_time */
     struct deadline lazy;   /* output or beat to be written */
     struct list alias_link; /* alias checks */
     uint64_t alias_index[2];
@@ -98,10 +100,11 @@ struct running {
     char id[]; /* folded */
 };
 
-/* A TTL check's time as the last process left it. */
+/* What the last process left of it. */
 struct restored {
-    uint64_t left_ms; /* of the TTL, when it was written */
-    bool same_boot;
+    struct run_past past; /* without down_ms */
+    uint64_t written_ms;  /* by the clock of the boot; 0: unknown */
+    uint64_t since_wall_ms;
     size_t id_n;
     char id[];
 };
@@ -163,6 +166,8 @@ struct agent {
     bool running_jobs;
     size_t jobs;
 
+    struct witness witness;
+    uint64_t lag_told_ms;
     struct map checks;   /* struct running by folded ID */
     struct map restored; /* until the checks are started */
     struct buf touched;  /* IDs (lp) whose definition changed */
@@ -195,6 +200,8 @@ struct agent {
 /* --- agent.c ------------------------------------------------------------- */
 
 uint64_t agent_now(const struct agent *a);
+uint64_t agent_boot_now(const struct agent *a);
+uint64_t agent_wall_now(const struct agent *a);
 void agent_wake(struct agent *a);                   /* a turn soon */
 void agent_post(struct agent *a, struct letter *l); /* any thread */
 void deadline_set(struct agent *a, struct deadline *d, uint64_t delay_ms);
@@ -273,22 +280,49 @@ struct running *running_find(const struct agent *a, struct bytes id);
 void running_refresh(struct agent *a, struct bytes id);
 void running_free_all(struct agent *a);
 
-/* A new live state. durable: agent.db has it already. */
-void running_set(struct running *r, enum status status, struct bytes output,
-                 bool durable);
+struct bytes running_id(const struct running *r);
+
+/* A client's word on a TTL check. durable: agent.db has it already. */
+void running_told(struct running *r, enum status status, struct bytes output,
+                  bool durable);
+/* What would be stored of it then. */
+void running_told_state(const struct running *r, enum status status,
+                        struct bytes output, struct buf *out);
 void running_beat(struct running *r);
 
-/* What would be stored of it. */
-void running_state(const struct running *r, enum status status,
-                   struct bytes output, struct buf *out);
-void state_stored(struct letter *l);
+/* An alias; true: its status or cause is another one now. */
+bool running_follow(struct running *r, enum status status,
+                    enum check_cause cause, struct bytes output);
 
-/* From agent.db's load. */
-void running_restore(struct agent *a, struct bytes id,
-                     const struct local_state *s);
+/* The service was registered (again): its checks, and what it says of them. */
+void running_again(struct agent *a, struct bytes service_id);
+
+/* Other limits of damping, of all. */
+void running_rules_changed(struct agent *a);
 
 /* Clean end: TTLs as they stand. */
 void running_write_beats(struct agent *a);
+
+/* --- state.c ------------------------------------------------------------- */
+
+/* What is stored of it, with that output. */
+void state_put(const struct running *r, const struct run *run,
+               struct bytes output, struct buf *out);
+void state_write(struct running *r, const struct local_check *k,
+                 struct bytes output);
+void state_stored(struct letter *l);
+
+/* Its output or beat is to be written some time, within the budget. */
+void state_init(struct running *r);
+void state_lazily(struct running *r, uint64_t delay_ms);
+
+/* From agent.db's load. */
+void state_restore(struct agent *a, struct bytes id,
+                   const struct local_state *s);
+void state_log_restored(const struct agent *a);
+
+/* The past of a check that starts, as of now. */
+struct run_past state_past(const struct agent *a, const struct restored *t);
 
 /* --- alias.c ------------------------------------------------------------- */
 

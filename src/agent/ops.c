@@ -185,12 +185,12 @@ static bool plan_ttl(struct job *j)
     struct bytes output = ttl_output(j, &k->def);
     enum status status = status_of(op->status);
     running_beat(r);
-    if (status == r->status) {
-        running_set(r, status, output, false);
+    if (status == r->run.status) {
+        running_told(r, status, output, false);
         job_finish(j, 200, "");
         return false;
     }
-    running_state(r, status, output, &state);
+    running_told_state(r, status, output, &state);
     struct bytes value = arena_copy(&j->arena, buf_bytes(&state));
     require(!state.bad && value.p);
     buf_fini(&state);
@@ -216,7 +216,7 @@ static void ttl_stored(struct job *j)
     const struct local_check *k = local_check(here(j), j->op->id);
 
     if (r && k) {
-        running_set(r, status_of(j->op->status), ttl_output(j, &k->def), true);
+        running_told(r, status_of(j->op->status), ttl_output(j, &k->def), true);
         agent_publish(j->agent);
     }
     sync_check_of(j, local_check(here(j), j->op->id));
@@ -304,14 +304,21 @@ bool op_plan(struct job *j)
     return false;
 }
 
-/* Registering again is a sign of life. */
+/* Registering again is a sign of life, and perhaps a new process. */
 static void beat_again(struct job *j)
 {
-    for (size_t i = 0; i < j->op->check_count; i++) {
-        struct running *r = running_find(j->agent, j->op->checks[i].id);
-        if (r && r->type == CHECK_TTL && r->ttl.item.in)
+    const struct agent_op *op = j->op;
+
+    for (size_t i = 0; i < op->check_count; i++) {
+        struct running *r = running_find(j->agent, op->checks[i].id);
+        if (!r)
+            continue;
+        if (r->type == CHECK_TTL && r->run.expires_ms != RUN_NEVER)
             running_beat(r);
+        run_again(&r->run, agent_now(j->agent));
     }
+    if (op->kind == AGENT_REGISTER_SERVICE)
+        running_again(j->agent, op->service.id);
 }
 
 static void sync_first_check(struct job *j)

@@ -127,6 +127,18 @@ void scan_own_node_changed(struct agent *a)
 
 /* --- Reaper -------------------------------------------------------------- */
 
+/* Nobody said that it is dead. */
+static void reap_silent(struct agent *a, struct bytes service_id)
+{
+    op_reap(a, service_id);
+}
+
+static bool is_overdue(const struct running *r, uint64_t now)
+{
+    return r->reap_ms && r->run.status == STATUS_CRITICAL &&
+           now - r->run.since_ms > r->reap_ms;
+}
+
 static void on_reap(struct agent *a, struct deadline *d)
 {
     uint64_t now = agent_now(a);
@@ -137,8 +149,7 @@ static void on_reap(struct agent *a, struct deadline *d)
     agent_publish(a);
     while (map_next(&a->checks, &at, NULL, &value)) {
         const struct running *r = value;
-        if (r->reap_ms == 0 || r->critical_ms == 0 ||
-            now + 1 - r->critical_ms <= r->reap_ms)
+        if (!is_overdue(r, now))
             continue;
         const struct local_check *k =
             local_check(local_current(a->o.local), bytes_of(r->id, r->id_n));
@@ -149,7 +160,10 @@ static void on_reap(struct agent *a, struct deadline *d)
                  "deregistered, critical for too long: service=%.*s "
                  "check=%.*s",
                  BYTES_ARG(k->def.service_id), BYTES_ARG(k->def.id));
-        op_reap(a, k->def.service_id);
+        if (r->run.cause == CAUSE_SILENCE)
+            reap_silent(a, k->def.service_id);
+        else
+            op_reap(a, k->def.service_id);
     }
 }
 

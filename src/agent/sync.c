@@ -200,7 +200,9 @@ static enum err plan(struct item *i, struct errtext *t)
     struct agent *a = i->agent;
     const struct local_snapshot *l = local_current(a->o.local);
     const struct snapshot *s = catalog_current(a->o.catalog);
+    struct local_identity me = a->o.me;
 
+    me.wall_ms = agent_wall_now(a);
     arena_reset(&i->arena);
     plan_init(&i->plan, &i->arena);
     i->again = false;
@@ -209,13 +211,13 @@ static enum err plan(struct item *i, struct errtext *t)
     i->with_output = false;
     switch ((enum sync_kind)i->key[0]) {
     case SYNC_SERVICE:
-        return local_diff_service(&i->plan, l, s, &a->o.me, item_id(i),
+        return local_diff_service(&i->plan, l, s, &me, item_id(i),
                                   i->output_planned, &i->replan, t);
     case SYNC_CHECK:
-        return local_diff_check(&i->plan, l, s, &a->o.me, item_id(i),
+        return local_diff_check(&i->plan, l, s, &me, item_id(i),
                                 i->output_planned, t);
     case SYNC_NODE:
-        return local_diff_node(&i->plan, s, &a->o.me, t);
+        return local_diff_node(&i->plan, s, &me, t);
     }
     return ERR_OK;
 }

@@ -59,6 +59,15 @@ static inline bool marks_any(const struct check_marks *m)
            m->held_ms || m->damped_until_ms;
 }
 
+static inline bool marks_equal(const struct check_marks *a,
+                               const struct check_marks *b)
+{
+    return a->cause == b->cause && a->held == b->held &&
+           a->damped == b->damped && a->penalty == b->penalty &&
+           a->since_ms == b->since_ms && a->held_ms == b->held_ms &&
+           a->damped_until_ms == b->damped_until_ms;
+}
+
 /* Do both give the same answers? */
 static inline bool marks_alike(const struct check_marks *a,
                                const struct check_marks *b)

@@ -50,7 +50,13 @@
     X(METRIC_PROBE_RUNS,           COUNTER, "probe.runs",               "check runs finished") \
     X(METRIC_PROBE_FAILURES,       COUNTER, "probe.failures",           "check runs that did not pass") \
     X(METRIC_AGENT_SYNCS,          COUNTER, "agent.syncs",              "differences sent to the catalog") \
-    X(METRIC_AGENT_FLIPS,          COUNTER, "agent.flips",              "changes of a check's status")
+    X(METRIC_AGENT_FLIPS,          COUNTER, "agent.flips",              "changes of a check's status") \
+    X(METRIC_AGENT_FLAPS,          COUNTER, "agent.flaps",              "changes from passing to critical that damping counted") \
+    X(METRIC_AGENT_FLAPPING,       GAUGE,   "agent.flapping",           "checks above damping's suppress limit, damped or only observed") \
+    X(METRIC_AGENT_DAMPED,         GAUGE,   "agent.damped",             "checks marked as damped") \
+    X(METRIC_AGENT_SILENT,         COUNTER, "agent.silent",             "checks that became critical by silence") \
+    X(METRIC_AGENT_STARVED,        COUNTER, "agent.starved",            "times when time-outs were taken for the agent's own") \
+    X(METRIC_AGENT_RECALLED,       COUNTER, "agent.recalled",           "time-outs that were taken back then")
 /* clang-format on */
 
 enum metric {

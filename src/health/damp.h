@@ -40,6 +40,14 @@ struct damp_rule {
     uint64_t max_ms;
 };
 
+static inline bool damp_rule_equal(const struct damp_rule *a,
+                                   const struct damp_rule *b)
+{
+    return a->mode == b->mode && a->half_life_ms == b->half_life_ms &&
+           a->suppress == b->suppress && a->reuse == b->reuse &&
+           a->max_ms == b->max_ms;
+}
+
 enum {
     DAMP_PER_CHANGE = 1000,
     DAMP_HALF_LIFE_MS = 60 * 1000,

@@ -24,9 +24,9 @@ static bool is_damped(const struct run *r, uint64_t now_ms)
 
 static uint64_t next_of(const struct run *r, uint64_t now_ms)
 {
-    /* The end of what is only observed changes nothing. */
-    return r->damped ? lesser(damp_until_ms(&r->damp, now_ms), r->expires_ms)
-                     : r->expires_ms;
+    /* Also of what is only observed: its end is told too. */
+    uint64_t until = damp_until_ms(&r->damp, now_ms);
+    return until ? lesser(until, r->expires_ms) : r->expires_ms;
 }
 
 /* Closes an event: was is the state before it. */
@@ -40,6 +40,7 @@ static struct run_effect effect(struct run *r, const struct run *was,
         .report = report,
         .flips = r->status != was->status,
         .marked = r->cause != was->cause || r->damped != was->damped,
+        .counted = r->counts != was->counts,
         .status = r->status,
         .cause = r->cause,
         .damped = r->damped,
@@ -63,6 +64,13 @@ static void set_status(struct run *r, enum status status,
         r->up = false;
 }
 
+static void count(struct run *r, uint64_t now_ms)
+{
+    damp_change(&r->damp, &r->rule, now_ms);
+    if (r->rule.mode != DAMP_OFF)
+        r->counts++;
+}
+
 /* The status becomes this one, or stays so for a cause that may be stronger. */
 static void move(struct run *r, enum status status, enum check_cause cause,
                  bool counts, uint64_t now_ms)
@@ -77,7 +85,7 @@ static void move(struct run *r, enum status status, enum check_cause cause,
     if (falls) {
         r->before = r->damp;
         if (counts && r->up && r->seen && cause != CAUSE_SILENCE)
-            damp_change(&r->damp, &r->rule, now_ms);
+            count(r, now_ms);
     }
     set_status(r, status, cause, now_ms);
 }
@@ -205,8 +213,12 @@ struct run_effect run_redefine(struct run *r, const struct check_def *d,
     return effect(r, &was, false, now_ms);
 }
 
-void run_again(struct run *r)
+void run_again(struct run *r, uint64_t now_ms)
 {
+    if (!r->seen ||
+        (r->again_ms && now_ms - r->again_ms < r->rule.half_life_ms))
+        return;
+    r->again_ms = now_ms;
     r->seen = false;
 }
 

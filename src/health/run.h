@@ -52,10 +52,12 @@ struct run {
     bool seen;            /* a result has come in this run */
     bool up;              /* has passed since it was critical last */
     bool damped;          /* as last told */
+    uint64_t again_ms;    /* the last registration that counted as one */
     uint64_t since_ms;    /* of the status, or of the start */
     uint64_t ttl_ms;      /* 0: no TTL check */
     uint64_t beat_ms;     /* TTL: the last one, as far as it is known */
     uint64_t expires_ms;  /* TTL; RUN_NEVER: it waits for a beat */
+    uint32_t counts;      /* changes that damping counted */
     struct damp damp;
     struct damp before; /* the change that a recall would take back */
     struct damp_rule rule;
@@ -67,6 +69,7 @@ struct run_effect {
     bool flips;   /* it is another one than before */
     bool marked;  /* the cause, or whether it is damped, is another one */
     bool expired; /* a TTL ran out */
+    bool counted; /* by damping */
     enum status status;
     enum check_cause cause;
     bool damped;
@@ -103,8 +106,9 @@ uint64_t run_first_within_ms(const struct run_past *past, uint64_t interval_ms);
 struct run_effect run_redefine(struct run *r, const struct check_def *d,
                                const struct damp_rule *rule, uint64_t now_ms);
 
-/* Registered again as it is: what comes next is a first result. */
-void run_again(struct run *r);
+/* Registered again as it is: what comes next is a first result; but once in a
+ * half-life only, or who registers again and again would never be damped. */
+void run_again(struct run *r, uint64_t now_ms);
 
 /* Other rules of damping from now on. */
 struct run_effect run_rule(struct run *r, const struct damp_rule *rule,

@@ -1,13 +1,15 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* Consul's CheckAlias: warning while none is critical, the first critical one
- * found ends the search, and a service without checks must at least exist. */
+ * found gives the text, and a service without checks must at least exist. It is
+ * critical by silence only if all that are critical are. */
 #include "local/item.h"
 #include "local/local.h"
 
 struct alias {
     const struct check_def *def;
     enum status status;
+    enum check_cause cause;
     bool any, service_found;
     struct buf *output;
 };
@@ -23,7 +25,7 @@ static void say_failing(struct alias *a, struct bytes name, struct bytes output)
 
 /* False: nothing can make it worse. */
 static bool add(struct alias *a, struct bytes name, enum status status,
-                struct bytes output)
+                enum check_cause cause, struct bytes output)
 {
     a->any = true;
     switch (status) {
@@ -33,15 +35,21 @@ static bool add(struct alias *a, struct bytes name, enum status status,
     case STATUS_WARNING:
         if (a->status == STATUS_PASSING)
             say_failing(a, name, output);
-        a->status = STATUS_WARNING;
+        if (a->status != STATUS_CRITICAL)
+            a->status = STATUS_WARNING;
         return true;
     case STATUS_CRITICAL:
     case STATUS_MAINTENANCE:
         break;
     }
-    say_failing(a, name, output);
+    if (a->status != STATUS_CRITICAL) {
+        say_failing(a, name, output);
+        a->cause = cause;
+    }
     a->status = STATUS_CRITICAL;
-    return false;
+    if (cause < a->cause)
+        a->cause = cause;
+    return a->cause != CAUSE_EVIDENCE;
 }
 
 static bool add_local(struct alias *a, const struct local_snapshot *l,
@@ -56,7 +64,7 @@ static bool add_local(struct alias *a, const struct local_snapshot *l,
             continue;
         if (service_id.n)
             a->service_found = true;
-        if (!add(a, k->def.name, k->status, k->output))
+        if (!add(a, k->def.name, k->status, k->marks.cause, k->output))
             return false;
     }
     return true;
@@ -66,7 +74,7 @@ static bool add_record(struct alias *a, const struct cat_record *r)
 {
     struct check_view v;
     cat_check_view(r, &v);
-    return add(a, v.name, status_of(v.status), v.output);
+    return add(a, v.name, status_of(v.status), v.marks.cause, v.output);
 }
 
 static void add_remote(struct alias *a, const struct cat_node *n)
@@ -85,13 +93,15 @@ static void add_remote(struct alias *a, const struct cat_node *n)
 enum status local_alias_status(const struct local_snapshot *l,
                                const struct snapshot *s,
                                const struct local_identity *me,
-                               const struct check_def *d, struct buf *output)
+                               const struct check_def *d, struct buf *output,
+                               enum check_cause *ret_cause)
 {
     struct alias a = {.def = d, .output = output};
     bool here =
         d->alias_node.n == 0 || bytes_eq_fold(d->alias_node, me->node.name);
 
     buf_reset(output);
+    *ret_cause = CAUSE_EVIDENCE;
     if (here) {
         if (add_local(&a, l, (struct bytes){0}) && d->alias_service.n)
             (void)add_local(&a, l, d->alias_service);
@@ -110,5 +120,6 @@ enum status local_alias_status(const struct local_snapshot *l,
     }
     if (a.status == STATUS_PASSING)
         buf_puts(output, a.any ? "All checks passing." : "No checks found.");
+    *ret_cause = a.cause;
     return a.status;
 }

@@ -41,15 +41,47 @@ struct check_view check_as_view(const struct local_check *k)
         .output = k->output,
         .service_id = k->def.service_id,
         .type = bytes_str(check_type_name(k->type)),
+        .marks = k->marks,
     };
 }
 
-bool same_check(const struct check_view *a, const struct check_view *b)
+static bool is_critical(const struct check_view *v)
 {
-    return bytes_eq(a->id, b->id) && bytes_eq(a->name, b->name) &&
-           bytes_eq(a->status, b->status) && bytes_eq(a->notes, b->notes) &&
-           bytes_eq(a->service_id, b->service_id) &&
-           bytes_eq(a->type, b->type) && bytes_eq(a->definition, b->definition);
+    return bytes_is(v->status, "critical");
+}
+
+/* What is silent here may be there for a stronger cause, or held: nobody's
+ * word takes back what was evidence. But for a time-out, which a starved prober
+ * does take back. And evidence ends silence, so that the guard lets go. */
+static bool cause_stands(enum check_cause here, enum check_cause there)
+{
+    switch (here) {
+    case CAUSE_SILENCE:
+        return there != CAUSE_TIMEOUT;
+    case CAUSE_EVIDENCE:
+    case CAUSE_TIMEOUT:
+        break;
+    }
+    return there != CAUSE_SILENCE;
+}
+
+static bool same_marks(const struct check_view *here,
+                       const struct check_view *there)
+{
+    return here->marks.damped == there->marks.damped &&
+           (!is_critical(here) ||
+            cause_stands(here->marks.cause, there->marks.cause));
+}
+
+bool same_check(const struct check_view *here, const struct check_view *there)
+{
+    return bytes_eq(here->id, there->id) && bytes_eq(here->name, there->name) &&
+           bytes_eq(here->status, there->status) &&
+           bytes_eq(here->notes, there->notes) &&
+           bytes_eq(here->service_id, there->service_id) &&
+           bytes_eq(here->type, there->type) &&
+           bytes_eq(here->definition, there->definition) &&
+           same_marks(here, there);
 }
 
 /* --- Planning ------------------------------------------------------------ */
@@ -70,6 +102,8 @@ static struct registration registration_of(const struct diff *d)
         .node = d->me->node,
         /* Its own difference, repaired on its own. */
         .skip_node_update = d->node != NULL,
+        .wall_ms = d->me->wall_ms,
+        .guard = d->me->guard,
     };
 }
 
@@ -85,8 +119,11 @@ static bool check_wanted(const struct diff *d, const struct local_check *k,
     if (!r)
         return true;
     cat_check_view(r, &there);
-    return !same_check(ret, &there) ||
-           (d->with_output && !bytes_eq(ret->output, there.output));
+    bool same = same_check(ret, &there);
+    /* Only the output: the marks stay as they are there. */
+    if (same)
+        ret->marks = there.marks;
+    return !same || (d->with_output && !bytes_eq(ret->output, there.output));
 }
 
 static enum err put_check(const struct diff *d, const struct local_check *k)

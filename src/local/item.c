@@ -78,7 +78,9 @@ static enum check_type type_of(const struct check_def *d)
 }
 
 struct local_check *local_check_new(struct bytes value, enum status status,
-                                    struct bytes output, bool from_config)
+                                    struct bytes output,
+                                    const struct check_marks *marks,
+                                    bool from_config)
 {
     struct arena a;
     struct check_def d;
@@ -106,6 +108,7 @@ struct local_check *local_check_new(struct bytes value, enum status status,
         .type = type_of(&d),
         .status = status,
         .output = add(&at, output),
+        .marks = *marks,
         .from_config = from_config,
     };
     arena_fini(&a);
@@ -114,8 +117,9 @@ struct local_check *local_check_new(struct bytes value, enum status status,
 
 struct local_check *local_check_with_state(const struct local_check *k,
                                            enum status status,
-                                           struct bytes output)
+                                           struct bytes output,
+                                           const struct check_marks *marks)
 {
     const struct check_block *b = (const struct check_block *)k;
-    return local_check_new(b->value, status, output, k->from_config);
+    return local_check_new(b->value, status, output, marks, k->from_config);
 }

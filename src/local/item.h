@@ -21,11 +21,14 @@ extern const struct tree_type local_service_type, local_check_type,
  * each, with all that it points to. */
 struct local_service *local_service_new(struct bytes value, bool from_config);
 struct local_check *local_check_new(struct bytes value, enum status status,
-                                    struct bytes output, bool from_config);
+                                    struct bytes output,
+                                    const struct check_marks *marks,
+                                    bool from_config);
 
 /* A copy with another state. */
 struct local_check *local_check_with_state(const struct local_check *k,
                                            enum status status,
-                                           struct bytes output);
+                                           struct bytes output,
+                                           const struct check_marks *marks);
 
 #endif

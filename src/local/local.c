@@ -30,6 +30,7 @@ struct kept_state {
     enum status status;
     bool live;
     struct bytes output;
+    struct check_marks marks;
     char data[];
 };
 
@@ -218,7 +219,8 @@ static void drop_check(struct local *l, struct bytes id)
 /* --- States without a check ---------------------------------------------- */
 
 static void keep_state(struct local *l, struct bytes id, enum status status,
-                       struct bytes output, bool live)
+                       struct bytes output, const struct check_marks *marks,
+                       bool live)
 {
     struct kept_state *k = xmalloc(sizeof *k + id.n + output.n);
     void *old = NULL;
@@ -229,6 +231,7 @@ static void keep_state(struct local *l, struct bytes id, enum status status,
     k->id = bytes_of(k->data, id.n);
     k->output = bytes_of(k->data + id.n, output.n);
     k->status = status;
+    k->marks = *marks;
     k->live = live;
     must(tree_put(&l->kept, &kept_type, &kept_edit, k, &old));
     free(old);
@@ -258,16 +261,19 @@ static enum err put_definition(struct local *l, struct bytes value,
         goto out;
     enum status status = d.status.n ? status_of(d.status) : STATUS_CRITICAL;
     struct bytes output = {0};
+    struct check_marks marks = {0};
     const struct local_check *old = find_check(l, d.id);
     kept = take_kept(l, d.id);
     if (old) {
         status = old->status;
         output = old->output;
+        marks = old->marks;
     } else if (kept) {
         status = kept->status;
         output = kept->output;
+        marks = kept->marks;
     }
-    put_check(l, local_check_new(value, status, output, from_config));
+    put_check(l, local_check_new(value, status, output, &marks, from_config));
 out:
     free(kept);
     arena_fini(&a);
@@ -312,7 +318,7 @@ void local_load_begin(struct local *l)
             put_check(l, k);
             continue;
         }
-        keep_state(l, k->def.id, k->status, k->output, true);
+        keep_state(l, k->def.id, k->status, k->output, &k->marks, true);
         retire(l, k, sizeof *k);
     }
     free(services);
@@ -343,12 +349,13 @@ static enum err put_stored_state(struct local *l, struct bytes id,
 
     if (e != ERR_OK || !l->loading)
         return e;
+    const struct check_marks marks = {.cause = s.cause, .since_ms = s.since_ms};
     if (find_check(l, id))
-        return local_set_state(l, id, s.status, s.output);
+        return local_set_state(l, id, s.status, s.output, &marks);
     const struct kept_state *kept =
         tree_get(&l->kept, &kept_type, (struct tree_key){.a = id});
     if (!kept || !kept->live)
-        keep_state(l, id, s.status, s.output, false);
+        keep_state(l, id, s.status, s.output, &marks, false);
     return ERR_OK;
 }
 
@@ -447,14 +454,19 @@ void local_drop_config_check(struct local *l, struct bytes id)
 }
 
 enum err local_set_state(struct local *l, struct bytes check_id,
-                         enum status status, struct bytes output)
+                         enum status status, struct bytes output,
+                         const struct check_marks *marks)
 {
+    const struct check_marks none = {0};
     const struct local_check *old = find_check(l, check_id);
 
     if (!old)
         return ERR_NOT_FOUND;
-    if (old->status != status || !bytes_eq(old->output, output))
-        put_check(l, local_check_with_state(old, status, output));
+    if (!marks)
+        marks = &none;
+    if (old->status != status || !bytes_eq(old->output, output) ||
+        !marks_equal(&old->marks, marks))
+        put_check(l, local_check_with_state(old, status, output, marks));
     return ERR_OK;
 }
 

@@ -33,6 +33,7 @@ struct local_check {
     enum check_type type;
     enum status status;
     struct bytes output;
+    struct check_marks marks; /* never held: that is the plan's to decide */
     bool from_config;
 };
 
@@ -66,10 +67,11 @@ MUST_USE enum err local_put_config_check(struct local *l,
 void local_drop_config_service(struct local *l, struct bytes id);
 void local_drop_config_check(struct local *l, struct bytes id);
 
-/* A check's live status and output, whether or not it is stored too.
- * ERR_NOT_FOUND: no such check. */
+/* A check's live status and output, whether or not it is stored too; marks NULL:
+ * none. ERR_NOT_FOUND: no such check. */
 MUST_USE enum err local_set_state(struct local *l, struct bytes check_id,
-                                  enum status status, struct bytes output);
+                                  enum status status, struct bytes output,
+                                  const struct check_marks *marks);
 
 /* Publishes if anything changed since the last commit (then true); changed
  * watch keys (WATCH_LOCAL_SERVICE, WATCH_LOCAL) until the next change. */
@@ -104,6 +106,8 @@ struct local_identity { /* the agent's own node */
     struct node_view node;
     struct bytes keep_service; /* catalog entries that are nobody's here: */
     struct bytes keep_check;   /* "consul" (servers) and "serfHealth" */
+    enum guard_mode guard;     /* as configured */
+    uint64_t wall_ms;          /* now, for people; 0: unknown */
 };
 
 /* A walk over everything local and over the own node in the catalog, in bounded
@@ -160,10 +164,12 @@ MUST_USE enum err local_diff_node(struct plan *p, const struct snapshot *s,
                                   struct errtext *t);
 
 /* Status of an alias check's target: the worst of the service's checks and of
- * those of its node, d itself left out; output is Consul's text. */
+ * those of its node, d itself left out; output is Consul's text, the cause the
+ * strongest of those that are critical. */
 enum status local_alias_status(const struct local_snapshot *l,
                                const struct snapshot *s,
                                const struct local_identity *me,
-                               const struct check_def *d, struct buf *output);
+                               const struct check_def *d, struct buf *output,
+                               enum check_cause *ret_cause);
 
 #endif

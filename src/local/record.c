@@ -4,7 +4,7 @@
 
 #include "base/reader.h"
 
-enum { LOCAL_FORMAT = 1 };
+enum { LOCAL_FORMAT = 1, LOCAL_STATE_FORMAT = 2 };
 
 /* --- Keys ---------------------------------------------------------------- */
 
@@ -115,25 +115,47 @@ enum err local_service_get(struct bytes value, struct service_view *v,
 
 void local_state_put(struct buf *out, const struct local_state *s)
 {
-    buf_putc(out, LOCAL_FORMAT);
+    buf_putc(out, LOCAL_STATE_FORMAT);
     buf_lp(out, bytes_str(status_name(s->status)));
     buf_lp(out, s->output);
     buf_lp(out, s->boot_id);
     buf_varint(out, s->written_ms);
     buf_varint(out, s->beat_ms);
+    buf_varint(out, s->since_ms);
+    buf_varint(out, s->cause);
+    buf_varint(out, s->penalty);
+    buf_varint(out, s->suppressed);
+}
+
+static void read_marks(struct reader *r, struct local_state *s)
+{
+    s->since_ms = read_varint(r);
+    uint64_t cause = read_varint(r), penalty = read_varint(r),
+             suppressed = read_varint(r);
+
+    r->bad |= cause > CAUSE_SILENCE || penalty > UINT32_MAX || suppressed > 1;
+    /* Only what is critical has a cause. */
+    r->bad |= cause != CAUSE_EVIDENCE && s->status != STATUS_CRITICAL;
+    s->cause = r->bad ? CAUSE_EVIDENCE : (enum check_cause)cause;
+    s->penalty = (uint32_t)penalty;
+    s->suppressed = suppressed;
 }
 
 enum err local_state_get(struct bytes value, struct local_state *ret)
 {
     struct reader r = reader_over(value);
-    struct local_state s;
+    struct local_state s = {0};
+    uint8_t format = read_u8(&r);
 
-    r.bad |= read_u8(&r) != LOCAL_FORMAT;
+    r.bad |= format != LOCAL_FORMAT && format != LOCAL_STATE_FORMAT;
+    s.old = format == LOCAL_FORMAT;
     s.status = status_of(read_lp(&r));
     s.output = read_lp(&r);
     s.boot_id = read_lp(&r);
     s.written_ms = read_varint(&r);
     s.beat_ms = read_varint(&r);
+    if (!s.old)
+        read_marks(&r, &s);
     switch (s.status) {
     case STATUS_PASSING:
     case STATUS_WARNING:

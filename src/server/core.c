@@ -289,9 +289,16 @@ static void on_results(void *ctx, struct list *results)
             container_of(results->next, struct probe_result, link);
         list_del(&r->link);
         if (c->agent)
-            agent_probe_result(c->agent, r->generation,
-                               bytes_of(r->data, r->id_n), r->status,
-                               bytes_of(r->data + r->id_n, r->output_n));
+            agent_probe_result(
+                c->agent,
+                &(struct agent_result){
+                    .generation = r->generation,
+                    .check_id = bytes_of(r->data, r->id_n),
+                    .status = r->status,
+                    .kind = r->kind,
+                    .lag_ms = r->lag_ms,
+                    .output = bytes_of(r->data + r->id_n, r->output_n),
+                });
         free(r);
     }
 }
@@ -377,6 +384,27 @@ static void set_identity(struct core *c)
         watch_hash((struct watch_key){WATCH_NODE_CHECKS, self->node_name});
 }
 
+static uint64_t clock_ms(clockid_t id)
+{
+    struct timespec t;
+
+    if (clock_gettime(id, &t) != 0)
+        return 0;
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t boot_ms(void *ctx)
+{
+    (void)ctx;
+    return clock_ms(CLOCK_BOOTTIME);
+}
+
+static uint64_t wall_ms(void *ctx)
+{
+    (void)ctx;
+    return clock_ms(CLOCK_REALTIME);
+}
+
 static enum err open_agent(struct core *c, char *server_id, struct errtext *t)
 {
     const struct core_options *o = &c->options;
@@ -407,6 +435,9 @@ static enum err open_agent(struct core *c, char *server_id, struct errtext *t)
         .output_max = o->output_max,
         .discard_output = o->discard_output,
         .boot_id = o->boot_id,
+        .damping = o->damping,
+        .boot_ms = boot_ms,
+        .wall_ms = wall_ms,
         .published = local_published,
         .ctx = c,
     };

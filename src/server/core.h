@@ -26,6 +26,7 @@ struct core_options {
     size_t output_max;
     bool discard_output;
     const char *boot_id;
+    struct damp_rule damping;
 
     /* Once the own node is in the catalog, on the core thread. */
     void (*ready)(void *ctx);

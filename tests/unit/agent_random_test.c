@@ -92,9 +92,15 @@ static void step_result(struct history *h)
     if (h->w.probe_n == 0)
         return;
     const struct world_probe *p = &h->w.probes[dice(h, h->w.probe_n)];
-    agent_probe_result(h->w.agent, p->generation - dice(h, 2), bytes_str(p->id),
-                       dice(h, 2) ? STATUS_PASSING : STATUS_CRITICAL,
-                       bytes_str(dice(h, 2) ? "one" : "two"));
+    const struct agent_result result = {
+        .generation = p->generation - dice(h, 2),
+        .check_id = bytes_str(p->id),
+        .status = dice(h, 2) ? STATUS_PASSING : STATUS_CRITICAL,
+        .kind = (enum run_kind)dice(h, RUN_TIMED_OUT + 1),
+        .lag_ms = dice(h, 4) ? 0 : 2000,
+        .output = bytes_str(dice(h, 2) ? "one" : "two"),
+    };
+    agent_probe_result(h->w.agent, &result);
 }
 
 static void step_maintenance(struct history *h)

@@ -199,6 +199,18 @@ static inline uint64_t world_now(void *ctx)
     return uv_now(&w->loop) + w->offset_ms;
 }
 
+/* Another zero, and it goes on while nobody runs. */
+static inline uint64_t world_boot_now(void *ctx)
+{
+    return world_now(ctx) + 1000000;
+}
+
+static inline uint64_t world_wall(void *ctx)
+{
+    const struct world *w = ctx;
+    return UINT64_C(1700000000000) + w->offset_ms;
+}
+
 static inline void world_on_published(void *ctx)
 {
     struct world *w = ctx;
@@ -307,6 +319,8 @@ static inline void world_init(struct world *w, bool folder)
         .output_max = CHECK_OUTPUT_MAX_DEFAULT,
         .boot_id = "boot",
         .now_ms = world_now,
+        .boot_ms = world_boot_now,
+        .wall_ms = world_wall,
         .published = world_on_published,
         .ctx = w,
     };
@@ -465,13 +479,26 @@ static inline int world_ttl(struct world *w, const char *id, const char *status,
     return world_do(w, op);
 }
 
-static inline void world_result(struct world *w, const char *id,
-                                enum status status, const char *output)
+/* However it came about. */
+static inline void world_result_of(struct world *w, const char *id,
+                                   enum status status, const char *output,
+                                   enum run_kind kind, uint64_t lag_ms)
 {
     const struct world_probe *p = world_probe(w, id);
     assert_non_null(p);
-    agent_probe_result(w->agent, p->generation, bytes_str(id), status,
-                       bytes_str(output));
+    agent_probe_result(w->agent,
+                       &(struct agent_result){.generation = p->generation,
+                                              .check_id = bytes_str(id),
+                                              .status = status,
+                                              .kind = kind,
+                                              .lag_ms = lag_ms,
+                                              .output = bytes_str(output)});
+}
+
+static inline void world_result(struct world *w, const char *id,
+                                enum status status, const char *output)
+{
+    world_result_of(w, id, status, output, RUN_ANSWERED, 0);
 }
 
 /* --- What there is ------------------------------------------------------- */

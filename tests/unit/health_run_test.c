@@ -386,6 +386,9 @@ static void what_is_observed_is_shown_and_marks_nothing(void **state)
         assert_false(e.damped || e.marked);
     }
     assert_true(e.penalty > 2500 && e.damped_until_ms > 0);
+    assert_int_equal(e.next_ms, e.damped_until_ms);
+    e = run_time(&r, e.damped_until_ms);
+    assert_false(e.damped || e.marked || e.damped_until_ms);
     assert_int_equal(e.next_ms, RUN_NEVER);
 }
 
@@ -401,7 +404,7 @@ static void a_first_result_and_silence_count_for_nothing(void **state)
     assert_int_equal(answered(&r, STATUS_CRITICAL, 2000).penalty, 0);
     /* Registered anew while the new process starts. */
     (void)answered(&r, STATUS_PASSING, 3000);
-    run_again(&r);
+    run_again(&r, 3500);
     assert_int_equal(answered(&r, STATUS_CRITICAL, 4000).penalty, 0);
     /* Another definition under its ID. */
     (void)answered(&r, STATUS_PASSING, 5000);
@@ -413,8 +416,11 @@ static void a_first_result_and_silence_count_for_nothing(void **state)
         run_result(&r, STATUS_CRITICAL, RUN_TIMED_OUT, true, 8000);
     assert_int_equal(e.penalty, 0);
     assert_int_equal(answered(&r, STATUS_CRITICAL, 9000).penalty, 0);
-    /* And now a real one. */
-    assert_int_equal(flap(&r, 10000).penalty, 1000);
+    /* And now a real one; registering all the time excuses nothing. */
+    run_again(&r, 9500);
+    struct run_effect real = flap(&r, 10000);
+    assert_true(real.counted);
+    assert_int_equal(real.penalty, 1000);
 }
 
 static void the_way_through_warning_counts_once(void **state)

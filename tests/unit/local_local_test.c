@@ -196,8 +196,9 @@ static void a_check_put_again_keeps_its_state(void **state)
     setup(&w);
     struct check_def d = ttl_check("a", "");
     put_check(&w, &d);
-    assert_ok(
-        local_set_state(w.l, bytes_str("A"), STATUS_WARNING, bytes_str("hm")));
+    assert_ok(local_set_state(w.l, bytes_str("A"), STATUS_WARNING,
+                              bytes_str("hm"),
+                              &(struct check_marks){.penalty = 7}));
     d.status = bytes_str("passing");
     d.notes = bytes_str("new");
     put_check(&w, &d);
@@ -208,8 +209,9 @@ static void a_check_put_again_keeps_its_state(void **state)
     assert_int_equal(check(&w, "a")->status, STATUS_WARNING);
     assert_bytes(check(&w, "a")->output, "hm");
     assert_bytes(check(&w, "a")->def.notes, "new");
+    assert_int_equal(check(&w, "a")->marks.penalty, 7);
     assert_int_equal(local_set_state(w.l, bytes_str("nope"), STATUS_PASSING,
-                                     (struct bytes){0}),
+                                     (struct bytes){0}, NULL),
                      ERR_NOT_FOUND);
     teardown(&w);
 }
@@ -245,7 +247,7 @@ a_second_load_forgets_what_is_gone_but_not_what_is_live(void **state)
     put_service(&w, "web", "web");
     assert_ok(local_put_config_check(w.l, &c));
     assert_ok(local_set_state(w.l, bytes_str("a"), STATUS_PASSING,
-                              bytes_str("live")));
+                              bytes_str("live"), NULL));
     local_commit(w.l);
     local_load_begin(w.l);
     put_state(&w, "a", STATUS_CRITICAL, "stored");

@@ -55,7 +55,10 @@ static void a_state_reads_as_it_was_written(void **state)
                                   .output = bytes_str("hm"),
                                   .boot_id = bytes_str("b00t"),
                                   .written_ms = 1000,
-                                  .beat_ms = 400};
+                                  .beat_ms = 400,
+                                  .since_ms = 1700000000000,
+                                  .penalty = 2500,
+                                  .suppressed = true};
     struct local_state got;
     struct buf b = {0};
     local_state_put(&b, &s);
@@ -65,9 +68,52 @@ static void a_state_reads_as_it_was_written(void **state)
     assert_bytes(got.boot_id, "b00t");
     assert_int_equal(got.written_ms, 1000);
     assert_int_equal(got.beat_ms, 400);
+    assert_int_equal(got.since_ms, 1700000000000);
+    assert_int_equal(got.penalty, 2500);
+    assert_true(got.suppressed);
+    assert_false(got.old);
+    assert_int_equal(got.cause, CAUSE_EVIDENCE);
     for (size_t n = 0; n < b.n; n++)
         assert_int_equal(local_state_get(bytes_of(b.p, n), &got), ERR_CORRUPT);
     buf_putc(&b, 'x');
+    assert_int_equal(local_state_get(buf_bytes(&b), &got), ERR_CORRUPT);
+    buf_fini(&b);
+}
+
+static void each_cause_of_a_critical_state_is_kept(void **state)
+{
+    (void)state;
+    struct local_state s = {.status = STATUS_CRITICAL}, got;
+    struct buf b = {0};
+    for (int c = CAUSE_EVIDENCE; c <= CAUSE_SILENCE; c++) {
+        s.cause = (enum check_cause)c;
+        buf_reset(&b);
+        local_state_put(&b, &s);
+        assert_ok(local_state_get(buf_bytes(&b), &got));
+        assert_int_equal(got.cause, c);
+    }
+    buf_fini(&b);
+}
+
+/* As versions before the causes wrote them. */
+static void the_old_form_is_still_read(void **state)
+{
+    (void)state;
+    struct local_state got;
+    struct buf b = {0};
+    buf_putc(&b, 1);
+    buf_lp(&b, bytes_str("critical"));
+    buf_lp(&b, bytes_str("bad"));
+    buf_lp(&b, bytes_str("b00t"));
+    buf_varint(&b, 1000);
+    buf_varint(&b, 400);
+    assert_ok(local_state_get(buf_bytes(&b), &got));
+    assert_true(got.old);
+    assert_int_equal(got.status, STATUS_CRITICAL);
+    assert_int_equal(got.written_ms, 1000);
+    assert_int_equal(got.cause, CAUSE_EVIDENCE);
+    assert_int_equal(got.penalty, 0);
+    buf_putc(&b, 0);
     assert_int_equal(local_state_get(buf_bytes(&b), &got), ERR_CORRUPT);
     buf_fini(&b);
 }
@@ -82,6 +128,15 @@ static void impossible_states_are_refused(void **state)
     buf_reset(&b);
     s = (struct local_state){.status = STATUS_PASSING, .beat_ms = 1};
     local_state_put(&b, &s); /* a beat after it was written */
+    assert_int_equal(local_state_get(buf_bytes(&b), &got), ERR_CORRUPT);
+    buf_reset(&b);
+    s = (struct local_state){.status = STATUS_PASSING, .cause = CAUSE_SILENCE};
+    local_state_put(&b, &s); /* only what is critical has a cause */
+    assert_int_equal(local_state_get(buf_bytes(&b), &got), ERR_CORRUPT);
+    buf_reset(&b);
+    s = (struct local_state){.status = STATUS_CRITICAL,
+                             .cause = CAUSE_SILENCE + 1};
+    local_state_put(&b, &s);
     assert_int_equal(local_state_get(buf_bytes(&b), &got), ERR_CORRUPT);
     buf_fini(&b);
 }
@@ -113,6 +168,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(keys_are_folded_and_escaped),
     cmocka_unit_test(only_our_own_keys_are_keys),
     cmocka_unit_test(a_state_reads_as_it_was_written),
+    cmocka_unit_test(each_cause_of_a_critical_state_is_kept),
+    cmocka_unit_test(the_old_form_is_still_read),
     cmocka_unit_test(impossible_states_are_refused),
     cmocka_unit_test(a_service_keeps_its_token),
 };

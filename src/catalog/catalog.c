@@ -48,6 +48,7 @@ void catalog_free(struct catalog *c)
         free(c->garbage[i]);
     free(c->garbage);
     watch_set_fini(&c->changes);
+    journal_fini(c);
     buf_fini(&c->parsed);
     buf_fini(&c->tomb_key);
     free(atomic_load(&c->current));
@@ -98,6 +99,7 @@ void catalog_commit(struct catalog *c, uint64_t revision)
     require(!c->loading);
     begin(c);
     tombs_trim(c);
+    journal_publish(c, revision);
     publish(c, revision);
 }
 
@@ -125,6 +127,7 @@ void catalog_load_end(struct catalog *c, uint64_t revision)
     version_drop(c, &c->before_load, garbage_add);
     if (c->next.floor < revision)
         c->next.floor = revision;
+    journal_clear(c, revision);
     c->changes.all = true;
     publish(c, revision);
 }

@@ -149,6 +149,19 @@ void snapshot_marked(const struct snapshot *s, struct tree_iter *it);
 const struct cat_record *snapshot_next_marked(struct tree_iter *it);
 size_t snapshot_marked_count(const struct snapshot *s);
 
+/* The same from behind this key on, which need not be there (any case); a
+ * walk goes on there in a later version. */
+void snapshot_nodes_after(const struct snapshot *s, struct bytes name,
+                          struct tree_iter *it);
+void snapshot_names_after(const struct snapshot *s, struct bytes name,
+                          struct tree_iter *it);
+void cat_instances_after(const struct cat_name *n, struct bytes node,
+                         struct bytes service_id, struct tree_iter *it);
+void cat_services_after(const struct cat_node *n, struct bytes service_id,
+                        struct tree_iter *it);
+void cat_checks_after(const struct cat_node *n, struct bytes check_id,
+                      struct tree_iter *it);
+
 /* Views of records: cannot fail, the record was checked when it was put. */
 void cat_node_view(const struct cat_record *r, struct node_view *v);
 void cat_service_view(const struct cat_record *r, struct service_view *v);

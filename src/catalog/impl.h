@@ -5,6 +5,7 @@
  *   catalog.c   life, put, delete, commit          the writer's front
  *   apply.c     what a put or delete changes, row by row
  *   touch.c     which indexes a change moves
+ *   journal.c   what changed lately
  *   edit.c      nodes and names in the version being built; tombstones; garbage
  *   load.c      building everything from rows in no order
  *   snapshot.c  readers
@@ -110,6 +111,8 @@ struct snapshot {
     uint64_t nodes_index, services_index;
     uint64_t own_text_index; /* Output alone of some node's own check */
     uint64_t state_index[STATE_SLOTS];
+    struct journal_block *journal; /* the newest; NULL: none */
+    uint64_t journal_floor;
 };
 
 extern const struct tree_type node_tree;     /* key: name */
@@ -132,6 +135,14 @@ struct tomb {
     char key[]; /* 'n' or 's', folded name */
 };
 
+/* The writer's side of journal.h. */
+struct journal {
+    struct journal_block *oldest;
+    size_t changes, bytes; /* in all blocks */
+    struct buf next;       /* of the version being built */
+    size_t next_changes;
+};
+
 struct catalog {
     struct pin_domain *pins;
     struct snapshot *_Atomic current;
@@ -142,6 +153,7 @@ struct catalog {
     bool loading;
     bool published; /* nothing happened since: changes are of current */
     struct watch_set changes;
+    struct journal journal;
 
     struct tree ghosts; /* the writer's own, never shared */
     struct list tombs;  /* oldest first */
@@ -245,6 +257,20 @@ void load_give_up(struct catalog *c);
 void version_drop(struct catalog *c, struct snapshot *v,
                   void (*drop)(struct catalog *c, void *take_p));
 void ghosts_free(struct catalog *c);
+
+/* --- journal.c ----------------------------------------------------------- */
+
+/* A record of the version being built was put, changed or taken out. */
+void journal_note(struct catalog *c, enum record_kind kind, struct bytes node,
+                  struct bytes service_id, struct bytes check_id,
+                  struct bytes name, uint64_t rev);
+
+/* Before the version is published. */
+void journal_publish(struct catalog *c, uint64_t revision);
+
+/* Forgets everything up to floor. */
+void journal_clear(struct catalog *c, uint64_t floor);
+void journal_fini(struct catalog *c);
 
 /* --- touch.c ------------------------------------------------------------- */
 

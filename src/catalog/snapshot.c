@@ -272,3 +272,49 @@ size_t snapshot_marked_count(const struct snapshot *s)
 {
     return s->marked.n;
 }
+
+static void seek_after(const struct tree *t, const struct tree_type *type,
+                       struct tree_key key, struct tree_iter *it)
+{
+    struct tree_key found;
+
+    tree_seek(t, type, key, it);
+    struct tree_iter next = *it;
+    const void *item = tree_next(&next);
+    if (!item)
+        return;
+    type->key_of(item, &found);
+    if (bytes_eq_fold(found.a, key.a) && bytes_eq_fold(found.b, key.b))
+        *it = next;
+}
+
+void snapshot_nodes_after(const struct snapshot *s, struct bytes name,
+                          struct tree_iter *it)
+{
+    seek_after(&s->nodes, &node_tree, key_of_bytes(name), it);
+}
+
+void snapshot_names_after(const struct snapshot *s, struct bytes name,
+                          struct tree_iter *it)
+{
+    seek_after(&s->names, &name_tree, key_of_bytes(name), it);
+}
+
+void cat_instances_after(const struct cat_name *n, struct bytes node,
+                         struct bytes service_id, struct tree_iter *it)
+{
+    seek_after(&n->instances, &instance_tree,
+               (struct tree_key){node, service_id}, it);
+}
+
+void cat_services_after(const struct cat_node *n, struct bytes service_id,
+                        struct tree_iter *it)
+{
+    seek_after(&n->services, &service_tree, key_of_bytes(service_id), it);
+}
+
+void cat_checks_after(const struct cat_node *n, struct bytes check_id,
+                      struct tree_iter *it)
+{
+    seek_after(&n->checks, &check_tree, key_of_bytes(check_id), it);
+}

@@ -16,6 +16,8 @@
  *                    (or marks that change no answer: when, how much)
  *   guard            SERVICE_HEALTH of its name if `out` changed
  *
+ * Each such change is noted in the journal too (journal.h).
+ *
  * The text index (snapshot_text_index) moves with Output alone too.
  * NODES_SERVICES moves with either of NODES and SERVICES, CATALOG with those and
  * STATE of any. A record put again
@@ -158,6 +160,53 @@ static bool same_value(const struct cat_record *a, const struct cat_record *b)
     return bytes_eq(cat_value(a), cat_value(b));
 }
 
+/* --- The journal's notes ------------------------------------------------- */
+
+static void note_check(struct catalog *c, const struct node_entry *e,
+                       const struct cat_record *check, uint64_t rev)
+{
+    struct bytes owner = cat_check_service(check), name = no_name;
+    const struct cat_instance *i =
+        owner.n ? tree_get(&e->pub.services, &service_tree, key_of_bytes(owner))
+                : NULL;
+
+    if (i)
+        name = cat_service_name(i->service);
+    journal_note(c, RECORD_CHECK, entry_name(e), owner, cat_record_id(check),
+                 name, rev);
+}
+
+/* With its checks, if they show under another name now, or nowhere. */
+static void note_instance(struct catalog *c, const struct node_entry *e,
+                          const struct cat_instance *i, bool with_checks,
+                          uint64_t rev)
+{
+    struct bytes name = cat_service_name(i->service);
+    struct bytes id = cat_record_id(i->service);
+
+    journal_note(c, RECORD_SERVICE, entry_name(e), id, no_name, name, rev);
+    for (uint32_t k = 0; with_checks && k < i->check_count; k++)
+        journal_note(c, RECORD_CHECK, entry_name(e), id,
+                     cat_record_id(i->checks[k]), name, rev);
+}
+
+/* A node that comes or goes does so with all it has. */
+static void note_node(struct catalog *c, const struct node_entry *e, bool whole,
+                      uint64_t rev)
+{
+    struct tree_iter it;
+
+    journal_note(c, RECORD_NODE, entry_name(e), no_name, no_name, no_name, rev);
+    if (!whole)
+        return;
+    tree_first(&e->pub.services, &it);
+    for (const struct cat_instance *i; (i = tree_next(&it));)
+        note_instance(c, e, i, false, rev);
+    tree_first(&e->pub.checks, &it);
+    for (const struct cat_record *r; (r = tree_next(&it));)
+        note_check(c, e, r, rev);
+}
+
 /* --- Nodes --------------------------------------------------------------- */
 
 /* Answers about checks show the node's name and may be selected by its meta. */
@@ -182,6 +231,7 @@ void touch_node(struct catalog *c, struct node_entry *e,
     if (old && new &&same_value(old, new))
         return;
     bool with_checks = checks_show(old, new);
+    note_node(c, e, !old || !new, rev);
     touch_nodes(c, rev);
     if ((!old || !new) && e->pub.services.n)
         touch_services(c, rev);
@@ -223,6 +273,11 @@ void touch_service(struct catalog *c, struct node_entry *e,
     bool with_checks = i->check_count && service_label_changed(old, new);
     if (with_checks)
         what |= TOUCH_CHECKS;
+    if (old && !(new &&bytes_eq_fold(cat_service_name(old->service),
+                                     cat_service_name(new->service))))
+        note_instance(c, e, old, with_checks, rev);
+    if (new)
+        note_instance(c, e, new, with_checks, rev);
     touch_services(c, rev);
     touch_node_self(c, e, rev);
     if (old)
@@ -284,6 +339,11 @@ void touch_check(struct catalog *c, struct node_entry *e,
             health = 0;
     }
     touch_node_checks(c, e, rev);
+    if (old)
+        note_check(c, e, old, rev);
+    if (new &&
+        !(old && bytes_eq(cat_check_service(old), cat_check_service(new))))
+        note_check(c, e, new, rev);
     if (old) {
         touch_state_of(c, old, rev);
         touch_owner(c, e, old, health, rev);

@@ -77,7 +77,9 @@ void api_stream_head(const struct api_call *c, const struct api_self *self,
                      struct buf *out, bool http_1_0)
 {
     http_head_begin(out, 200);
-    http_head_line(out, "Content-Type", bytes_str("text/plain; charset=utf-8"));
+    http_head_line(out, "Content-Type",
+                   bytes_str(c->content_type ? c->content_type
+                                             : "text/plain; charset=utf-8"));
     http_head_line(out, "Vary", bytes_str("Accept-Encoding"));
     buf_put(out, buf_bytes(&c->extra_head));
     buf_put(out, self->response_head);

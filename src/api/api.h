@@ -81,7 +81,14 @@ struct api_env {
     const struct api_host *host; /* if the call wants it */
 };
 
-enum api_next { API_ANSWER, API_READ, API_WRITE, API_AGENT, API_MONITOR };
+enum api_next {
+    API_ANSWER,
+    API_READ,
+    API_WRITE,
+    API_AGENT,
+    API_MONITOR,
+    API_STREAM, /* changes of the answer are to be streamed (entries.h) */
+};
 
 /* How long and on what a read may wait. */
 enum api_blocking { API_BLOCK_NONE, API_BLOCK_INDEX, API_BLOCK_HASH };
@@ -111,6 +118,12 @@ struct api_call {
     struct bytes near;        /* ?near, if it is known where that node is */
     struct bytes filter_text; /* filter= as given; empty: none */
     struct filter *filter;
+
+    struct bytes prefix; /* of names, /v1/muster/stream; p NULL: none */
+
+    /* STREAM: what the client has; labels as given, or empty. */
+    uint64_t resume_index; /* 0: nothing */
+    struct bytes subscriber, zone;
 
     struct watch_key
         watch; /* READ: kind WATCH_NONE: neither cached nor waited for */
@@ -199,7 +212,8 @@ void api_head(const struct api_call *c, const struct api_self *self,
               bool http_1_0);
 
 /* The head of an answer without an end: in chunks, or to HTTP/1.0 until the
- * connection ends; never compressed. */
+ * connection ends; never compressed. Plain text, unless the call has a content
+ * type. */
 void api_stream_head(const struct api_call *c, const struct api_self *self,
                      struct buf *out, bool http_1_0);
 

@@ -9,7 +9,30 @@
 #include "http/json_in.h"
 #include "http/json_out.h"
 
+struct encoder;
+
 enum { METHOD_GET = 1, METHOD_PUT = 2, METHOD_POST = 4, METHOD_DELETE = 8 };
+
+/* What of an answer one row is made of; entries.h asks for single ones. */
+struct row_of {
+    const struct cat_node *node;
+    const struct cat_instance *instance;
+    const struct cat_record *check;
+    const struct cat_name *name;
+};
+
+/* Which entries an answer is made of. */
+enum entry_set {
+    SET_NONE,           /* it is no list, or nobody waits for it */
+    SET_NODES,          /* all nodes */
+    SET_NAMES,          /* all services' names */
+    SET_OF_NAME,        /* instances of the service that the path names */
+    SET_OF_NODE,        /* the node that the path names, and its instances */
+    SET_INSTANCES,      /* all instances; few of them are rows */
+    SET_CHECKS_OF_NODE, /* of the node that the path names */
+    SET_CHECKS_OF_NAME, /* of the service that the path names */
+    SET_CHECKS,         /* all checks */
+};
 
 struct api_route {
     const char *path;   /* a prefix if it ends in '/', else exact */
@@ -37,6 +60,12 @@ struct api_route {
 
     /* What ?filter is about; NONE: it is ignored, as in Consul. */
     enum filter_rows rows;
+
+    /* As a stream of entries (entries.h): which there are, and how one is
+     * written, if it is in the answer. */
+    enum entry_set set;
+    bool (*row)(struct api_call *c, struct encoder *e, const struct row_of *of);
+    bool volatile_text; /* check Output does not count, as in read */
 };
 
 /* What visiting one thing costs api_read, in units of about 100 ns. */
@@ -130,7 +159,30 @@ void encode_tagged(struct json_out *j, struct packed tagged);
 void check_service(const struct cat_node *n, const struct check_view *v,
                    struct bytes *ret_name, struct packed *ret_tags);
 
+/* One row of an answer, if it is in it. */
+bool row_of_health(struct api_call *c, struct encoder *e,
+                   const struct row_of *of);
+bool row_of_check(struct api_call *c, struct encoder *e,
+                  const struct row_of *of);
+bool row_of_node(struct api_call *c, struct encoder *e,
+                 const struct row_of *of);
+bool row_of_name(struct api_call *c, struct encoder *e,
+                 const struct row_of *of);
+bool row_of_service(struct api_call *c, struct encoder *e,
+                    const struct row_of *of);
+bool row_on_node(struct api_call *c, struct encoder *e,
+                 const struct row_of *of);
+bool row_of_connect(struct api_call *c, struct encoder *e,
+                    const struct row_of *of);
+bool row_of_health_connect(struct api_call *c, struct encoder *e,
+                           const struct row_of *of);
+bool row_of_stream(struct api_call *c, struct encoder *e,
+                   const struct row_of *of);
+
 /* Of /health/service, which others show too. */
+void put_health_entry(struct encoder *e, const struct cat_node *n,
+                      const struct cat_instance *i,
+                      const struct filter_row *row);
 bool all_pass(const struct cat_node *n, const struct cat_instance *i);
 void put_checks(struct encoder *e, const struct cat_node *n,
                 const struct node_view *nv, const struct cat_instance *i,
@@ -315,6 +367,15 @@ enum api_next prepare_events(struct api_call *c, const struct api_env *env);
 enum api_next prepare_host(struct api_call *c, const struct api_env *env);
 enum api_next prepare_node(struct api_call *c, const struct api_env *env);
 enum api_next prepare_services(struct api_call *c, const struct api_env *env);
+enum api_next prepare_stream(struct api_call *c, const struct api_env *env);
+
+/* The node of /catalog/node, by name or by an ID's first digits; or NULL. */
+const struct cat_node *find_node(const struct api_call *c,
+                                 const struct api_env *env);
+/* The call is wanted as a stream: checks what goes with that. */
+enum api_next stream_begin(struct api_call *c);
+bool stream_is_wanted(const struct api_call *c);
+void read_stream_only(struct api_call *c, const struct api_env *env);
 
 enum api_next write_catalog_register(struct api_call *c,
                                      const struct api_env *env, struct plan *p);

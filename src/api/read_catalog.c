@@ -4,22 +4,28 @@
 
 #include <stdlib.h>
 
+bool row_of_node(struct api_call *c, struct encoder *e, const struct row_of *of)
+{
+    struct filter_row row = filter_row(e->env);
+    cat_node_view(of->node->record, &row.node);
+    if (!node_meta_matches(c, &row.node) || !row_is_wanted(c, &row))
+        return false;
+    c->cost += COST_NODE;
+    near_row(c, e->env, row.node.name);
+    encode_node(e, &row.node);
+    return true;
+}
+
 void read_catalog_nodes(struct api_call *c, const struct api_env *env)
 {
     struct encoder e = encoder(c, env, false);
     struct tree_iter it;
     json_open(&e.j, '[');
     snapshot_nodes(env->cat, &it);
-    struct filter_row row = filter_row(env);
     for (const struct cat_node *n; (n = snapshot_next_node(&it));) {
-        cat_node_view(n->record, &row.node);
         if (!api_spend(c, COST_SKIP))
             break;
-        if (!node_meta_matches(c, &row.node) || !row_is_wanted(c, &row))
-            continue;
-        c->cost += COST_NODE;
-        near_row(c, env, row.node.name);
-        encode_node(&e, &row.node);
+        (void)row_of_node(c, &e, &(struct row_of){.node = n});
     }
     json_close(&e.j, ']');
     encoder_end(&e, c);
@@ -114,6 +120,18 @@ static void put_tags(struct json_out *j, struct tag_set *tags)
     json_close(j, ']');
 }
 
+bool row_of_name(struct api_call *c, struct encoder *e, const struct row_of *of)
+{
+    struct tag_set tags = {0};
+    bool in = collect_tags(c, e->env, of->name, &tags) > 0;
+    if (in)
+        put_tags(&e->j, &tags);
+    free(tags.v);
+    if (tags.failed)
+        api_error(c, 500, "out of memory for the answer");
+    return in;
+}
+
 void read_catalog_services(struct api_call *c, const struct api_env *env)
 {
     struct encoder e = encoder(c, env, false);
@@ -137,6 +155,21 @@ void read_catalog_services(struct api_call *c, const struct api_env *env)
 
 /* --- One service, one node ----------------------------------------------- */
 
+bool row_of_service(struct api_call *c, struct encoder *e,
+                    const struct row_of *of)
+{
+    struct filter_row row = filter_row(e->env);
+    cat_node_view(of->node->record, &row.node);
+    cat_service_view(of->instance->service, &row.service);
+    if (!node_meta_matches(c, &row.node) || !tags_match(c, &row.service) ||
+        !row_is_wanted(c, &row))
+        return false;
+    c->cost += COST_NODE + COST_SERVICE;
+    near_row(c, e->env, row.node.name);
+    encode_service_node(e, &row.node, &row.service);
+    return true;
+}
+
 void read_catalog_service(struct api_call *c, const struct api_env *env)
 {
     struct encoder e = encoder(c, env, false);
@@ -145,29 +178,21 @@ void read_catalog_service(struct api_call *c, const struct api_env *env)
     if (name) {
         struct tree_iter it;
         tree_first(&name->instances, &it);
-        struct filter_row row = filter_row(env);
         for (const struct cat_instance *i; (i = tree_next(&it));) {
             const struct cat_node *n = snapshot_node_of(env->cat, i);
             if (!n)
                 continue;
             if (!api_spend(c, COST_SKIP))
                 break;
-            cat_node_view(n->record, &row.node);
-            cat_service_view(i->service, &row.service);
-            if (!node_meta_matches(c, &row.node) ||
-                !tags_match(c, &row.service) || !row_is_wanted(c, &row))
-                continue;
-            c->cost += COST_NODE + COST_SERVICE;
-            near_row(c, env, row.node.name);
-            encode_service_node(&e, &row.node, &row.service);
+            (void)row_of_service(c, &e, &(struct row_of){n, i});
         }
     }
     json_close(&e.j, ']');
     encoder_end(&e, c);
 }
 
-static const struct cat_node *find_node(const struct api_call *c,
-                                        const struct api_env *env)
+const struct cat_node *find_node(const struct api_call *c,
+                                 const struct api_env *env)
 {
     const struct cat_node *n = snapshot_node(env->cat, c->arg);
     return n ? n : snapshot_node_by_id_prefix(env->cat, c->arg);
@@ -183,6 +208,22 @@ enum api_next prepare_node(struct api_call *c, const struct api_env *env)
         c->watch.name = v.name;
     }
     return API_READ;
+}
+
+/* Of both lists of a node: the node itself, or one of its instances. */
+bool row_on_node(struct api_call *c, struct encoder *e, const struct row_of *of)
+{
+    struct filter_row row = filter_row(e->env);
+    if (!of->instance) {
+        cat_node_view(of->node->record, &row.node);
+        encode_node(e, &row.node);
+        return true;
+    }
+    cat_service_view(of->instance->service, &row.service);
+    if (!row_is_wanted(c, &row))
+        return false;
+    encode_node_service(e, &row.service);
+    return true;
 }
 
 static void put_services(struct api_call *c, struct encoder *e,

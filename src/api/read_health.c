@@ -41,7 +41,7 @@ void put_checks(struct encoder *e, const struct cat_node *n,
     json_close(&e->j, ']');
 }
 
-static void put_entry(struct encoder *e, const struct cat_node *n,
+void put_health_entry(struct encoder *e, const struct cat_node *n,
                       const struct cat_instance *i,
                       const struct filter_row *row)
 {
@@ -55,6 +55,27 @@ static void put_entry(struct encoder *e, const struct cat_node *n,
     json_close(&e->j, '}');
 }
 
+bool row_of_health(struct api_call *c, struct encoder *e,
+                   const struct row_of *of)
+{
+    const struct cat_node *n = of->node;
+    const struct cat_instance *i = of->instance;
+    struct filter_row row = filter_row(e->env);
+    if (c->passing && !all_pass(n, i))
+        return false;
+    cat_node_view(n->record, &row.node);
+    cat_service_view(i->service, &row.service);
+    row.node_checks = n->own;
+    row.instance = i;
+    if (!node_meta_matches(c, &row.node) || !tags_match(c, &row.service) ||
+        !row_is_wanted(c, &row))
+        return false;
+    c->cost += COST_NODE + COST_SERVICE + COST_CHECK * i->check_count;
+    near_row(c, e->env, row.node.name);
+    put_health_entry(e, n, i, &row);
+    return true;
+}
+
 void read_health_service(struct api_call *c, const struct api_env *env)
 {
     struct encoder e = encoder(c, env, true);
@@ -63,23 +84,12 @@ void read_health_service(struct api_call *c, const struct api_env *env)
     if (name) {
         struct tree_iter it;
         tree_first(&name->instances, &it);
-        struct filter_row row = filter_row(env);
         for (const struct cat_instance *i; (i = tree_next(&it));) {
             const struct cat_node *n = snapshot_node_of(env->cat, i);
             if (!api_spend(c, COST_SKIP))
                 break;
-            if (!n || (c->passing && !all_pass(n, i)))
-                continue;
-            cat_node_view(n->record, &row.node);
-            cat_service_view(i->service, &row.service);
-            row.node_checks = n->own;
-            row.instance = i;
-            if (!node_meta_matches(c, &row.node) ||
-                !tags_match(c, &row.service) || !row_is_wanted(c, &row))
-                continue;
-            c->cost += COST_NODE + COST_SERVICE + COST_CHECK * i->check_count;
-            near_row(c, env, row.node.name);
-            put_entry(&e, n, i, &row);
+            if (n)
+                (void)row_of_health(c, &e, &(struct row_of){n, i});
         }
     }
     json_close(&e.j, ']');
@@ -88,7 +98,7 @@ void read_health_service(struct api_call *c, const struct api_env *env)
 
 /* --- Lists of checks ----------------------------------------------------- */
 
-static void put_check_of_node(struct encoder *e, struct api_call *c,
+static bool put_check_of_node(struct encoder *e, struct api_call *c,
                               const struct cat_node *n, struct bytes node_name,
                               const struct cat_record *r)
 {
@@ -98,9 +108,37 @@ static void put_check_of_node(struct encoder *e, struct api_call *c,
     cat_check_view(r, &k->check);
     check_service(n, &k->check, &k->service_name, &k->service_tags);
     if (!row_is_wanted(c, &row))
-        return;
+        return false;
     near_row(c, e->env, node_name);
     encode_check(e, node_name, &k->check, k->service_name, &k->service_tags);
+    return true;
+}
+
+/* One check of the three lists below. */
+bool row_of_check(struct api_call *c, struct encoder *e,
+                  const struct row_of *of)
+{
+    struct node_view nv;
+    struct check_view v;
+    struct bytes service = {0};
+    struct packed tags;
+    cat_node_view(of->node->record, &nv);
+    cat_check_view(of->check, &v);
+    switch (c->watch.kind) {
+    case WATCH_NODE_CHECKS: /* ?node-meta is not looked at there */
+        break;
+    case WATCH_SERVICE_CHECKS:
+        check_service(of->node, &v, &service, &tags);
+        if (!bytes_eq_fold(service, c->arg) || !node_meta_matches(c, &nv))
+            return false;
+        break;
+    default:
+        if (!bytes_is(c->arg, "any") && !bytes_eq(v.status, c->arg))
+            return false;
+        if (!node_meta_matches(c, &nv))
+            return false;
+    }
+    return put_check_of_node(e, c, of->node, nv.name, of->check);
 }
 
 void read_health_node(struct api_call *c, const struct api_env *env)
@@ -115,7 +153,7 @@ void read_health_node(struct api_call *c, const struct api_env *env)
         tree_first(&n->checks, &it);
         for (const struct cat_record *r;
              api_spend(c, COST_CHECK) && (r = tree_next(&it));)
-            put_check_of_node(&e, c, n, nv.name, r);
+            (void)put_check_of_node(&e, c, n, nv.name, r);
     }
     json_close(&e.j, ']');
     encoder_end(&e, c);
@@ -167,7 +205,7 @@ static void found_put(struct encoder *e, struct api_call *c,
     if (node_meta_matches(c, &nv)) {
         qsort(f->v, f->n, sizeof *f->v, by_check_id);
         for (size_t i = 0; i < f->n; i++)
-            put_check_of_node(e, c, n, nv.name, f->v[i].record);
+            (void)put_check_of_node(e, c, n, nv.name, f->v[i].record);
     }
     f->n = 0;
 }
@@ -225,7 +263,7 @@ void read_health_state(struct api_call *c, const struct api_env *env)
                 continue;
             }
             c->cost += COST_CHECK;
-            put_check_of_node(&e, c, n, nv.name, r);
+            (void)put_check_of_node(&e, c, n, nv.name, r);
         }
     }
     json_close(&e.j, ']');

@@ -98,6 +98,40 @@ static bool walk_next(struct walk *w)
     }
 }
 
+/* The walk, at this row alone; false: it is not asked for. */
+static bool walk_at(struct walk *w, struct api_call *c, struct encoder *e,
+                    const struct row_of *of, bool tags_count)
+{
+    walk_begin(w, c, e->env, tags_count);
+    w->node = of->node;
+    w->instance = of->instance;
+    cat_node_view(w->node->record, &w->row.node);
+    bool asked_for = is_asked_for(w);
+    arena_fini(&w->arena);
+    return asked_for;
+}
+
+bool row_of_connect(struct api_call *c, struct encoder *e,
+                    const struct row_of *of)
+{
+    struct walk w;
+    if (!walk_at(&w, c, e, of, false))
+        return false;
+    encode_service_node(e, &w.row.node, &w.row.service);
+    return true;
+}
+
+bool row_of_health_connect(struct api_call *c, struct encoder *e,
+                           const struct row_of *of)
+{
+    struct walk w;
+    if (!walk_at(&w, c, e, of, true) ||
+        (c->passing && !all_pass(of->node, of->instance)))
+        return false;
+    put_health_entry(e, of->node, of->instance, &w.row);
+    return true;
+}
+
 void read_catalog_connect(struct api_call *c, const struct api_env *env)
 {
     struct encoder e = encoder(c, env, false);
@@ -126,14 +160,7 @@ void read_health_connect(struct api_call *c, const struct api_env *env)
         c->cost +=
             COST_NODE + COST_SERVICE + COST_CHECK * w.instance->check_count;
         near_row(c, env, w.row.node.name);
-        json_open(&e.j, '{');
-        json_key(&e.j, "Node");
-        encode_node(&e, &w.row.node);
-        json_key(&e.j, "Service");
-        encode_node_service(&e, &w.row.service);
-        json_key(&e.j, "Checks");
-        put_checks(&e, w.node, &w.row.node, w.instance, &w.row.service);
-        json_close(&e.j, '}');
+        put_health_entry(&e, w.node, w.instance, &w.row);
     }
     arena_fini(&w.arena);
     json_close(&e.j, ']');

@@ -34,17 +34,18 @@ static const struct api_route routes[] = {
     {"/v1/catalog/register",       METHOD_PUT, API_WRITE, .write = write_catalog_register},
     {"/v1/catalog/deregister",     METHOD_PUT, API_WRITE, .write = write_catalog_deregister},
     {"/v1/catalog/datacenters",    METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_catalog_datacenters, .cached = true},
-    {"/v1/catalog/nodes",          METHOD_GET, API_READ, INDEX, WATCH_NODES, NULL, true, true, false, read_catalog_nodes, .rows = FILTER_NODES, .near = true},
-    {"/v1/catalog/services",       METHOD_GET, API_READ, INDEX, WATCH_SERVICES, NULL, true, true, false, read_catalog_services, .prepare = prepare_services, .rows = FILTER_SERVICE_NODES, .cached = true},
-    {"/v1/catalog/service/",       METHOD_GET, API_READ, INDEX, WATCH_SERVICE, "Missing service name", true, true, false, read_catalog_service, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true},
-    {"/v1/catalog/node/",          METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node, .prepare = prepare_node, .rows = FILTER_SERVICES},
-    {"/v1/catalog/node-services/", METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node_services, .prepare = prepare_node, .rows = FILTER_SERVICES},
+    {"/v1/catalog/nodes",          METHOD_GET, API_READ, INDEX, WATCH_NODES, NULL, true, true, false, read_catalog_nodes, .rows = FILTER_NODES, .near = true, .set = SET_NODES, .row = row_of_node},
+    {"/v1/catalog/services",       METHOD_GET, API_READ, INDEX, WATCH_SERVICES, NULL, true, true, false, read_catalog_services, .prepare = prepare_services, .rows = FILTER_SERVICE_NODES, .cached = true, .set = SET_NAMES, .row = row_of_name},
+    {"/v1/catalog/service/",       METHOD_GET, API_READ, INDEX, WATCH_SERVICE, "Missing service name", true, true, false, read_catalog_service, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true, .set = SET_OF_NAME, .row = row_of_service},
+    {"/v1/catalog/node/",          METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node, .prepare = prepare_node, .rows = FILTER_SERVICES, .set = SET_OF_NODE, .row = row_on_node},
+    {"/v1/catalog/node-services/", METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node_services, .prepare = prepare_node, .rows = FILTER_SERVICES, .set = SET_OF_NODE, .row = row_on_node},
     /* Health */
-    {"/v1/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_health_service, .rows = FILTER_HEALTH, .cached = true, .near = true},
-    {"/v1/health/node/",    METHOD_GET, API_READ, INDEX, WATCH_NODE_CHECKS, "Missing node name", true, true, false, read_health_node, .rows = FILTER_CHECKS},
-    {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks, .rows = FILTER_CHECKS, .near = true},
-    {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state, .rows = FILTER_CHECKS, .near = true},
+    {"/v1/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_health_service, .rows = FILTER_HEALTH, .cached = true, .near = true, .set = SET_OF_NAME, .row = row_of_health, .volatile_text = true},
+    {"/v1/health/node/",    METHOD_GET, API_READ, INDEX, WATCH_NODE_CHECKS, "Missing node name", true, true, false, read_health_node, .rows = FILTER_CHECKS, .set = SET_CHECKS_OF_NODE, .row = row_of_check},
+    {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS_OF_NAME, .row = row_of_check},
+    {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS, .row = row_of_check},
     /* muster's own */
+    {"/v1/muster/stream", METHOD_GET, API_STREAM, INDEX, WATCH_CATALOG, NULL, true, true, false, read_stream_only, .prepare = prepare_stream, .passing = true, .rows = FILTER_HEALTH, .set = SET_INSTANCES, .row = row_of_stream, .volatile_text = true},
     {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service, .rows = FILTER_HEALTH},
     /* Status */
     {"/v1/status/leader", METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_leader},
@@ -65,8 +66,8 @@ static const struct api_route routes[] = {
     {"/v1/coordinate/node/",  METHOD_GET, API_READ, HASH, WATCH_COORDINATES, .read = read_coordinate_node, .prepare = prepare_events, .param = "segment"},
     {"/v1/coordinate/update", METHOD_PUT, API_AGENT, .agent = agent_coordinate_update},
     /* Mesh: proxies are kept and found, the rest is off */
-    {"/v1/catalog/connect/", METHOD_GET, API_READ, INDEX, WATCH_NODES_SERVICES, "Missing service name", true, true, false, read_catalog_connect, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true},
-    {"/v1/health/connect/",  METHOD_GET, API_READ, INDEX, WATCH_CATALOG, "Missing service name", true, true, false, read_health_connect, .passing = true, .rows = FILTER_HEALTH, .cached = true, .near = true},
+    {"/v1/catalog/connect/", METHOD_GET, API_READ, INDEX, WATCH_NODES_SERVICES, "Missing service name", true, true, false, read_catalog_connect, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true, .set = SET_INSTANCES, .row = row_of_connect},
+    {"/v1/health/connect/",  METHOD_GET, API_READ, INDEX, WATCH_CATALOG, "Missing service name", true, true, false, read_health_connect, .passing = true, .rows = FILTER_HEALTH, .cached = true, .near = true, .set = SET_INSTANCES, .row = row_of_health_connect, .volatile_text = true},
     {"/v1/health/ingress/",  METHOD_GET, API_READ, NONE, WATCH_NONE, "Missing service name", true, true, false, read_none, .passing = true, .cached = true},
     {"/v1/catalog/gateway-services/", METHOD_GET, API_READ, NONE, WATCH_NONE, "Missing gateway name", true, true, false, read_null},
     {"/v1/agent/connect/ca/roots",     METHOD_GET, API_READ, .local = true, .read = read_connect_off},
@@ -255,6 +256,8 @@ static enum api_next common(struct api_call *c, const struct api_env *env)
                                          : "leader";
     if (r->prepare && r->prepare(c, env) == API_ANSWER)
         return API_ANSWER;
+    if (r->kind == API_STREAM || (r->set != SET_NONE && stream_is_wanted(c)))
+        return stream_begin(c);
     return r->kind;
 }
 
@@ -352,6 +355,8 @@ void api_canonical(const struct api_call *c, struct buf *out)
     bool first = true;
     buf_puts(out, c->route->path);
     http_encode(out, c->arg);
+    if (c->prefix.p)
+        canonical_param(out, &first, "prefix", &c->prefix);
     if (c->passing)
         canonical_param(out, &first, "passing", NULL);
     if (c->pretty)
@@ -421,5 +426,5 @@ enum err api_from_canonical(struct api_call *c, const struct api_env *env,
     c->route = api_route_find(r->path, &c->arg);
     if (!c->route)
         return ERR_NOT_FOUND;
-    return common(c, env) == API_READ ? ERR_OK : ERR_BAD;
+    return common(c, env) == API_ANSWER ? ERR_BAD : ERR_OK;
 }

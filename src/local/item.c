@@ -44,6 +44,11 @@ bool local_is_maintenance(struct bytes check_id)
            bytes_starts(check_id, bytes_str(LOCAL_SERVICE_MAINTENANCE));
 }
 
+bool local_is_drain(struct bytes check_id)
+{
+    return bytes_starts(check_id, bytes_str(LOCAL_DRAIN));
+}
+
 /* --- Services ------------------------------------------------------------ */
 
 struct local_service *local_service_new(struct bytes value, bool from_config)

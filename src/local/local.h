@@ -44,6 +44,10 @@ struct local_check {
 
 bool local_is_maintenance(struct bytes check_id);
 
+/* CheckID of draining: critical as well, until undrained or deregistered. */
+#define LOCAL_DRAIN "_muster_drain:" /* and the service ID */
+bool local_is_drain(struct bytes check_id);
+
 struct local *local_new(struct pin_domain *pins);
 void local_free(struct local *l);
 

@@ -1,0 +1,214 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* Requests for event streams: any route whose answer is a list of entries, with
+ * ?stream or Accept: text/event-stream, and GET /v1/muster/stream, which has
+ * several subscriptions. */
+#include "api/entries.h"
+#include "api/impl.h"
+
+static bool accepts_events(const struct http_request *r)
+{
+    struct bytes a = http_header(r, "Accept");
+    static const char type[] = "text/event-stream";
+    return a.n && memmem(a.p, a.n, type, sizeof type - 1);
+}
+
+bool stream_is_wanted(const struct api_call *c)
+{
+    const struct http_request *r = c->request;
+    const struct http_param *p = http_param(r, "stream");
+    bool value = true;
+    if (p && p->value.n && bytes_bool(p->value, &value) != ERR_OK)
+        value = true; /* stream_begin refuses it */
+    return p ? value : accepts_events(r);
+}
+
+static bool printable(struct bytes b)
+{
+    for (size_t i = 0; i < b.n; i++)
+        if ((unsigned char)b.p[i] < 0x20 || b.p[i] == 0x7f)
+            return false;
+    return bytes_utf8(b);
+}
+
+/* By header; a browser's EventSource can only set parameters. */
+static enum api_next label(struct api_call *c, const char *header,
+                           const char *param, size_t max, struct bytes *ret)
+{
+    *ret = http_header(c->request, header);
+    if (!ret->n)
+        *ret = http_param_value(c->request, param);
+    if (ret->n > max)
+        api_error(c, 400, "%s is %zu bytes long, more than %zu", header, ret->n,
+                  max);
+    else if (!printable(*ret))
+        api_error(c, 400, "%s must be printable UTF-8", header);
+    else
+        return API_STREAM;
+    return API_ANSWER;
+}
+
+static enum api_next resume(struct api_call *c)
+{
+    struct bytes last = http_header(c->request, "Last-Event-ID");
+    c->resume_index = c->index;
+    if (last.n && bytes_u64(last, &c->resume_index) != ERR_OK) {
+        api_error(c, 400,
+                  "Last-Event-ID \"%.*s\" is no index: send an event's id, or "
+                  "nothing",
+                  BYTES_ARG(bytes_head(last, 64)));
+        return API_ANSWER;
+    }
+    return API_STREAM;
+}
+
+static enum api_next subscriptions(struct api_call *c)
+{
+    size_t n = api_stream_count(c);
+    if (n == 0) {
+        api_error(c, 400,
+                  "Nothing to stream: name services (service=), prefixes of "
+                  "names (prefix=), or all (all)");
+        return API_ANSWER;
+    }
+    if (n > API_STREAM_SUBSCRIPTIONS_MAX) {
+        api_error(c, 400,
+                  "%zu subscriptions on one connection, more than %d: ask for "
+                  "a prefix or for all, or open another connection",
+                  n, API_STREAM_SUBSCRIPTIONS_MAX);
+        return API_ANSWER;
+    }
+    return API_STREAM;
+}
+
+enum api_next stream_begin(struct api_call *c)
+{
+    const struct http_param *p = http_param(c->request, "stream");
+    bool value;
+    if (p && p->value.n && bytes_bool(p->value, &value) != ERR_OK) {
+        api_error(c, 400, "Invalid value for ?stream");
+        return API_ANSWER;
+    }
+    if (http_param_value(c->request, "near").n) {
+        api_error(c, 400, "?near sorts a list; a stream has no order");
+        return API_ANSWER;
+    }
+    c->pretty = c->stale = c->consistent = false; /* one line, one state */
+    if (resume(c) == API_ANSWER || subscriptions(c) == API_ANSWER)
+        return API_ANSWER;
+    if (label(c, "X-Muster-Subscriber", "subscriber", API_SUBSCRIBER_LABEL_MAX,
+              &c->subscriber) == API_ANSWER)
+        return API_ANSWER;
+    return label(c, "X-Muster-Zone", "zone", API_ZONE_LABEL_MAX, &c->zone);
+}
+
+/* --- /v1/muster/stream --------------------------------------------------- */
+
+static bool is_many(const struct api_call *c)
+{
+    return c->route->kind == API_STREAM;
+}
+
+enum api_next prepare_stream(struct api_call *c, const struct api_env *env)
+{
+    (void)env;
+    c->prefix = http_param_value(c->request, "prefix");
+    c->watch.name = (struct bytes){0};
+    return API_READ;
+}
+
+void read_stream_only(struct api_call *c, const struct api_env *env)
+{
+    (void)env;
+    api_error(c, 406, "This route answers event streams only");
+}
+
+bool row_of_stream(struct api_call *c, struct encoder *e,
+                   const struct row_of *of)
+{
+    struct service_view v;
+    cat_service_view(of->instance->service, &v);
+    return v.name.n >= c->prefix.n &&
+           bytes_eq_fold(bytes_head(v.name, c->prefix.n), c->prefix) &&
+           row_of_health(c, e, of);
+}
+
+/* The i-th parameter that is a subscription; NULL: there are fewer. */
+static const struct http_param *subscription(const struct api_call *c, size_t i,
+                                             size_t *ret_count)
+{
+    const struct http_request *r = c->request;
+    const struct http_param *found = NULL;
+    *ret_count = 0;
+    for (size_t k = 0; k < r->param_count; k++) {
+        const struct http_param *p = &r->params[k];
+        bool named = bytes_is(p->name, "service") && p->value.n;
+        if (!named && !bytes_is(p->name, "prefix") && !bytes_is(p->name, "all"))
+            continue;
+        if ((*ret_count)++ == i)
+            found = p;
+    }
+    return found;
+}
+
+size_t api_stream_count(const struct api_call *c)
+{
+    size_t n = 1;
+    if (is_many(c))
+        (void)subscription(c, 0, &n);
+    return n;
+}
+
+void api_stream_target(const struct api_call *c, size_t i, struct buf *out)
+{
+    struct api_call one = *c;
+    size_t n;
+    if (!is_many(c)) {
+        api_canonical(c, out);
+        return;
+    }
+    const struct http_param *p = subscription(c, i, &n);
+    one.prefix = (struct bytes){NULL, 0};
+    if (bytes_is(p->name, "service")) {
+        struct bytes rest;
+        one.route = api_route_find(bytes_str("/v1/health/service/"), &rest);
+        one.arg = p->value;
+    } else {
+        one.prefix = bytes_is(p->name, "prefix") && p->value.n ? p->value
+                                                               : bytes_str("");
+    }
+    api_canonical(&one, out);
+}
+
+void api_stream_subject(const struct api_call *c, const struct entry *e,
+                        struct json_out *j)
+{
+    switch (c->route->set) {
+    case SET_OF_NAME:
+    case SET_CHECKS_OF_NAME:
+        json_key(j, "Service");
+        json_str(j, c->arg);
+        break;
+    case SET_OF_NODE:
+    case SET_CHECKS_OF_NODE:
+        if (e)
+            break;
+        json_key(j, "Node");
+        json_str(j, c->arg);
+        break;
+    case SET_INSTANCES:
+        json_key(j, is_many(c) ? "Prefix" : "Service");
+        json_str(j, is_many(c) ? c->prefix : c->arg);
+        break;
+    case SET_CHECKS:
+        if (e)
+            break;
+        json_key(j, "State");
+        json_str(j, c->arg);
+        break;
+    case SET_NODES:
+    case SET_NAMES:
+    case SET_NONE:
+        break;
+    }
+}

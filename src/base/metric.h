@@ -29,6 +29,14 @@
     X(METRIC_HTTP_TLS_HANDSHAKES,  COUNTER, "http.tls.handshakes",      "TLS handshakes done")              \
     X(METRIC_HTTP_TLS_FAILED,      COUNTER, "http.tls.failed",          "TLS handshakes that failed or came too slowly") \
     X(METRIC_HTTP_IDLE_CLOSED,     COUNTER, "http.idle",                "connections closed: idle too long") \
+    X(METRIC_STREAMS,              GAUGE,   "stream.open",              "open event streams")             \
+    X(METRIC_STREAM_EVENTS,        COUNTER, "stream.events",            "events encoded for streams (once for all who get them)") \
+    X(METRIC_STREAM_SENT,          COUNTER, "stream.sent",              "texts of events sent, each to one subscription") \
+    X(METRIC_STREAM_SNAPSHOTS,     COUNTER, "stream.snapshots",         "snapshots encoded for streams")  \
+    X(METRIC_STREAM_RESUMED,       COUNTER, "stream.resumed",           "subscriptions that went on where they had been cut") \
+    X(METRIC_STREAM_STALLED,       GAUGE,   "stream.stalled",           "subscriptions whose reader takes nothing now") \
+    X(METRIC_STREAM_COLLAPSED,     COUNTER, "stream.collapsed",         "slow readers of streams taken to the newest state at once") \
+    X(METRIC_STREAM_BYTES,         GAUGE,   "stream.bytes",             "bytes of encoded events kept")   \
     X(METRIC_MONITOR_LOST,         COUNTER, "monitor.lost",             "log lines left out for readers who were too slow") \
     X(METRIC_CACHE_HITS,           COUNTER, "cache.hits",               "answers served from the encoded-answer cache") \
     X(METRIC_CACHE_MISSES,         COUNTER, "cache.misses",             "answers encoded") \

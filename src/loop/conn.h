@@ -68,6 +68,9 @@ struct http_server_events {
      * given any more; drop what refers to c. Not called otherwise. */
     void (*gone)(void *ctx, struct conn *c);
 
+    /* A stream's peer has taken all that was sent. May be NULL. */
+    void (*drained)(void *ctx, struct conn *c);
+
     void *ctx;
     size_t user_bytes; /* of conn_user memory per connection, zeroed */
 };

@@ -126,6 +126,15 @@ static void write_free(struct write *w)
     free(w);
 }
 
+static void stream_drained(struct conn *c)
+{
+    const struct http_server_events *e = &c->server->events;
+
+    conn_stream_drained(c);
+    if (e->drained)
+        e->drained(e->ctx, c);
+}
+
 static void on_written(uv_write_t *req, int status)
 {
     struct write *w = container_of(req, struct write, req);
@@ -146,7 +155,7 @@ static void on_written(uv_write_t *req, int status)
         if (c->state == CONN_WRITING)
             conn_answered(c, true);
         else if (c->state == CONN_STREAMING)
-            conn_stream_drained(c);
+            stream_drained(c);
     }
 }
 

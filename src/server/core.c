@@ -19,6 +19,7 @@
  * care what was published (park_add closes the gap between looking and
  * parking). */
 static void put_published(struct serving *s, const struct watch_set *set,
+                          uint64_t prior, uint64_t revision,
                           struct list *letters)
 {
     if (atomic_load(&s->parked) == 0)
@@ -26,7 +27,12 @@ static void put_published(struct serving *s, const struct watch_set *set,
     struct published *pub =
         xmalloc(sizeof *pub + set->n * sizeof pub->hashes[0]);
     *pub = (struct published){
-        .letter.kind = LETTER_PUBLISHED, .all = set->all, .n = set->n};
+        .letter.kind = LETTER_PUBLISHED,
+        .all = set->all,
+        .prior = prior,
+        .revision = revision,
+        .n = set->n,
+    };
     if (set->n)
         memcpy(pub->hashes, set->v, set->n * sizeof pub->hashes[0]);
     list_add(letters, &pub->letter.link);
@@ -44,8 +50,10 @@ static void tell_serving(struct core *c, const struct watch_set *set)
     for (int i = 0; i < p->serving_count; i++) {
         list_init(&out[i]);
         if (set && p->serving[i])
-            put_published(p->serving[i], set, &out[i]);
+            put_published(p->serving[i], set, c->told_revision, have, &out[i]);
     }
+    if (set)
+        c->told_revision = have;
     list_each (it, &c->written) {
         struct letter *l = container_of(it, struct letter, link);
         if (l->revision > have)

@@ -42,6 +42,7 @@ struct core {
     struct core_options options;
     uv_loop_t *loop;
     struct timers timers;
+    uint64_t told_revision; /* of the catalog, to the serving threads */
 
     struct list written;   /* letters whose revision is not published yet */
     struct queue *batches; /* struct store_batch */

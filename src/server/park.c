@@ -392,7 +392,9 @@ static void look_again(struct serving *s, const struct park_group *g,
         heard_current(p->heard) == env->heard)
         return;
     struct published *pub = xmalloc(sizeof *pub + sizeof pub->hashes[0]);
-    *pub = (struct published){.letter.kind = LETTER_PUBLISHED, .n = 1};
+    uint64_t at = snapshot_revision(env->cat); /* no change is told of */
+    *pub = (struct published){
+        .letter.kind = LETTER_PUBLISHED, .prior = at, .revision = at, .n = 1};
     pub->hashes[0] = g->hash;
     serving_post(s, &pub->letter);
 }

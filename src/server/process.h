@@ -53,7 +53,8 @@ struct letter {
 /* Sent to every serving thread after each published version (heap, taken). */
 struct published {
     struct letter letter;
-    bool all; /* everything may have changed */
+    bool all;                 /* everything may have changed */
+    uint64_t prior, revision; /* of the catalog, before and after */
     size_t n;
     uint64_t hashes[]; /* of watch keys (catalog/watch.h) */
 };

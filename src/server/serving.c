@@ -312,6 +312,10 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
         monitor_begin(s, c, &call);
         api_call_fini(&call);
         break;
+    case API_STREAM:
+        push_open(s, c, &call, &env);
+        api_call_fini(&call);
+        break;
     }
     serving_unpin(s);
 }
@@ -323,7 +327,14 @@ static void on_gone(void *ctx, struct conn *c)
     park_remove(&st->park);
     draft_wait_gone(&st->draft_wait);
     monitor_gone(&st->monitor);
+    push_gone(st);
     write_gone(st);
+}
+
+static void on_drained(void *ctx, struct conn *c)
+{
+    (void)ctx;
+    push_drained(conn_user(c));
 }
 
 /* --- Letters ------------------------------------------------------------- */
@@ -378,12 +389,14 @@ static void begin_close(struct serving *s)
     s->closing = true;
     park_close_all(s);
     monitor_end_all(s);
+    push_end_all(s);
     http_server_close(s->http, 200, http_closed);
 }
 
 static void end(struct serving *s)
 {
     queue_close(s->inbox);
+    pushes_close(s);
     timers_close(&s->timers);
 }
 
@@ -398,6 +411,7 @@ static void on_letters(void *ctx, struct list *letters)
         switch (l->kind) {
         case LETTER_PUBLISHED:
             park_published(s, container_of(l, struct published, letter));
+            push_published(s, container_of(l, struct published, letter));
             free(container_of(l, struct published, letter));
             break;
         case LETTER_WRITTEN:
@@ -429,6 +443,7 @@ static void on_letters(void *ctx, struct list *letters)
      * watchers can take long. */
     write_settle_all(s);
     park_wake_dirty(s);
+    push_work(s);
     serving_unpin(s);
     if (close && !s->closing)
         begin_close(s);
@@ -460,10 +475,13 @@ static enum err open_parts(struct serving *s, struct process *p,
     enum err e = queue_new(&s->loop, 0, on_letters, s, &s->inbox);
     if (e == ERR_OK)
         e = pin_slot(&p->pins, &s->pin);
+    if (e == ERR_OK)
+        e = pushes_init(s);
     if (e == ERR_OK) {
         struct http_server_events events = {
             .request = on_request,
             .gone = on_gone,
+            .drained = on_drained,
             .ctx = s,
             .user_bytes = sizeof(struct conn_state),
         };
@@ -524,6 +542,7 @@ void serving_join(struct serving *s)
     writes_fini(s);
     answers_fini(&s->answers);
     parks_fini(&s->parks);
+    pushes_fini(s);
     map_fini(&s->drafts);
     buf_fini(&s->scratch);
     uv_loop_close(&s->loop);

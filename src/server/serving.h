@@ -4,8 +4,8 @@
  * accepted, its cache of encoded answers and its long polls.
  *
  * Parts: serving.c (thread, requests), answers.c (cache), park.c (long polls),
- * write.c (changes and agent ops under way), draft.c (long answers, which
- * another thread makes). All on this thread. */
+ * push.c (event streams), write.c (changes and agent ops under way), draft.c
+ * (long answers, which another thread makes). All on this thread. */
 #ifndef SERVER_SERVING_H
 #define SERVER_SERVING_H
 
@@ -104,6 +104,23 @@ struct parks {
 void parks_init(struct parks *p);
 void parks_fini(struct parks *p);
 
+/* --- Event streams (push.h) -------------------------------------------- */
+
+struct push;
+
+struct pushes {
+    struct map by_target; /* -> push_group */
+    struct map by_hash;   /* 8 bytes of hash -> first push_group */
+    struct list work;     /* groups with something to do now */
+    struct list all;      /* streams, the next beat first */
+    struct list texts;    /* the oldest first */
+    size_t text_bytes, count;
+    uint64_t seen; /* revision whose changes the groups know of */
+    uint64_t seed; /* of the hashes of entries */
+    uv_idle_t idle;
+    struct timer beat;
+};
+
 struct serving {
     struct process *process;
     int number;
@@ -117,8 +134,10 @@ struct serving {
     struct api_env env; /* while pinned */
     struct answers answers;
     struct parks parks;
-    struct map drafts;     /* canonical target -> struct draft under way */
-    _Atomic size_t parked; /* long polls; the core thread looks at it */
+    struct pushes pushes;
+    struct map drafts; /* canonical target -> struct draft under way */
+    /* Long polls and streams; the core thread looks at it. */
+    _Atomic size_t parked;
     struct list monitors;
     _Atomic size_t monitor_count; /* the core thread looks at it */
     _Atomic size_t lines_waiting;
@@ -162,6 +181,7 @@ struct conn_state {
     struct write *write; /* NULL: none */
     struct wish *wish;
     struct monitor monitor;
+    struct push *push; /* NULL: none */
 };
 
 /* take_fds: of the settings' listeners. */
@@ -220,6 +240,23 @@ void park_close_all(struct serving *s);
  * another status; then the call holds it. */
 void park_drafted(struct serving *s, struct bytes target, struct api_call *call,
                   struct answer *a, uint64_t index, uint64_t floor);
+
+/* push.c. Before the thread runs; at its end (closes its handle). */
+MUST_USE enum err pushes_init(struct serving *s);
+void pushes_close(struct serving *s);
+void pushes_fini(struct serving *s);
+
+/* The call's request becomes a stream, or is answered with an error. */
+void push_open(struct serving *s, struct conn *c, struct api_call *call,
+               const struct api_env *env);
+void push_gone(struct conn_state *st);
+void push_drained(struct conn_state *st);
+void push_end_all(struct serving *s);
+
+/* What was published concerns these groups; then push_work does what can be
+ * done at once, and has the rest follow in later turns. */
+void push_published(struct serving *s, const struct published *pub);
+void push_work(struct serving *s);
 
 /* draft.c. A draft of the target is made, or is being made already. False: no
  * memory. */

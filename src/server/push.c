@@ -1,0 +1,289 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/push.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/metric.h"
+#include "http/json_out.h"
+#include "http/sse.h"
+
+/* --- Life of the thread's part ------------------------------------------- */
+
+static void on_idle(uv_idle_t *h)
+{
+    struct serving *s = h->data;
+    serving_pin(s);
+    push_work(s);
+    serving_unpin(s);
+}
+
+void push_start_work(struct serving *s)
+{
+    uv_idle_start(&s->pushes.idle, on_idle);
+}
+
+static void on_beat(struct timer *t);
+
+enum err pushes_init(struct serving *s)
+{
+    struct pushes *ss = &s->pushes;
+    list_init(&ss->work);
+    list_init(&ss->all);
+    list_init(&ss->texts);
+    ss->beat.fire = on_beat;
+    ss->idle.data = s;
+    if (getentropy(&ss->seed, sizeof ss->seed) != 0 ||
+        uv_idle_init(&s->loop, &ss->idle) != 0)
+        return ERR_IO;
+    return ERR_OK;
+}
+
+void pushes_close(struct serving *s)
+{
+    timer_clear(&s->timers, &s->pushes.beat);
+    uv_close((uv_handle_t *)&s->pushes.idle, NULL);
+}
+
+void pushes_fini(struct serving *s)
+{
+    map_fini(&s->pushes.by_target);
+    map_fini(&s->pushes.by_hash);
+}
+
+/* --- One connection ------------------------------------------------------ */
+
+static void push_free(struct push *st)
+{
+    struct serving *s = st->serving;
+    for (uint32_t i = 0; i < st->sub_count; i++)
+        push_leave(s, &st->subs[i]);
+    list_del(&st->link);
+    s->pushes.count--;
+    atomic_fetch_sub(&s->parked, 1);
+    metric_add(METRIC_STREAMS, -1);
+    free(st);
+}
+
+void push_gone(struct conn_state *state)
+{
+    if (!state->push)
+        return;
+    push_free(state->push);
+    state->push = NULL;
+}
+
+void push_drained(struct conn_state *state)
+{
+    struct push *st = state->push;
+    if (!st || !st->full)
+        return;
+    struct serving *s = st->serving;
+    push_unstall(st);
+    push_start_work(s);
+}
+
+static void end(struct push *st)
+{
+    struct conn *c = st->conn;
+    push_gone(conn_user(c));
+    conn_stream_end(c);
+}
+
+void push_end_all(struct serving *s)
+{
+    while (!list_empty(&s->pushes.all))
+        end(container_of(s->pushes.all.next, struct push, link));
+}
+
+/* --- Beats --------------------------------------------------------------- */
+
+/* How old what we show may be. The store is in this process: what it has
+ * committed is here. */
+static uint64_t data_age_ms(const struct serving *s)
+{
+    (void)s;
+    return 0;
+}
+
+static struct shared *beat_text(struct serving *s)
+{
+    char text[64];
+    struct buf b;
+    buf_init(&b, 0);
+    snprintf(text, sizeof text, "beat age=%llums",
+             (unsigned long long)data_age_ms(s));
+    sse_comment(&b, text);
+    struct shared *piece = b.bad ? NULL : shared_copy(buf_bytes(&b));
+    buf_fini(&b);
+    return piece;
+}
+
+/* A reader who has not taken what was sent has no use for a beat. */
+static void send_beat(struct push *st, struct shared *piece)
+{
+    struct serving *s = st->serving;
+    list_del(&st->link);
+    list_add(&s->pushes.all, &st->link);
+    st->beat_ms = uv_now(&s->loop) + STREAM_BEAT_MS;
+    if (st->dead)
+        end(st);
+    else if (!st->full && piece &&
+             conn_stream_piece(st->conn, shared_ref(piece), 0) != ERR_OK)
+        shared_unref(piece);
+}
+
+static void on_beat(struct timer *t)
+{
+    struct pushes *ss = container_of(t, struct pushes, beat);
+    struct serving *s = container_of(ss, struct serving, pushes);
+    uint64_t now = uv_now(&s->loop);
+    struct shared *piece = beat_text(s);
+    for (int i = 0; i < STREAM_BEATS_PER_TURN && !list_empty(&ss->all); i++) {
+        struct push *st = container_of(ss->all.next, struct push, link);
+        if (st->beat_ms > now)
+            break;
+        send_beat(st, piece);
+    }
+    shared_unref(piece);
+    if (list_empty(&ss->all))
+        return;
+    uint64_t due = container_of(ss->all.next, struct push, link)->beat_ms;
+    timer_set(&s->timers, &ss->beat, due > now ? due - now : 1);
+}
+
+/* --- Beginning ----------------------------------------------------------- */
+
+static bool name_it(struct push *st)
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char random[16];
+    if (getentropy(random, sizeof random) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof random; i++) {
+        st->id[2 * i] = hex[random[i] >> 4];
+        st->id[2 * i + 1] = hex[random[i] & 15];
+    }
+    return true;
+}
+
+static struct push *push_new(struct serving *s, struct conn *c, size_t subs)
+{
+    struct push *st = calloc(1, sizeof *st + subs * sizeof st->subs[0]);
+    if (!st)
+        return NULL;
+    st->conn = c;
+    st->serving = s;
+    st->sub_count = (uint32_t)subs;
+    st->beat_ms = uv_now(&s->loop) + STREAM_BEAT_MS;
+    for (size_t i = 0; i < subs; i++)
+        st->subs[i].push = st;
+    list_add(&s->pushes.all, &st->link);
+    s->pushes.count++;
+    atomic_fetch_add(&s->parked, 1);
+    metric_add(METRIC_STREAMS, 1);
+    return st;
+}
+
+static bool join_all(struct serving *s, struct push *st,
+                     const struct api_call *call, const struct api_env *env)
+{
+    for (uint32_t i = 0; i < st->sub_count; i++) {
+        buf_reset(&s->scratch);
+        api_stream_target(call, i, &s->scratch);
+        if (s->scratch.bad ||
+            !push_join(s, &st->subs[i], env, buf_bytes(&s->scratch),
+                       call->resume_index))
+            return false;
+    }
+    return true;
+}
+
+static struct shared *head_text(struct serving *s, const struct push *st,
+                                struct api_call *call)
+{
+    struct buf head;
+    buf_init(&head, 0);
+    call->content_type = "text/event-stream";
+    http_head_line(&call->extra_head, "Cache-Control", bytes_str("no-store"));
+    http_head_line(&call->extra_head, "X-Accel-Buffering", bytes_str("no"));
+    http_head_line(&call->extra_head, "X-Muster-Subscriber-Id",
+                   bytes_str(st->id));
+    api_stream_head(call, s->env.self, &head, conn_http_1_0(st->conn));
+    struct shared *sent =
+        head.bad || call->extra_head.bad ? NULL : shared_copy(buf_bytes(&head));
+    buf_fini(&head);
+    return sent;
+}
+
+/* Who he is, and when to come back after an end: not all at once. */
+static struct shared *first_event(struct serving *s, const struct push *st,
+                                  const struct api_env *env)
+{
+    struct buf data, out;
+    buf_init(&data, 0);
+    buf_init(&out, 0);
+    struct json_out j = json_out(&data);
+    json_open(&j, '{');
+    json_key(&j, "Subscriber");
+    json_str(&j, bytes_str(st->id));
+    json_key(&j, "Index");
+    json_u64(&j, snapshot_revision(env->cat));
+    json_key(&j, "BeatMs");
+    json_u64(&j, STREAM_BEAT_MS);
+    json_close(&j, '}');
+    s->random = s->random * 6364136223846793005u + 1442695040888963407u;
+    sse_retry(&out, STREAM_RETRY_MIN_MS +
+                        (s->random >> 33) % (2 * STREAM_RETRY_MIN_MS));
+    sse_event(&out, "subscriber");
+    sse_data(&out, buf_bytes(&data));
+    sse_end(&out);
+    struct shared *piece =
+        out.bad || data.bad ? NULL : shared_copy(buf_bytes(&out));
+    buf_fini(&data);
+    buf_fini(&out);
+    return piece;
+}
+
+static void refuse(struct serving *s, struct conn *c, struct api_call *call,
+                   const char *text)
+{
+    api_error(call, 500, "%s", text);
+    serving_answer_call(s, c, call, 0, false);
+}
+
+void push_open(struct serving *s, struct conn *c, struct api_call *call,
+               const struct api_env *env)
+{
+    struct conn_state *state = conn_user(c);
+    struct push *st = NULL;
+    struct shared *head = NULL, *first = NULL;
+    if (s->closing) {
+        refuse(s, c, call, "the server is stopping");
+        return;
+    }
+    if (s->pushes.count == 0 && s->pushes.seen < snapshot_revision(env->cat))
+        s->pushes.seen = snapshot_revision(env->cat);
+    st = push_new(s, c, api_stream_count(call));
+    if (st && name_it(st) && join_all(s, st, call, env))
+        head = head_text(s, st, call);
+    if (head)
+        first = first_event(s, st, env);
+    if (!first) {
+        shared_unref(head);
+        if (st)
+            push_free(st);
+        refuse(s, c, call, "out of memory for one more stream");
+        return;
+    }
+    state->push = st;
+    conn_forget_request(c);
+    conn_stream_begin(c, head);
+    if (conn_stream_piece(c, first, STREAM_QUEUE_BYTES_MAX) != ERR_OK)
+        shared_unref(first); /* the peer has gone, or is about to */
+    if (!s->pushes.beat.item.in)
+        timer_set(&s->timers, &s->pushes.beat, STREAM_BEAT_MS);
+    push_start_work(s);
+}

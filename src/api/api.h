@@ -119,6 +119,7 @@ struct api_call {
     struct bytes filter_text; /* filter= as given; empty: none */
     struct filter *filter;
 
+    bool told_whole;     /* entries_touched: all instances were told */
     struct bytes prefix; /* of names, /v1/muster/stream; p NULL: none */
 
     /* STREAM: what the client has; labels as given, or empty. */

@@ -194,7 +194,7 @@ bool entry_next(const struct api_call *c, const struct api_env *env,
 /* --- Which a change may concern ------------------------------------------ */
 
 struct touched {
-    const struct api_call *c;
+    struct api_call *c;
     const struct api_env *env;
     const struct cat_change *ch;
     void (*each)(void *ctx, const struct entry *e);
@@ -256,10 +256,40 @@ static void tell_all_on_node(const struct touched *t, enum entry_kind kind)
     }
 }
 
+/* Damping and the guard judge the instances of a name together: with one of
+ * them others may come or go. */
+static bool judged_together(const struct touched *t)
+{
+    return t->c->passing && (t->ch->kind == RECORD_GUARD ||
+                             snapshot_marked_count(t->env->cat) > 0);
+}
+
+/* All of them, once. */
+static void tell_whole_name(const struct touched *t, struct bytes text)
+{
+    const struct cat_name *name = snapshot_name(t->env->cat, text);
+    struct tree_iter it;
+    if (!name || t->c->told_whole)
+        return;
+    t->c->told_whole = t->c->route->set == SET_OF_NAME;
+    tree_first(&name->instances, &it);
+    for (const struct cat_instance *i; (i = tree_next(&it));) {
+        struct entry e = of_instance(i);
+        t->each(t->ctx, &e);
+    }
+}
+
 static void touch_instances(const struct touched *t)
 {
     const struct cat_change *ch = t->ch;
     bool one_name = t->c->route->set == SET_OF_NAME;
+    bool own_name = !one_name || bytes_eq_fold(ch->name, t->c->arg);
+    if (ch->name.n && own_name && judged_together(t))
+        tell_whole_name(t, ch->name);
+    if (ch->kind == RECORD_GUARD)
+        return;
+    if (one_name && !ch->name.n && judged_together(t)) /* of a node */
+        tell_whole_name(t, t->c->arg);
     if (ch->service_id.n == 0) { /* a node, or a check of it */
         if (one_name)
             tell_name_on_node(t, false);
@@ -267,13 +297,15 @@ static void touch_instances(const struct touched *t)
             tell_all_on_node(t, ENTRY_INSTANCE);
         return;
     }
-    if (!one_name || bytes_eq_fold(ch->name, t->c->arg))
+    if (own_name)
         tell(t, ENTRY_INSTANCE, ch->node, ch->service_id);
 }
 
 static void touch_checks(const struct touched *t)
 {
     const struct cat_change *ch = t->ch;
+    if (ch->kind == RECORD_GUARD)
+        return;
     bool one_name = t->c->route->set == SET_CHECKS_OF_NAME;
     const struct cat_node *n;
     switch (ch->kind) {
@@ -305,7 +337,7 @@ static void touch_names(const struct touched *t)
         tell_all_on_node(t, ENTRY_NAME);
 }
 
-void entries_touched(const struct api_call *c, const struct api_env *env,
+void entries_touched(struct api_call *c, const struct api_env *env,
                      const struct cat_change *ch,
                      void (*each)(void *ctx, const struct entry *e), void *ctx)
 {

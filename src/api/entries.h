@@ -43,7 +43,7 @@ bool entry_next(const struct api_call *c, const struct api_env *env,
                 const struct entry *after, struct entry *ret);
 
 /* Tells each entry that the change may have changed, some of them twice. */
-void entries_touched(const struct api_call *c, const struct api_env *env,
+void entries_touched(struct api_call *c, const struct api_env *env,
                      const struct cat_change *ch,
                      void (*each)(void *ctx, const struct entry *e), void *ctx);
 

@@ -27,7 +27,8 @@ enum {
 /* Names are folded or not, as the record had them: compare folded. */
 struct cat_change {
     uint64_t revision;
-    enum record_kind kind; /* NODE, SERVICE, CHECK */
+    enum record_kind kind; /* NODE, SERVICE, CHECK; GUARD: of all instances of
+                              the name, which are in may have changed */
     struct bytes node;
     struct bytes service_id; /* SERVICE; CHECK: empty for the node's own */
     struct bytes check_id;   /* CHECK */

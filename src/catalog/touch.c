@@ -176,6 +176,31 @@ static void note_check(struct catalog *c, const struct node_entry *e,
                  name, rev);
 }
 
+/* Who else is in the answers hangs on it. */
+static bool is_damped(const struct cat_record *check)
+{
+    struct check_view v;
+
+    if (!check)
+        return false;
+    cat_check_view(check, &v);
+    return v.marks.damped;
+}
+
+/* All names that the check counts for. */
+static void note_names_of(struct catalog *c, const struct node_entry *e,
+                          const struct cat_record *check, uint64_t rev)
+{
+    struct bytes owner = cat_check_service(check);
+    struct tree_iter it;
+
+    tree_first(&e->pub.services, &it);
+    for (const struct cat_instance *i; (i = tree_next(&it));)
+        if (!owner.n || bytes_eq_fold(owner, cat_record_id(i->service)))
+            journal_note(c, RECORD_GUARD, no_name, no_name, no_name,
+                         cat_service_name(i->service), rev);
+}
+
 /* With its checks, if they show under another name now, or nowhere. */
 static void note_instance(struct catalog *c, const struct node_entry *e,
                           const struct cat_instance *i, bool with_checks,
@@ -339,6 +364,8 @@ void touch_check(struct catalog *c, struct node_entry *e,
             health = 0;
     }
     touch_node_checks(c, e, rev);
+    if (is_damped(old) != is_damped(new))
+        note_names_of(c, e, new ? new : old, rev);
     if (old)
         note_check(c, e, old, rev);
     if (new &&
@@ -365,6 +392,9 @@ void touch_guard(struct catalog *c, const struct cat_record *old,
         cat_guard_view(old, &a);
     if (new)
         cat_guard_view(new, &b);
-    if (!packed_eq(a.out, b.out))
-        touch_name(c, cat_record_id(new ? new : old), TOUCH_HEALTH, rev);
+    if (packed_eq(a.out, b.out))
+        return;
+    struct bytes name = cat_record_id(new ? new : old);
+    journal_note(c, RECORD_GUARD, no_name, no_name, no_name, name, rev);
+    touch_name(c, name, TOUCH_HEALTH, rev);
 }

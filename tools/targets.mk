@@ -149,6 +149,10 @@ $B/bench/catalog: bench/catalog.c $(patsubst %,$B/lib/%.a,catalog base) | $B/see
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -I$B/see/catalog -o $@ $< -Wl,--start-group $(patsubst %,$B/lib/%.a,catalog base) -Wl,--end-group $(LDFLAGS_ALL) $(LIBS)
 
+$B/bench/lb: bench/lb.c $(patsubst %,$B/lib/%.a,lb base) | $B/see/lb
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -I$B/see/lb -o $@ $< -Wl,--start-group $(patsubst %,$B/lib/%.a,lb base) -Wl,--end-group $(LDFLAGS_ALL) $(LIBS)
+
 # Manual pages and completions are what the binary says of itself.
 $B/man/muster.1: $B/muster
 	@$< help -man $(@D)

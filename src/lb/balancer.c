@@ -216,8 +216,8 @@ state_of(const struct lb *b, const struct lb_entry *e, uint64_t now_ms)
         .unreachable = lb_blocked(h) & LB_UNREACHABLE,
         .chosen = e->chosen,
         .active = lb_flight_count(&h->flight, lb_flight_tag(now_ms)),
-        .picks = atomic_load(&h->picks),
-        .ok = atomic_load(&h->ok),
+        .ok = atomic_load(&h->ok) + atomic_load(&h->tally[0].ok) +
+              atomic_load(&h->tally[1].ok),
         .failed = atomic_load(&h->failed),
         .refused = atomic_load(&h->refused),
         .cost_us = lb_ewma_cost(h, (uint32_t)now_ms, b->tuning.decay_ms),

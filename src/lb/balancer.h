@@ -181,7 +181,6 @@ struct lb_endpoint_state {
     bool critical, out, ejected, unreachable,
         chosen;      /* chosen: in the subset */
     uint32_t active; /* requests in flight */
-    uint32_t picks;  /* wraps */
     uint64_t ok, failed, refused;
     double cost_us; /* peak EWMA; 0: never measured */
 };

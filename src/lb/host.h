@@ -30,7 +30,6 @@ struct lb_tally {
 struct lb_host {
     struct lb_flight flight;
     _Atomic uint64_t cost;     /* peak EWMA: see least.c; 0: never measured */
-    _Atomic uint32_t picks;    /* wraps */
     _Atomic uint32_t blocked;  /* LB_EJECTED | LB_UNREACHABLE */
     _Atomic uint32_t failures; /* in a row */
     _Atomic uint32_t refusals; /* in a row: nobody answered there */
@@ -40,7 +39,7 @@ struct lb_host {
     _Atomic uint64_t ejected_ms; /* when; read under LB_EJECTED */
     struct lb_tally tally[2];
 
-    /* Totals, for who asks. */
+    /* Totals, for who asks; those of the tallies come on top. */
     _Atomic uint64_t ok, failed, refused;
 
     /* The owner's alone. */

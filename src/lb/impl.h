@@ -113,8 +113,9 @@ MUST_USE enum err lb_view_new(struct lb *b, struct lb_roll *r, uint64_t now_ms,
                               struct lb_view **ret);
 void lb_view_free(struct lb_view *v);
 
-/* outlier.c */
-void lb_outlier_report(struct lb *b, struct lb_host *h, enum lb_outcome o,
+/* outlier.c. True: the latency is one for the histogram. All threads share that,
+ * so of many replies a few are enough. */
+bool lb_outlier_report(struct lb *b, struct lb_host *h, enum lb_outcome o,
                        uint32_t latency_us, uint64_t now_ms);
 MUST_USE enum err lb_outlier_tick(struct lb *b, uint64_t now_ms);
 void lb_outlier_limits(struct lb *b, uint32_t usable, uint32_t healthy);

@@ -14,6 +14,9 @@
 
 #include "lb/impl.h"
 
+/* Of one host in one interval. */
+enum { LATENCIES_ALL = 64, LATENCIES_ONE_IN = 16 };
+
 uint64_t lb_ejection_ms(const struct lb_outlier_options *o, uint32_t n)
 {
     uint64_t ms = (uint64_t)o->base_ms * (n ? n : 1);
@@ -121,17 +124,17 @@ static struct lb_tally *tally(struct lb *b, struct lb_host *h)
     return &h->tally[atomic_load_explicit(&b->tally_set, memory_order_relaxed)];
 }
 
-static void went_well(struct lb *b, struct lb_host *h, uint32_t latency_us)
+static bool went_well(struct lb *b, struct lb_host *h, uint32_t latency_us)
 {
     struct lb_tally *t = tally(b, h);
 
-    add64(&h->ok, 1);
-    (void)add(&t->ok);
+    uint32_t n = add(&t->ok);
     add64(&t->latency_us, latency_us);
     clear(&h->failures);
     clear(&h->refusals);
     if (lb_blocked(h) & LB_UNREACHABLE)
         lb_unblock(b, h, LB_UNREACHABLE);
+    return n <= LATENCIES_ALL || n % LATENCIES_ONE_IN == 0;
 }
 
 static void went_badly(struct lb *b, struct lb_host *h, uint64_t now_ms)
@@ -144,33 +147,33 @@ static void went_badly(struct lb *b, struct lb_host *h, uint64_t now_ms)
         eject(b, h, now_ms);
 }
 
-void lb_outlier_report(struct lb *b, struct lb_host *h, enum lb_outcome o,
+bool lb_outlier_report(struct lb *b, struct lb_host *h, enum lb_outcome o,
                        uint32_t latency_us, uint64_t now_ms)
 {
     uint32_t max;
 
     switch (o) {
     case LB_OK:
-        went_well(b, h, latency_us);
-        return;
+        return went_well(b, h, latency_us);
     case LB_FAILED:
         add64(&h->failed, 1);
         clear(&h->refusals); /* somebody is there */
         if (!b->o.outlier.off)
             went_badly(b, h, now_ms);
-        return;
+        return false;
     case LB_REFUSED:
         add64(&h->refused, 1);
         if (b->o.outlier.off)
-            return;
+            return false;
         max = atomic_load_explicit(&h->refusals_max, memory_order_relaxed);
         if (max && add(&h->refusals) >= max)
             unreachable(b, h);
         went_badly(b, h, now_ms);
-        return;
+        return false;
     case LB_CANCELED:
-        return;
+        return false;
     }
+    return false;
 }
 
 /* --- The interval -------------------------------------------------------- */
@@ -200,6 +203,7 @@ static size_t collect(struct lb *b, uint32_t set, struct seen *ret)
         struct seen s = {h, atomic_exchange(&t->ok, 0),
                          atomic_exchange(&t->failed, 0), 0};
         uint64_t latency = atomic_exchange(&t->latency_us, 0);
+        add64(&h->ok, s.ok);
         s.latency_us = s.ok ? (double)latency / s.ok : 0;
         if (h->gone_ms == 0)
             ret[n++] = s;

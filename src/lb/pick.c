@@ -126,7 +126,6 @@ static void fill(struct choice *c, struct lb_host *h, struct lb_ticket *t)
     memcpy(t->address, h->address.p, h->address.n);
     t->address[h->address.n] = '\0';
     t->tag = lb_flight_add(&h->flight, c->walk.tag);
-    atomic_fetch_add_explicit(&h->picks, 1, memory_order_relaxed);
     if (c->b->o.bounded_percent)
         (void)lb_flight_add(&c->b->flight, t->tag);
 }

@@ -12,9 +12,36 @@
  * leaves anywhere but at the end of the order (by name) renumbers those behind
  * it. Weights are not looked at. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "lb/draw.h"
 #include "lb/policy.h"
+
+/* What a pick reads of each member, side by side. */
+struct contender {
+    uint64_t hash;
+    double weight;
+};
+
+struct contest {
+    bool equal; /* all weights: then no logarithm is needed to compare */
+    struct contender who[];
+};
+
+static enum err contest_build(const struct lb_list *l, void **ret_table)
+{
+    struct contest *c = malloc(sizeof *c + l->n * sizeof c->who[0]);
+
+    if (!c)
+        return ERR_NOMEM;
+    c->equal = true;
+    for (size_t i = 0; i < l->n; i++) {
+        c->who[i] = (struct contender){l->v[i].host->hash, l->v[i].weight};
+        c->equal = c->equal && l->v[i].weight == l->v[0].weight;
+    }
+    *ret_table = c;
+    return ERR_OK;
+}
 
 static enum err nothing_build(const struct lb_list *l, void **ret_table)
 {
@@ -28,12 +55,12 @@ static uint64_t key_hash(struct bytes key)
     return bytes_hash(key, 0);
 }
 
-/* Smaller is better; u in (0, 1]. */
-static double score(const struct lb_member *m, uint64_t key)
+/* Smaller is better. u is in (0, 1]; 1 - u is in the order of -ln(u). */
+static double score(const struct contest *c, uint32_t i, uint64_t mixed_key)
 {
-    double u = lb_unit(lb_mix(m->host->hash + lb_mix(key))) + 0x1p-54;
+    double u = lb_unit(lb_mix(c->who[i].hash + mixed_key)) + 0x1p-54;
 
-    return -log(u) / m->weight;
+    return c->equal ? 1 - u : -log(u) / c->who[i].weight;
 }
 
 static bool better(double score, uint32_t i, double than, uint32_t j)
@@ -41,34 +68,38 @@ static bool better(double score, uint32_t i, double than, uint32_t j)
     return score < than || (score == than && i < j);
 }
 
-/* The best of those that are worse than floor (of member w->at). */
-static uint32_t best_after(struct lb_walk *w, bool any)
+static uint32_t rendezvous_first(const void *table, struct lb_walk *w)
 {
-    double floor = any ? 0 : score(&w->members[w->at], w->key), best = HUGE_VAL;
+    uint64_t key = lb_mix(w->key);
+    double best = HUGE_VAL;
+
+    w->at = 0;
+    for (uint32_t i = 0; i < w->n; i++) {
+        double s = score(table, i, key);
+        if (s < best) {
+            best = s;
+            w->at = i;
+        }
+    }
+    return w->at;
+}
+
+/* The best of those that are worse than the last one given. */
+static uint32_t rendezvous_next(const void *table, struct lb_walk *w)
+{
+    uint64_t key = lb_mix(w->key);
+    double floor = score(table, w->at, key), best = HUGE_VAL;
     uint32_t found = w->at;
 
     for (uint32_t i = 0; i < w->n; i++) {
-        double s = score(&w->members[i], w->key);
-        if ((any || better(floor, w->at, s, i)) && better(s, i, best, found)) {
+        double s = score(table, i, key);
+        if (better(floor, w->at, s, i) && better(s, i, best, found)) {
             best = s;
             found = i;
         }
     }
+    w->at = found;
     return found;
-}
-
-static uint32_t rendezvous_first(const void *table, struct lb_walk *w)
-{
-    (void)table;
-    w->at = best_after(w, true);
-    return w->at;
-}
-
-static uint32_t rendezvous_next(const void *table, struct lb_walk *w)
-{
-    (void)table;
-    w->at = best_after(w, false);
-    return w->at;
 }
 
 uint32_t lb_jump_hash(uint64_t key, uint32_t buckets)
@@ -102,7 +133,7 @@ const struct lb_policy lb_rendezvous = {
     .name = "rendezvous",
     .hashes = true,
     .weighted = true,
-    .build = nothing_build,
+    .build = contest_build,
     .hash = key_hash,
     .first = rendezvous_first,
     .next = rendezvous_next,

@@ -42,16 +42,38 @@ $B/obj/replay.o: fuzz/replay.c Makefile
 
 -include $(addsuffix .d,$(REPLAYS) $(FUZZERS))
 
+# --- Simulations: tests/sim/NAME_sim.c on the pure layers, on a virtual clock.
+# Those layers once more, with what only a simulation pays for: invariant() and
+# sometimes() of base/check.h.
+SIM_LAYERS = base catalog health local
+SIM_FLAGS  = -DSOMETIMES -DINVARIANTS
+sim_objects = $(foreach l,$(SIM_LAYERS),$(patsubst src/%.c,$B/simobj/%.o,$(src_$l)))
+SIMS = $(patsubst tests/sim/%.c,$B/sim/%,$(sort $(wildcard tests/sim/*_sim.c)))
+
+$(sim_objects): $B/simobj/%.o: src/%.c Makefile | $(addprefix $B/see/,$(SIM_LAYERS))
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(CC) $(CFLAGS_ALL) $(SIM_FLAGS) -I$B/see/$(firstword $(subst /, ,$*)) -MMD -MP -c -o $@ $<
+
+$(SIMS): $B/sim/%: tests/sim/%.c $(sim_objects) | $B/see/local
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(CC) $(CFLAGS_ALL) $(SIM_FLAGS) -I$B/see/local -Itests -Itests/unit -MMD -MP -o $@ $< $(sim_objects) $(LDFLAGS_ALL) -lcmocka $(LIBS)
+
+-include $(sim_objects:.o=.d) $(addsuffix .d,$(SIMS))
+
 # --- What tests/run is given: each word in quotes is one suite --------------
 REPLAY_SUITES = $(foreach r,$(REPLAYS),'$r fuzz/corpus/$(notdir $r)')
 USES_SUITE = 'tools/layers uses $B $(foreach l,$(LAYERS),$l=$(subst $() ,$(comma),$(strip $(uses_$l))))'
 PURE_SUITE = 'tools/layers pure $B $(PURE)'
+# Seeds of each simulation: few in check, the stated number in test.
+SIM_SEEDS_FEW = 300
+SIM_SEEDS    ?= 10000
+SIM_SUITES    = $(foreach s,$(SIMS),'env SIM_SEEDS=$1 $s')
 FAST_SUITES = $(UNIT_TESTS) $(REPLAY_SUITES) $(USES_SUITE) $(PURE_SUITE)
 
 UPSTREAM = tests/clients/upstream/suite
 
 .PHONY: binaries
-binaries: all $(UNIT_TESTS) $(REPLAYS) ## build all, tests too, run nothing
+binaries: all $(UNIT_TESTS) $(REPLAYS) $(SIMS) ## build all, tests too, run nothing
 	@:
 
 .PHONY: unit
@@ -63,8 +85,12 @@ fuzz-replay: $(REPLAYS) ## feed the kept corpora to the fuzz targets; any compil
 	@$(RUN_TESTS) $(REPLAY_SUITES)
 
 .PHONY: check
-check: $(OBJECTS) $(UNIT_TESTS) $(REPLAYS) ## the fast part: unit, fuzz-replay, layers, pure
-	@$(RUN_TESTS) $(FAST_SUITES)
+check: $(OBJECTS) $(UNIT_TESTS) $(REPLAYS) $(SIMS) ## the fast part: unit, fuzz-replay, layers, pure, few seeds of sim
+	@$(RUN_TESTS) $(FAST_SUITES) $(call SIM_SUITES,$(SIM_SEEDS_FEW))
+
+.PHONY: sim
+sim: $(SIMS) ## simulations on a virtual clock, SIM_SEEDS=10000; SIM_SEED=n SIM_TRACE=1 shows one
+	@$(RUN_TESTS) $(call SIM_SUITES,$(SIM_SEEDS))
 
 .PHONY: test
 test: ## install what is missing (apt), build, then every test there is
@@ -74,7 +100,7 @@ test: ## install what is missing (apt), build, then every test there is
 
 .PHONY: test-built
 test-built: binaries
-	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(wildcard tests/house tests/e2e tests/clients $(UPSTREAM) tests/differential)
+	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(call SIM_SUITES,$(SIM_SEEDS)) $(wildcard tests/house tests/e2e tests/clients $(UPSTREAM) tests/differential)
 
 .PHONY: upstream
 upstream: all ## the Go client's own test suite against muster; needs go, openssl

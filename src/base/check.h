@@ -23,9 +23,24 @@ __attribute__((noreturn)) void require_failed(const char *what,
 #define invariant(x) ((void)sizeof(x))
 #endif
 
+/* Only the simulation (tests/sim) is built with SOMETIMES: it finds every place
+ * between the linker's __start_sometimes_sites and __stop_sometimes_sites, also
+ * those that were never reached. */
 #ifdef SOMETIMES
-void sometimes_hit(const char *what, const char *file, int line);
-#define sometimes(x) ((x) ? sometimes_hit(#x, __FILE__, __LINE__) : (void)0)
+struct sometimes_site {
+    const char *what, *file;
+    int line;
+    unsigned long hits;
+};
+
+#define sometimes(x)                                                           \
+    do {                                                                       \
+        static struct sometimes_site site_ = {#x, __FILE__, __LINE__, 0};      \
+        static struct sometimes_site *const entry_                             \
+            __attribute__((section("sometimes_sites"), used)) = &site_;        \
+        if (x)                                                                 \
+            entry_->hits++;                                                    \
+    } while (0)
 #else
 #define sometimes(x) ((void)sizeof(x))
 #endif

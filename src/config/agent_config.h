@@ -104,6 +104,11 @@ struct agent_config {
     int https_tls_minor; /* TLS 1.x at least */
     bool enable_agent_tls_for_checks;
     bool enable_script_checks, enable_local_script_checks;
+    struct {
+        const char *mode; /* after validation: observe, suppress or off */
+        uint64_t half_life_ms, max_ms;
+        int64_t suppress, reuse; /* penalties */
+    } damping;
     uint64_t check_update_interval_ms;
     int64_t check_output_max_size; /* bytes */
     bool discard_check_output;

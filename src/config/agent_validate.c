@@ -3,6 +3,7 @@
 
 #include "config/agent_parts.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/net.h"
@@ -14,6 +15,7 @@ enum {
     META_VALUE_MAX = 512,
     NODE_NAME_MAX = 255,
     RECONNECT_MIN_MS = 8 * 3600 * 1000,
+    DAMPING_MAX_MS = 3600 * 1000,
 };
 
 enum err agent_config_fail(const struct agent_config *c, const char *key,
@@ -197,6 +199,45 @@ static enum err check_http(struct agent_config *c, struct errtext *t)
     return ERR_OK;
 }
 
+/* As in health/damp.h, which this folder does not see. */
+static enum err check_damping(struct agent_config *c, struct errtext *t)
+{
+    const char *mode = c->damping.mode;
+
+    if (strcmp(mode, "observe") != 0 && strcmp(mode, "suppress") != 0 &&
+        strcmp(mode, "off") != 0)
+        return agent_config_fail(
+            c, "damping.mode", t,
+            "damping.mode %s is not observe, suppress or off",
+            config_quote(bytes_str(mode)).s);
+    if (c->damping.half_life_ms == 0)
+        return agent_config_fail(c, "damping.half_life", t,
+                                 "damping.half_life must be over 0s");
+    if (c->damping.max_ms < c->damping.half_life_ms ||
+        c->damping.max_ms > DAMPING_MAX_MS)
+        return agent_config_fail(
+            c, "damping.max", t,
+            "damping.max must be from damping.half_life to "
+            "1h0m0s");
+    if (c->damping.suppress <= c->damping.reuse)
+        return agent_config_fail(
+            c, "damping.suppress", t,
+            "damping.suppress %lld must be over damping.reuse %lld",
+            (long long)c->damping.suppress, (long long)c->damping.reuse);
+    /* Penalties above it would take longer than max to decay. */
+    double ceiling =
+        (double)c->damping.reuse *
+        exp2((double)c->damping.max_ms / (double)c->damping.half_life_ms);
+    if (ceiling <= (double)c->damping.suppress)
+        return agent_config_fail(
+            c, "damping.suppress", t,
+            "damping.suppress %lld is never reached: what has to decay to "
+            "damping.reuse within damping.max cannot be over %.0f; lower "
+            "damping.suppress, or raise damping.reuse or damping.max",
+            (long long)c->damping.suppress, ceiling);
+    return ERR_OK;
+}
+
 static enum err check_rest(struct agent_config *c, struct errtext *t)
 {
     if (log_level_parse(c->log_level_name, &c->log_level) != ERR_OK)
@@ -224,6 +265,8 @@ enum err agent_config_validate(struct agent_config *c, struct errtext *t)
         e = check_datacenter(c, t);
     if (e == ERR_OK)
         e = check_node(c, t);
+    if (e == ERR_OK)
+        e = check_damping(c, t);
     if (e == ERR_OK)
         e = check_rest(c, t);
     if (e == ERR_OK)

@@ -9,6 +9,7 @@ enum {
     CHECK_OUTPUT_MAX = 256 * 1024, /* a check's output is stored with it */
     BODY_BYTES_MAX = 64 << 20,
     HEADER_BYTES_MAX = 1 << 20,
+    PENALTY_MAX = 1000 * 1000,
 };
 
 #define AT(member) offsetof(struct agent_config, member)
@@ -82,6 +83,11 @@ const struct config_key config_keys[] = {
 
     {"enable_script_checks", KEY_BOOL, AT(enable_script_checks)},
     {"enable_local_script_checks", KEY_BOOL, AT(enable_local_script_checks)},
+    {"damping.mode", KEY_STRING, AT(damping.mode), .live = true},
+    {"damping.half_life", KEY_DURATION, AT(damping.half_life_ms), .live = true},
+    {"damping.suppress", KEY_INT, AT(damping.suppress), 1, PENALTY_MAX, .live = true},
+    {"damping.reuse", KEY_INT, AT(damping.reuse), 1, PENALTY_MAX, .live = true},
+    {"damping.max", KEY_DURATION, AT(damping.max_ms), .live = true},
     {"check_update_interval", KEY_DURATION, AT(check_update_interval_ms), .live = true},
     {"check_output_max_size", KEY_INT, AT(check_output_max_size), 1, CHECK_OUTPUT_MAX},
     {"discard_check_output", KEY_BOOL, AT(discard_check_output), .live = true},

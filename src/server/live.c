@@ -98,6 +98,7 @@ void live_apply(struct core *c, const struct settings *s)
     agent_reconfigure(
         c->agent, &(struct agent_live){
                       .me = c->me,
+                      .damping = s->damping,
                       .check_update_interval_ms = s->check_update_interval_ms,
                       .discard_output = s->discard_output,
                   });

@@ -426,6 +426,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
         .scripts_allowed_local = s->scripts_allowed_local,
         .check_tls = s->check_tls,
         .docker_host = s->docker_host,
+        .damping = s->damping,
         .check_update_interval_ms = s->check_update_interval_ms,
         .output_max = s->output_max,
         .discard_output = s->discard_output,

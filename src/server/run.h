@@ -5,6 +5,7 @@
 #define SERVER_RUN_H
 
 #include "base/arena.h"
+#include "health/damp.h"
 #include "local/op.h"
 #include "loop/tls_server.h"
 #include "store/store.h"
@@ -43,6 +44,7 @@ struct settings {
     bool scripts_allowed, scripts_allowed_local;
     struct tls_files check_tls;
     const char *docker_host; /* NULL: the usual socket */
+    struct damp_rule damping;
     uint64_t check_update_interval_ms;
     size_t output_max;
     bool discard_output;

@@ -13,6 +13,7 @@
 
 #include "api/api.h"
 #include "base/alloc.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "base/net.h"
 #include "cli/cli.h"
@@ -314,6 +315,19 @@ static uint32_t handshake_ms(const struct agent_config *c)
     return ms == 0 || ms > CONN_IDLE_MS ? CONN_IDLE_MS : (uint32_t)ms;
 }
 
+static struct damp_rule damping_of(const struct agent_config *c)
+{
+    struct damp_rule rule = {
+        .half_life_ms = c->damping.half_life_ms,
+        .suppress = (uint32_t)c->damping.suppress,
+        .reuse = (uint32_t)c->damping.reuse,
+        .max_ms = c->damping.max_ms,
+    };
+    /* Validated before. */
+    require(damp_mode_of(bytes_str(c->damping.mode), &rule.mode));
+    return rule;
+}
+
 static void plain_settings(struct setup *s)
 {
     const struct agent_config *c = &s->config;
@@ -343,6 +357,7 @@ static void plain_settings(struct setup *s)
         .check_tls = c->enable_agent_tls_for_checks ? tls_files(&c->own_tls)
                                                     : (struct tls_files){0},
         .docker_host = getenv("DOCKER_HOST"),
+        .damping = damping_of(c),
         .check_update_interval_ms = c->check_update_interval_ms,
         .output_max = (size_t)c->check_output_max_size,
         .discard_output = c->discard_check_output,

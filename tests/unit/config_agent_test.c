@@ -26,6 +26,11 @@ static void defaults_are_consuls(void **state)
     assert_string_equal(c.listen.http.v[0], "127.0.0.1");
     assert_int_equal(c.check_update_interval_ms, 300000);
     assert_int_equal(c.check_output_max_size, 4096);
+    assert_string_equal(c.damping.mode, "observe");
+    assert_int_equal(c.damping.half_life_ms, 60000);
+    assert_int_equal(c.damping.suppress, 2500);
+    assert_int_equal(c.damping.reuse, 750);
+    assert_int_equal(c.damping.max_ms, 300000);
     assert_int_equal(c.limits.http_max_conns_per_client, 4000);
     assert_int_equal(c.limits.http_max_conns, 0);
     assert_int_equal(c.max_query_time_ms, 600000);
@@ -79,6 +84,8 @@ static void every_setting_is_stored(void **state)
          "enable_script_checks = true enable_local_script_checks = true\n"
          "check_update_interval = \"0s\" check_output_max_size = 1000\n"
          "discard_check_output = true leave_on_terminate = true\n"
+         "damping { mode = \"suppress\" half_life = \"10s\" suppress = 1500\n"
+         "  reuse = 100 max = \"2m\" }\n"
          "skip_leave_on_interrupt = false log_json = true log_file = \"/l\"\n"
          "pid_file = \"/p\" enable_debug = true reconnect_timeout = \"9h\"\n"
          "max_query_time = \"2m\" default_query_time = \"1m30s\"\n"
@@ -105,6 +112,11 @@ static void every_setting_is_stored(void **state)
     assert_true(c.enable_script_checks && c.enable_local_script_checks);
     assert_int_equal(c.check_update_interval_ms, 0);
     assert_int_equal(c.check_output_max_size, 1000);
+    assert_string_equal(c.damping.mode, "suppress");
+    assert_int_equal(c.damping.half_life_ms, 10000);
+    assert_int_equal(c.damping.suppress, 1500);
+    assert_int_equal(c.damping.reuse, 100);
+    assert_int_equal(c.damping.max_ms, 120000);
     assert_true(c.discard_check_output && c.leave_on_terminate);
     assert_false(c.skip_leave_on_interrupt);
     assert_true(c.log_json && c.enable_debug);

@@ -46,6 +46,20 @@ static void names_are_checked(void **state)
     invalid("log_level = \"loud\"",
             "x.hcl:1:13: Invalid log level: \"loud\". Valid log levels are: "
             "trace, debug, info, warn, error");
+    invalid("damping { mode = \"on\" }",
+            "x.hcl:1:18: damping.mode \"on\" is not observe, suppress or off");
+    invalid("damping { half_life = \"0s\" }",
+            "x.hcl:1:23: damping.half_life must be over 0s");
+    invalid("damping { max = \"59s\" }",
+            "x.hcl:1:17: damping.max must be from damping.half_life to 1h0m0s");
+    invalid("damping { max = \"61m\" }",
+            "x.hcl:1:17: damping.max must be from damping.half_life to 1h0m0s");
+    invalid("damping { suppress = 750 }",
+            "x.hcl:1:22: damping.suppress 750 must be over damping.reuse 750");
+    invalid("damping { suppress = 2000 max = \"1m\" }",
+            "x.hcl:1:22: damping.suppress 2000 is never reached: what has to "
+            "decay to damping.reuse within damping.max cannot be over 1500; "
+            "lower damping.suppress, or raise damping.reuse or damping.max");
     invalid("reconnect_timeout = \"1h\"",
             "x.hcl:1:21: reconnect_timeout must be >= 8h0m0s");
     invalid("max_query_time = 0", "x.hcl:1:18: max_query_time must be over 0s");

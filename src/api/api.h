@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/net.h"
 #include "catalog/plan.h"
+#include "catalog/story.h"
 #include "http/request.h"
 #include "http/response.h"
 #include "local/local.h"
@@ -67,6 +68,38 @@ struct api_host {
     char cpu_model[64], hostname[65], kernel[65], machine[65], disk_path[256];
 };
 
+/* A moment that a request names. */
+enum api_at_kind {
+    API_AT_NONE,
+    API_AT_REVISION, /* value: an index, as users see it */
+    API_AT_TIME,     /* value: Unix time in ms */
+    API_AT_BEFORE,   /* value: so many ms ago */
+};
+
+struct api_at {
+    enum api_at_kind kind;
+    uint64_t value;
+};
+
+/* "4711", "2026-11-26T03:12:00Z", "10m" or "-10m". ERR_BAD: none of these. */
+MUST_USE enum err api_at_parse(struct bytes text, struct api_at *ret);
+
+/* What an answer about the past is made of. */
+struct api_past {
+    const struct story *story; /* NULL: not asked for */
+    uint64_t from, from_ms;    /* it is complete from that revision on */
+    uint64_t until, until_ms;
+};
+
+/* Which part of a story a call wants. */
+enum api_story { API_STORY_NONE, API_STORY_CHANGES, API_STORY_DEPARTED };
+
+enum {
+    API_STORY_LIMIT_DEFAULT = 1000, /* changes, the newest */
+    API_STORY_LIMIT_MAX = 10000,
+    API_DEPARTED_MAX = 1000,
+};
+
 /* What changes from turn to turn. */
 struct api_env {
     const struct api_self *self;
@@ -79,6 +112,7 @@ struct api_env {
     uint64_t alloc_bytes, sys_bytes; /* of the process, for metrics */
     uint64_t threads;
     const struct api_host *host; /* if the call wants it */
+    const struct api_past *past; /* if the call wants it */
 };
 
 enum api_next {
@@ -126,6 +160,14 @@ struct api_call {
     uint64_t resume_index; /* 0: nothing */
     struct bytes subscriber, zone;
 
+    /* READ: not of now, but of a moment (then not in the canonical target), or
+     * with what happened: api_wants_past. */
+    struct api_at at;    /* the state as of */
+    struct api_at since; /* STORY_CHANGES: from here on; NONE: all there is */
+    enum api_story story;
+    uint32_t story_limit;
+    struct bytes story_node, story_id; /* only of these; empty: all */
+
     struct watch_key
         watch; /* READ: kind WATCH_NONE: neither cached nor waited for */
 
@@ -160,6 +202,11 @@ struct api_call {
     uint32_t cost_limit, cost;
     bool too_long;
 };
+
+static inline bool api_wants_past(const struct api_call *c)
+{
+    return c->at.kind != API_AT_NONE || c->story != API_STORY_NONE;
+}
 
 /* Clears the call. body and extra_head own memory: api_call_fini, or take
  * body.p over. self, cat and local must stay valid while the call is used. */

@@ -58,6 +58,9 @@ struct api_route {
     /* Sets watch.name, or refuses: ANSWER. May be NULL. */
     enum api_next (*prepare)(struct api_call *c, const struct api_env *env);
 
+    bool at; /* takes ?at */
+    enum api_story story;
+
     /* What ?filter is about; NONE: it is ignored, as in Consul. */
     enum filter_rows rows;
 
@@ -114,6 +117,16 @@ const struct heard_coordinate *coordinate_of(const struct api_env *env,
 void near_param(struct api_call *c, const struct api_env *env);
 void near_row(struct api_call *c, const struct api_env *env, struct bytes node);
 void near_sort(struct api_call *c);
+
+/* at.c: ?at, ?since and what else is asked of the past. ANSWER: refused. */
+enum api_next past_params(struct api_call *c);
+/* What of it the answer depends on, into a canonical target. */
+extern const char *const past_param_names[];
+enum { PAST_PARAMS = 3 };
+
+/* read_past.c: the members of an explanation about who is not there any more;
+ * nothing if the call does not want them. */
+void past_put_departed(struct encoder *e, struct api_call *c);
 
 /* params.c: common parameters into the call. ANSWER: refused. */
 enum api_next api_params(struct api_call *c, const struct api_env *env);
@@ -322,6 +335,7 @@ void read_catalog_node(struct api_call *c, const struct api_env *env);
 void read_catalog_node_services(struct api_call *c, const struct api_env *env);
 void read_catalog_datacenters(struct api_call *c, const struct api_env *env);
 void read_health_service(struct api_call *c, const struct api_env *env);
+void read_history_service(struct api_call *c, const struct api_env *env);
 void read_explain_service(struct api_call *c, const struct api_env *env);
 void read_health_node(struct api_call *c, const struct api_env *env);
 void read_health_checks(struct api_call *c, const struct api_env *env);

@@ -212,6 +212,8 @@ static enum api_next of_route(struct api_call *c, const struct api_env *env)
     if (remote_read &&
         (consistency(c) == API_ANSWER || cache_control(c) == API_ANSWER))
         return API_ANSWER;
+    if (past_params(c) == API_ANSWER)
+        return API_ANSWER;
     near_param(c, env);
     c->tell_cache = route->cached && http_param(r, "cached");
     if (route->missing && c->arg.n == 0)

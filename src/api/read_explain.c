@@ -180,6 +180,7 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
             *(put_instance(&e, c, n, i) ? &in : &out) += 1;
     }
     json_close(j, ']');
+    past_put_departed(&e, c);
     json_key(j, "In");
     json_u64(j, in);
     json_key(j, "Out");

@@ -34,19 +34,20 @@ static const struct api_route routes[] = {
     {"/v1/catalog/register",       METHOD_PUT, API_WRITE, .write = write_catalog_register},
     {"/v1/catalog/deregister",     METHOD_PUT, API_WRITE, .write = write_catalog_deregister},
     {"/v1/catalog/datacenters",    METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, true, read_catalog_datacenters, .cached = true},
-    {"/v1/catalog/nodes",          METHOD_GET, API_READ, INDEX, WATCH_NODES, NULL, true, true, false, read_catalog_nodes, .rows = FILTER_NODES, .near = true, .set = SET_NODES, .row = row_of_node},
-    {"/v1/catalog/services",       METHOD_GET, API_READ, INDEX, WATCH_SERVICES, NULL, true, true, false, read_catalog_services, .prepare = prepare_services, .rows = FILTER_SERVICE_NODES, .cached = true, .set = SET_NAMES, .row = row_of_name},
-    {"/v1/catalog/service/",       METHOD_GET, API_READ, INDEX, WATCH_SERVICE, "Missing service name", true, true, false, read_catalog_service, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true, .set = SET_OF_NAME, .row = row_of_service},
-    {"/v1/catalog/node/",          METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node, .prepare = prepare_node, .rows = FILTER_SERVICES, .set = SET_OF_NODE, .row = row_on_node},
-    {"/v1/catalog/node-services/", METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node_services, .prepare = prepare_node, .rows = FILTER_SERVICES, .set = SET_OF_NODE, .row = row_on_node},
+    {"/v1/catalog/nodes",          METHOD_GET, API_READ, INDEX, WATCH_NODES, NULL, true, true, false, read_catalog_nodes, .rows = FILTER_NODES, .near = true, .set = SET_NODES, .row = row_of_node, .at = true},
+    {"/v1/catalog/services",       METHOD_GET, API_READ, INDEX, WATCH_SERVICES, NULL, true, true, false, read_catalog_services, .prepare = prepare_services, .rows = FILTER_SERVICE_NODES, .cached = true, .set = SET_NAMES, .row = row_of_name, .at = true},
+    {"/v1/catalog/service/",       METHOD_GET, API_READ, INDEX, WATCH_SERVICE, "Missing service name", true, true, false, read_catalog_service, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true, .set = SET_OF_NAME, .row = row_of_service, .at = true},
+    {"/v1/catalog/node/",          METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node, .prepare = prepare_node, .rows = FILTER_SERVICES, .set = SET_OF_NODE, .row = row_on_node, .at = true},
+    {"/v1/catalog/node-services/", METHOD_GET, API_READ, INDEX, WATCH_NODE, "Missing node name", true, true, false, read_catalog_node_services, .prepare = prepare_node, .rows = FILTER_SERVICES, .set = SET_OF_NODE, .row = row_on_node, .at = true},
     /* Health */
-    {"/v1/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_health_service, .rows = FILTER_HEALTH, .cached = true, .near = true, .set = SET_OF_NAME, .row = row_of_health, .volatile_text = true},
-    {"/v1/health/node/",    METHOD_GET, API_READ, INDEX, WATCH_NODE_CHECKS, "Missing node name", true, true, false, read_health_node, .rows = FILTER_CHECKS, .set = SET_CHECKS_OF_NODE, .row = row_of_check},
-    {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS_OF_NAME, .row = row_of_check},
-    {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS, .row = row_of_check},
+    {"/v1/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_health_service, .rows = FILTER_HEALTH, .cached = true, .near = true, .set = SET_OF_NAME, .row = row_of_health, .volatile_text = true, .at = true},
+    {"/v1/health/node/",    METHOD_GET, API_READ, INDEX, WATCH_NODE_CHECKS, "Missing node name", true, true, false, read_health_node, .rows = FILTER_CHECKS, .set = SET_CHECKS_OF_NODE, .row = row_of_check, .at = true},
+    {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS_OF_NAME, .row = row_of_check, .at = true},
+    {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS, .row = row_of_check, .at = true},
     /* muster's own */
     {"/v1/muster/stream", METHOD_GET, API_STREAM, INDEX, WATCH_CATALOG, NULL, true, true, false, read_stream_only, .prepare = prepare_stream, .passing = true, .rows = FILTER_HEALTH, .set = SET_INSTANCES, .row = row_of_stream, .volatile_text = true},
-    {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service, .rows = FILTER_HEALTH},
+    {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service, .rows = FILTER_HEALTH, .at = true, .story = API_STORY_DEPARTED},
+    {"/v1/muster/history/service/", METHOD_GET, API_READ, NONE, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_history_service, .story = API_STORY_CHANGES},
     /* Status */
     {"/v1/status/leader", METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_leader},
     {"/v1/status/peers",  METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_peers},
@@ -66,8 +67,8 @@ static const struct api_route routes[] = {
     {"/v1/coordinate/node/",  METHOD_GET, API_READ, HASH, WATCH_COORDINATES, .read = read_coordinate_node, .prepare = prepare_events, .param = "segment"},
     {"/v1/coordinate/update", METHOD_PUT, API_AGENT, .agent = agent_coordinate_update},
     /* Mesh: proxies are kept and found, the rest is off */
-    {"/v1/catalog/connect/", METHOD_GET, API_READ, INDEX, WATCH_NODES_SERVICES, "Missing service name", true, true, false, read_catalog_connect, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true, .set = SET_INSTANCES, .row = row_of_connect},
-    {"/v1/health/connect/",  METHOD_GET, API_READ, INDEX, WATCH_CATALOG, "Missing service name", true, true, false, read_health_connect, .passing = true, .rows = FILTER_HEALTH, .cached = true, .near = true, .set = SET_INSTANCES, .row = row_of_health_connect, .volatile_text = true},
+    {"/v1/catalog/connect/", METHOD_GET, API_READ, INDEX, WATCH_NODES_SERVICES, "Missing service name", true, true, false, read_catalog_connect, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true, .set = SET_INSTANCES, .row = row_of_connect, .at = true},
+    {"/v1/health/connect/",  METHOD_GET, API_READ, INDEX, WATCH_CATALOG, "Missing service name", true, true, false, read_health_connect, .passing = true, .rows = FILTER_HEALTH, .cached = true, .near = true, .set = SET_INSTANCES, .row = row_of_health_connect, .volatile_text = true, .at = true},
     {"/v1/health/ingress/",  METHOD_GET, API_READ, NONE, WATCH_NONE, "Missing service name", true, true, false, read_none, .passing = true, .cached = true},
     {"/v1/catalog/gateway-services/", METHOD_GET, API_READ, NONE, WATCH_NONE, "Missing gateway name", true, true, false, read_null},
     {"/v1/agent/connect/ca/roots",     METHOD_GET, API_READ, .local = true, .read = read_connect_off},
@@ -376,6 +377,12 @@ void api_canonical(const struct api_call *c, struct buf *out)
         c->route->param ? http_param(c->request, c->route->param) : NULL;
     if (more)
         canonical_param(out, &first, c->route->param, &more->value);
+    for (int i = 0; c->story == API_STORY_CHANGES && i < PAST_PARAMS; i++) {
+        const struct http_param *p =
+            http_param(c->request, past_param_names[i]);
+        if (p)
+            canonical_param(out, &first, past_param_names[i], &p->value);
+    }
     /* Last, so that it can be told from the rest: it changes a header only. */
     if (c->stale)
         canonical_param(out, &first, "stale", NULL);

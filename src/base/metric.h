@@ -43,6 +43,8 @@
     X(METRIC_CACHE_DRAFTS,         COUNTER, "cache.drafts",             "long answers made beside the serving threads") \
     X(METRIC_CACHE_EVICTIONS,      COUNTER, "cache.evictions",          "encoded answers dropped for room") \
     X(METRIC_CACHE_BYTES,          GAUGE,   "cache.bytes",              "bytes of encoded answers kept") \
+    X(METRIC_PAST_QUESTIONS,       COUNTER, "past.questions",           "questions about the past taken")     \
+    X(METRIC_PAST_REFUSED,         COUNTER, "past.refused",             "questions about the past refused: too many wait") \
     X(METRIC_STORE_GROUPS,         COUNTER, "store.groups",             "groups committed") \
     X(METRIC_STORE_CHANGES,        COUNTER, "store.changes",            "changes committed") \
     X(METRIC_STORE_CONFLICTS,      COUNTER, "store.conflicts",          "changes whose guards did not hold") \

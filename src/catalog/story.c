@@ -142,6 +142,15 @@ static struct bytes node_name(const struct thing *node)
     return bytes_skip(bytes_of(node->key, node->key_n), 2); /* "n/" */
 }
 
+static struct bytes node_address(const struct thing *node)
+{
+    struct node_view v;
+
+    if (node->value && record_get_node(value_of(node), &v) == ERR_OK)
+        return v.address;
+    return (struct bytes){0};
+}
+
 static struct bytes instance_id(const struct thing *instance)
 {
     struct service_view v;
@@ -189,9 +198,9 @@ static void tell(struct story *s, enum story_what what, struct bytes by,
 {
     if (!is_wanted(s, what, node, id))
         return;
-    struct bytes name = node_name(node);
+    struct bytes name = node_name(node), address = node_address(node);
     struct story_change *c =
-        xmalloc(sizeof *c + by.n + name.n + id.n + was.n + now.n);
+        xmalloc(sizeof *c + by.n + name.n + address.n + id.n + was.n + now.n);
     char *at = (char *)(c + 1);
 
     c->revision = s->revision;
@@ -199,6 +208,7 @@ static void tell(struct story *s, enum story_what what, struct bytes by,
     c->what = what;
     c->by = put_part(&at, by);
     c->node = put_part(&at, name);
+    c->node_address = put_part(&at, address);
     c->id = put_part(&at, id);
     c->was = put_part(&at, was);
     c->now = put_part(&at, now);

@@ -36,9 +36,10 @@ struct story_change {
     struct list link;
     uint64_t revision, wall_ms;
     enum story_what what;
-    struct bytes by;   /* as told; empty: nobody knows */
-    struct bytes node; /* as registered */
-    struct bytes id;   /* of the instance; empty: it concerns all of the node */
+    struct bytes by;           /* as told; empty: nobody knows */
+    struct bytes node;         /* as registered */
+    struct bytes node_address; /* empty: not known */
+    struct bytes id; /* of the instance; empty: it concerns all of the node */
     struct bytes was, now; /* stored values: of the service, node or check */
 };
 

@@ -7,6 +7,7 @@
  *     store thread(s)      commits (inside src/store)
  *     probe thread         checks (inside src/probe)
  *     drafter              answers too long to be made between two requests
+ *     archivist            answers about the past
  *
  * Snapshots are read under a pin; everything else crosses threads in queues. */
 #ifndef SERVER_PROCESS_H
@@ -35,6 +36,7 @@ enum letter_kind {
     LETTER_WRITTEN,   /* a change's outcome: struct write */
     LETTER_AGENT,     /* an agent's answer: struct wish */
     LETTER_DRAFT,     /* a long answer: struct draft */
+    LETTER_PAST,      /* an answer about the past: struct ask (archive.c) */
     LETTER_LINE,      /* of the log, for its readers (monitor.c) */
     LETTER_TLS,       /* another certificate (serving.c) */
     LETTER_CLOSE,     /* stop serving */
@@ -65,6 +67,7 @@ enum { CACHE_ASKED_BITS = 1 << 16 };
 
 struct serving;
 struct drafter;
+struct archivist;
 
 struct process {
     struct pin_domain pins;
@@ -95,7 +98,8 @@ struct process {
 
     struct serving *serving[SERVING_THREADS_MAX];
     int serving_count;
-    struct drafter *drafter; /* makes the long answers (draft.h) */
+    struct drafter *drafter;     /* makes the long answers (draft.c) */
+    struct archivist *archivist; /* those about the past (archive.h) */
 };
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "server/archive.h"
 #include "server/core.h"
 #include "server/live.h"
 #include "server/notify.h"
@@ -256,6 +257,7 @@ static void end(struct timer *t)
         p->serving[i] = NULL;
     }
     drafter_join(p);
+    archivist_join(p);
     for (size_t i = 0; i < run.signal_count; i++) {
         /* A SIGHUP must not end the process while its stores are closed; told
          * to stop once more, it may end at once. */
@@ -297,7 +299,7 @@ static bool start_serving(const struct settings *s, struct errtext *t)
     static int fds[SERVING_THREADS_MAX][RUN_LISTENERS_MAX];
     if (!listen_all(s, threads, fds, t))
         return false;
-    if (drafter_start(p, t) != ERR_OK)
+    if (drafter_start(p, t) != ERR_OK || archivist_start(p, t) != ERR_OK)
         return false;
     p->serving_count = threads;
     p->serving_idle = serving_idle;

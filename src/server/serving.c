@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "server/archive.h"
 #include "server/host.h"
 #include "server/monitor.h"
 
@@ -299,6 +300,11 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
         api_call_fini(&call);
         break;
     case API_READ:
+        if (api_wants_past(&call)) {
+            archive_begin(s, c, &call, r->accepts_gzip);
+            api_call_fini(&call);
+            break;
+        }
         ((struct conn_state *)conn_user(c))->cache = ask_cache(s, &call);
         serve_read(s, c, &call, &env, r->accepts_gzip);
         break;
@@ -329,6 +335,7 @@ static void on_gone(void *ctx, struct conn *c)
     monitor_gone(&st->monitor);
     push_gone(st);
     write_gone(st);
+    archive_gone(st);
 }
 
 static void on_drained(void *ctx, struct conn *c)
@@ -422,6 +429,9 @@ static void on_letters(void *ctx, struct list *letters)
             break;
         case LETTER_DRAFT:
             draft_made(s, l);
+            break;
+        case LETTER_PAST:
+            archive_made(s, l);
             break;
         case LETTER_LINE:
             monitor_line(s, l);

@@ -180,6 +180,7 @@ struct conn_state {
     struct draft_wait draft_wait;
     struct write *write; /* NULL: none */
     struct wish *wish;
+    struct ask *ask; /* about the past */
     struct monitor monitor;
     struct push *push; /* NULL: none */
 };

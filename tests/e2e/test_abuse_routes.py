@@ -89,6 +89,9 @@ KINDS = {
     "a NUL in the path": (lambda m, p: whole(m, p + "%00", b""), {400}),
     "bad escapes": (lambda m, p: whole(m, p + "%zz", b""), {400}),
     "no Host": (lambda m, p: f"{m} {p} HTTP/1.1\r\n\r\n".encode(), {400}),
+    "no such moment": (lambda m, p: whole(
+        m, p + "?at=-&since=9999-99-99T99:99:99Z&limit=" + "9" * 400 + "&node=%00&id=%ff",
+        b""), None),
     "index -1": (lambda m, p: whole(m, p + "?index=-1&wait=forever", b""), None),
 }
 

@@ -72,8 +72,11 @@ def test_it_agrees_with_the_health_route(server):
 
 def test_it_can_be_waited_for_and_names_what_it_does_not_know(server):
     answer = server.get(PATH + "nobody")
-    assert answer.json == {"Service": "nobody", "Known": False, "Instances": [],
-                           "In": 0, "Out": 0}
+    told = answer.json
+    since = told.pop("DepartedSince")
+    assert since["Revision"] >= 1 and since["Time"] > "2020"
+    assert told == {"Service": "nobody", "Known": False, "Instances": [],
+                           "Departed": [], "In": 0, "Out": 0}
     assert server.get(PATH).text == "Missing service name"
     register(server, "w", "passing")
     held = parked(server)

@@ -1,0 +1,319 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* What the archivist asks of the store: when, how it was, what happened. */
+#include "server/archive_impl.h"
+
+#include <malloc.h>
+#include <time.h>
+
+enum {
+    /* How often compaction may overtake a history from the oldest on. */
+    OVERTAKEN_MAX = 4,
+};
+
+uint64_t archive_wall_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* --- Mail from the store thread ------------------------------------------ */
+
+static void post(struct archivist *a, struct list *item)
+{
+    struct list one;
+    list_init(&one);
+    list_add(&one, item);
+    queue_push_all(a->mail, &one);
+}
+
+static void post_mark(struct archivist *a, enum err e)
+{
+    a->outcome = e;
+    post(a, &a->mark);
+}
+
+static void on_moment(struct store_moment *m, enum err e)
+{
+    post_mark(container_of(m, struct archivist, moment), e);
+}
+
+static void on_rows(struct store_read *r, struct store_batch *take, enum err e)
+{
+    struct archivist *a = container_of(r, struct archivist, read);
+    if (take)
+        post(a, &take->link);
+    else
+        post_mark(a, e);
+}
+
+static void on_history(struct store_history *h, struct store_batch *take,
+                       enum err e)
+{
+    struct archivist *a = container_of(h, struct archivist, history);
+    if (take)
+        post(a, &take->link);
+    else
+        post_mark(a, e);
+}
+
+void archive_on_mail(void *ctx, struct list *items)
+{
+    struct archivist *a = ctx;
+    list_move_all(&a->letters, items);
+}
+
+/* Waits for it; NULL: the mark. Questions that come meanwhile are collected. */
+static struct store_batch *next_batch(struct archivist *a)
+{
+    while (list_empty(&a->letters))
+        uv_run(&a->loop, UV_RUN_ONCE);
+    struct list *item = a->letters.next;
+    list_del(item);
+    return item == &a->mark ? NULL
+                            : container_of(item, struct store_batch, link);
+}
+
+/* --- When ---------------------------------------------------------------- */
+
+/* The bounds of what is asked, as the store takes them; false: in the future. */
+static bool bounds_of(struct api_at at, struct store_moment *m)
+{
+    uint64_t now = archive_wall_ms();
+    m->revision = m->wall_ms = 0;
+    switch (at.kind) {
+    case API_AT_NONE:
+        return true;
+    case API_AT_REVISION:
+        m->revision = at.value;
+        if (at.value == 0) /* before everything: so is that time */
+            m->wall_ms = 1;
+        return true;
+    case API_AT_TIME:
+        m->wall_ms = at.value ? at.value : 1;
+        return at.value <= now;
+    case API_AT_BEFORE:
+        m->wall_ms = at.value < now ? now - at.value : 1;
+        return true;
+    }
+    return true;
+}
+
+enum err archive_moment(struct archivist *a, struct api_at at)
+{
+    a->moment = (struct store_moment){.done = on_moment};
+    list_init(&a->moment.link);
+    if (!bounds_of(at, &a->moment))
+        return ERR_NOT_FOUND;
+    enum err e = store_moment_begin(a->process->store, &a->moment);
+    if (e != ERR_OK)
+        return e;
+    while (next_batch(a))
+        continue; /* none comes but the mark */
+    return a->outcome;
+}
+
+/* --- Catalogs of then ---------------------------------------------------- */
+
+static void kept_drop(struct kept *k)
+{
+    if (!k->catalog)
+        return;
+    catalog_free(k->catalog);
+    pin_fini(&k->pins);
+    *k = (struct kept){0};
+}
+
+static void on_forget(struct timer *t)
+{
+    struct archivist *a = container_of(t, struct archivist, forget);
+    for (int i = 0; i < ARCHIVE_KEPT_MAX; i++)
+        kept_drop(&a->kept[i]);
+    malloc_trim(0);
+}
+
+static struct kept *kept_find(struct archivist *a, uint64_t revision)
+{
+    for (int i = 0; i < ARCHIVE_KEPT_MAX; i++)
+        if (a->kept[i].catalog && a->kept[i].revision == revision)
+            return &a->kept[i];
+    return NULL;
+}
+
+/* The one that was used longest ago; free ones were never used. */
+static struct kept *kept_oldest(struct archivist *a)
+{
+    struct kept *oldest = &a->kept[0];
+    for (int i = 1; i < ARCHIVE_KEPT_MAX; i++)
+        if (a->kept[i].used < oldest->used)
+            oldest = &a->kept[i];
+    return oldest;
+}
+
+void archive_trim(struct archivist *a)
+{
+    size_t all = 0;
+    bool any = false;
+    for (int i = 0; i < ARCHIVE_KEPT_MAX; i++)
+        if (a->kept[i].catalog)
+            all += snapshot_instance_count(catalog_current(a->kept[i].catalog));
+    while (all > ARCHIVE_KEPT_INSTANCES_MAX) {
+        struct kept *k = NULL;
+        for (int i = 0; i < ARCHIVE_KEPT_MAX; i++)
+            if (a->kept[i].catalog && (!k || a->kept[i].used < k->used))
+                k = &a->kept[i];
+        all -= snapshot_instance_count(catalog_current(k->catalog));
+        kept_drop(k);
+    }
+    for (int i = 0; i < ARCHIVE_KEPT_MAX; i++)
+        any |= a->kept[i].catalog != NULL;
+    if (any)
+        timer_set(&a->timers, &a->forget, ARCHIVE_KEPT_MS);
+}
+
+/* All rows of a revision go to row(); ERR_CLOSED also if the asker is gone. */
+static enum err read_rows(struct archivist *a, struct ask *q, uint64_t revision,
+                          void (*row)(void *ctx, const struct store_event *ev),
+                          void *ctx)
+{
+    a->read = (struct store_read){.revision = revision, .rows = on_rows};
+    list_init(&a->read.link);
+    enum err e = store_read_begin(a->process->store, &a->read);
+    while (e == ERR_OK) {
+        struct store_batch *b = next_batch(a);
+        for (size_t i = 0; b && i < b->count; i++)
+            row(ctx, &b->events[i]);
+        store_batch_free(b);
+        if (!b && a->outcome != ERR_AGAIN)
+            return a->outcome;
+        if (!b)
+            store_read_more(a->process->store, &a->read,
+                            !atomic_load(&q->gone));
+    }
+    return e;
+}
+
+static void load_row(void *ctx, const struct store_event *ev)
+{
+    struct errtext t;
+    /* What is damaged was reported when it was loaded. */
+    if (catalog_put(ctx, ev->key, ev->value, ev->create_rev, ev->mod_rev, &t) !=
+        ERR_OK)
+        return;
+}
+
+enum err archive_catalog(struct archivist *a, struct ask *q, uint64_t revision,
+                         const struct snapshot **ret)
+{
+    struct kept *k = kept_find(a, revision);
+    if (!k) {
+        k = kept_oldest(a);
+        kept_drop(k);
+        pin_init(&k->pins);
+        k->catalog = catalog_new(&k->pins);
+        k->revision = revision;
+        catalog_load_begin(k->catalog);
+        enum err e = read_rows(a, q, revision, load_row, k->catalog);
+        if (e != ERR_OK) {
+            kept_drop(k);
+            return e;
+        }
+        catalog_load_end(k->catalog, revision);
+    }
+    k->used = ++a->uses;
+    *ret = catalog_current(k->catalog);
+    return ERR_OK;
+}
+
+/* --- Stories ------------------------------------------------------------- */
+
+static void story_of_row(void *ctx, const struct store_event *ev)
+{
+    story_row(ctx, ev->key, ev->value);
+}
+
+static void story_of_batch(struct story *s, const struct store_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        const struct store_event *e = &b->events[i];
+        struct story_event ev = {e->is_delete, e->key, e->value, e->by};
+        story_event(s, &ev);
+    }
+    story_revision(s, b->revision, b->wall_ms);
+}
+
+static enum err read_history(struct archivist *a, struct ask *q, uint64_t from,
+                             uint64_t last, struct story *s)
+{
+    a->history = (struct store_history){
+        .from_revision = from, .last_revision = last, .batch = on_history};
+    list_init(&a->history.link);
+    enum err e = store_history_begin(a->process->store, &a->history);
+    while (e == ERR_OK) {
+        struct store_batch *b = next_batch(a);
+        if (b)
+            story_of_batch(s, b);
+        store_batch_free(b);
+        if (!b && a->outcome != ERR_AGAIN)
+            return a->outcome;
+        if (!b)
+            store_history_more(a->process->store, &a->history,
+                               !atomic_load(&q->gone));
+    }
+    return e;
+}
+
+static enum err tell_from(struct archivist *a, struct ask *q,
+                          struct api_past *past, struct story **ret)
+{
+    struct story *s = story_new(&q->want);
+    enum err e = read_rows(a, q, past->from, story_of_row, s);
+    if (e == ERR_OK) {
+        story_rows_end(s);
+        if (past->from < past->until)
+            e = read_history(a, q, past->from + 1, past->until, s);
+    }
+    if (e == ERR_OK)
+        *ret = s;
+    else
+        story_free(s);
+    return e;
+}
+
+/* From `since` on, or from the oldest if that is older. Should what is the
+ * oldest be dropped on the way, it begins at what is then. */
+enum err archive_story(struct archivist *a, struct ask *q,
+                       struct api_past *past, struct story **ret)
+{
+    enum err e = ERR_COMPACTED;
+    for (int i = 0; e == ERR_COMPACTED && i < OVERTAKEN_MAX; i++) {
+        e = archive_moment(a, q->since);
+        if (e == ERR_NOT_FOUND)
+            return e;
+        if (e != ERR_OK && e != ERR_COMPACTED)
+            return e;
+        bool all = q->since.kind == API_AT_NONE || e == ERR_COMPACTED;
+        past->from = all ? a->moment.oldest : a->moment.revision;
+        past->from_ms = all ? a->moment.oldest_ms : a->moment.wall_ms;
+        if (past->from > past->until)
+            past->from = past->until;
+        e = tell_from(a, q, past, ret);
+    }
+    return e;
+}
+
+/* --- Life ---------------------------------------------------------------- */
+
+void archive_open(struct archivist *a)
+{
+    a->forget.fire = on_forget;
+    list_init(&a->letters);
+    list_init(&a->mark);
+}
+
+void archive_close(struct archivist *a)
+{
+    for (int i = 0; i < ARCHIVE_KEPT_MAX; i++)
+        kept_drop(&a->kept[i]);
+}

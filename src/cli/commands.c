@@ -121,6 +121,15 @@ static const struct cli_flag health_flags[] = {
     END,
 };
 
+static const struct cli_flag history_flags[] = {
+    FORMAT,
+    {"id", CLI_TEXT, "ID", NULL, "only of this instance"},
+    {"limit", CLI_NUMBER, "NUMBER", "100", "the newest so many changes, 10000 at most"},
+    {"node", CLI_TEXT, "NAME", NULL, "only of instances on this node", .complete = CLI_NODE},
+    {"since", CLI_TEXT, "TIME", NULL, "from then on: a time (2026-11-26T03:12:00Z), how long ago (2h), or a revision"},
+    END,
+};
+
 static const struct cli_flag help_flags[] = {
     {"completion", CLI_CHOICE, "bash|zsh|fish", NULL, "print the completion script of this shell"},
     {"man", CLI_TEXT, "FOLDER", NULL, "write the manual pages (roff) into this folder", .complete = CLI_FOLDER},
@@ -263,7 +272,7 @@ const struct cli_command cli_commands[] = {
 
     {.name = "explain", .summary = "Tell why instances of a service are in the answers, or are not", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_DATACENTER, .flags = explain_flags,
      .text = "One line for each instance: whether clients that ask for healthy instances get it, and if not, the rule that leaves it out: a check that does not pass and what it says, "
-             "maintenance and its reason, a tag that it has not.",
+             "maintenance and its reason, a tag that it has not. Instances that are gone follow, as long as history is kept: since when, and by whom.",
      .examples = {{"Where are my instances", "explain web"},
                   {"Who lacks the tag", "explain -tag v2 web"}}, .run = cli_explain},
 
@@ -281,6 +290,13 @@ const struct cli_command cli_commands[] = {
      .examples = {{"How to list services", "help catalog services"},
                   {"Read one as a manual page, not installed", "help -man=/tmp/man"},
                   {"Completion in this bash, not installed", "help -completion=bash"}}, .run = cli_help_command},
+
+    {.name = "history", .summary = "Show what happened to a service", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_DATACENTER, .flags = history_flags,
+     .text = "One line for each change, oldest first: registrations and what they changed, deregistrations, checks that came, went or changed their status, "
+             "changes of the node; when, and by which request of whom. History is kept for 72 hours, or 1 GiB of changes; the last line says from when on it is complete.",
+     .examples = {{"What happened to web", "history web"},
+                  {"What happened last night", "history -since 2026-11-26T03:00:00Z web"},
+                  {"To one instance, in the last hour", "history -since 1h -id web-1 web"}}, .run = cli_history},
 
     {.name = "info", .summary = "Show what the agent says of itself", .api = CLI_AGENT, .flags = format_flags,
      .text = "Figures in groups: version, services and checks, the store, the process.",

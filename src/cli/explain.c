@@ -37,6 +37,23 @@ static void explain_row(struct cli *c, struct cli_table *t, json_t *instance)
     cli_cell_str(t, why(c, instance));
 }
 
+static void departed_row(struct cli *c, struct cli_table *t, json_t *gone)
+{
+    const char *by = cli_str(gone, "By"), *as = cli_str(gone, "As");
+
+    cli_cell_str(t, "gone");
+    cli_cell_str(t, cli_str(gone, "ServiceID"));
+    cli_cell_str(t, cli_str(gone, "Node"));
+    cli_cell_str(t, arena_printf(&c->arena, "%s:%lld", cli_str(gone, "Address"),
+                                 (long long)json_integer_value(
+                                     json_object_get(gone, "Port"))));
+    cli_cell_str(
+        t, *as ? arena_printf(&c->arena, "registered as %s at %s by %s", as,
+                              cli_str(gone, "Time"), by)
+               : arena_printf(&c->arena, "deregistered at %s by %s",
+                              cli_str(gone, "Time"), *by ? by : "(not known)"));
+}
+
 int cli_explain(struct cli *c)
 {
     static const char *const heads[] = {"", "Instance", "Node", "Address",
@@ -57,15 +74,18 @@ int cli_explain(struct cli *c)
     if (!j)
         return 1;
     json_t *instances = json_object_get(j, "Instances");
+    json_t *departed = json_object_get(j, "Departed");
     if (cli_json(c)) {
         cli_print_json(j);
-    } else if (!json_is_true(json_object_get(j, "Known"))) {
+    } else if (!json_is_true(json_object_get(j, "Known")) &&
+               json_array_size(departed) == 0) {
         printf("no service %s is registered; `muster catalog services` lists "
                "those that are\n",
                c->args[0]);
     } else {
         cli_heads(&t, heads, t.columns);
         json_array_foreach(instances, i, instance) explain_row(c, &t, instance);
+        json_array_foreach(departed, i, instance) departed_row(c, &t, instance);
         cli_table_print(&t);
     }
     json_decref(j);

@@ -178,6 +178,7 @@ int cli_force_leave(struct cli *c);
 int cli_explain(struct cli *c);
 int cli_health(struct cli *c);
 int cli_help_command(struct cli *c);
+int cli_history(struct cli *c);
 int cli_info(struct cli *c);
 int cli_join(struct cli *c);
 int cli_keygen(struct cli *c);

@@ -171,6 +171,10 @@ struct api_call {
     struct watch_key
         watch; /* READ: kind WATCH_NONE: neither cached nor waited for */
 
+    /* Events up to the one of this index (heard_event_index) are left out of
+     * event/list; 0, or no such event: none. */
+    uint64_t events_after;
+
     enum log_level monitor_level; /* MONITOR */
     bool monitor_json;
 

@@ -202,6 +202,24 @@ enum api_next prepare_events(struct api_call *c, const struct api_env *env)
     return API_READ;
 }
 
+static bool is_of_name(struct bytes name, const struct heard_event *e)
+{
+    return name.n == 0 || bytes_eq(name, e->name);
+}
+
+/* Behind the one that events_after names. */
+static size_t first_event(const struct api_call *c,
+                          const struct heard_snapshot *s, struct bytes name)
+{
+    size_t i = c->events_after ? s->event_count : 0;
+
+    while (i > 0 &&
+           !(is_of_name(name, s->events[i - 1]) &&
+             heard_event_index(s->events[i - 1]->id) == c->events_after))
+        i--;
+    return i;
+}
+
 void read_event_list(struct api_call *c, const struct api_env *env)
 {
     struct json_out j = json_out(&c->body);
@@ -209,13 +227,12 @@ void read_event_list(struct api_call *c, const struct api_env *env)
     const struct heard_snapshot *s = env->heard;
     c->content_hash = 1;
     json_open(&j, '[');
-    for (size_t i = 0; i < s->event_count; i++) {
-        const struct heard_event *e = s->events[i];
-        if (name.n && !bytes_eq(name, e->name))
-            continue;
-        put_event(&j, e);
-        c->content_hash = heard_event_index(e->id);
-    }
+    for (size_t i = 0; i < s->event_count; i++)
+        if (is_of_name(name, s->events[i]))
+            c->content_hash = heard_event_index(s->events[i]->id);
+    for (size_t i = first_event(c, s, name); i < s->event_count; i++)
+        if (is_of_name(name, s->events[i]))
+            put_event(&j, s->events[i]);
     json_close(&j, ']');
     http_head_u64(&c->extra_head, "X-Consul-Index", c->content_hash);
 }

@@ -182,12 +182,11 @@ static enum err set_type(struct parse *p, const struct config_value *v)
         [WATCH_DEF_SERVICE] = "service",
         [WATCH_DEF_CHECKS] = "checks",
         [WATCH_DEF_AGENT_SERVICE] = "agent_service",
+        [WATCH_DEF_EVENT] = "event",
     };
     static const struct {
         const char *name, *why;
     } absent[] = {
-        {"event", "user events cannot be watched here; \"muster watch "
-                  "-type=event\" can"},
         {"key", "there is no key-value store"},
         {"keyprefix", "there is no key-value store"},
         {"connect_roots", "there is no service mesh"},
@@ -211,7 +210,7 @@ static enum err set_type(struct parse *p, const struct config_value *v)
     }
     return refuse(p, v,
                   "watches: Unsupported watch type: %s (there are services, "
-                  "nodes, service, checks, agent_service)",
+                  "nodes, service, checks, agent_service, event)",
                   config_quote(bytes_str(p->type)).s);
 }
 
@@ -221,12 +220,13 @@ static enum err check_parameters(struct parse *p, const struct config_value *v)
     bool service = w->type == WATCH_DEF_SERVICE;
     bool checks = w->type == WATCH_DEF_CHECKS;
     bool agent = w->type == WATCH_DEF_AGENT_SERVICE;
-    const char *extra = w->service && !service && !checks ? "service"
-                        : w->state && !checks             ? "state"
-                        : w->service_id && !agent         ? "service_id"
-                        : w->tags.n && !service           ? "tag"
-                        : w->passing && !service          ? "passingonly"
-                                                          : NULL;
+    const char *extra = w->service && !service && !checks       ? "service"
+                        : w->state && !checks                   ? "state"
+                        : w->service_id && !agent               ? "service_id"
+                        : w->name && w->type != WATCH_DEF_EVENT ? "name"
+                        : w->tags.n && !service                 ? "tag"
+                        : w->passing && !service                ? "passingonly"
+                                                                : NULL;
 
     if (extra)
         return refuse(p, v, "watches: Invalid parameters: [%s]", extra);
@@ -302,6 +302,7 @@ static enum err get_member(struct parse *p, const struct config_value *v)
         {"service", &w->service},
         {"state", &w->state},
         {"service_id", &w->service_id},
+        {"name", &w->name},
     };
     const char *unused;
     bool ignored;

@@ -20,11 +20,12 @@ enum watch_def_type {
     WATCH_DEF_SERVICE,
     WATCH_DEF_CHECKS,
     WATCH_DEF_AGENT_SERVICE,
+    WATCH_DEF_EVENT,
 };
 
 struct watch_def {
     enum watch_def_type type;
-    const char *service, *state, *service_id; /* NULL: not said */
+    const char *service, *state, *service_id, *name; /* NULL: not said */
     struct config_strings tags;
     bool passing;
 

@@ -33,7 +33,8 @@ struct watch {
 
     bool seen; /* digest is of an answer */
     uint64_t digest;
-    struct told next; /* newest, not told yet */
+    uint64_t events_told; /* the index of the last one told; 0: none */
+    struct told next;     /* newest, not told yet */
 
     struct told now;         /* what the run under way tells */
     struct handler *handler; /* one of these two, or no run is under way */
@@ -52,6 +53,7 @@ struct watches {
     uv_work_t work; /* one answer at a time */
     struct watch *working;
     struct {
+        uint64_t events_after;
         bool ok;
         uint64_t digest;
         struct told told;
@@ -61,6 +63,14 @@ struct watches {
 
 static void work_next(struct watches *ws);
 static void run_handler(struct watch *w);
+static void look_again(struct watch *w);
+
+/* Its handler is told of each event once, and of all of them, so what it is told
+ * depends on what it was told: nothing is made ahead. */
+static bool is_of_events(const struct watch *w)
+{
+    return w->def.type == WATCH_DEF_EVENT;
+}
 
 static void told_drop(struct told *t)
 {
@@ -86,7 +96,15 @@ static uint64_t backoff_ms(unsigned failures)
 
 static void on_retry(struct timer *t)
 {
-    run_handler(container_of(t, struct watch, retry));
+    struct watch *w = container_of(t, struct watch, retry);
+
+    if (is_of_events(w)) {
+        told_drop(&w->next);
+        w->seen = false; /* made anew, with what came meanwhile */
+        look_again(w);
+    } else {
+        run_handler(w);
+    }
 }
 
 static void log_output(const struct watch *w, struct bytes output)
@@ -105,6 +123,10 @@ static void run_ended(struct watch *w, const char *error)
     w->fetch = NULL;
     if (!error) {
         w->failures = 0;
+        if (is_of_events(w)) {
+            w->events_told = w->now.index;
+            look_again(w);
+        }
         told_drop(&w->now);
         run_handler(w);
         return;
@@ -217,6 +239,7 @@ static void make(struct watches *ws, const struct api_env *env)
     enum err e = api_from_canonical(&call, env, buf_bytes(&w->target), &arena);
     call.pretty = false;
     call.want_digest = true;
+    call.events_after = ws->made.events_after;
     if (e == ERR_OK)
         api_read(&call, env);
     ws->made.ok = e == ERR_OK && call.status == 200 && !call.body.bad;
@@ -224,7 +247,10 @@ static void make(struct watches *ws, const struct api_env *env)
         struct told *t = &ws->made.told;
         ws->made.digest =
             call.blocking == API_BLOCK_HASH ? call.content_hash : call.digest;
-        t->index = serving_index(env, serving_key_index(env, call.watch), 0);
+        t->index =
+            is_of_events(w)
+                ? call.content_hash
+                : serving_index(env, serving_key_index(env, call.watch), 0);
         t->body = buf_take(&call.body, &t->n);
     } else {
         snprintf(ws->made.error, sizeof ws->made.error, "%.*s",
@@ -245,6 +271,7 @@ static void on_work(uv_work_t *work)
         .self = atomic_load_explicit(&p->live, memory_order_acquire),
         .cat = catalog_current(p->catalog),
         .local = local_current(p->local),
+        .heard = heard_current(p->heard),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
     };
     make(ws, &env);
@@ -260,6 +287,14 @@ static void watch_free(struct watch *w)
     free(w);
 }
 
+/* For events: a run is under way or will be repeated, or has ended meanwhile;
+ * then they are looked at again. */
+static bool is_too_early(const struct watch *w)
+{
+    return is_running(w) || w->retry.item.in ||
+           w->owner->made.events_after != w->events_told;
+}
+
 static void take_made(struct watches *ws, struct watch *w)
 {
     struct told *t = &ws->made.told;
@@ -267,7 +302,8 @@ static void take_made(struct watches *ws, struct watch *w)
     if (!ws->made.ok) {
         log_warn("watch", "cannot be seen now: watch=%.*s error=\"%s\"",
                  BYTES_ARG(buf_bytes(&w->target)), ws->made.error);
-    } else if (w->seen && w->digest == ws->made.digest) {
+    } else if ((w->seen && w->digest == ws->made.digest) ||
+               (is_of_events(w) && is_too_early(w))) {
         told_drop(t);
     } else {
         w->seen = true;
@@ -303,6 +339,7 @@ static void work_next(struct watches *ws)
     list_del(&w->dirty);
     ws->working = w;
     ws->made.ok = false;
+    ws->made.events_after = w->events_told;
     if (uv_queue_work(ws->core->loop, &ws->work, on_work, on_work_done) != 0)
         ws->working = NULL; /* only for a NULL callback */
 }
@@ -311,6 +348,12 @@ static void touch(struct watch *w)
 {
     if (list_empty(&w->dirty))
         list_add(&w->owner->dirty, &w->dirty);
+}
+
+static void look_again(struct watch *w)
+{
+    touch(w);
+    work_next(w->owner);
 }
 
 void watches_published(struct watches *ws, const struct watch_set *set)
@@ -346,6 +389,7 @@ static void put_target(struct buf *out, const struct watch_def *d)
         [WATCH_DEF_SERVICE] = "/v1/health/service/",
         [WATCH_DEF_CHECKS] = "/v1/health/state/",
         [WATCH_DEF_AGENT_SERVICE] = "/v1/agent/service/",
+        [WATCH_DEF_EVENT] = "/v1/event/list",
     };
     bool of_service = d->type == WATCH_DEF_CHECKS && d->service;
 
@@ -358,6 +402,8 @@ static void put_target(struct buf *out, const struct watch_def *d)
         http_encode(out, bytes_str(d->state ? d->state : "any"));
     if (d->passing)
         put_param(out, "passing", NULL);
+    if (d->name)
+        put_param(out, "name", d->name);
     for (size_t i = 0; i < d->tags.n; i++)
         put_param(out, "tag", d->tags.v[i]);
 }

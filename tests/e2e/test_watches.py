@@ -108,6 +108,52 @@ def test_each_type_is_a_read_of_the_api(make_server, tmp_path, watch, path,
     assert len(runs(out)) >= 2
 
 
+def events(out):
+    """The names of the events of each run."""
+    return [[e["Name"] for e in told] for _, told in runs(out)]
+
+
+def test_each_user_event_is_told_once(make_server, tmp_path):
+    every, all_out = a_recorder(tmp_path, "every")
+    some, deploys = a_recorder(tmp_path, "deploys")
+    s = start(make_server, {"type": "event", "args": [every]},
+              {"type": "event", "name": "deploy", "args": [some]})
+    muster.until(lambda: events(all_out) == [[]] == events(deploys),
+                 "the first runs")
+    fired = s.put("/v1/event/fire/deploy", b"v1").json
+    muster.until(lambda: events(all_out) == [[], ["deploy"]] == events(deploys),
+                 "the event")
+    index, told = runs(deploys)[1]
+    assert told[0]["ID"] == fired["ID"] and told[0]["Payload"] == "djE="
+    assert index == s.get("/v1/event/list").index
+    s.put("/v1/event/fire/other")
+    muster.until(lambda: events(all_out) == [[], ["deploy"], ["other"]],
+                 "the other event")
+    s.put("/v1/event/fire/deploy")
+    muster.until(lambda: events(deploys) == [[], ["deploy"], ["deploy"]],
+                 "the last event")
+
+
+def test_no_event_is_lost_while_a_handler_runs_or_fails(make_server, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    script, out = a_recorder(
+        tmp_path, more=f"[ -e {tmp_path}/open ] || cat {gate}\n"
+        f"[ $(wc -l < {tmp_path}/handler.out) -ne 2 ]")  # the second one fails
+    s = start(make_server, {"type": "event", "args": [script]})
+    muster.until(lambda: events(out) == [[]], "the first run")
+    for name in ("a", "b", "c"):
+        s.put(f"/v1/event/fire/{name}")
+    (tmp_path / "open").write_text("")
+    gate.write_text("")  # lets the first run end
+    muster.until(lambda: events(out)[1:2] == [["a", "b", "c"]], "all three")
+    s.put("/v1/event/fire/d")
+    muster.until(lambda: len(events(out)) == 3, "the run that is repeated")
+    assert events(out)[2] == ["a", "b", "c", "d"]
+    s.put("/v1/event/fire/e")
+    muster.until(lambda: events(out)[3:] == [["e"]], "what follows")
+
+
 def test_a_service_of_the_agent(make_server, tmp_path):
     script, out = a_recorder(tmp_path)
     s = start(make_server, {"type": "agent_service", "service_id": "web",
@@ -266,7 +312,7 @@ def test_an_http_handler(make_server):
     ({}, "Watch type must be specified"),
     ({"type": "key", "key": "a"}, "key-value"),
     ({"type": "connect_roots"}, "service mesh"),
-    ({"type": "event"}, "user events"),
+    ({"type": "nodes", "name": "a"}, "Invalid parameters: [name]"),
     ({"type": "nonsense"}, "Unsupported watch type"),
     ({"type": "service"}, "Must specify a single service to watch"),
     ({"type": "nodes", "service": "a"}, "Invalid parameters: [service]"),

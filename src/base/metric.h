@@ -37,6 +37,7 @@
     X(METRIC_STREAM_STALLED,       GAUGE,   "stream.stalled",           "subscriptions whose reader takes nothing now") \
     X(METRIC_STREAM_COLLAPSED,     COUNTER, "stream.collapsed",         "slow readers of streams taken to the newest state at once") \
     X(METRIC_STREAM_BYTES,         GAUGE,   "stream.bytes",             "bytes of encoded events kept")   \
+    X(METRIC_LOG_LOST,             COUNTER, "log.lost",                 "log lines that syslog did not take")  \
     X(METRIC_MONITOR_LOST,         COUNTER, "monitor.lost",             "log lines left out for readers who were too slow") \
     X(METRIC_CACHE_HITS,           COUNTER, "cache.hits",               "answers served from the encoded-answer cache") \
     X(METRIC_CACHE_MISSES,         COUNTER, "cache.misses",             "answers encoded") \

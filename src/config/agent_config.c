@@ -34,6 +34,7 @@ const struct agent_config agent_defaults = {
     .reconnect_timeout_ms = 72 * HOUR_MS,
     .log_level_name = "info",
     .log_level = LOG_INFO,
+    .syslog_facility = "LOCAL0",
     .limits = {.http_max_conns_per_client = 4000,
                .http_max_body_bytes = 1 << 20,
                .http_max_header_bytes = 16 * 1024,

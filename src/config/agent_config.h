@@ -122,6 +122,12 @@ struct agent_config {
     enum log_level log_level; /* after validation */
     bool log_json;
     const char *log_file, *pid_file; /* NULL: none */
+    int64_t log_rotate_bytes;        /* <= 0: no limit */
+    uint64_t log_rotate_ms;          /* after validation > 0 */
+    int64_t log_rotate_max_files;    /* 0: all, < 0: none */
+    bool enable_syslog;
+    const char *syslog_facility;
+    int syslog_facility_code; /* after validation; RFC 3164 4.1.1 */
     bool enable_debug;
 
     struct {

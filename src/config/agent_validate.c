@@ -238,6 +238,29 @@ static enum err check_damping(struct agent_config *c, struct errtext *t)
     return ERR_OK;
 }
 
+/* RFC 3164 4.1.1, by their usual names. */
+static enum err check_syslog(struct agent_config *c, struct errtext *t)
+{
+    static const char *const names[] = {
+        "KERN",   "USER",   "MAIL",   "DAEMON", "AUTH",     "SYSLOG",
+        "LPR",    "NEWS",   "UUCP",   "CRON",   "AUTHPRIV", "FTP",
+        NULL,     NULL,     NULL,     NULL,     "LOCAL0",   "LOCAL1",
+        "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6",   "LOCAL7",
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (names[i] &&
+            bytes_eq_fold(bytes_str(names[i]), bytes_str(c->syslog_facility))) {
+            c->syslog_facility_code = (int)i;
+            return ERR_OK;
+        }
+    }
+    return agent_config_fail(c, "syslog_facility", t,
+                             "invalid syslog facility: %s (there are LOCAL0 to "
+                             "LOCAL7, DAEMON, USER, SYSLOG, ...)",
+                             config_quote(bytes_str(c->syslog_facility)).s);
+}
+
 static enum err check_rest(struct agent_config *c, struct errtext *t)
 {
     if (log_level_parse(c->log_level_name, &c->log_level) != ERR_OK)
@@ -254,7 +277,10 @@ static enum err check_rest(struct agent_config *c, struct errtext *t)
     if (c->default_query_time_ms == 0 ||
         c->default_query_time_ms > c->max_query_time_ms)
         c->default_query_time_ms = c->max_query_time_ms;
-    return check_unix_mode(c, t);
+    if (c->log_rotate_ms == 0)
+        c->log_rotate_ms = 24 * 3600 * 1000;
+    enum err e = check_syslog(c, t);
+    return e == ERR_OK ? check_unix_mode(c, t) : e;
 }
 
 enum err agent_config_validate(struct agent_config *c, struct errtext *t)

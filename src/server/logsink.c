@@ -3,16 +3,19 @@
 #include "server/logsink.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "http/json_out.h"
+#include "server/syslogger.h"
 
-static int sink_fd = STDOUT_FILENO;
-static bool sink_json;
+static struct {
+    bool json;
+    struct logfile *file;     /* NULL: none */
+    struct syslogger *syslog; /* NULL: none */
+} sink;
 
 void logsink_stamp(struct logsink_line *l)
 {
@@ -60,41 +63,64 @@ void logsink_format(struct buf *out, const struct logsink_line *l, bool json)
         text_line(out, l);
 }
 
-/* One write per line: lines of several threads do not mix (pipes take up to
- * PIPE_BUF at once, files opened with O_APPEND whole). A log that cannot be
- * written is no reason to stop serving. */
-static void sink(void *ctx, enum log_level level, const char *module,
-                 const char *text)
+/* A log that cannot be written is no reason to stop serving. One write per line:
+ * lines of several threads do not mix (pipes take up to PIPE_BUF at once). */
+static void put_out(struct bytes line)
 {
-    (void)ctx;
-    struct buf b;
-    buf_init(&b, 64 * 1024);
-    struct logsink_line l = {.level = level, .module = module, .text = text};
-    logsink_stamp(&l);
-    logsink_format(&b, &l, sink_json);
-    size_t at = 0;
-    while (at < b.n) {
-        ssize_t n = write(sink_fd, b.p + at, b.n - at);
+    while (line.n > 0) {
+        ssize_t n = write(STDOUT_FILENO, line.p, line.n);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            break;
-        at += (size_t)n;
+            return;
+        line = bytes_skip(line, (size_t)n);
+    }
+}
+
+static void format(struct buf *b, enum log_level level, const char *module,
+                   const char *text)
+{
+    struct logsink_line l = {.level = level, .module = module, .text = text};
+
+    buf_init(b, 64 * 1024);
+    logsink_stamp(&l);
+    logsink_format(b, &l, sink.json);
+}
+
+static void write_line(void *ctx, enum log_level level, const char *module,
+                       const char *text)
+{
+    struct errtext t = {{0}};
+    struct timespec now;
+    struct buf b;
+
+    (void)ctx;
+    format(&b, level, module, text);
+    put_out(buf_bytes(&b));
+    if (sink.syslog)
+        syslogger_write(sink.syslog, level, module, text);
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t now_ms =
+        (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    if (sink.file &&
+        logfile_write(sink.file, buf_bytes(&b), now_ms, &t) != ERR_OK) {
+        buf_fini(&b);
+        format(&b, LOG_ERR, "log", t.s);
+        put_out(buf_bytes(&b));
     }
     buf_fini(&b);
 }
 
-enum err logsink_start(const char *path, bool json, struct errtext *t)
+enum err logsink_start(const struct logsink_options *o, struct errtext *t)
 {
-    sink_json = json;
-    if (path) {
-        int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-        if (fd < 0) {
-            errtext_set(t, "log_file %s: %s", path, strerror(errno));
-            return ERR_IO;
-        }
-        sink_fd = fd;
-    }
-    log_set_sink(sink, NULL);
-    return ERR_OK;
+    enum err e = ERR_OK;
+
+    sink.json = o->json;
+    if (o->file.path)
+        e = logfile_open(&o->file, &sink.file, t);
+    if (e == ERR_OK && o->syslog_path)
+        e = syslogger_open(o->syslog_path, o->syslog_facility, &sink.syslog, t);
+    if (e == ERR_OK)
+        log_set_sink(write_line, NULL);
+    return e;
 }

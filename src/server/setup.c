@@ -19,7 +19,6 @@
 #include "cli/cli.h"
 #include "config/watch_def.h"
 #include "loop/conn.h"
-#include "server/logsink.h"
 #include "server/setup_impl.h"
 
 enum { RESPONSE_HEAD_MAX = 8 * 1024 };
@@ -303,12 +302,6 @@ static enum err blocked(struct setup *s)
     return ERR_OK;
 }
 
-static struct tls_files tls_files(const struct config_tls *c)
-{
-    return (struct tls_files){c->ca_file, c->ca_path, c->cert_file,
-                              c->key_file};
-}
-
 static uint32_t handshake_ms(const struct agent_config *c)
 {
     uint64_t ms = c->limits.https_handshake_timeout_ms;
@@ -354,8 +347,9 @@ static void plain_settings(struct setup *s)
         .scripts_allowed = c->enable_script_checks,
         .scripts_allowed_local =
             c->enable_script_checks || c->enable_local_script_checks,
-        .check_tls = c->enable_agent_tls_for_checks ? tls_files(&c->own_tls)
-                                                    : (struct tls_files){0},
+        .check_tls = c->enable_agent_tls_for_checks
+                         ? setup_tls_files(&c->own_tls)
+                         : (struct tls_files){0},
         .docker_host = getenv("DOCKER_HOST"),
         .damping = damping_of(c),
         .check_update_interval_ms = c->check_update_interval_ms,
@@ -375,22 +369,6 @@ static void plain_settings(struct setup *s)
         .allow_unprintable = c->disable_http_unprintable_char_filter,
         .prometheus = c->telemetry.prometheus_retention_time_ms > 0,
     };
-}
-
-/* Reads the certificate and all that belongs to it. */
-static enum err make_https(struct setup *s)
-{
-    const struct config_tls *c = &s->config.https_tls;
-    struct tls_server_options o = {
-        .files = tls_files(c),
-        .verify_clients = c->verify_incoming,
-        .min_minor = s->config.https_tls_minor,
-        .cipher_suites = c->cipher_suites,
-        .prefer_server_ciphers = c->prefer_server_ciphers,
-    };
-    if (s->config.ports.https < 0 || !c->cert_file)
-        return ERR_OK;
-    return tls_server_new(&o, &s->settings.https, &s->text);
 }
 
 static enum err make_settings(struct setup *s)
@@ -522,7 +500,7 @@ static enum err read_again(struct settings **ret, struct errtext *t)
     if (e == ERR_OK)
         e = refuse_scripts(s, running.start->settings.scripts_allowed_local);
     if (e == ERR_OK)
-        e = make_https(s);
+        e = setup_https(s);
     if (e != ERR_OK) {
         *t = s->text;
         drop(&s->settings);
@@ -584,10 +562,9 @@ int setup_and_run(int argc, char **argv)
     }
     if (e != ERR_OK || make_settings(s) != ERR_OK ||
         refuse_scripts(s, s->settings.scripts_allowed_local) != ERR_OK ||
-        make_https(s) != ERR_OK)
+        setup_https(s) != ERR_OK)
         return fail(s);
-    if (logsink_start(s->config.log_file, s->config.log_json, &s->text) !=
-        ERR_OK)
+    if (setup_log(s) != ERR_OK)
         return fail(s);
     log_set_level(s->config.log_level);
     printf("==> Starting muster agent...\n           Version: '%s'\n"

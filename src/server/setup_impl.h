@@ -1,6 +1,6 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* setup_impl - what setup.c and setup_files.c share; nobody else includes it. */
+/* setup_impl - what setup.c, setup_files.c and setup_system.c share; nobody else includes it. */
 #ifndef SERVER_SETUP_IMPL_H
 #define SERVER_SETUP_IMPL_H
 
@@ -22,5 +22,16 @@ struct setup {
 /* All of it, in order: defaults, files, flags; validated. Also what a reload
  * does. Errors are in s->text. */
 MUST_USE enum err setup_read(struct setup *s, int argc, char **argv);
+
+/* --- setup_system.c ------------------------------------------------------- */
+
+struct tls_files setup_tls_files(const struct config_tls *c);
+
+/* Reads the certificate and all that belongs to it into settings.https, if
+ * HTTPS is wanted. */
+MUST_USE enum err setup_https(struct setup *s);
+
+/* From here on there is a log. */
+MUST_USE enum err setup_log(struct setup *s);
 
 #endif

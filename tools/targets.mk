@@ -45,7 +45,7 @@ $B/obj/replay.o: fuzz/replay.c Makefile
 # --- Simulations: tests/sim/NAME_sim.c on the pure layers, on a virtual clock.
 # Those layers once more, with what only a simulation pays for: invariant() and
 # sometimes() of base/check.h.
-SIM_LAYERS = base catalog health local
+SIM_LAYERS = base catalog health lb local
 SIM_FLAGS  = -DSOMETIMES -DINVARIANTS
 sim_objects = $(foreach l,$(SIM_LAYERS),$(patsubst src/%.c,$B/simobj/%.o,$(src_$l)))
 SIMS = $(patsubst tests/sim/%.c,$B/sim/%,$(sort $(wildcard tests/sim/*_sim.c)))
@@ -54,9 +54,9 @@ $(sim_objects): $B/simobj/%.o: src/%.c Makefile | $(addprefix $B/see/,$(SIM_LAYE
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(CC) $(CFLAGS_ALL) $(SIM_FLAGS) -I$B/see/$(firstword $(subst /, ,$*)) -MMD -MP -c -o $@ $<
 
-$(SIMS): $B/sim/%: tests/sim/%.c $(sim_objects) | $B/see/local
+$(SIMS): $B/sim/%: tests/sim/%.c $(sim_objects) | $B/see/local $B/see/lb
 	@mkdir -p $(@D)
-	$(call quiet,CC)$(CC) $(CFLAGS_ALL) $(SIM_FLAGS) -I$B/see/local -Itests -Itests/unit -MMD -MP -o $@ $< $(sim_objects) $(LDFLAGS_ALL) -lcmocka $(LIBS)
+	$(call quiet,CC)$(CC) $(CFLAGS_ALL) $(SIM_FLAGS) -I$B/see/local -I$B/see/lb -Itests -Itests/unit -MMD -MP -o $@ $< $(sim_objects) $(LDFLAGS_ALL) -lcmocka $(LIBS)
 
 -include $(sim_objects:.o=.d) $(addsuffix .d,$(SIMS))
 
@@ -186,6 +186,10 @@ $B/man/muster.1: $B/muster
 $B/completion/%: $B/muster
 	@mkdir -p $(@D)
 	@$< help -completion $* >$@
+
+.PHONY: pictures
+pictures: $B/sim/lb_sim ## draws docs/pictures from the simulation of load balancing
+	@tools/lb-pictures $< docs/pictures
 
 .PHONY: docs
 docs: $B/man/muster.1 $(addprefix $B/completion/,bash zsh fish) ## manual pages and completions of shells, into $B

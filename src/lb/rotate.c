@@ -39,6 +39,8 @@ static enum err rotation_build(const struct lb_list *l, void **ret_table)
     return ERR_OK;
 }
 
+/* Also instead of one that is refused: its turns then pass to all the others in
+ * the order, and not all of them to the one behind it. */
 static uint32_t rotation_first(const void *table, struct lb_walk *w)
 {
     /* The table is shared by all who pick; its turn is the one thing in it that
@@ -48,13 +50,6 @@ static uint32_t rotation_first(const void *table, struct lb_walk *w)
     w->at = (uint32_t)(atomic_fetch_add_explicit(&r->turn, 1,
                                                  memory_order_relaxed) %
                        w->n);
-    return w->at;
-}
-
-static uint32_t neighbour(const void *table, struct lb_walk *w)
-{
-    (void)table;
-    w->at = w->at + 1 < w->n ? w->at + 1 : 0;
     return w->at;
 }
 
@@ -75,7 +70,7 @@ const struct lb_policy lb_round_robin = {
     .name = "round-robin",
     .build = rotation_build,
     .first = rotation_first,
-    .next = neighbour,
+    .next = rotation_first,
 };
 
 const struct lb_policy lb_random = {

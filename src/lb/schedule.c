@@ -230,23 +230,16 @@ static enum err edf_build(const struct lb_list *l, void **ret_table)
     return schedule_build(l, false, ret_table);
 }
 
+/* Also instead of one that is refused: see rotate.c. */
 static uint32_t schedule_first(const void *table, struct lb_walk *w)
 {
     /* The turn is the one thing in the table that moves. */
     struct schedule *s = (struct schedule *)(uintptr_t)table;
 
-    w->place =
-        atomic_fetch_add_explicit(&s->turn, 1, memory_order_relaxed) % s->n;
-    return s->member[w->place];
-}
-
-/* Who would have come after, without taking its turn. */
-static uint32_t schedule_next(const void *table, struct lb_walk *w)
-{
-    const struct schedule *s = table;
-
-    w->place = w->place + 1 < s->n ? w->place + 1 : 0;
-    return s->member[w->place];
+    (void)w;
+    return s
+        ->member[atomic_fetch_add_explicit(&s->turn, 1, memory_order_relaxed) %
+                 s->n];
 }
 
 const struct lb_policy lb_smooth = {
@@ -254,7 +247,7 @@ const struct lb_policy lb_smooth = {
     .weighted = true,
     .build = smooth_build,
     .first = schedule_first,
-    .next = schedule_next,
+    .next = schedule_first,
 };
 
 const struct lb_policy lb_edf = {
@@ -262,5 +255,5 @@ const struct lb_policy lb_edf = {
     .weighted = true,
     .build = edf_build,
     .first = schedule_first,
-    .next = schedule_next,
+    .next = schedule_first,
 };

@@ -294,6 +294,28 @@ static void weight_changes_keep_the_place(void **state)
     world_fini(&w);
 }
 
+/* Found by the simulation: the one behind an ejected server had its turns on top
+ * of its own, until the next tick. */
+static void turns_of_who_is_ejected_go_to_all(void **state)
+{
+    (void)state;
+    const char *const policies[] = {"round-robin", "smooth", "edf", NULL};
+
+    for (size_t p = 0; policies[p]; p++) {
+        struct world w;
+        struct lb_options o = world_options(policies[p]);
+
+        world_init(&w, 6);
+        world_start(&w, &o);
+        for (int i = 0; i < 5; i++)
+            world_report(&w, 2, LB_FAILED, 0);
+        world_run(&w, 500);
+        for (size_t i = 0; i < 6; i++)
+            assert_int_equal(w.count[i], i == 2 ? 0 : 100);
+        world_fini(&w);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(round_robin_takes_each_in_turn),
     cmocka_unit_test(clients_do_not_all_begin_with_the_first),
@@ -309,6 +331,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(it_has_them_for_any_list),
     cmocka_unit_test(weights_of_zero_are_never_picked),
     cmocka_unit_test(weight_changes_keep_the_place),
+    cmocka_unit_test(turns_of_who_is_ejected_go_to_all),
 };
 
 RUN_TESTS(tests)

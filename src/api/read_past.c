@@ -199,6 +199,8 @@ static const char *what_of(enum story_what what)
         return "changed";
     case STORY_DEREGISTERED:
         return "deregistered";
+    case STORY_LET_GO:
+        return "let go";
     case STORY_NODE_CHANGED:
         return "node changed";
     case STORY_CHECK_ADDED:
@@ -240,6 +242,8 @@ static void put_change(struct json_out *j, const struct story_change *c)
     case STORY_CHANGED:
     case STORY_NODE_CHANGED:
         put_fields(j, c);
+        break;
+    case STORY_LET_GO:
         break;
     case STORY_CHECK_ADDED:
     case STORY_CHECK_REMOVED:

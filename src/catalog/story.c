@@ -30,6 +30,7 @@ struct event {
 struct story {
     struct story_options o; /* with texts of our own */
     struct map things;      /* by key */
+    struct buf guard;       /* the name's guard record; empty: none */
     struct list early;      /* of thing: checks of services, while loading */
     bool loaded;            /* all rows have come */
     bool quiet;             /* what is applied is no change */
@@ -388,6 +389,43 @@ static void apply_check(struct story *s, const struct event *ev)
     }
 }
 
+/* --- The guard ----------------------------------------------------------- */
+
+static void let_go(struct story *s, const struct event *ev, struct bytes key)
+{
+    buf_reset(&s->key);
+    buf_puts(&s->key, "s/");
+    buf_put(&s->key, key);
+    const struct thing *t = find(s, buf_bytes(&s->key));
+
+    if (t)
+        tell(s, STORY_LET_GO, ev->by, t->node, instance_id(t),
+             (struct bytes){0}, (struct bytes){0});
+}
+
+/* A check of a node is held or let through for each instance by itself: those
+ * that were let go stand in the service's record. */
+static void apply_guard(struct story *s, const struct event *ev)
+{
+    struct guard_view was = {0}, now = {0};
+    struct bytes rest, key, since;
+
+    if (!bytes_eq_fold(ev->node, s->o.name) ||
+        (ev->value.n && record_get_guard(ev->value, &now) != ERR_OK))
+        return;
+    if (s->guard.n && record_get_guard(buf_bytes(&s->guard), &was) != ERR_OK)
+        was = (struct guard_view){0};
+    rest = now.out.data;
+    while (packed_next_pair(&rest, &key, &since)) {
+        struct bytes before = packed_find(was.out, key);
+
+        if (!before.p || !bytes_eq(before, since))
+            let_go(s, ev, key);
+    }
+    buf_reset(&s->guard);
+    buf_put(&s->guard, ev->value);
+}
+
 /* --- Feeding ------------------------------------------------------------- */
 
 static void apply(struct story *s, const struct event *ev)
@@ -402,8 +440,10 @@ static void apply(struct story *s, const struct event *ev)
     case RECORD_CHECK:
         apply_check(s, ev);
         break;
-    case RECORD_NODE_ID:
     case RECORD_GUARD:
+        apply_guard(s, ev);
+        break;
+    case RECORD_NODE_ID:
         break;
     }
 }
@@ -465,9 +505,9 @@ static int turn_of(const struct event *ev)
     case RECORD_SERVICE:
         return 1;
     case RECORD_CHECK:
+    case RECORD_GUARD:
         return 2;
     case RECORD_NODE_ID:
-    case RECORD_GUARD:
         return -1;
     }
     return -1;
@@ -536,6 +576,7 @@ void story_free(struct story *s)
     free(s->events);
     buf_fini(&s->parts);
     buf_fini(&s->key);
+    buf_fini(&s->guard);
     free((char *)s->o.name.p);
     free((char *)s->o.node.p);
     free((char *)s->o.id.p);

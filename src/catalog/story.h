@@ -22,6 +22,7 @@ enum story_what {
     STORY_REGISTERED,   /* now */
     STORY_CHANGED,      /* was, now: see story_service_fields */
     STORY_DEREGISTERED, /* was; now: not empty, of another name since */
+    STORY_LET_GO, /* by the guard: a held check of the node keeps it no longer */
     STORY_NODE_CHANGED, /* was, now: see story_node_fields */
     STORY_CHECK_ADDED,
     STORY_CHECK_REMOVED,

@@ -150,9 +150,18 @@ static void put_fields(struct buf *out, const struct story_change *c)
 static void put_change(struct buf *out, const struct story_change *c)
 {
     static const char *const what[] = {
-        "registered",  "changed",       "deregistered", "node changed",
-        "check added", "check removed", "check",        "held",
-        "released",    "damped",        "undamped",
+        [STORY_REGISTERED] = "registered",
+        [STORY_CHANGED] = "changed",
+        [STORY_DEREGISTERED] = "deregistered",
+        [STORY_LET_GO] = "let go",
+        [STORY_NODE_CHANGED] = "node changed",
+        [STORY_CHECK_ADDED] = "check added",
+        [STORY_CHECK_REMOVED] = "check removed",
+        [STORY_CHECK_STATUS] = "check",
+        [STORY_CHECK_HELD] = "held",
+        [STORY_CHECK_RELEASED] = "released",
+        [STORY_CHECK_DAMPED] = "damped",
+        [STORY_CHECK_UNDAMPED] = "undamped",
     };
 
     buf_printf(out, "%llu %.*s/%.*s %s", (unsigned long long)c->revision,
@@ -310,6 +319,43 @@ static void marks_come_and_go(void **state)
               "6 n1/w1 check c critical>passing\n"
               "7 n1/w1 undamped c passing>passing\n"
               "8 n1/w1 damped c passing>passing\n");
+}
+
+static struct kv *guard(const char *name, const char *node, const char *id,
+                        uint64_t since_ms)
+{
+    struct kv *x = kv_new();
+    struct buf key = {0}, out = {0};
+
+    key_instance(&key, B(node), B(id));
+    packed_put_out(&out, buf_bytes(&key), since_ms);
+    struct guard_view v = {.name = B(name), .out = {buf_bytes(&out), 1}};
+    key_guard(&x->key, v.name);
+    record_put_guard(&x->value, &v);
+    buf_fini(&key);
+    buf_fini(&out);
+    return x;
+}
+
+static void whom_the_guard_lets_go_is_told(void **state)
+{
+    struct story *s = story_of("web");
+
+    (void)state;
+    row(s, service("n1", "w1", "web", 1));
+    row(s, service("n2", "w2", "web", 1));
+    row(s, guard("web", "n1", "w1", 5));
+    story_rows_end(s);
+    REVISION(s, 2, guard("web", "n1", "w1", 5)); /* as before */
+    REVISION(s, 3, guard("web", "n1", "w1", 6)); /* silent once more */
+    REVISION(s, 4, guard("web", "n2", "w2", 6));
+    REVISION(s, 5, guard("db", "n1", "w1", 7));
+    REVISION(s, 6, guard("web", "n9", "w9", 7));
+    REVISION(s, 7, gone(guard("web", "n9", "w9", 7)));
+    REVISION(s, 8, guard("web", "n2", "w2", 6));
+    expect(s, "3 n1/w1 let go\n"
+              "4 n2/w2 let go\n"
+              "8 n2/w2 let go\n");
 }
 
 static void the_newest_are_kept_and_the_rest_counted(void **state)
@@ -499,6 +545,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_node_that_goes_takes_its_instances),
     cmocka_unit_test(an_instance_that_is_renamed_leaves_and_enters),
     cmocka_unit_test(marks_come_and_go),
+    cmocka_unit_test(whom_the_guard_lets_go_is_told),
     cmocka_unit_test(the_newest_are_kept_and_the_rest_counted),
     cmocka_unit_test(one_node_or_instance_can_be_asked_for),
     cmocka_unit_test(what_cannot_be_read_is_left_out),

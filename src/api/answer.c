@@ -68,6 +68,11 @@ void api_head(const struct api_call *c, const struct api_self *self,
         http_head_line(out, "Vary", bytes_str("Accept-Encoding"));
     if (c->consul_headers)
         consul_lines(c, out, index, known_leader, last_contact_ms);
+    if (c->held) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "held=%u", c->held);
+        http_head_line(out, "X-Muster-Guard", bytes_str(text));
+    }
     buf_put(out, buf_bytes(&c->extra_head));
     buf_put(out, self->response_head);
     http_head_end(out, n, keep_alive, http_1_0);

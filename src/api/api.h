@@ -21,6 +21,7 @@
 #include "api/filter.h"
 #include "base/log.h"
 #include "base/net.h"
+#include "catalog/member.h"
 #include "catalog/plan.h"
 #include "catalog/story.h"
 #include "http/request.h"
@@ -48,7 +49,9 @@ struct api_self {
     struct packed tagged;    /* name -> address */
     bool pretty;             /* -dev: always indent */
     bool prometheus;         /* retention time is positive */
-    bool allow_unprintable;  /* disable_http_unprintable_char_filter */
+    enum guard_mode guard;   /* of services that ask for none */
+    uint64_t guard_window_ms;
+    bool allow_unprintable; /* disable_http_unprintable_char_filter */
     uint64_t block_default_ms, block_max_ms; /* 0: the constants above */
     const struct bytes *block_endpoints;     /* 403; path prefixes */
     size_t block_endpoint_count;
@@ -130,6 +133,13 @@ enum api_blocking { API_BLOCK_NONE, API_BLOCK_INDEX, API_BLOCK_HASH };
 struct api_call;
 struct api_route; /* one row of the table in routes.c */
 
+/* Who is in the answers of ?passing of the name last asked about. */
+struct answered {
+    struct membership m;
+    const struct cat_name *name;
+    uint64_t revision;
+};
+
 struct api_call {
     const struct api_route *route;
     struct http_request *request;
@@ -148,6 +158,7 @@ struct api_call {
     struct bytes meta[API_TAGS_MAX]; /* node-meta= "k:v" in order */
     size_t meta_count;
     bool passing;
+    struct answered answered;
     uint64_t near_known;      /* coordinates_index at that */
     struct bytes near;        /* ?near, if it is known where that node is */
     struct bytes filter_text; /* filter= as given; empty: none */
@@ -187,6 +198,7 @@ struct api_call {
     const char *content_type; /* NULL: no body, no Content-Type line */
     struct buf body;
     struct buf extra_head;   /* further head lines, whole, with CRLF */
+    uint32_t held;           /* READ: X-Muster-Guard; 0: no such line */
     struct buf near_rows;    /* of near.c */
     bool consul_headers;     /* X-Consul-Index and its company */
     const char *consistency; /* X-Consul-Effective-Consistency; NULL: none */

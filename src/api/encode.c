@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#include "base/rfc3339.h"
+
 /* --- Digest -------------------------------------------------------------- */
 
 struct encoder encoder(struct api_call *c, const struct api_env *env,
@@ -162,6 +164,36 @@ static void extra_service_members(struct json_out *j, struct bytes extra)
     extra_members(j, buf_bytes(&b));
     j->out->bad |= b.bad;
     buf_fini(&b);
+}
+
+void encode_moment(struct json_out *j, const char *key, uint64_t ms)
+{
+    struct buf text;
+    json_key(j, key);
+    if (ms == 0) {
+        json_nil(j);
+        return;
+    }
+    buf_init(&text, 0);
+    rfc3339_print(&text, ms);
+    json_str(j, buf_bytes(&text));
+    j->out->bad |= text.bad;
+    buf_fini(&text);
+}
+
+const char *cause_text(const struct check_view *v)
+{
+    if (!bytes_is(v->status, "critical"))
+        return "";
+    switch (v->marks.cause) {
+    case CAUSE_EVIDENCE:
+        return "evidence";
+    case CAUSE_TIMEOUT:
+        return "timeout";
+    case CAUSE_SILENCE:
+        return "silence";
+    }
+    return "";
 }
 
 /* --- Node, service, check ------------------------------------------------ */

@@ -438,6 +438,8 @@ static const char *why_not(const struct api_call *c, const struct row_of *of)
         judge(own->v[k], &worst);
     for (uint32_t k = 0; k < of->instance->check_count; k++)
         judge(of->instance->checks[k], &worst);
+    if (worst.why == WHY_PASSES && member_damped(of->node, of->instance))
+        worst.text = "damped";
     return worst.text;
 }
 

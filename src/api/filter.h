@@ -76,6 +76,7 @@ struct filter_row {
     /* Of HEALTH: where the checks are, node-level ones first. */
     const struct cat_node_checks *node_checks; /* or NULL */
     const struct cat_instance *instance;       /* or NULL */
+    bool held; /* its checks are sent as passing (catalog/member.h) */
 };
 
 struct filter;

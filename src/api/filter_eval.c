@@ -229,6 +229,8 @@ static bool check_holds(struct evaluation *e, const struct filter_term *t,
     const struct service_view *s = &e->row->service;
     struct filter_check c = {.node_name = e->row->node.name};
     cat_check_view(r, &c.check);
+    if (e->row->held)
+        c.check.status = bytes_str("passing");
     if (of_service) {
         c.service_name = s->name;
         c.service_tags = s->tags;

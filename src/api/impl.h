@@ -163,6 +163,10 @@ void encode_agent_check(struct json_out *j, const struct local_check *k,
 /* The agent's check as it is shown. */
 void agent_check(const struct local_check *k, const struct api_env *env,
                  struct filter_check *ret);
+/* "key": RFC 3339, or null for 0. */
+void encode_moment(struct json_out *j, const char *key, uint64_t ms);
+/* evidence, time-out, silence; "" unless it is critical. */
+const char *cause_text(const struct check_view *v);
 void encode_strings(struct json_out *j, struct packed list);
 void encode_map(struct json_out *j, struct packed map);
 void encode_map_or_null(struct json_out *j, struct packed map, bool set);
@@ -193,13 +197,15 @@ bool row_of_stream(struct api_call *c, struct encoder *e,
                    const struct row_of *of);
 
 /* Of /health/service, which others show too. */
-void put_health_entry(struct encoder *e, const struct cat_node *n,
-                      const struct cat_instance *i,
-                      const struct filter_row *row);
-bool all_pass(const struct cat_node *n, const struct cat_instance *i);
-void put_checks(struct encoder *e, const struct cat_node *n,
-                const struct node_view *nv, const struct cat_instance *i,
-                const struct service_view *sv);
+void put_health_entry(struct encoder *e, const struct filter_row *row);
+
+/* Is the instance in the answer, by its health? Sets row->held. */
+bool answered_row(struct api_call *c, const struct api_env *env,
+                  const struct cat_name *name, const struct cat_node *n,
+                  const struct cat_instance *i, struct filter_row *row);
+
+/* The row's checks; all of a held one as passing. */
+void put_checks(struct encoder *e, const struct filter_row *row);
 
 /* The service that a connect-proxy is for; empty: it is none. Lives in a. */
 struct bytes proxy_target(const struct service_view *v, struct arena *a);
@@ -337,6 +343,7 @@ void read_catalog_datacenters(struct api_call *c, const struct api_env *env);
 void read_health_service(struct api_call *c, const struct api_env *env);
 void read_history_service(struct api_call *c, const struct api_env *env);
 void read_explain_service(struct api_call *c, const struct api_env *env);
+void read_guard(struct api_call *c, const struct api_env *env);
 void read_health_node(struct api_call *c, const struct api_env *env);
 void read_health_checks(struct api_call *c, const struct api_env *env);
 void read_health_state(struct api_call *c, const struct api_env *env);
@@ -393,6 +400,8 @@ void read_stream_only(struct api_call *c, const struct api_env *env);
 
 enum api_next write_catalog_register(struct api_call *c,
                                      const struct api_env *env, struct plan *p);
+enum api_next write_guard_release(struct api_call *c, const struct api_env *env,
+                                  struct plan *p);
 enum api_next write_catalog_deregister(struct api_call *c,
                                        const struct api_env *env,
                                        struct plan *p);

@@ -11,7 +11,16 @@
 struct reason {
     const char *rule; /* of those in docs/api.md */
     struct bytes detail;
-    const struct cat_record *check; /* the one that does not pass; or NULL */
+    const struct cat_record *check; /* the one that does not pass, or is damped;
+                                       or NULL */
+};
+
+/* Whom to ask about, and what is known of him. */
+struct candidate {
+    const struct membership *m;
+    const struct cat_node *node;
+    const struct cat_instance *instance;
+    enum member is;
 };
 
 static bool passes(const struct cat_record *r)
@@ -21,35 +30,35 @@ static bool passes(const struct cat_record *r)
     return bytes_is(v.status, "passing");
 }
 
-/* Maintenance is told before other checks: it is meant. */
-static const struct cat_record *failing(const struct cat_record *const *v,
-                                        uint32_t n)
+/* Maintenance is told before other checks: it is meant. What keeps the instance
+ * out is told before what is held. */
+static unsigned weight(const struct candidate *k, const struct cat_record *r)
 {
-    const struct cat_record *first = NULL;
-    for (uint32_t i = 0; i < n; i++) {
-        struct check_view c;
-        if (passes(v[i]))
-            continue;
-        cat_check_view(v[i], &c);
-        if (local_is_maintenance(c.id))
-            return v[i];
-        if (!first)
-            first = v[i];
-    }
-    return first;
+    struct check_view v;
+    if (passes(r))
+        return 0;
+    cat_check_view(r, &v);
+    if (local_is_maintenance(v.id))
+        return 3;
+    return member_check_held(k->m, k->instance, r) ? 1 : 2;
 }
 
-static const struct cat_record *first_failing(const struct cat_node *n,
-                                              const struct cat_instance *i)
+static const struct cat_record *first_failing(const struct candidate *k)
 {
-    const struct cat_record *own =
-        n->own ? failing(n->own->v, n->own->n) : NULL;
-    const struct cat_record *of = failing(i->checks, i->check_count);
-    struct check_view v;
-    if (!own || !of)
-        return own ? own : of;
-    cat_check_view(of, &v);
-    return local_is_maintenance(v.id) ? of : own;
+    const struct cat_node_checks *own = k->node->own;
+    uint32_t own_n = own ? own->n : 0;
+    const struct cat_record *worst = NULL;
+    unsigned most = 0;
+    for (uint32_t i = 0; i < own_n + k->instance->check_count; i++) {
+        const struct cat_record *r =
+            i < own_n ? own->v[i] : k->instance->checks[i - own_n];
+        unsigned w = weight(k, r);
+        if (w > most) {
+            worst = r;
+            most = w;
+        }
+    }
+    return worst;
 }
 
 static struct bytes missing_tag(const struct api_call *c,
@@ -61,17 +70,32 @@ static struct bytes missing_tag(const struct api_call *c,
     return (struct bytes){0};
 }
 
-/* NULL: it is in. */
-static const char *left_out(struct api_call *c, const struct filter_row *row,
-                            struct reason *r)
+static const char *out_by_health(const struct candidate *k, struct reason *r)
 {
     struct check_view check;
-    if (r->check)
-        cat_check_view(r->check, &check);
-    if (c->passing && r->check)
-        return local_is_maintenance(check.id)      ? "maintenance"
-               : bytes_is(check.status, "warning") ? "warning"
-                                                   : "critical";
+    switch (k->is) {
+    case MEMBER_PLAIN:
+    case MEMBER_HELD:
+        return NULL;
+    case MEMBER_SUPPRESSED:
+        r->check = member_damped(k->node, k->instance);
+        return "damped";
+    case MEMBER_OUT:
+        break;
+    }
+    cat_check_view(r->check, &check);
+    return local_is_maintenance(check.id)      ? "maintenance"
+           : bytes_is(check.status, "warning") ? "warning"
+                                               : "critical";
+}
+
+/* NULL: it is in. */
+static const char *left_out(struct api_call *c, const struct filter_row *row,
+                            const struct candidate *k, struct reason *r)
+{
+    const char *by_health = c->passing ? out_by_health(k, r) : NULL;
+    if (by_health)
+        return by_health;
     if (!node_meta_matches(c, &row->node))
         return "node-meta";
     if (!tags_match(c, &row->service)) {
@@ -81,6 +105,34 @@ static const char *left_out(struct api_call *c, const struct filter_row *row,
     if (!row_is_wanted(c, row))
         return "filter";
     return NULL;
+}
+
+static const char *why_in(const struct api_call *c, const struct candidate *k,
+                          const struct reason *r)
+{
+    if (!r->check)
+        return "passing";
+    return c->passing && k->is == MEMBER_HELD ? "held"
+                                              : "asked without passing";
+}
+
+/* What is known beside the status. */
+static void put_marks(struct json_out *j, const struct check_view *v)
+{
+    const struct check_marks *m = &v->marks;
+    encode_moment(j, "Since", m->since_ms);
+    json_key(j, "Cause");
+    json_str(j, bytes_str(cause_text(v)));
+    json_key(j, "Held");
+    json_bool(j, m->held);
+    if (m->held)
+        encode_moment(j, "HeldSince", m->held_ms);
+    json_key(j, "Damped");
+    json_bool(j, m->damped);
+    if (m->damped)
+        encode_moment(j, "DampedUntil", m->damped_until_ms);
+    json_key(j, "Penalty");
+    json_u64(j, m->penalty);
 }
 
 static void put_check(struct json_out *j, const struct cat_record *r)
@@ -101,6 +153,7 @@ static void put_check(struct json_out *j, const struct cat_record *r)
     json_str(j, v.output);
     json_key(j, "OfNode");
     json_bool(j, v.service_id.n == 0);
+    put_marks(j, &v);
     json_key(j, "ModifyIndex");
     json_u64(j, v.modify_rev);
     json_close(j, '}');
@@ -125,19 +178,20 @@ static void put_detail(struct json_out *j, const struct api_call *c,
 }
 
 static bool put_instance(struct encoder *e, struct api_call *c,
-                         const struct cat_node *n, const struct cat_instance *i)
+                         const struct candidate *k)
 {
     struct json_out *j = &e->j;
     struct filter_row row = filter_row(e->env);
     const struct node_view *nv = &row.node;
     const struct service_view *sv = &row.service;
-    struct reason r = {.check = first_failing(n, i)};
-    cat_node_view(n->record, &row.node);
-    cat_service_view(i->service, &row.service);
-    row.node_checks = n->own;
-    row.instance = i;
-    const char *out = left_out(c, &row, &r);
-    r.rule = out ? out : r.check ? "asked without passing" : "passing";
+    struct reason r = {.check = first_failing(k)};
+    cat_node_view(k->node->record, &row.node);
+    cat_service_view(k->instance->service, &row.service);
+    row.node_checks = k->node->own;
+    row.instance = k->instance;
+    row.held = c->passing && k->is == MEMBER_HELD;
+    const char *out = left_out(c, &row, k, &r);
+    r.rule = out ? out : why_in(c, k, &r);
     json_open(j, '{');
     json_key(j, "Node");
     json_str(j, nv->name);
@@ -162,6 +216,7 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
     struct json_out *j = &e.j;
     const struct cat_name *name = snapshot_name(env->cat, c->arg);
     struct tree_iter it;
+    struct membership m;
     uint64_t in = 0, out = 0;
     json_open(j, '{');
     json_key(j, "Service");
@@ -170,14 +225,18 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
     json_bool(j, name != NULL);
     json_key(j, "Instances");
     json_open(j, '[');
-    if (name)
+    if (name) {
+        membership_begin(&m, env->cat, name);
         tree_first(&name->instances, &it);
+    }
     for (const struct cat_instance *i; name &&
                                        api_spend(c, COST_NODE + COST_SERVICE) &&
                                        (i = tree_next(&it));) {
         const struct cat_node *n = snapshot_node_of(env->cat, i);
-        if (n)
-            *(put_instance(&e, c, n, i) ? &in : &out) += 1;
+        if (!n)
+            continue;
+        const struct candidate k = {&m, n, i, member_of(&m, n, i)};
+        *(put_instance(&e, c, &k) ? &in : &out) += 1;
     }
     json_close(j, ']');
     past_put_departed(&e, c);

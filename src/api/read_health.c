@@ -6,44 +6,53 @@
 
 /* --- /health/service ----------------------------------------------------- */
 
-static bool check_passes(const struct cat_record *r)
+bool answered_row(struct api_call *c, const struct api_env *env,
+                  const struct cat_name *name, const struct cat_node *n,
+                  const struct cat_instance *i, struct filter_row *row)
 {
+    row->held = false;
+    if (!c->passing)
+        return true;
+    if (!name)
+        return false;
+    struct answered *a = &c->answered;
+    if (a->name != name || a->revision != snapshot_revision(env->cat)) {
+        membership_begin(&a->m, env->cat, name);
+        if (name->damped) /* all of them were looked at */
+            c->cost += COST_CHECK * (uint32_t)name->instances.n;
+        a->name = name;
+        a->revision = snapshot_revision(env->cat);
+    }
+    enum member m = member_of(&a->m, n, i);
+    row->held = m == MEMBER_HELD;
+    return member_is_in(m);
+}
+
+static void put_check(struct encoder *e, const struct filter_row *row,
+                      const struct cat_record *r, bool of_node)
+{
+    const struct service_view *sv = &row->service;
     struct check_view v;
     cat_check_view(r, &v);
-    return bytes_is(v.status, "passing");
+    if (row->held)
+        v.status = bytes_str("passing");
+    encode_check(e, row->node.name, &v, of_node ? (struct bytes){0} : sv->name,
+                 of_node ? NULL : &sv->tags);
 }
 
-bool all_pass(const struct cat_node *n, const struct cat_instance *i)
+void put_checks(struct encoder *e, const struct filter_row *row)
 {
-    for (uint32_t k = 0; n->own && k < n->own->n; k++)
-        if (!check_passes(n->own->v[k]))
-            return false;
-    for (uint32_t k = 0; k < i->check_count; k++)
-        if (!check_passes(i->checks[k]))
-            return false;
-    return true;
-}
-
-void put_checks(struct encoder *e, const struct cat_node *n,
-                const struct node_view *nv, const struct cat_instance *i,
-                const struct service_view *sv)
-{
-    struct check_view v;
+    const struct cat_node_checks *own = row->node_checks;
+    const struct cat_instance *i = row->instance;
     json_open(&e->j, '[');
-    for (uint32_t k = 0; n->own && k < n->own->n; k++) {
-        cat_check_view(n->own->v[k], &v);
-        encode_check(e, nv->name, &v, (struct bytes){0}, NULL);
-    }
-    for (uint32_t k = 0; k < i->check_count; k++) {
-        cat_check_view(i->checks[k], &v);
-        encode_check(e, nv->name, &v, sv->name, &sv->tags);
-    }
+    for (uint32_t k = 0; own && k < own->n; k++)
+        put_check(e, row, own->v[k], true);
+    for (uint32_t k = 0; k < i->check_count; k++)
+        put_check(e, row, i->checks[k], false);
     json_close(&e->j, ']');
 }
 
-void put_health_entry(struct encoder *e, const struct cat_node *n,
-                      const struct cat_instance *i,
-                      const struct filter_row *row)
+void put_health_entry(struct encoder *e, const struct filter_row *row)
 {
     json_open(&e->j, '{');
     json_key(&e->j, "Node");
@@ -51,7 +60,7 @@ void put_health_entry(struct encoder *e, const struct cat_node *n,
     json_key(&e->j, "Service");
     encode_node_service(e, &row->service);
     json_key(&e->j, "Checks");
-    put_checks(e, n, &row->node, i, &row->service);
+    put_checks(e, row);
     json_close(&e->j, '}');
 }
 
@@ -61,7 +70,12 @@ bool row_of_health(struct api_call *c, struct encoder *e,
     const struct cat_node *n = of->node;
     const struct cat_instance *i = of->instance;
     struct filter_row row = filter_row(e->env);
-    if (c->passing && !all_pass(n, i))
+    const struct cat_name *name = of->name;
+    if (c->passing && !name) {
+        cat_service_view(i->service, &row.service);
+        name = snapshot_name(e->env->cat, row.service.name);
+    }
+    if (!answered_row(c, e->env, name, n, i, &row))
         return false;
     cat_node_view(n->record, &row.node);
     cat_service_view(i->service, &row.service);
@@ -71,8 +85,9 @@ bool row_of_health(struct api_call *c, struct encoder *e,
         !row_is_wanted(c, &row))
         return false;
     c->cost += COST_NODE + COST_SERVICE + COST_CHECK * i->check_count;
+    c->held += row.held;
     near_row(c, e->env, row.node.name);
-    put_health_entry(e, n, i, &row);
+    put_health_entry(e, &row);
     return true;
 }
 
@@ -89,7 +104,8 @@ void read_health_service(struct api_call *c, const struct api_env *env)
             if (!api_spend(c, COST_SKIP))
                 break;
             if (n)
-                (void)row_of_health(c, &e, &(struct row_of){n, i});
+                (void)row_of_health(c, &e,
+                                    &(struct row_of){n, i, .name = name});
         }
     }
     json_close(&e.j, ']');

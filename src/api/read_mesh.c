@@ -48,6 +48,7 @@ static bool speaks_for(const struct service_view *v, struct bytes service,
 /* Goes on to the next row that is asked for; false: no more. */
 struct walk {
     struct api_call *c;
+    const struct api_env *env;
     struct tree_iter nodes, instances;
     bool inside, tags_count;
     struct arena arena;
@@ -59,8 +60,8 @@ struct walk {
 static void walk_begin(struct walk *w, struct api_call *c,
                        const struct api_env *env, bool tags_count)
 {
-    *w =
-        (struct walk){.c = c, .tags_count = tags_count, .row = filter_row(env)};
+    *w = (struct walk){
+        .c = c, .env = env, .tags_count = tags_count, .row = filter_row(env)};
     arena_init(&w->arena, PROXY_BYTES_MAX);
     snapshot_nodes(env->cat, &w->nodes);
 }
@@ -75,6 +76,9 @@ static bool is_asked_for(struct walk *w)
     w->row.node_checks = w->node->own;
     w->row.instance = w->instance;
     return speaks_for(&w->row.service, c->arg, &w->arena) &&
+           answered_row(c, w->env,
+                        snapshot_name(w->env->cat, w->row.service.name),
+                        w->node, w->instance, &w->row) &&
            node_meta_matches(c, &w->row.node) &&
            (!w->tags_count || tags_match(c, &w->row.service)) &&
            filter_match(c->filter, &w->row);
@@ -125,10 +129,10 @@ bool row_of_health_connect(struct api_call *c, struct encoder *e,
                            const struct row_of *of)
 {
     struct walk w;
-    if (!walk_at(&w, c, e, of, true) ||
-        (c->passing && !all_pass(of->node, of->instance)))
+    if (!walk_at(&w, c, e, of, true))
         return false;
-    put_health_entry(e, of->node, of->instance, &w.row);
+    c->held += w.row.held;
+    put_health_entry(e, &w.row);
     return true;
 }
 
@@ -155,12 +159,11 @@ void read_health_connect(struct api_call *c, const struct api_env *env)
     json_open(&e.j, '[');
     walk_begin(&w, c, env, true);
     while (walk_next(&w)) {
-        if (c->passing && !all_pass(w.node, w.instance))
-            continue;
         c->cost +=
             COST_NODE + COST_SERVICE + COST_CHECK * w.instance->check_count;
+        c->held += w.row.held;
         near_row(c, env, w.row.node.name);
-        put_health_entry(&e, w.node, w.instance, &w.row);
+        put_health_entry(&e, &w.row);
     }
     arena_fini(&w.arena);
     json_close(&e.j, ']');

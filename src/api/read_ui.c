@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* /v1/internal/ui: what Consul's web page and some exporters read. */
+/* /v1/internal/ui: what Consul's web page and some exporters read. Checks are
+ * counted by their true status, held by the guard or not. */
 #include "api/impl.h"
 
 #include <stdlib.h>

@@ -249,11 +249,13 @@ static enum err checks_from(struct api_call *c, const struct register_in *in,
     return ERR_OK;
 }
 
-static enum err registration_from(struct api_call *c,
+static enum err registration_from(struct api_call *c, const struct api_env *env,
                                   const struct register_in *in,
                                   struct registration *r, struct errtext *t)
 {
     *r = (struct registration){
+        .wall_ms = env->wall_ms,
+        .guard = env->self->guard,
         .node = {.name = in->node,
                  .id = in->id,
                  .address = in->address,
@@ -285,7 +287,7 @@ enum api_next write_catalog_register(struct api_call *c,
         return API_ANSWER;
     enum err e = check_register_in(&in, &t);
     if (e == ERR_OK)
-        e = registration_from(c, &in, &r, &t);
+        e = registration_from(c, env, &in, &r, &t);
     if (e == ERR_NOMEM)
         return no_memory(c);
     if (e == ERR_OK && refuse_meta(c, &in))

@@ -109,6 +109,7 @@ struct snapshot {
     size_t own_held, own_damped; /* of those, checks of nodes */
     size_t node_count, name_count, instance_count, check_count;
     uint64_t nodes_index, services_index;
+    uint64_t guards_index;   /* some guard's out */
     uint64_t own_text_index; /* Output alone of some node's own check */
     uint64_t state_index[STATE_SLOTS];
     struct journal_block *journal; /* the newest; NULL: none */

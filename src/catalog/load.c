@@ -272,6 +272,7 @@ static void set_indexes(struct snapshot *s, uint64_t revision)
     struct tree_iter it;
 
     s->nodes_index = s->services_index = s->own_text_index = revision;
+    s->guards_index = revision;
     for (int i = 0; i < STATE_SLOTS; i++)
         s->state_index[i] = revision;
     tree_first(&s->nodes, &it);

@@ -15,7 +15,8 @@ static bool critical(const struct check_view *v)
 static bool is_meant(struct bytes check_id)
 {
     return bytes_is(check_id, "_node_maintenance") ||
-           bytes_starts(check_id, bytes_str("_service_maintenance:"));
+           bytes_starts(check_id, bytes_str("_service_maintenance:")) ||
+           bytes_starts(check_id, bytes_str("_muster_drain:"));
 }
 
 /* Critical was stored, and critical is wished. True: a recall. */

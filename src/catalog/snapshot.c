@@ -80,7 +80,7 @@ uint64_t snapshot_index(const struct snapshot *s, struct watch_key k)
         return newest(s->nodes_index, s->services_index);
     case WATCH_CATALOG:
         return newest(newest(s->nodes_index, s->services_index),
-                      s->state_index[STATE_ANY]);
+                      newest(s->state_index[STATE_ANY], s->guards_index));
     case WATCH_NODE:
     case WATCH_NODE_CHECKS:
         return node_index(s, k);

@@ -14,7 +14,7 @@
  *                    SERVICE_CHECKS; SERVICE_HEALTH of its name, or of all
  * names on its node if it is the node's own, unless only its Output changed
  *                    (or marks that change no answer: when, how much)
- *   guard            SERVICE_HEALTH of its name if `out` changed
+ *   guard            SERVICE_HEALTH of its name, and CATALOG, if `out` changed
  *
  * Each such change is noted in the journal too (journal.h).
  *
@@ -396,5 +396,7 @@ void touch_guard(struct catalog *c, const struct cat_record *old,
         return;
     struct bytes name = cat_record_id(new ? new : old);
     journal_note(c, RECORD_GUARD, no_name, no_name, no_name, name, rev);
+    touch_any(c, c->next.guards_index, rev);
+    c->next.guards_index = rev;
     touch_name(c, name, TOUCH_HEALTH, rev);
 }

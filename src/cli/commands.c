@@ -113,6 +113,19 @@ static const struct cli_flag explain_flags[] = {
     END,
 };
 
+static const struct cli_flag guard_flags[] = {
+    FORMAT,
+    {"service", CLI_TEXT, "NAME", NULL, "only this service", .complete = CLI_SERVICE},
+    END,
+};
+
+static const struct cli_flag guard_release_flags[] = {
+    FORMAT,
+    {"id", CLI_TEXT, "ID", NULL, "only the instance with this ID"},
+    {"node", CLI_TEXT, "NODE", NULL, "only instances on this node", .complete = CLI_NODE},
+    END,
+};
+
 static const struct cli_flag health_flags[] = {
     FILTER,
     FORMAT,
@@ -272,13 +285,23 @@ const struct cli_command cli_commands[] = {
 
     {.name = "explain", .summary = "Tell why instances of a service are in the answers, or are not", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_DATACENTER, .flags = explain_flags,
      .text = "One line for each instance: whether clients that ask for healthy instances get it, and if not, the rule that leaves it out: a check that does not pass and what it says, "
-             "maintenance and its reason, a tag that it has not. Instances that are gone follow, as long as history is kept: since when, and by whom.",
+             "maintenance and its reason, damping and until when, a tag that it has not. One that is held by the guard is in, although its check does not pass. Instances that are "
+             "gone follow, as long as history is kept: since when, and by whom.",
      .examples = {{"Where are my instances", "explain web"},
                   {"Who lacks the tag", "explain -tag v2 web"}}, .run = cli_explain},
 
     {.name = "force-leave", .summary = "Declare a failed member gone", .arguments = "NODE", .args_min = 1, .args_max = 1, .complete = CLI_NODE, .api = CLI_AGENT, .flags = force_leave_flags,
      .text = "A member that failed and will not come back is put into the state \"left\", so that nobody waits for it. If it is alive it comes back by itself.",
      .examples = {{"A machine was taken away", "force-leave -prune web-7"}}, .run = cli_force_leave},
+
+    {.name = "guard", .summary = "Show which silent instances are held in the answers", .api = CLI_DATACENTER, .flags = guard_flags,
+     .text = "When many instances of one service fall silent at once, only a share of them leaves the answers; the others are held until they are heard of again, or there is evidence. "
+             "One line for each that is held: since when, and what its check says. Instances that flap and are damped follow.",
+     .examples = {{"Who is held", "guard"}, {"Of one service, for a script", "guard -service=web -format=json"}}, .run = cli_guard},
+
+    {.name = "guard release", .summary = "Let held instances leave the answers", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_DATACENTER, .flags = guard_release_flags,
+     .text = "Your word that these instances are dead: they leave the answers at once, all of them, the last one too. Those that come back are in the answers again.",
+     .examples = {{"The rack has burnt down", "guard release web"}, {"Only one of them", "guard release -node=web-7 web"}}, .run = cli_guard_release},
 
     {.name = "health", .summary = "Show the instances of a service and their checks", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_DATACENTER, .flags = health_flags,
      .text = "One line for each instance: the worst status of its checks, where it is, and what the checks say that do not pass.",

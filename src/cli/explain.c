@@ -17,6 +17,16 @@ static const char *why(struct cli *c, json_t *instance)
     if (strcmp(rule, "maintenance") == 0)
         return arena_printf(&c->arena, "in maintenance: %s",
                             cli_str(check, "Notes"));
+    if (strcmp(rule, "damped") == 0)
+        return arena_printf(
+            &c->arena, "%s flaps: damped until %s (penalty %lld)",
+            cli_str(check, "CheckID"), cli_str(check, "DampedUntil"),
+            (long long)json_integer_value(json_object_get(check, "Penalty")));
+    if (strcmp(rule, "held") == 0)
+        return arena_printf(&c->arena, "held by the guard since %s: %s: %.*s",
+                            cli_str(check, "HeldSince"),
+                            cli_str(check, "CheckID"), OUTPUT_SHOWN,
+                            *text ? text : "(no output)");
     if (check)
         return arena_printf(&c->arena, "%s is %s: %.*s",
                             cli_str(check, "CheckID"), cli_str(check, "Status"),

@@ -176,6 +176,8 @@ int cli_debug(struct cli *c);
 int cli_event(struct cli *c);
 int cli_force_leave(struct cli *c);
 int cli_explain(struct cli *c);
+int cli_guard(struct cli *c);
+int cli_guard_release(struct cli *c);
 int cli_health(struct cli *c);
 int cli_help_command(struct cli *c);
 int cli_history(struct cli *c);

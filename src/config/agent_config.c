@@ -31,6 +31,7 @@ const struct agent_config agent_defaults = {
                 .reuse = 750},
     .check_update_interval_ms = 300 * SECOND_MS,
     .check_output_max_size = 4096,
+    .guard = {.mode_name = "silence", .window_ms = 30 * SECOND_MS},
     .reconnect_timeout_ms = 72 * HOUR_MS,
     .log_level_name = "info",
     .log_level = LOG_INFO,

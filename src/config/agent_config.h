@@ -18,6 +18,7 @@
 #define CONFIG_AGENT_CONFIG_H
 
 #include "base/log.h"
+#include "base/marks.h"
 #include "config/value.h"
 
 enum {
@@ -112,6 +113,11 @@ struct agent_config {
     uint64_t check_update_interval_ms;
     int64_t check_output_max_size; /* bytes */
     bool discard_check_output;
+    struct {
+        const char *mode_name;
+        enum guard_mode mode; /* after validation */
+        uint64_t window_ms;
+    } guard;
     struct config_values services, checks, watches;
 
     bool leave_on_terminate;      /* default: not server */

@@ -16,6 +16,8 @@ enum {
     NODE_NAME_MAX = 255,
     RECONNECT_MIN_MS = 8 * 3600 * 1000,
     DAMPING_MAX_MS = 3600 * 1000,
+    GUARD_WINDOW_MIN_MS = 1000,
+    GUARD_WINDOW_MAX_MS = 3600 * 1000,
 };
 
 enum err agent_config_fail(const struct agent_config *c, const char *key,
@@ -261,6 +263,20 @@ static enum err check_syslog(struct agent_config *c, struct errtext *t)
                              config_quote(bytes_str(c->syslog_facility)).s);
 }
 
+static enum err check_guard(struct agent_config *c, struct errtext *t)
+{
+    if (!guard_mode_parse(bytes_str(c->guard.mode_name), &c->guard.mode))
+        return agent_config_fail(
+            c, "guard.mode", t,
+            "Invalid guard mode: %s. Valid modes are: silence, all, off",
+            config_quote(bytes_str(c->guard.mode_name)).s);
+    if (c->guard.window_ms < GUARD_WINDOW_MIN_MS ||
+        c->guard.window_ms > GUARD_WINDOW_MAX_MS)
+        return agent_config_fail(c, "guard.window", t,
+                                 "guard.window must be 1s to 1h");
+    return ERR_OK;
+}
+
 static enum err check_rest(struct agent_config *c, struct errtext *t)
 {
     if (log_level_parse(c->log_level_name, &c->log_level) != ERR_OK)
@@ -295,6 +311,8 @@ enum err agent_config_validate(struct agent_config *c, struct errtext *t)
         e = check_damping(c, t);
     if (e == ERR_OK)
         e = check_rest(c, t);
+    if (e == ERR_OK)
+        e = check_guard(c, t);
     if (e == ERR_OK)
         e = check_http(c, t);
     if (e == ERR_OK)

@@ -91,6 +91,8 @@ const struct config_key config_keys[] = {
     {"check_update_interval", KEY_DURATION, AT(check_update_interval_ms), .live = true},
     {"check_output_max_size", KEY_INT, AT(check_output_max_size), 1, CHECK_OUTPUT_MAX},
     {"discard_check_output", KEY_BOOL, AT(discard_check_output), .live = true},
+    {"guard.mode", KEY_STRING, AT(guard.mode_name), .live = true},
+    {"guard.window", KEY_DURATION, AT(guard.window_ms), .live = true},
     {"service", KEY_VALUES, AT(services), .live = true},
     {"services", KEY_VALUES, AT(services), .live = true},
     {"check", KEY_VALUES, AT(checks), .live = true},

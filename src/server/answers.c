@@ -91,6 +91,7 @@ static struct answer *answer_new(struct bytes key, const struct api_call *call)
     a->status = call->status;
     a->content_type = call->content_type;
     a->consistency = call->consistency;
+    a->held = call->held;
     a->refs = 1;
     list_init(&a->lru);
     return a;
@@ -164,6 +165,7 @@ static struct shared *answer_head(const struct answer *a,
     call.status = a->status;
     call.content_type = a->content_type;
     call.consistency = a->consistency;
+    call.held = a->held;
     call.consul_headers = true;
     if (a->extra_head)
         buf_put_n(&call.extra_head, a->extra_head->data, a->extra_head->n);

@@ -54,6 +54,8 @@ static struct live_block *block_new(const struct api_self *self,
     b->self.block_max_ms = s->block_max_ms;
     b->self.allow_unprintable = s->allow_unprintable;
     b->self.prometheus = s->prometheus;
+    b->self.guard = s->guard;
+    b->self.guard_window_ms = s->guard_window_ms;
     return b;
 }
 

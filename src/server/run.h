@@ -48,6 +48,8 @@ struct settings {
     uint64_t check_update_interval_ms;
     size_t output_max;
     bool discard_output;
+    enum guard_mode guard;
+    uint64_t guard_window_ms;
 
     bool leave_on_terminate, skip_leave_on_interrupt;
     const char *pid_file;

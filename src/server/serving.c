@@ -38,7 +38,7 @@ void serving_unpin(struct serving *s)
         pin_leave(&s->process->pins, s->pin);
 }
 
-static uint64_t wall_ms(void)
+uint64_t serving_wall_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
@@ -239,7 +239,7 @@ static void answer_uncached(struct serving *s, struct conn *c,
         m = mallinfo2();
         env->alloc_bytes = m.uordblks;
         env->sys_bytes = m.arena + m.hblkhd;
-        env->wall_ms = wall_ms();
+        env->wall_ms = serving_wall_ms();
         env->uptime_ms = uv_hrtime() / 1000000 - s->process->started_ms;
         env->threads = (uint64_t)s->process->serving_count;
     }

@@ -37,6 +37,7 @@ struct answer {
     const char *content_type;
     const char *consistency;
     struct shared *extra_head; /* NULL: none */
+    uint32_t held;             /* as in the call */
     struct shared *body;
     struct shared *gzip;    /* made when first asked for; NULL: not yet */
     struct shared *head[2]; /* [gzip]: for keep-alive HTTP/1.1; NULL: not yet */
@@ -203,6 +204,7 @@ void serving_post(struct serving *s, struct letter *take);
  * what one step of a turn compared, the next one sees too. */
 void serving_pin(struct serving *s);
 void serving_unpin(struct serving *s);
+uint64_t serving_wall_ms(void); /* Unix time, for people */
 struct api_env serving_env(const struct serving *s);
 
 /* The index to send with the answer of a watch key. */

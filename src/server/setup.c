@@ -355,6 +355,8 @@ static void plain_settings(struct setup *s)
         .check_update_interval_ms = c->check_update_interval_ms,
         .output_max = (size_t)c->check_output_max_size,
         .discard_output = c->discard_check_output,
+        .guard = c->guard.mode,
+        .guard_window_ms = c->guard.window_ms,
         .leave_on_terminate = c->leave_on_terminate,
         .skip_leave_on_interrupt = c->skip_leave_on_interrupt,
         .pid_file = c->pid_file,

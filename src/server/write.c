@@ -152,6 +152,7 @@ static void write_plan(struct write *w)
     buf_reset(&w->call.extra_head);
     serving_pin(s);
     struct api_env env = serving_env(s);
+    env.wall_ms = serving_wall_ms();
     enum api_next next = api_write(&w->call, &env, &w->plan);
     serving_unpin(s);
     if (next == API_WRITE && w->plan.op_count > 0)
@@ -269,6 +270,7 @@ void wish_begin(struct serving *s, struct conn *c, struct api_call *call)
     struct agent_op *op = NULL;
     serving_pin(s);
     struct api_env env = serving_env(s);
+    env.wall_ms = serving_wall_ms();
     enum api_next next = api_agent(call, &env, &op);
     serving_unpin(s);
     if (next != API_AGENT) {

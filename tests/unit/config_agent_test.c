@@ -25,6 +25,8 @@ static void defaults_are_consuls(void **state)
     assert_int_equal(c.listen.http.n, 1);
     assert_string_equal(c.listen.http.v[0], "127.0.0.1");
     assert_int_equal(c.check_update_interval_ms, 300000);
+    assert_int_equal(c.guard.window_ms, 30000);
+    assert_int_equal(c.guard.mode, GUARD_MODE_SILENCE);
     assert_int_equal(c.check_output_max_size, 4096);
     assert_string_equal(c.damping.mode, "observe");
     assert_int_equal(c.damping.half_life_ms, 60000);

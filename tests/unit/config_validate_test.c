@@ -63,6 +63,14 @@ static void names_are_checked(void **state)
     invalid("reconnect_timeout = \"1h\"",
             "x.hcl:1:21: reconnect_timeout must be >= 8h0m0s");
     invalid("max_query_time = 0", "x.hcl:1:18: max_query_time must be over 0s");
+    invalid(
+        "guard { mode = \"none\" }",
+        "x.hcl:1:16: Invalid guard mode: \"none\". Valid modes are: silence, "
+        "all, off");
+    invalid("guard { window = \"10ms\" }",
+            "x.hcl:1:18: guard.window must be 1s to 1h");
+    invalid("guard { window = \"2h\" }",
+            "x.hcl:1:18: guard.window must be 1s to 1h");
 }
 
 static void node_metadata_is_checked(void **state)

@@ -113,10 +113,16 @@ static void arm(struct running *r, uint64_t next_ms)
         deadline_set(r->agent, &r->due, next_ms > now ? next_ms - now : 0);
 }
 
+/* Spread by ID, and not sooner after the last time than the interval. */
 static uint64_t lazy_delay_ms(const struct running *r)
 {
     uint64_t every = r->agent->o.check_update_interval_ms;
-    return every / 2 + schedule_first_ms(running_id(r), every);
+    uint64_t delay = every / 2 + schedule_first_ms(running_id(r), every);
+    uint64_t since = agent_now(r->agent) - r->stored_ms;
+
+    if (r->stored_ms && since < every && delay < every - since)
+        return every - since;
+    return delay;
 }
 
 /* What else an event brings about; output is the event's. durable: agent.db has

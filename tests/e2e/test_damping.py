@@ -188,7 +188,7 @@ def test_time_outs_of_a_stopped_process_are_its_own(make_server):
 
         def stopped():
             os.kill(s.process.pid, signal.SIGSTOP)
-            time.sleep(2.2)  # what is tested is that this is noticed
+            time.sleep(2.2)  # sleep: that it is stopped is what is tested
             os.kill(s.process.pid, signal.SIGCONT)
             return metric(s, "agent_starved")
         until(stopped, "a time-out during a stop")

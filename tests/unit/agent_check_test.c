@@ -1,6 +1,6 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-#include "agent_world.h"
+#include "agent_others.h"
 
 #include "health/run.h"
 

@@ -4,7 +4,7 @@
  * without waiting for each other. At the end, whatever happened, the catalog
  * says what is true here, and what is true here is what was asked for last. A
  * failure prints the seed; MUSTER_SEED=n runs that one alone. */
-#include "agent_world.h"
+#include "agent_others.h"
 
 enum { SEEDS = 12, STEPS = 250, SERVICES = 6, CHECKS = 3 };
 

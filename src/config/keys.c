@@ -100,8 +100,8 @@ const struct config_key config_keys[] = {
     {"watch", KEY_VALUES, AT(watches), .live = true},
     {"watches", KEY_VALUES, AT(watches), .live = true},
 
-    {"leave_on_terminate", KEY_BOOL, AT(leave_on_terminate)},
-    {"skip_leave_on_interrupt", KEY_BOOL, AT(skip_leave_on_interrupt)},
+    {"leave_on_terminate", KEY_BOOL, AT(leave_on_terminate), .live = true},
+    {"skip_leave_on_interrupt", KEY_BOOL, AT(skip_leave_on_interrupt), .live = true},
     {"reconnect_timeout", KEY_DURATION, AT(reconnect_timeout_ms)},
     {"log_level", KEY_STRING, AT(log_level_name), .live = true},
     {"log_json", KEY_BOOL, AT(log_json)},

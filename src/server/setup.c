@@ -465,6 +465,10 @@ static void changed(const struct settings *settings)
                              NULL) != ERR_OK)
         log_error("config", "out of memory: not all changes are listed");
     log_set_level(s->config.log_level);
+    /* What the signals' handler looks at. */
+    running.start->settings.leave_on_terminate = settings->leave_on_terminate;
+    running.start->settings.skip_leave_on_interrupt =
+        settings->skip_leave_on_interrupt;
     if (running.applied != running.start)
         setup_free(running.applied);
     running.applied = s;

@@ -274,3 +274,13 @@ def test_a_client_may_ask_for_it_and_is_told(make_server, tmp_path):
     answer = s.put("/v1/agent/reload")
     assert answer.status == 500 and "reload.json:1:2" in answer.text
     assert names(s) == ["new"]
+
+
+def test_whether_a_signal_makes_it_leave_changes(make_server, tmp_path):
+    path = tmp_path / "reload.json"
+    write(path, {})
+    s = make_server("-config-file", str(path)).start()
+    reloaded(s, path, {"leave_on_terminate": True, "check_output_max_size": 9})
+    assert "changes at a restart: key=check_output_max_size old=4096 new=9" in s.log()
+    assert s.stop() == 0
+    assert "stopping: signal=Terminated leave=true" in s.log()

@@ -1,8 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 #include "api/impl.h"
-
-#include <stdlib.h>
+#include "api/text_set.h"
 
 bool row_of_node(struct api_call *c, struct encoder *e, const struct row_of *of)
 {
@@ -43,32 +42,6 @@ enum api_next prepare_services(struct api_call *c, const struct api_env *env)
 
 /* --- /catalog/services: name -> sorted unique tags ----------------------- */
 
-struct tag_set {
-    struct bytes *v;
-    size_t n, cap;
-    bool failed;
-};
-
-static void tag_add(struct tag_set *s, struct bytes tag)
-{
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? 2 * s->cap : 64;
-        struct bytes *v = realloc(s->v, cap * sizeof *v);
-        if (!v) {
-            s->failed = true;
-            return;
-        }
-        s->v = v;
-        s->cap = cap;
-    }
-    s->v[s->n++] = tag;
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return bytes_cmp(*(const struct bytes *)a, *(const struct bytes *)b);
-}
-
 static bool instance_is_wanted(struct api_call *c, const struct api_env *env,
                                const struct cat_instance *i,
                                struct filter_row *row)
@@ -83,12 +56,12 @@ static bool instance_is_wanted(struct api_call *c, const struct api_env *env,
 /* Instances of one service mostly share their tags: remembering the last list
  * keeps the set small before it is sorted. */
 static size_t collect_tags(struct api_call *c, const struct api_env *env,
-                           const struct cat_name *name, struct tag_set *tags)
+                           const struct cat_name *name, struct text_set *tags)
 {
     struct tree_iter it;
     struct bytes last = {0};
     size_t instances = 0;
-    tags->n = 0;
+    text_set_reset(tags);
     tree_first(&name->instances, &it);
     struct filter_row row = filter_row(env);
     for (const struct cat_instance *i; (i = tree_next(&it));) {
@@ -104,38 +77,27 @@ static size_t collect_tags(struct api_call *c, const struct api_env *env,
         last = own->data;
         struct bytes rest = own->data, tag;
         while (packed_next(&rest, &tag))
-            tag_add(tags, tag);
+            text_set_add(tags, tag);
     }
     return instances;
 }
 
-static void put_tags(struct json_out *j, struct tag_set *tags)
-{
-    if (tags->n)
-        qsort(tags->v, tags->n, sizeof *tags->v, by_bytes);
-    json_open(j, '[');
-    for (size_t i = 0; i < tags->n; i++)
-        if (i == 0 || !bytes_eq(tags->v[i], tags->v[i - 1]))
-            json_str(j, tags->v[i]);
-    json_close(j, ']');
-}
-
 bool row_of_name(struct api_call *c, struct encoder *e, const struct row_of *of)
 {
-    struct tag_set tags = {0};
+    struct text_set tags = {0};
     bool in = collect_tags(c, e->env, of->name, &tags) > 0;
     if (in)
-        put_tags(&e->j, &tags);
-    free(tags.v);
+        text_set_put(&e->j, &tags);
     if (tags.failed)
         api_error(c, 500, "out of memory for the answer");
+    text_set_fini(&tags);
     return in;
 }
 
 void read_catalog_services(struct api_call *c, const struct api_env *env)
 {
     struct encoder e = encoder(c, env, false);
-    struct tag_set tags = {0};
+    struct text_set tags = {0};
     struct tree_iter it;
     json_open(&e.j, '{');
     snapshot_names(env->cat, &it);
@@ -144,13 +106,13 @@ void read_catalog_services(struct api_call *c, const struct api_env *env)
         if (!collect_tags(c, env, n, &tags))
             continue;
         json_key_bytes(&e.j, bytes_of(n->name, n->name_len));
-        put_tags(&e.j, &tags);
+        text_set_put(&e.j, &tags);
     }
     json_close(&e.j, '}');
     encoder_end(&e, c);
-    free(tags.v);
     if (tags.failed)
         api_error(c, 500, "out of memory for the answer");
+    text_set_fini(&tags);
 }
 
 /* --- One service, one node ----------------------------------------------- */

@@ -3,8 +3,7 @@
 /* /v1/internal/ui: what Consul's web page and some exporters read. Checks are
  * counted by their true status, held by the guard or not. */
 #include "api/impl.h"
-
-#include <stdlib.h>
+#include "api/text_set.h"
 
 enum { PROXY_BYTES_MAX = 16 << 20 };
 
@@ -87,46 +86,6 @@ void read_ui_node(struct api_call *c, const struct api_env *env)
 
 /* --- Services ------------------------------------------------------------ */
 
-/* Each text once, in order. */
-struct text_set {
-    struct bytes *v;
-    size_t n, cap;
-    bool failed;
-};
-
-static void set_add(struct text_set *s, struct bytes one)
-{
-    if (s->n && bytes_eq(s->v[s->n - 1], one))
-        return;
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? 2 * s->cap : 16;
-        struct bytes *v = realloc(s->v, cap * sizeof *v);
-        if (!v) {
-            s->failed = true;
-            return;
-        }
-        s->v = v;
-        s->cap = cap;
-    }
-    s->v[s->n++] = one;
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return bytes_cmp(*(const struct bytes *)a, *(const struct bytes *)b);
-}
-
-static void set_put(struct json_out *j, struct text_set *s)
-{
-    if (s->n)
-        qsort(s->v, s->n, sizeof *s->v, by_bytes);
-    json_open(j, '[');
-    for (size_t i = 0; i < s->n; i++)
-        if (i == 0 || !bytes_eq(s->v[i - 1], s->v[i]))
-            json_str(j, s->v[i]);
-    json_close(j, ']');
-}
-
 struct summary {
     struct text_set tags, nodes, targets, sources;
     struct bytes kind;
@@ -161,14 +120,14 @@ static void sum_instance(struct api_call *c, const struct api_env *env,
     s->kind = v.kind;
     rest = v.tags.data;
     while (packed_next(&rest, &tag))
-        set_add(&s->tags, tag);
-    set_add(&s->nodes, row.node.name);
+        text_set_add(&s->tags, tag);
+    text_set_add(&s->nodes, row.node.name);
     struct bytes target = proxy_target(&v, &s->arena);
     if (target.n)
-        set_add(&s->targets, target);
+        text_set_add(&s->targets, target);
     struct bytes source = packed_find(v.meta, bytes_str("external-source"));
     if (source.n)
-        set_add(&s->sources, source);
+        text_set_add(&s->sources, source);
     for (uint32_t k = 0; n->own && k < n->own->n; k++)
         count(s, n->own->v[k]);
     for (uint32_t k = 0; k < i->check_count; k++)
@@ -179,7 +138,7 @@ static void set_or_null(struct json_out *j, const char *key, struct text_set *s)
 {
     json_key(j, key);
     if (s->n)
-        set_put(j, s);
+        text_set_put(j, s);
     else
         json_nil(j);
 }
@@ -216,12 +175,12 @@ static void put_summary(struct json_out *j, const struct cat_name *name,
 
 static void summary_reset(struct summary *s)
 {
-    struct summary old = *s;
-    *s = (struct summary){.arena = old.arena};
-    s->tags = (struct text_set){.v = old.tags.v, .cap = old.tags.cap};
-    s->nodes = (struct text_set){.v = old.nodes.v, .cap = old.nodes.cap};
-    s->targets = (struct text_set){.v = old.targets.v, .cap = old.targets.cap};
-    s->sources = (struct text_set){.v = old.sources.v, .cap = old.sources.cap};
+    s->kind = (struct bytes){0};
+    s->instances = s->passing = s->warning = s->critical = 0;
+    text_set_reset(&s->tags);
+    text_set_reset(&s->nodes);
+    text_set_reset(&s->targets);
+    text_set_reset(&s->sources);
     arena_reset(&s->arena);
 }
 
@@ -257,10 +216,10 @@ void read_ui_services(struct api_call *c, const struct api_env *env)
     encoder_end(&e, c);
     bool failed =
         s.tags.failed || s.nodes.failed || s.targets.failed || s.sources.failed;
-    free(s.tags.v);
-    free(s.nodes.v);
-    free(s.targets.v);
-    free(s.sources.v);
+    text_set_fini(&s.tags);
+    text_set_fini(&s.nodes);
+    text_set_fini(&s.targets);
+    text_set_fini(&s.sources);
     arena_fini(&s.arena);
     if (failed)
         api_error(c, 500, "out of memory for the answer");

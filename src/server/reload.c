@@ -3,6 +3,7 @@
 #include "server/reload.h"
 
 #include "base/log.h"
+#include "base/map.h"
 #include "server/live.h"
 #include "server/notify.h"
 #include "server/watches.h"
@@ -66,76 +67,98 @@ static void drop(struct reload *r, enum agent_op_kind kind, struct bytes id)
 
 /* --- What is to go ------------------------------------------------------- */
 
-static bool is_of(const struct agent_op *op, struct bytes id)
+/* The IDs that the configuration defines, their ASCII case folded. */
+struct defined {
+    struct map services, checks;
+    struct arena arena; /* the keys */
+    struct buf folded;
+    bool bad; /* out of memory: some are missing */
+};
+
+static struct bytes fold(struct defined *d, struct bytes id)
 {
-    return bytes_eq_fold(op->service.id, id) ||
-           (op->then && bytes_eq_fold(op->then->service.id, id));
+    buf_reset(&d->folded);
+    buf_put_fold(&d->folded, id);
+    d->bad |= d->folded.bad;
+    return buf_bytes(&d->folded);
 }
 
-static bool has_check(const struct agent_op *op, struct bytes id)
+static void define(struct defined *d, struct map *m, struct bytes id)
 {
-    for (size_t k = 0; k < op->check_count; k++)
-        if (bytes_eq_fold(op->checks[k].id, id))
-            return true;
-    return op->then && has_check(op->then, id);
+    struct bytes key = arena_copy(&d->arena, fold(d, id));
+
+    if (!key.p || map_put(m, key, m) != ERR_OK)
+        d->bad = true;
 }
 
-static bool defines_service(const struct settings *s, struct bytes id)
+static void define_op(struct defined *d, const struct agent_op *op)
 {
+    for (; op; op = op->then) {
+        if (op->service.id.n)
+            define(d, &d->services, op->service.id);
+        for (size_t k = 0; k < op->check_count; k++)
+            define(d, &d->checks, op->checks[k].id);
+    }
+}
+
+static void defined_init(struct defined *d, const struct settings *s)
+{
+    *d = (struct defined){0};
+    arena_init(&d->arena, 0);
     for (size_t i = 0; i < s->op_count; i++)
-        if (s->ops[i]->kind == AGENT_REGISTER_SERVICE && is_of(s->ops[i], id))
-            return true;
-    return false;
+        define_op(d, s->ops[i]);
 }
 
-static bool defines_check(const struct settings *s, struct bytes id)
+static void defined_fini(struct defined *d)
 {
-    for (size_t i = 0; i < s->op_count; i++)
-        if (has_check(s->ops[i], id))
-            return true;
-    return false;
+    map_fini(&d->services);
+    map_fini(&d->checks);
+    arena_fini(&d->arena);
+    buf_fini(&d->folded);
 }
 
-static bool service_goes(const struct settings *s,
-                         const struct local_service *v)
+static bool service_goes(struct defined *d, const struct local_service *v)
 {
-    return v && v->from_config && !defines_service(s, v->view.id);
+    return v && v->from_config && !map_get(&d->services, fold(d, v->view.id));
 }
 
 /* A service takes its checks along. */
-static bool check_goes(const struct settings *s, const struct local_snapshot *l,
+static bool check_goes(struct defined *d, const struct local_snapshot *l,
                        const struct local_check *k)
 {
-    return k->from_config && !defines_check(s, k->def.id) &&
-           !service_goes(s, local_service(l, k->def.service_id));
+    return k->from_config && !map_get(&d->checks, fold(d, k->def.id)) &&
+           !service_goes(d, local_service(l, k->def.service_id));
 }
 
 /* Dropping a service publishes: what is left of a walk would be of the past. So
  * all IDs first. */
 static void drop_left(struct reload *r)
 {
-    const struct settings *s = r->now;
     const struct local_snapshot *l = local_current(r->core->process->local);
     struct buf services = {0}, checks = {0};
+    struct defined d;
     struct tree_iter it;
     struct bytes rest, id;
 
+    defined_init(&d, r->now);
     local_services(l, &it);
     for (const struct local_service *v; (v = local_next_service(&it));)
-        if (service_goes(s, v))
+        if (service_goes(&d, v))
             buf_lp(&services, v->view.id);
     local_checks(l, &it);
     for (const struct local_check *k; (k = local_next_check(&it));)
-        if (check_goes(s, l, k))
+        if (check_goes(&d, l, k))
             buf_lp(&checks, k->def.id);
-    if (services.bad || checks.bad)
+    bool bad = d.bad || services.bad || checks.bad;
+    defined_fini(&d);
+    if (bad)
         log_error("config", "out of memory: what left the configuration stays "
                             "until the next reload");
     rest = buf_bytes(&services);
-    while (!services.bad && packed_next(&rest, &id))
+    while (!bad && packed_next(&rest, &id))
         drop(r, AGENT_DEREGISTER_SERVICE, id);
     rest = buf_bytes(&checks);
-    while (!checks.bad && packed_next(&rest, &id))
+    while (!bad && packed_next(&rest, &id))
         drop(r, AGENT_DEREGISTER_CHECK, id);
     buf_fini(&services);
     buf_fini(&checks);

@@ -70,14 +70,12 @@ int cli_explain(struct cli *c)
                                         "Because"};
     struct cli_path path = cli_path("/v1/muster/explain/health/service/");
     struct cli_table t = {.columns = 5};
-    const char *tag;
-    size_t i, at = 0;
+    size_t i;
     json_t *instance;
 
     cli_path_put(&path, c->args[0]);
     cli_path_ask(&path, "passing", cli_on(c, "any") ? NULL : "");
-    while ((tag = cli_next(c, "tag", &at)))
-        cli_path_ask(&path, "tag", tag);
+    cli_path_ask_each(c, &path, "tag");
     if (!cli_request(c, "GET", path, (struct bytes){0}))
         return 1;
     json_t *j = cli_reply_json(c);

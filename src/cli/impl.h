@@ -88,6 +88,10 @@ struct cli_path cli_path(const char *literal);
 void cli_path_put(struct cli_path *p, const char *segment);
 void cli_path_ask(struct cli_path *p, const char *name, const char *value);
 
+/* Once for each time that the flag was said; parameter and flag share a name. */
+void cli_path_ask_each(const struct cli *c, struct cli_path *p,
+                       const char *name);
+
 /* One request; path is consumed. True: 200, the body is c->reply. False: the
  * reason was printed. */
 bool cli_request(struct cli *c, const char *method, struct cli_path path,

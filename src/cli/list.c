@@ -405,15 +405,13 @@ int cli_health(struct cli *c)
                                         "Checks that do not pass"};
     struct cli_path path = cli_path("/v1/health/service/");
     struct cli_table t = {.columns = 5};
-    const char *tag;
-    size_t i, at = 0;
+    size_t i;
     json_t *entry;
 
     cli_path_put(&path, c->args[0]);
     cli_path_ask(&path, "passing", cli_on(c, "passing") ? "" : NULL);
     cli_path_ask(&path, "filter", cli_text(c, "filter"));
-    while ((tag = cli_next(c, "tag", &at)))
-        cli_path_ask(&path, "tag", tag);
+    cli_path_ask_each(c, &path, "tag");
     if (!cli_request(c, "GET", path, (struct bytes){0}))
         return 1;
     json_t *j = cli_reply_json(c);

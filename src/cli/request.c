@@ -41,6 +41,16 @@ void cli_path_ask(struct cli_path *p, const char *name, const char *value)
     http_encode(&p->text, bytes_str(value));
 }
 
+void cli_path_ask_each(const struct cli *c, struct cli_path *p,
+                       const char *name)
+{
+    const char *value;
+    size_t at = 0;
+
+    while ((value = cli_next(c, name, &at)))
+        cli_path_ask(p, name, value);
+}
+
 /* --- Where and who -------------------------------------------------------- */
 
 const char *cli_env(const char *name)

@@ -32,12 +32,8 @@ static bool need(const struct cli *c, const char *flag)
 
 static void ask_service(const struct cli *c, struct cli_path *path)
 {
-    size_t at = 0;
-    const char *tag;
-
     cli_path_put(path, cli_text(c, "service"));
-    while ((tag = cli_next(c, "tag", &at)))
-        cli_path_ask(path, "tag", tag);
+    cli_path_ask_each(c, path, "tag");
     if (cli_on(c, "passingonly"))
         cli_path_ask(path, "passing", "1");
 }

@@ -14,7 +14,7 @@ import http.client
 import json
 import re
 
-import cases
+import ask
 import meant
 import muster
 import peers
@@ -278,7 +278,7 @@ class Comparison:
         for peer in (self.ours, self.theirs):
             sweep(peer)
         for item in section:
-            if isinstance(item, cases.Tried):
+            if isinstance(item, ask.Tried):
                 if one(item.write):
                     for request in item.reads:
                         one(request)

@@ -3,7 +3,7 @@
 """Expressions of ?filter, good and bad, over the routes that take one."""
 
 import muster
-from cases import get, put
+from ask import get, put
 
 LANGUAGE = r'''
 Node == n1

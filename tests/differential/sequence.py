@@ -9,7 +9,7 @@ nothing replaces the checks of a service in maintenance."""
 
 import random
 
-from cases import Request, get, put
+from ask import Request, get, put
 
 SERVICES = {f"s{i}": name for i, name in
             enumerate(["web", "web", "api", "db", "api", "web"])}

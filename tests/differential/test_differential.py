@@ -17,7 +17,7 @@ import peers
 import pytest
 import sequence
 import wakes
-from cases import get, service
+from ask import AGENT_READS, get, put, service
 
 STEPS = int(os.environ.get("STEPS", "300"))
 SEEDS = [int(s) for s in os.environ.get("SEED", "1 2 3 4").split()]
@@ -98,7 +98,7 @@ def test_checks_that_run_say_the_same(both):
     steps = [service("single", Check={"CheckID": "single", "TTL": "1h",
                                       "Status": "passing"}),
              service("ill", Check={"CheckID": "ill", "TTL": "1h"}),
-             cases.put("/v1/agent/check/fail/ill?note=fever"),
+             put("/v1/agent/check/fail/ill?note=fever"),
              service("probed", Checks=[{"CheckID": i, **c}
                                        for i, (_, c) in probes.items()])]
     want = {i: status for i, (status, _) in probes.items()}
@@ -108,7 +108,7 @@ def test_checks_that_run_say_the_same(both):
         for peer in (both.ours, both.theirs):
             muster.until(lambda p=peer: settled(p, want), "all checks have run")
         found = []
-        for request in (*cases.AGENT_READS, get("/v1/health/service/single")):
+        for request in (*AGENT_READS, get("/v1/health/service/single")):
             found += both.run(request)[1]
         assert_same(found)
     finally:

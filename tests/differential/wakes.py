@@ -11,7 +11,7 @@ import time
 import compare
 import meant
 import muster
-from cases import check, node, put, service
+from ask import check, node, put, service
 
 W1, W2 = "10.0.0.1", "10.0.0.2"
 

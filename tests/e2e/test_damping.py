@@ -80,6 +80,12 @@ def test_what_flaps_is_damped_where_that_is_asked_for(make_server, how):
     flap(s, "1", 3)
     assert (metric(s, "agent_flapping"), metric(s, "agent_damped")) == (1, 1)
     assert status(s, "1") == "passing"  # the truth
+    until(lambda: passing(s) == ["2", "3", "4"], "the answers without it")
+    assert len(s.get("/v1/health/service/web").json) == 4
+    # No more than a third.
+    flap(s, "2", 5)
+    until(lambda: metric(s, "agent_damped") == 2, "the second one")
+    until(lambda: len(passing(s)) == 3, "one of both")
     assert "it is kept out of the answers" in s.log()
 
 

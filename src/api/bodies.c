@@ -7,6 +7,9 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 
+#include "base/marks.h"
+#include "health/damp.h"
+
 /* clang-format off */
 static const struct json_field weights_fields[] = {
     FIELD(weights_in, "Passing", NULL, FIELD_INT, passing),
@@ -305,6 +308,20 @@ bool check_from(struct arena *a, const struct check_in *in, struct check_def *d)
 
 enum { META_PAIRS_MAX = 64, META_KEY_MAX = 128, META_VALUE_MAX = 512 };
 
+/* What muster itself reads: a typing error would go unnoticed until the day on
+ * which it matters. */
+static const char *own_meta_fault(struct bytes key, struct bytes value)
+{
+    enum damp_mode damping;
+    enum guard_mode guard;
+
+    if (bytes_is(key, "muster-damping") && !damp_mode_of(value, &damping))
+        return "must be observe, suppress or off";
+    if (bytes_is(key, "muster-guard") && !guard_mode_parse(value, &guard))
+        return "must be silence, all or off";
+    return NULL;
+}
+
 static const char *meta_pair_fault(struct bytes key, struct bytes value)
 {
     if (key.n == 0)
@@ -322,7 +339,7 @@ static const char *meta_pair_fault(struct bytes key, struct bytes value)
         return "Key prefix 'consul-' is reserved for internal use";
     if (value.n > META_VALUE_MAX)
         return "Value is too long (limit: 512 characters)";
-    return NULL;
+    return own_meta_fault(key, value);
 }
 
 enum err meta_validate(const struct json_map *m, struct errtext *t)

@@ -111,8 +111,11 @@ bool run_past_holds(const struct run_past *past)
 
 uint64_t run_first_within_ms(const struct run_past *past, uint64_t interval_ms)
 {
-    return past && !run_past_holds(past) ? lesser(interval_ms, RUN_SOON_MS)
-                                         : interval_ms;
+    bool known =
+        !past || (run_past_holds(past) && !(past->status == STATUS_CRITICAL &&
+                                            past->cause == CAUSE_SILENCE));
+
+    return known ? interval_ms : lesser(interval_ms, RUN_SOON_MS);
 }
 
 /* What is left of the TTL, see run.h. */

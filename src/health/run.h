@@ -99,7 +99,8 @@ struct run_effect run_begin(struct run *r, const struct check_def *d,
 /* True: run_begin takes the past for what holds now. */
 bool run_past_holds(const struct run_past *past);
 
-/* Within how many milliseconds, spread by ID, a check first runs. */
+/* Within how many milliseconds, spread by ID, a check first runs: soon, if
+ * nothing is known of it, or was when the last process ended. */
 uint64_t run_first_within_ms(const struct run_past *past, uint64_t interval_ms);
 
 /* Another definition under its ID: the status stays, the run is a new one. */

@@ -89,6 +89,23 @@ def test_what_flaps_is_damped_where_that_is_asked_for(make_server, how):
     assert "it is kept out of the answers" in s.log()
 
 
+@pytest.mark.parametrize("key, value, words", [
+    ("muster-damping", "on", "must be observe, suppress or off"),
+    ("muster-guard", "none", "must be silence, all or off"),
+])
+def test_what_a_service_asks_for_must_exist(make_server, key, value, words):
+    s = make_server(dev=True).start()
+    service = {"Name": "web", "Meta": {key: value}}
+    a = s.put("/v1/agent/service/register", service)
+    assert a.status == 400 and words in a.text and key in a.text
+    a = s.put("/v1/catalog/register", {
+        "Node": "n", "Address": "10.0.0.1",
+        "Service": {"Service": "web", "Meta": {key: value}}})
+    assert a.status >= 400 and words in a.text
+    service["Meta"][key] = "off"
+    assert s.put("/v1/agent/service/register", service).status == 200
+
+
 def test_limits_and_mode_change_with_a_reload(make_server):
     s = make_server(config={"damping": {"mode": "suppress"}}).start()
     register(s, "1")

@@ -77,6 +77,9 @@ static void the_same_host_goes_on_as_it_was(void **state)
     e = run_begin(&r, &d, &rule, &past, 1000);
     assert_state(&r, STATUS_CRITICAL, CAUSE_TIMEOUT);
     assert_false(e.flips || e.marked);
+    assert_int_equal(run_first_within_ms(&past, 10000), 10000);
+    past.cause = CAUSE_SILENCE; /* nobody knows: look soon */
+    assert_int_equal(run_first_within_ms(&past, 10000), RUN_SOON_MS);
     /* A cause of something else than critical means nothing. */
     past.status = STATUS_WARNING;
     (void)run_begin(&r, &d, &rule, &past, 1000);

@@ -3,7 +3,8 @@
 /* floor - the least that waking N waiting HTTP connections can cost on this
  * machine: a bare epoll server with T threads that parks every GET with index=
  * and, on a PUT, writes a ready-made answer of BODY bytes to all of them. No
- * parsing, no catalog, no store. Point bench/watch at it and at a registry in
+ * parsing, no catalog, no store. A GET with stream in it gets a chunk now, and one
+ * more on each PUT. The Port of the PUT is in what follows it (bench/stream). Point bench/watch at it and at a registry in
  * the same run and quote the ratio: absolute times differ from machine to
  * machine, hour to hour.
  *
@@ -12,6 +13,7 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,15 +26,39 @@
 enum { THREADS_MAX = 16, PARKED_MAX = 200000, ANSWER_MAX = 1 << 20 };
 
 static int port, threads, body;
-static _Atomic long revision = 5;
+static _Atomic long revision = 5, mark;
 static int wake_fd[THREADS_MAX];
 
 struct server {
     int number, listener, epoll;
-    int *parked;
-    int parked_n;
+    int *parked, *streams;
+    int parked_n, streams_n;
     char *answer;
 };
+
+static void fill(char *p)
+{
+    char text[32];
+    int n = snprintf(text, sizeof text, "\"Port\":%ld,", atomic_load(&mark));
+    memset(p, 'x', (size_t)body);
+    if (n <= body)
+        memcpy(p, text, (size_t)n);
+}
+
+static void chunk(struct server *s, int fd, bool first)
+{
+    int n = 0;
+    if (first)
+        n = sprintf(s->answer, "HTTP/1.1 200 OK\r\n"
+                               "Content-Type: text/event-stream\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n");
+    n += sprintf(s->answer + n, "%x\r\n", (unsigned)body);
+    fill(s->answer + n);
+    memcpy(s->answer + n + body, "\r\n", 2);
+    if (send(fd, s->answer, (size_t)(n + body + 2),
+             MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        perror("floor: send");
+}
 
 static void answer(struct server *s, int fd)
 {
@@ -42,7 +68,7 @@ static void answer(struct server *s, int fd)
                     "X-Consul-Lastcontact: 0\r\nVary: Accept-Encoding\r\n"
                     "Content-Length: %d\r\n\r\n",
                     atomic_load(&revision), body);
-    memset(s->answer + n, 'x', (size_t)body);
+    fill(s->answer + n);
     if (send(fd, s->answer, (size_t)(n + body), MSG_DONTWAIT | MSG_NOSIGNAL) <
         0)
         perror("floor: send");
@@ -64,18 +90,27 @@ static void request(struct server *s, int fd)
     char in[65536];
     ssize_t n = recv(fd, in, sizeof in - 1, 0);
     if (n <= 0) {
+        for (int i = 0; i < s->streams_n; i++)
+            if (s->streams[i] == fd)
+                s->streams[i--] = s->streams[--s->streams_n];
         close(fd);
         return;
     }
     in[n] = 0;
     if (strncmp(in, "PUT", 3) == 0) {
         uint64_t one = 1;
+        const char *number = strstr(in, "\"Port\":");
+        if (number)
+            atomic_store(&mark, atol(number + 7));
         atomic_fetch_add(&revision, 1);
         if (send(fd, done, sizeof done - 1, MSG_NOSIGNAL) < 0)
             perror("floor: send");
         for (int t = 0; t < threads; t++)
             if (write(wake_fd[t], &one, 8) != 8)
                 exit(1);
+    } else if (strstr(in, "stream") && s->streams_n < PARKED_MAX) {
+        chunk(s, fd, true);
+        s->streams[s->streams_n++] = fd;
     } else if (strstr(in, "index=") && s->parked_n < PARKED_MAX) {
         s->parked[s->parked_n++] = fd;
     } else {
@@ -97,6 +132,8 @@ static void turn(struct server *s, int fd)
     } else if (fd == wake_fd[s->number]) {
         if (read(fd, &count, 8) != 8)
             return;
+        for (int i = 0; i < s->streams_n; i++)
+            chunk(s, s->streams[i], false);
         for (int i = 0; i < s->parked_n; i++)
             answer(s, s->parked[i]);
         s->parked_n = 0;
@@ -111,6 +148,7 @@ static void *serve(void *arg)
                        .listener = socket(AF_INET, SOCK_STREAM, 0),
                        .epoll = epoll_create1(0),
                        .parked = calloc(PARKED_MAX, sizeof(int)),
+                       .streams = calloc(PARKED_MAX, sizeof(int)),
                        .answer = malloc(ANSWER_MAX + 512)};
     struct sockaddr_in a = {.sin_family = AF_INET,
                             .sin_port = htons((uint16_t)port),
@@ -118,7 +156,7 @@ static void *serve(void *arg)
     int on = 1;
     setsockopt(s.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(s.listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-    if (!s.parked || !s.answer ||
+    if (!s.parked || !s.streams || !s.answer ||
         bind(s.listener, (struct sockaddr *)&a, sizeof a) != 0 ||
         listen(s.listener, 8192) != 0) {
         perror("floor: listen");

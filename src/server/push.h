@@ -44,9 +44,9 @@ enum {
                                           come on top */
     STREAM_PIECE_BYTES = 32 << 10,     /* about; an entry is not divided */
     STREAM_TEXT_BYTES_MAX = 32 << 20,  /* of one thread; newest always stay */
-    STREAM_STEP_NS = 500 * 1000,
-    STREAM_GAP_MIN_MS = 10,   /* between two deltas of one group */
-    STREAM_GAP_MAX_MS = 1000, /* the same, however long they take */
+    STREAM_STEP_NS = 300 * 1000,
+    STREAM_GAP_MIN_MS = 20,  /* between two deltas of one group */
+    STREAM_GAP_MAX_MS = 250, /* the same, however long they take */
     STREAM_SNAPSHOT_KEPT_MS = 2000,
     STREAM_BEATS_PER_TURN = 128,
     STREAM_RETRY_MIN_MS =

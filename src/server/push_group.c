@@ -7,7 +7,7 @@
 
 enum {
     GROUP_ARENA_MAX = 1 << 20, /* a target's parameters */
-    BUSY_FACTOR = 3,           /* a group may take a third of the thread */
+    BUSY_FACTOR = 4,           /* a group may take a quarter of the thread */
     NS_PER_MS_U = 1000 * 1000,
 };
 

@@ -11,17 +11,18 @@ uses_catalog = base
 uses_health  = base
 uses_lb      = base
 uses_http    = base
+uses_ui      = base
 uses_local   = base catalog health
-uses_api     = base catalog health local http
+uses_api     = base catalog health local http ui
 uses_loop    = base http
 uses_store   = base http loop
 uses_probe   = base health http loop
 uses_agent   = base catalog health local http loop store
 uses_cli     = base config http loop
-uses_server  = base config catalog health http local api loop store probe agent cli
+uses_server  = base config catalog health http local ui api loop store probe agent cli
 
-LAYERS = base config catalog health lb http local api loop store probe agent cli server
-PURE   = base config catalog health lb http local api
+LAYERS = base config catalog health lb http local ui api loop store probe agent cli server
+PURE   = base config catalog health lb http local ui api
 
 # --- Settings ---------------------------------------------------------------
 CC      ?= gcc
@@ -73,6 +74,9 @@ $$(tests_$1): $B/tests/%: tests/unit/%.c $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)
 	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -Itests -MMD -MP -o $$@ $$< -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) -lcmocka $$(LIBS)
 endef
 $(foreach l,$(LAYERS),$(eval $(call layer,$l)))
+
+# ui.c takes these in (.incbin).
+$B/obj/ui/ui.o: $(wildcard src/ui/*.html src/ui/*.css src/ui/*.js src/ui/*.svg)
 
 OBJECTS    = $(foreach l,$(LAYERS),$(obj_$l))
 UNIT_TESTS = $(foreach l,$(LAYERS),$(tests_$l))

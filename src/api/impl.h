@@ -61,6 +61,8 @@ struct api_route {
     bool at; /* takes ?at */
     enum api_story story;
 
+    bool page; /* a list by pages: takes page_param_names */
+
     /* What ?filter is about; NONE: it is ignored, as in Consul. */
     enum filter_rows rows;
 
@@ -331,6 +333,21 @@ MUST_USE enum err weights_validate(const struct weights_in *w,
 MUST_USE enum err tagged_validate(const struct json_named *tagged,
                                   struct errtext *t);
 bool address_is_any(struct bytes address); /* 0.0.0.0 :: [::] */
+
+/* --- The web page (page.c), lists by pages (read_pages.c) ---------------- */
+
+enum { PAGE_PARAMS = 6 };
+extern const char *const page_param_names[PAGE_PARAMS];
+
+/* A path of the page's own files, and the page is on. */
+bool page_is_asked(const struct api_self *self, struct bytes path);
+enum api_next page_answer(struct api_call *c);
+/* At /: a browser asks, and the page is on. */
+bool page_is_wanted(const struct api_self *self, const struct http_request *r);
+
+enum api_next prepare_page(struct api_call *c, const struct api_env *env);
+void read_page_services(struct api_call *c, const struct api_env *env);
+void read_page_nodes(struct api_call *c, const struct api_env *env);
 
 /* --- Handlers ------------------------------------------------------------ */
 

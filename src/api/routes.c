@@ -45,6 +45,8 @@ static const struct api_route routes[] = {
     {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS_OF_NAME, .row = row_of_check, .at = true},
     {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS, .row = row_of_check, .at = true},
     /* muster's own */
+    {"/v1/muster/services", METHOD_GET, API_READ, INDEX, WATCH_CATALOG, NULL, true, false, false, read_page_services, .prepare = prepare_page, .page = true},
+    {"/v1/muster/nodes",    METHOD_GET, API_READ, INDEX, WATCH_CATALOG, NULL, true, false, false, read_page_nodes, .prepare = prepare_page, .page = true},
     {"/v1/muster/stream", METHOD_GET, API_STREAM, INDEX, WATCH_CATALOG, NULL, true, true, false, read_stream_only, .prepare = prepare_stream, .passing = true, .rows = FILTER_HEALTH, .set = SET_INSTANCES, .row = row_of_stream, .volatile_text = true},
     {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service, .rows = FILTER_HEALTH, .at = true, .story = API_STORY_DEPARTED},
     {"/v1/muster/history/service/", METHOD_GET, API_READ, NONE, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_history_service, .story = API_STORY_CHANGES},
@@ -275,6 +277,12 @@ enum api_next api_begin(struct api_call *c, const struct api_env *env,
         return redirect(c, clean);
     if (!env->self->allow_unprintable && !printable(r->path))
         return empty_answer(c, 400);
+    if (bytes_is(r->path, "/ui") ||
+        (bytes_is(r->path, "/") && page_is_wanted(env->self, r)))
+        return env->self->ui ? redirect(c, bytes_str("/ui/"))
+                             : empty_answer(c, 404);
+    if (page_is_asked(env->self, r->path))
+        return page_answer(c);
     if (bytes_is(r->path, "/")) {
         api_error(c, 200, "Consul Agent");
         return API_ANSWER;
@@ -380,6 +388,12 @@ void api_canonical(const struct api_call *c, struct buf *out)
         c->route->param ? http_param(c->request, c->route->param) : NULL;
     if (more)
         canonical_param(out, &first, c->route->param, &more->value);
+    for (int i = 0; c->route->page && i < PAGE_PARAMS; i++) {
+        const struct http_param *p =
+            http_param(c->request, page_param_names[i]);
+        if (p)
+            canonical_param(out, &first, page_param_names[i], &p->value);
+    }
     for (int i = 0; c->story == API_STORY_CHANGES && i < PAST_PARAMS; i++) {
         const struct http_param *p =
             http_param(c->request, past_param_names[i]);

@@ -46,6 +46,7 @@ const struct agent_config agent_defaults = {
     .telemetry = {.prometheus_retention_time_ms = 24 * HOUR_MS,
                   .metrics_prefix = "consul"},
     .domain = "consul.",
+    .ui = true,
     .ui_content_path = "/ui/",
 };
 
@@ -61,7 +62,6 @@ void agent_config_init(struct agent_config *c, struct arena *arena, bool dev)
     c->bind_addr = "127.0.0.1";
     c->log_level_name = "debug";
     c->enable_debug = true;
-    c->ui = true;
     c->ports.grpc = 8502;
 }
 

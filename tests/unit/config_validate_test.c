@@ -223,9 +223,9 @@ static void differences_name_key_and_both_values(void **state)
 static void one_thing_by_two_names_is_told_once(void **state)
 {
     (void)state;
-    differences("ui = true", "", "ui true -> false (restart);");
-    differences("", "ui_config { enabled = true }",
-                "ui_config.enabled false -> true (restart);");
+    differences("ui = false", "", "ui false -> true (restart);");
+    differences("", "ui_config { enabled = false }",
+                "ui_config.enabled true -> false (restart);");
     differences("ui = true", "ui_config { enabled = false }",
                 "ui true -> false (restart);");
     differences("", "http_api_response_headers { A = \"b\" }",

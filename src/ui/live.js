@@ -1,0 +1,145 @@
+// SPDX-FileCopyrightText: The muster authors
+// SPDX-License-Identifier: Apache-2.0
+// One event stream of all changes drives the page. It is read with fetch, not with
+// EventSource, because the beats between events, which carry the age of the data,
+// are comments that EventSource does not show.
+
+import {ago, getJson} from "./dom.js";
+
+const BEAT_MS = 15000; // the server's; without anything for longer, something is wrong
+const KEPT_CHANGES = 300;
+const RETRY_MS = 500, RETRY_MAX_MS = 10000;
+
+const KEPT_NAMES = 20000;
+
+const listeners = new Set();
+const names = new Map(); // key of an instance -> its service
+export const changes = []; // newest first
+let lastId = null, lastByte = 0, lastChange = 0, age = 0, state = "connecting", inSnapshot = false;
+
+/** f(names): names of services that changed; null: anything may have. */
+export function onChange(f) {
+  listeners.add(f);
+  return () => listeners.delete(f);
+}
+
+function tell(names) {
+  for (const f of listeners) f(names);
+}
+
+function show() {
+  const silent = Date.now() - lastByte;
+  const box = document.getElementById("live");
+  let text;
+  if (state === "live" && silent <= BEAT_MS * 1.5) {
+    text = lastChange ? `live, last change ${ago(Date.now() - lastChange)} ago` : "live";
+    if (age > 1000) text += `, data ${ago(age)} old`;
+  } else {
+    text = lastByte ? `not connected, data ${ago(silent + age)} old` : "connecting";
+  }
+  box.dataset.state = text.startsWith("live") ? "live" : lastByte ? "lost" : "connecting";
+  const shown = document.getElementById("live-text");
+  if (shown.textContent !== text) shown.textContent = text;
+}
+
+/** A remove does not say which service its instance was of: a put before it did. */
+function nameOf(data) {
+  const name = data.Entry?.Service?.Service ?? names.get(data.Key);
+  if (name === undefined) return undefined;
+  names.delete(data.Key); // the newest last
+  if (data.Entry) names.set(data.Key, name);
+  if (names.size > KEPT_NAMES) names.delete(names.keys().next().value);
+  return name;
+}
+
+function take(event) {
+  const data = event.data ? JSON.parse(event.data) : {};
+  if (event.event === "snapshot") {
+    // The server cannot tell what was missed: everything may be another.
+    inSnapshot = data.Phase === "begin";
+    if (!inSnapshot) tell(null);
+  } else if ((event.event === "put" || event.event === "remove") && !inSnapshot) {
+    const name = nameOf(data);
+    lastChange = Date.now();
+    changes.unshift({kind: event.event, when: new Date(), ...data, Service: name});
+    changes.length = Math.min(changes.length, KEPT_CHANGES);
+    tell(name === undefined ? null : new Set([name]));
+  }
+  if (event.id) lastId = event.id;
+}
+
+function comment(text) {
+  const beat = /age=(\d+)ms/.exec(text);
+  if (beat) age = Number(beat[1]);
+}
+
+// https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+async function read(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "", event = {};
+  for (;;) {
+    const {value, done} = await reader.read();
+    if (done) return;
+    lastByte = Date.now();
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) {
+      if (line === "") {
+        if (event.event || event.data) take(event);
+        event = {};
+      } else if (line[0] === ":") {
+        comment(line);
+      } else {
+        const at = line.indexOf(":");
+        event[line.slice(0, at)] = line.slice(at + 1).replace(/^ /, "");
+      }
+    }
+    show();
+  }
+}
+
+async function once() {
+  if (lastId === null) lastId = String((await getJson("/v1/muster/services?limit=0")).index);
+  const answer = await fetch("/v1/muster/stream?all&subscriber=web-page", {
+    headers: {Accept: "text/event-stream", "Last-Event-ID": lastId}, cache: "no-store"});
+  if (!answer.ok) throw new Error(String(answer.status));
+  lastByte = Date.now();
+  state = "live";
+  tell(null); // what happened while nobody listened
+  await read(answer.body);
+}
+
+export async function run() {
+  setInterval(show, 1000);
+  let wait = RETRY_MS;
+  for (;;) {
+    try {
+      await once();
+    } catch {
+      // Shown as "not connected"; tried again below.
+    }
+    wait = state === "live" ? RETRY_MS : Math.min(wait * 2, RETRY_MAX_MS);
+    state = "lost";
+    inSnapshot = false;
+    show();
+    await new Promise(go => setTimeout(go, wait * (0.5 + Math.random())));
+  }
+}
+
+/** Calls f now and after changes that concern it, at most each every_ms. */
+export function follow(f, every_ms, concerns) {
+  let timer = null, busy = false, again = false, stopped = false;
+  const go = async () => {
+    timer = null;
+    if (busy) { again = true; return; }
+    busy = true;
+    try { await f(); } finally {
+      busy = false;
+      if (again && !stopped) { again = false; soon(); }
+    }
+  };
+  const soon = () => { timer ??= setTimeout(go, every_ms); };
+  const off = onChange(names => { if (!names || !concerns || concerns(names)) soon(); });
+  go();
+  return () => { stopped = true; off(); clearTimeout(timer); };
+}

@@ -1,0 +1,77 @@
+// SPDX-FileCopyrightText: The muster authors
+// SPDX-License-Identifier: Apache-2.0
+// One service: who is in the answers, who is not and why, what happened.
+
+import {badge, getIfThere, getJson, h, moment, nodeLink, pairs, tags, tiles} from "./dom.js";
+import {follow} from "./live.js";
+import {check} from "./nodes.js";
+
+const HISTORY_ROWS = 60;
+
+function state(i) {
+  if (i.In) return i.Rule === "held" ? badge("held", "in, held") : badge("passing", "in");
+  if (i.Rule === "damped") return badge("damped", "out, damped");
+  return badge(i.Rule === "warning" ? "warning" : "critical", "out");
+}
+
+function why(i) {
+  const c = i.Check, parts = [];
+  if (c) parts.push(`${c.Name || c.CheckID} is ${c.Status}`);
+  if (c?.Cause && c.Cause !== "evidence") parts.push(`by ${c.Cause}`);
+  if (c?.Since) parts.push(`since ${new Date(c.Since).toLocaleTimeString()}`);
+  if (c?.HeldSince) parts.push(`held since ${new Date(c.HeldSince).toLocaleTimeString()}`);
+  if (c?.DampedUntil) parts.push(`damped until ${new Date(c.DampedUntil).toLocaleTimeString()}`);
+  if (c?.Penalty) parts.push(`penalty ${c.Penalty}`);
+  return parts.length ? parts.join(", ") : i.Rule;
+}
+
+function instance(i, entry, open) {
+  const s = entry?.Service ?? {};
+  const key = `${i.Node}/${i.ServiceID}`;
+  return h("tr", {"data-instance": i.ServiceID, "data-node": i.Node},
+    h("td", null, h("details", {"data-key": key, open: open.has(key)}, h("summary", null, i.ServiceID),
+      pairs(s.Meta), entry ? h("ul", null, entry.Checks.map(check)) : null)),
+    h("td", null, nodeLink(i.Node)), h("td", {class: "narrow-hide"}, `${i.Address}:${i.Port}`),
+    h("td", null, state(i)), h("td", null, why(i)),
+    h("td", {class: "number narrow-hide"}, s.Weights ? `${s.Weights.Passing} / ${s.Weights.Warning}` : ""),
+    h("td", {class: "narrow-hide"}, tags(s.Tags)));
+}
+
+const COLUMNS = [["Instance"], ["Node"], ["Address", "narrow-hide"], ["In the answers"], ["Why"],
+  ["Weights", "number narrow-hide"], ["Tags", "narrow-hide"]];
+
+function what(c) {
+  switch (c.What) {
+  case "check": return `${c.CheckName || c.CheckID}: ${c.From || "new"} to ${c.To || "removed"}`;
+  default: return [c.What, c.CheckName || c.CheckID || "", c.From || c.To ? `${c.From ?? ""} → ${c.To ?? ""}` : ""].filter(Boolean).join(" ");
+  }
+}
+
+function history(data) {
+  if (!data?.Changes?.length) return h("p", {class: "empty"}, "No change is retained.");
+  return h("ol", {class: "line", "aria-label": "History, newest first"}, [...data.Changes].reverse().map(c =>
+    h("li", {"data-kind": c.To ?? (c.What === "deregistered" ? "remove" : "put")}, moment(c.Time),
+      h("b", null, c.ServiceID || ""), ` on ${c.Node}: ${what(c)}`,
+      c.By ? h("span", {class: "quiet"}, ` by ${c.By}`) : null, c.Output ? h("pre", null, c.Output) : null)));
+}
+
+export function service(main, name) {
+  const box = h("div");
+  const at = encodeURIComponent(name);
+  main.replaceChildren(h("h1", null, "Service ", name), box);
+  return follow(async () => {
+    const [{data: told}, {data: entries}, past] = await Promise.all([
+      getJson(`/v1/muster/explain/health/service/${at}?passing`), getJson(`/v1/health/service/${at}`),
+      getIfThere(`/v1/muster/history/service/${at}?limit=${HISTORY_ROWS}`)]);
+    const open = new Set([...box.querySelectorAll("details[open]")].map(d => d.dataset.key));
+    const find = i => entries.find(e => e.Service.ID.toLowerCase() === i.ServiceID.toLowerCase()
+      && e.Node.Node.toLowerCase() === i.Node.toLowerCase());
+    box.replaceChildren(
+      tiles([[told.In, "in the answers"], [told.Out, "left out"], [told.Instances.filter(i => i.Rule === "held").length, "held by the guard"]]),
+      told.Instances.length === 0 ? h("p", {class: "empty"}, "Nobody is registered under this name.")
+        : h("div", {class: "scroll"}, h("table", {"aria-label": `Instances of ${name}`},
+          h("thead", null, h("tr", null, COLUMNS.map(([text, kind]) => h("th", {scope: "col", class: kind}, text)))),
+          h("tbody", null, told.Instances.map(i => instance(i, find(i), open))))),
+      h("h2", null, "What happened"), history(past));
+  }, 400, names => names.has(name));
+}

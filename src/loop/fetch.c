@@ -82,6 +82,21 @@ void fetch_cancel(struct fetch *x)
     fetch_free(x);
 }
 
+void fetch_stop(struct fetch *x)
+{
+    x->stop = true;
+}
+
+/* libcurl counts what it handed to the socket, bodies too. */
+static bool nothing_sent(const struct fetch *x)
+{
+    long head = 1;
+
+    return curl_easy_getinfo(x->easy, CURLINFO_REQUEST_SIZE, &head) ==
+               CURLE_OK &&
+           head == 0;
+}
+
 static void report(struct fetch *x, CURLcode code)
 {
     struct fetch_result r = {.err = ERR_OK};
@@ -98,8 +113,10 @@ static void report(struct fetch *x, CURLcode code)
     r.body = fetch_body(x);
     r.body_total_bytes = x->body_bytes;
     r.consul_index = x->consul_index;
-    if (code != CURLE_OK)
+    if (code != CURLE_OK) {
         r.err = fetch_error(x, code, &r.text);
+        r.unsent = nothing_sent(x);
+    }
     x->done(x->ctx, &r);
 }
 

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* fetch - outgoing HTTP on a libuv loop, through libcurl's multi interface.
  *
- * Used by checks, later by etcd and between servers; libcurl is mentioned in
+ * Used by checks, by the store on etcd, later between servers; libcurl is mentioned in
  * fetch*.c only. One struct fetcher per loop thread; libcurl is initialised at
  * first use, so that a process that never asks never pays.
  *
@@ -31,8 +31,9 @@ struct fetch_options {
     const struct fetch_header *headers;
     size_t header_count;
     struct bytes body;
-    uint32_t timeout_ms;  /* whole request; 0: for ever */
-    bool keep_connection; /* reuse; false: Connection: close */
+    uint32_t timeout_ms;         /* whole request; 0: for ever */
+    uint32_t connect_timeout_ms; /* until connected; 0: libcurl's 5 minutes */
+    bool keep_connection;        /* reuse; false: Connection: close */
     bool follow_redirects;
     bool tls_skip_verify;
     const char *tls_server_name; /* NULL: from the URL */
@@ -55,7 +56,8 @@ struct fetch_result {
      * no way to the peer, or no such host; ERR_TIMEOUT. */
     enum err err;
     struct errtext
-        text; /* e.g. dial tcp 127.0.0.1:1: connect: connection refused */
+        text;    /* e.g. dial tcp 127.0.0.1:1: connect: connection refused */
+    bool unsent; /* an error, and surely nothing of the request went out */
     int status;
     struct bytes status_line; /* "200 OK" */
     struct bytes body;
@@ -80,6 +82,9 @@ MUST_USE enum err fetch_start(struct fetcher *f, const struct fetch_options *o,
 
 /* done is not called. Not from within its own done, nor after it. */
 void fetch_cancel(struct fetch *x);
+
+/* From within on_piece: no more is wanted. done comes, with an error. */
+void fetch_stop(struct fetch *x);
 
 /* For the command line: one request, in this thread, until it is answered. The
  * body is heap memory in *ret_body (free). */

@@ -71,7 +71,7 @@ static size_t on_body(char *p, size_t size, size_t count, void *arg)
     x->body_bytes += n;
     if (x->on_piece && answered_200(x)) {
         x->on_piece(x->piece_ctx, bytes_of(p, n));
-        return n;
+        return x->stop ? CURL_WRITEFUNC_ERROR : n;
     }
     x->body_over = x->refuse_larger && x->body_bytes > x->keep_bytes;
     if (x->body_over)

@@ -51,6 +51,7 @@ struct fetch {
     bool body_over;    /* more than keep_bytes, and larger ones are refused */
     bool no_memory;
     bool went_well;
+    bool stop; /* fetch_stop */
     /* The address tried last: "tcp 127.0.0.1:80" or "unix /path". */
     char dialed[sizeof "unix " + 108];
     char why[CURL_ERROR_SIZE];

@@ -174,6 +174,8 @@ static void set_connection(struct fetch *x, const struct fetch_options *o,
                            CURLcode *code)
 {
     SET(CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
+    if (o->connect_timeout_ms)
+        SET(CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_timeout_ms);
     SET(CURLOPT_NOSIGNAL, 1L);
     /* A look-up that is given up must not stop the loop until it ends. */
     SET(CURLOPT_QUICK_EXIT, 1L);

@@ -30,6 +30,7 @@ static void broken_answers_are_told_apart(void **state)
     struct asking q = asking_begin("/x");
 
     ask_peer(&q, "", 0, PEER_CLOSES, ERR_IO, "EOF");
+    assert_false(q.a.unsent); /* who knows what it did */
     ask_peer(&q, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", 1,
              PEER_CLOSES, ERR_IO, "unexpected EOF");
     ask_peer(&q, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab",
@@ -55,6 +56,7 @@ static void a_server_without_tls_is_named(void **state)
     assert_int_equal(q.a.err, ERR_IO);
     assert_string_equal(q.a.text.s,
                         "http: server gave HTTP response to HTTPS client");
+    assert_true(q.a.unsent);
     asking_end(&q);
 }
 
@@ -132,6 +134,7 @@ static void where_nobody_listens_is_named(void **state)
     assert_int_equal(q.a.err, ERR_UNAVAILABLE);
     assert_string_equal(q.a.text.s,
                         "dial tcp: lookup no-such-host.invalid: no such host");
+    assert_true(q.a.unsent);
     asking_end(&q);
 }
 

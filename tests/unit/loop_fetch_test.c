@@ -207,6 +207,37 @@ static void a_larger_body_is_refused_where_that_is_wanted(void **state)
     asking_end(&q);
 }
 
+struct stopping {
+    struct fetch *fetch;
+    int pieces;
+};
+
+static void on_piece(void *ctx, struct bytes piece)
+{
+    struct stopping *x = ctx;
+
+    assert_true(piece.n > 0);
+    x->pieces++;
+    fetch_stop(x->fetch);
+}
+
+static void who_has_heard_enough_stops_an_answer(void **state)
+{
+    struct stopping x = {0};
+    (void)state;
+    struct asking q = asking_begin("/fixed/4000000");
+
+    q.o.url = q.url;
+    q.o.on_piece = on_piece;
+    q.o.piece_ctx = &x;
+    assert_ok(fetch_start(q.f, &q.o, on_done, &q.a, &x.fetch));
+    run_until(q.s, q.a.done);
+    assert_int_equal(x.pieces, 1);
+    assert_int_not_equal(q.a.err, ERR_OK);
+    assert_false(q.a.unsent);
+    asking_end(&q);
+}
+
 /* --- Many, and their ends ------------------------------------------------- */
 
 static void many_run_at_once(void **state)
@@ -404,6 +435,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_unix_socket_can_be_asked),
     cmocka_unit_test(only_the_end_of_a_long_body_is_kept),
     cmocka_unit_test(a_larger_body_is_refused_where_that_is_wanted),
+    cmocka_unit_test(who_has_heard_enough_stops_an_answer),
     cmocka_unit_test(many_run_at_once),
     cmocka_unit_test(what_is_cancelled_is_not_told),
     cmocka_unit_test(done_may_cancel_and_close),

@@ -141,6 +141,7 @@ struct asked {
     char *body;
     size_t n;
     uint64_t total, index;
+    bool unsent;
 };
 
 static inline void on_done(void *ctx, const struct fetch_result *r)
@@ -153,6 +154,7 @@ static inline void on_done(void *ctx, const struct fetch_result *r)
     a->status = r->status;
     a->total = r->body_total_bytes;
     a->index = r->consul_index;
+    a->unsent = r->unsent;
     (void)snprintf(a->status_line, sizeof a->status_line, "%.*s",
                    BYTES_ARG(r->status_line));
     free(a->body);

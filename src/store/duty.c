@@ -98,8 +98,13 @@ static void on_kept(void *ctx, enum err e, uint64_t revision)
         campaign_free(c);
         return;
     }
-    if (c->state != DUTY_HELD)
+    if (c->state != DUTY_HELD) {
+        /* It went while the renewal was under way, whose end the next attempt
+         * waits for: the timer may have rung in vain. */
+        if (c->state == DUTY_IDLE)
+            set_timer(c, 1);
         return;
+    }
     if (e == ERR_OK)
         c->kept_ms = c->asked_ms;
     /* The lease runs from when the renewal was asked for, at the earliest. */

@@ -88,6 +88,9 @@ static void on_revision(void *ctx, uint64_t revision, uint64_t wall_ms,
 
     if (s->ended)
         return;
+    /* A feed that lags behind a load tells what the load has shown. */
+    if (s->ready && !s->loading && revision <= s->delivered)
+        return;
     upkeep_fed(s, events, count);
     for (size_t i = 0; i < count; i++)
         flipped |= own_event(s, &events[i]);
@@ -292,6 +295,12 @@ static void pointer_done(void *ctx, enum err e, uint64_t revision)
         return;
     }
     data_prefix(s->epoch, s->prefix);
+    /* What came before this answer was taken for the other epoch's. It is in
+     * what is read from now on. */
+    if (s->epoch != s->load_epoch && !list_empty(&s->held)) {
+        pointer_read(s);
+        return;
+    }
     s->load_rev = revision;
     s->load_step = LOAD_ROWS;
     emit_mark(s, BATCH_LOAD_BEGIN, 0);
@@ -308,6 +317,7 @@ static void pointer_read(struct store *s)
     s->load_step = LOAD_POINTER;
     s->load_again = false;
     s->pointer_bad = false;
+    s->load_epoch = s->epoch;
     held_drop(s);
     s->backend->ops->range(s->backend, bytes_str("E"), 0, pointer_row,
                            pointer_done, s);

@@ -159,6 +159,7 @@ struct store {
     bool loading, load_again, feed_stopped, pointer_bad;
     enum load_step load_step;
     uint64_t load_rev;
+    uint32_t load_epoch;           /* current when the pointer was asked for */
     uint32_t garbage[GARBAGE_MAX]; /* older epochs of which rows were seen */
     size_t garbage_count;
     struct chunk load_chunk;

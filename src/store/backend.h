@@ -161,6 +161,13 @@ MUST_USE enum err backend_sqlite_open(const char *path, struct backend **ret,
                                       struct errtext *t);
 MUST_USE enum err backend_memory_open(struct backend **ret, struct errtext *t);
 
+/* url: etcd://HOST:PORT,... Tries it first: ERR_BAD, ERR_LIMIT (t: what is wrong
+ * with it and the way out). One that cannot be reached is opened all the same:
+ * its first range fails until it can. */
+MUST_USE enum err backend_etcd_open(const char *url, const struct store_etcd *o,
+                                    const char *server_id, struct backend **ret,
+                                    struct errtext *t);
+
 /* store_open over a backend that is already open (taken): how the conformance
  * suite puts its fault-injecting wrapper in between. */
 MUST_USE enum err store_open_backend(const struct store_options *o,

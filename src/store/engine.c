@@ -394,6 +394,7 @@ static void set_options(struct store *s, const struct store_options *o)
 {
     s->options = *o;
     s->options.path = NULL; /* the backend is open */
+    s->options.etcd = (struct store_etcd){0};
     s->server_id = xstrdup(o->server_id ? o->server_id : "");
     s->options.server_id = s->server_id;
     if (!s->options.compact_age_ms)
@@ -477,9 +478,20 @@ enum err store_open_backend(const struct store_options *o, struct backend *take,
 enum err store_open(const struct store_options *o, struct store **ret,
                     struct errtext *t)
 {
-    struct backend *b;
-    enum err e = o->kind == STORE_SQLITE ? backend_sqlite_open(o->path, &b, t)
-                                         : backend_memory_open(&b, t);
+    struct backend *b = NULL;
+    enum err e = ERR_BAD;
+
+    switch (o->kind) {
+    case STORE_MEMORY:
+        e = backend_memory_open(&b, t);
+        break;
+    case STORE_SQLITE:
+        e = backend_sqlite_open(o->path, &b, t);
+        break;
+    case STORE_ETCD:
+        e = backend_etcd_open(o->path, &o->etcd, o->server_id, &b, t);
+        break;
+    }
 
     return e == ERR_OK ? store_open_backend(o, b, ret, t) : e;
 }

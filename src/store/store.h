@@ -119,12 +119,22 @@ void store_batch_free(struct store_batch *b);
 
 /* --- Life ---------------------------------------------------------------- */
 
-enum store_kind { STORE_MEMORY, STORE_SQLITE };
+enum store_kind { STORE_MEMORY, STORE_SQLITE, STORE_ETCD };
+
+/* How to reach an etcd; NULL: not so. */
+struct store_etcd {
+    const char *ca_file; /* https, its certificate checked against this */
+    const char *cert_file, *key_file; /* what to show to it */
+    const char *tls_server_name;      /* NULL: the host that is called */
+    const char *user, *password;
+};
 
 struct store_options {
     enum store_kind kind;
-    const char *path;      /* SQLITE: the database file; its folder exists. The
-                              lock is path + ".lock" */
+    const char *path; /* SQLITE: the database file; its folder exists. The
+                              lock is path + ".lock".
+                              ETCD: etcd://HOST:PORT,HOST:PORT,... */
+    struct store_etcd etcd;
     const char *server_id; /* names the marker keys of this process */
 
     uint64_t compact_age_ms; /* history kept; 0: default 72 h */

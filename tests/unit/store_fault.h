@@ -48,8 +48,9 @@ struct fault_action {
     enum backend_verdict lie;
     bool has_lie;
 
-    int call;                /* enum fault_call */
-    struct bytes key, value; /* in memory */
+    int call;                   /* enum fault_call */
+    struct bytes key, value;    /* in memory */
+    const struct store_op *ops; /* of somebody else, still to be written */
     uint64_t number;
     uint64_t last;
     size_t limit;
@@ -78,9 +79,10 @@ struct fault {
     uint64_t random;
     uv_idle_t idle;
     struct list actions;
+    struct list flying; /* groups with the inner one */
     struct list feed;
     struct backend_sink sink;
-    bool inner_started, feed_on, closing;
+    bool feed_on, closing;
 };
 
 static inline uint64_t fault_random(struct fault *f)
@@ -213,11 +215,6 @@ static inline void fault_copy_group(struct fault_action *a,
     }
 }
 
-static inline void fault_inner_done(struct backend_group *g)
-{
-    (void)g; /* the inner one completes before it returns */
-}
-
 static inline void fault_reply(struct fault_action *a)
 {
     struct backend_group *g = a->group, *c = &a->copy;
@@ -238,46 +235,95 @@ static inline void fault_reply(struct fault_action *a)
     g->done(g);
 }
 
-static inline void fault_foreign(struct fault *f, const struct store_op *ops,
-                                 size_t n)
+/* Of somebody else's or of nobody's interest: what comes next. */
+static inline void fault_inner_done(struct backend_group *g)
 {
-    struct backend_group g = {
-        .own_ops = ops, .own_op_count = n, .done = fault_inner_done};
-
-    f->inner->ops->txn(f->inner, &g);
-}
-
-static inline void fault_others(struct fault *f)
-{
-    static const char *const marker[] = {"m/server-1/0", "m/server-1/1",
-                                         "m/server-1/2"};
-    const struct store_op twin = {OP_PUT,
-                                  bytes_str(marker[fault_random(f) % 3]),
-                                  bytes_str("{\"group\":\"twin-1\"}")};
-    const struct store_op flip[] = {
-        {OP_PUT, bytes_str("k0001/foreign"), bytes_str("row")},
-        {OP_PUT, bytes_str("E"), bytes_str("1")}};
-
-    if (fault_chance(f, f->plan->twin))
-        fault_foreign(f, &twin, 1);
-    if (f->plan->flip_at && --f->plan->flip_at == 0)
-        fault_foreign(f, flip, 2);
-}
-
-/* Arrives; answered later, or by nobody. */
-static inline void fault_arrive(struct fault_action *a)
-{
+    struct fault_action *a = container_of(g, struct fault_action, copy);
     struct fault *f = a->fault;
 
-    a->copy.done = fault_inner_done;
-    fault_others(f);
-    f->inner->ops->txn(f->inner, &a->copy);
+    list_del(&a->link);
     if (!a->group) {
         fault_action_free(a);
         return;
     }
     a->run = fault_reply;
     list_add(&f->actions, &a->link);
+    uv_idle_start(&f->idle, fault_turn);
+}
+
+static inline void fault_send(struct fault_action *a)
+{
+    struct fault *f = a->fault;
+
+    list_del(&a->link);
+    list_add(&f->flying, &a->link);
+    a->copy.done = fault_inner_done;
+    f->inner->ops->txn(f->inner, &a->copy);
+}
+
+/* Somebody else writes, one group after the other (each up to two operations),
+ * and then `next` arrives. */
+static inline void fault_foreign(struct fault_action *next,
+                                 const struct store_op *ops, size_t groups);
+
+static inline void fault_foreign_done(struct backend_group *g)
+{
+    struct fault_action *a = container_of(g, struct fault_action, copy);
+    struct fault_action *next = a->ctx;
+    const struct store_op *more = a->ops;
+    size_t groups = a->limit;
+
+    fault_action_free(a);
+    if (groups)
+        fault_foreign(next, more, groups);
+    else
+        fault_send(next);
+}
+
+static inline void fault_foreign(struct fault_action *next,
+                                 const struct store_op *ops, size_t groups)
+{
+    struct fault *f = next->fault;
+    struct backend_group g = {.own_ops = ops,
+                              .own_op_count = ops[1].key.n ? 2 : 1};
+    struct fault_action *a = calloc(1, sizeof *a);
+
+    a->fault = f;
+    a->ctx = next;
+    a->ops = ops + 2;
+    a->limit = groups - 1;
+    list_init(&a->link);
+    fault_copy_group(a, &g);
+    a->copy.done = fault_foreign_done;
+    list_add(&f->flying, &a->link);
+    list_del(&next->link);
+    list_add(&f->flying, &next->link);
+    f->inner->ops->txn(f->inner, &a->copy);
+}
+
+/* Arrives; answered later, or by nobody. */
+static inline void fault_arrive(struct fault_action *a)
+{
+    static const struct store_op twin[][2] = {
+        {{OP_PUT, {"m/server-1/0", 12}, {"{\"group\":\"twin-1\"}", 18}}},
+        {{OP_PUT, {"m/server-1/1", 12}, {"{\"group\":\"twin-1\"}", 18}}},
+        {{OP_PUT, {"m/server-1/2", 12}, {"{\"group\":\"twin-1\"}", 18}}},
+    };
+    /* An import, in short. */
+    static const struct store_op flip[] = {
+        {OP_DELETE_PREFIX, {"k0001/", 6}, {0}},
+        {OP_PUT, {"i", 1}, {"foreign", 7}},
+        {OP_PUT, {"k0001/foreign", 13}, {"row", 3}},
+        {OP_PUT, {"E", 1}, {"1", 1}},
+    };
+    struct fault *f = a->fault;
+
+    if (f->plan->flip_at && --f->plan->flip_at == 0)
+        fault_foreign(a, flip, 2);
+    else if (fault_chance(f, f->plan->twin))
+        fault_foreign(a, twin[fault_random(f) % 3], 1);
+    else
+        fault_send(a);
 }
 
 static inline void fault_txn(struct backend *b, struct backend_group *g)
@@ -353,31 +399,16 @@ static inline void fault_on_gap(void *ctx)
     f->sink.gap(f->sink.ctx);
 }
 
-static inline void fault_ignore(void *ctx, enum err e, uint64_t revision)
-{
-    *(enum err *)ctx = e;
-    (void)revision;
-}
-
 static inline void fault_start(struct backend *b,
                                const struct backend_sink *sink, uint64_t after)
 {
     struct fault *f = fault_of(b);
     struct backend_sink mine = {fault_on_revision, fault_on_gap, NULL, f};
-    enum err e = ERR_OK;
 
     fault_feed_drop(f);
     f->sink = *sink;
     f->feed_on = true;
-    if (!f->inner_started)
-        f->inner->ops->start(f->inner, &mine, after);
-    else
-        f->inner->ops->history(f->inner, after + 1,
-                               f->inner->ops->newest(f->inner), SIZE_MAX, &mine,
-                               fault_ignore, &e);
-    f->inner_started = true;
-    if (e != ERR_OK)
-        fault_on_gap(f);
+    f->inner->ops->start(f->inner, &mine, after);
 }
 
 #endif

@@ -203,6 +203,8 @@ static inline void fault_attach(struct backend *b, uv_loop_t *loop)
 
     uv_idle_init(loop, &f->idle);
     f->idle.data = f;
+    if (f->inner->ops->attach)
+        f->inner->ops->attach(f->inner, loop);
 }
 
 static inline void fault_closed(uv_handle_t *h)
@@ -215,11 +217,12 @@ static inline void fault_close(struct backend *b)
     struct fault *f = fault_of(b);
 
     f->closing = true;
+    f->inner->ops->close(f->inner);
+    list_move_all(&f->actions, &f->flying);
     list_each (it, &f->actions) {
         fault_action_free(container_of(it, struct fault_action, link));
     }
     fault_feed_drop(f);
-    f->inner->ops->close(f->inner);
     uv_close((uv_handle_t *)&f->idle, fault_closed);
 }
 
@@ -233,6 +236,7 @@ static inline struct backend *fault_wrap(struct backend *take,
     f->plan = plan;
     f->random = plan->seed * 0x9e3779b97f4a7c15U + 1;
     list_init(&f->actions);
+    list_init(&f->flying);
     list_init(&f->feed);
     f->ops = (struct backend_ops){
         .slots = plan->slots,

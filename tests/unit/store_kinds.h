@@ -1,10 +1,12 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* store_kinds - every store that the conformance suite runs over: memory and
- * SQLite, each plain and behind a network that loses, delays and reorders. */
+/* store_kinds - every store that the conformance suite runs over: memory,
+ * SQLite and etcd, each plain and behind a network that loses, delays and
+ * reorders. */
 #ifndef STORE_KINDS_H
 #define STORE_KINDS_H
 
+#include "unit/store_etcd.h"
 #include "unit/store_fault_calls.h"
 #include "unit/store_past.h"
 
@@ -19,6 +21,8 @@ static const struct kind kinds[] = {
     {"sqlite", STORE_SQLITE, false},
     {"memory behind faults", STORE_MEMORY, true},
     {"sqlite behind faults", STORE_SQLITE, true},
+    {"etcd", STORE_ETCD, false},
+    {"etcd behind faults", STORE_ETCD, true},
 };
 
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
@@ -32,13 +36,27 @@ struct stage_set {
     char dir[128], path[160];
 };
 
+static inline enum err kind_open(const struct stage_set *x,
+                                 struct backend **ret, struct errtext *t)
+{
+    const struct store_etcd plain = {0};
+
+    switch (x->kind->kind) {
+    case STORE_MEMORY:
+        return backend_memory_open(ret, t);
+    case STORE_SQLITE:
+        return backend_sqlite_open(x->path, ret, t);
+    case STORE_ETCD:
+        return backend_etcd_open(x->path, &plain, "server-1", ret, t);
+    }
+    return ERR_BAD;
+}
+
 static inline void set_open(struct stage_set *x)
 {
     struct errtext t = {{0}};
     struct backend *b = NULL;
-    enum err e = x->kind->kind == STORE_SQLITE
-                     ? backend_sqlite_open(x->path, &b, &t)
-                     : backend_memory_open(&b, &t);
+    enum err e = kind_open(x, &b, &t);
     int ups = x->w.ups;
 
     if (e != ERR_OK)
@@ -72,6 +90,8 @@ static inline void set_init(struct stage_set *x, const struct kind *kind)
         world_tmpdir(x->dir, sizeof x->dir);
         snprintf(x->path, sizeof x->path, "%s/store.db", x->dir);
     }
+    if (kind->kind == STORE_ETCD)
+        snprintf(x->path, sizeof x->path, "%s", etcd_fresh());
     x->options = world_options(&x->w, kind->kind, x->path);
 }
 
@@ -112,6 +132,33 @@ static inline int kind_tear_down(void **state)
             (void *)&kinds[k]                                                  \
     }
 #define OVER_ALL(test)                                                         \
-    OVER(test, 0), OVER(test, 1), OVER(test, 2), OVER(test, 3)
+    OVER(test, 0), OVER(test, 1), OVER(test, 2), OVER(test, 3), OVER(test, 4), \
+        OVER(test, 5)
+
+/* Without etcd its tests are skipped. */
+static inline int kinds_run(struct CMUnitTest *tests, size_t n)
+{
+    bool have = etcd_installed();
+
+    for (size_t i = 0; i < n; i++) {
+        const struct kind *k = tests[i].initial_state;
+
+        if (!have && k && k->kind == STORE_ETCD) {
+            tests[i].test_func = needs_etcd;
+            tests[i].setup_func = tests[i].teardown_func = NULL;
+        }
+    }
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    int failed = _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
+
+    etcd_end(&etcd_child);
+    return failed;
+}
+
+#define RUN_KINDS(tests)                                                       \
+    int main(void)                                                             \
+    {                                                                          \
+        return kinds_run(tests, sizeof tests / sizeof tests[0]);               \
+    }
 
 #endif

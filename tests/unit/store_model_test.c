@@ -442,7 +442,7 @@ static void run_seed(const struct kind *kind, uint64_t seed)
     compact_somewhere(&m);
     check_past(&m);
     world_close(&set.w);
-    if (kind->kind == STORE_SQLITE) {
+    if (kind->kind != STORE_MEMORY) {
         set_open(&set);
         check_now(&m, "what is opened again");
         check_past(&m);
@@ -468,7 +468,7 @@ static void random_changes_keep_the_contract(void **state)
     }
 }
 
-static const struct CMUnitTest tests[] = {
+static struct CMUnitTest tests[] = {
     {"random changes keep the contract over memory",
      random_changes_keep_the_contract, NULL, NULL, (void *)&kinds[0]},
     {"random changes keep the contract over sqlite",
@@ -477,6 +477,10 @@ static const struct CMUnitTest tests[] = {
      random_changes_keep_the_contract, NULL, NULL, (void *)&kinds[2]},
     {"random changes keep the contract over sqlite behind faults",
      random_changes_keep_the_contract, NULL, NULL, (void *)&kinds[3]},
+    {"random changes keep the contract over etcd",
+     random_changes_keep_the_contract, NULL, NULL, (void *)&kinds[4]},
+    {"random changes keep the contract over etcd behind faults",
+     random_changes_keep_the_contract, NULL, NULL, (void *)&kinds[5]},
 };
 
-RUN_TESTS(tests)
+RUN_KINDS(tests)

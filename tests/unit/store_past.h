@@ -235,13 +235,32 @@ static inline void barrier_over(struct store_barrier *b, enum err e,
     pthread_mutex_unlock(&x->world->mutex);
 }
 
-static inline uint64_t world_barrier(struct world *w)
+static inline struct world_barrier world_barrier_try(struct world *w)
 {
     struct world_barrier x = {.world = w, .barrier = {.done = barrier_over}};
 
     assert_ok(store_barrier_begin(w->store, &x.barrier));
     world_until(w, x.over);
+    return x;
+}
+
+static inline uint64_t world_barrier(struct world *w)
+{
+    struct world_barrier x = world_barrier_try(w);
+
     assert_ok(x.e);
+    return x.revision;
+}
+
+/* Until one is answered, and what it covers is here. */
+static inline uint64_t world_barrier_patient(struct world *w)
+{
+    struct world_barrier x;
+
+    do
+        x = world_barrier_try(w);
+    while (x.e != ERR_OK);
+    world_until(w, w->revision >= x.revision && !w->in_load);
     return x.revision;
 }
 

@@ -1,0 +1,221 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* etcd_impl - the etcd backend, shared by its files:
+ *
+ *     etcd.c          life, what is tried before first use
+ *     etcd_call.c     one request: which member, once or again, what errors mean
+ *     etcd_login.c    user and password -> token
+ *     etcd_txn.c      groups; keys under leases
+ *     etcd_read.c     ranges, walks, barriers, when
+ *     etcd_watch.c    the feed, history
+ *     etcd_lease.c    leases, compaction
+ *     etcd_message.c  answers -> values       etcd_text.c  JSON, base64
+ *
+ * Everything on the store thread. The gateway is plain HTTP/1.1 (etcd speaks
+ * HTTP/2 to others only over TLS, and groups in flight are few): POST, JSON in
+ * and out, the watch an answer without end. */
+#ifndef STORE_ETCD_IMPL_H
+#define STORE_ETCD_IMPL_H
+
+#include <uv.h>
+
+#include "base/buf.h"
+#include "loop/fetch.h"
+#include "loop/timers.h"
+#include "store/backend.h"
+#include "store/etcd_message.h"
+
+enum {
+    ETCD_SLOTS = 4,
+    ETCD_MEMBERS_MAX = 16,
+    ETCD_CONNECT_MS = 1000,
+    ETCD_CALL_MS = 2500, /* then another member is asked, or the outcome lost */
+    ETCD_BARRIER_MS = 1000,
+    ETCD_ANSWER_MAX = 16 << 20, /* bytes of one answer, one watch message */
+    ETCD_PAGE_ROWS = 2000,
+    ETCD_PAGE_BYTES = 1 << 20, /* what a page should come to */
+    ETCD_RETRY_FIRST_MS = 20,  /* of the watch; doubles */
+    ETCD_RETRY_MAX_MS = 1000,
+    ETCD_LAG_MS = 2000,    /* a watch that is behind for so long is given up */
+    ETCD_GOODBYE_MS = 500, /* for leases given back at the end */
+};
+
+struct etcd;
+struct etcd_call;
+
+struct etcd_answer {
+    enum err why; /* OK: body is etcd's answer */
+    bool lost;    /* an error, but it may have been carried out */
+    struct errtext text;
+    struct bytes body;
+};
+
+/* One request. First member of what the caller allocates; he gives it away, and
+ * done frees the whole with etcd_call_free. If the store closes first only drop
+ * (may be NULL) and free are called. */
+struct etcd_call {
+    struct list link;
+    struct etcd *etcd;
+    const char *path; /* "kv/txn" */
+    struct buf body;
+    uint32_t timeout_ms; /* 0: ETCD_CALL_MS */
+    bool once;   /* not to be repeated once it may have been carried out */
+    size_t only; /* 1 + member to ask; 0: any */
+
+    void (*done)(struct etcd_call *c, const struct etcd_answer *a);
+    void (*drop)(struct etcd_call *c);
+
+    /* etcd_call.c's */
+    struct fetch *fetch;
+    size_t member, tried;
+    bool logged_in;
+};
+
+struct etcd_member {
+    char *url; /* http://host:port */
+};
+
+struct etcd_stream { /* etcd_watch.c */
+    struct etcd *etcd;
+    struct fetch *fetch;
+    struct buf line;
+    struct etcd_events events;
+    size_t member;
+    bool stop, created;
+    void (*message)(struct etcd_stream *s, const struct etcd_watched *w);
+    void (*ended)(struct etcd_stream *s, const char *why);
+};
+
+struct etcd {
+    struct backend backend;
+    struct store_etcd options; /* strings are ours */
+    struct etcd_member member[ETCD_MEMBERS_MAX];
+    size_t member_n, at; /* at: asked first */
+
+    uv_loop_t *loop;
+    struct fetcher *fetcher;
+    struct timers timers;
+    struct timer goodbye;
+    bool closing;
+    struct list calls;
+    struct list to_log_in; /* calls that wait for a token */
+    char *token;           /* NULL: none yet */
+    bool logging_in;
+
+    uint64_t cluster;
+    uint64_t newest, oldest;
+    bool tried; /* etcd_try went well */
+    struct errtext try_text;
+    void (*try_done)(struct etcd *x, void *arg, enum err e);
+    void *try_arg;
+    int revokes; /* in flight */
+
+    struct backend_sink sink;
+    bool feeding;
+    uint64_t fed;   /* the newest revision told */
+    uint64_t heard; /* the newest revision heard of */
+    bool lagging;   /* fed is below heard, and feed_lag counts */
+    struct etcd_stream feed;
+    struct timer feed_again, feed_lag;
+    uint64_t feed_retry_ms;
+    struct list histories;
+
+    uv_idle_t almost, last; /* for the order in which things close */
+};
+
+static inline struct etcd *etcd_of(const struct backend *b)
+{
+    return container_of(b, struct etcd, backend);
+}
+
+/* --- etcd_call.c --------------------------------------------------------- */
+
+/* size: of the caller's struct, which is zeroed. */
+void *etcd_call_new(struct etcd *x, size_t size, const char *path,
+                    void (*done)(struct etcd_call *,
+                                 const struct etcd_answer *));
+void etcd_call_start(void *take_call);
+void etcd_call_again(struct etcd_call *c); /* from the start, as it is */
+void etcd_call_free(void *call);
+void etcd_calls_drop(struct etcd *x);
+void etcd_call_fail(struct etcd_call *c, enum err why, const char *text);
+
+/* Which member to ask first next time, after this one failed. */
+void etcd_member_failed(struct etcd *x, size_t member);
+
+/* A header of an answer: revisions, the cluster. False: another cluster's. */
+bool etcd_heard(struct etcd *x, const struct etcd_header *h);
+
+/* headers: room for ETCD_HEADERS_MAX. */
+enum { ETCD_HEADERS_MAX = 2 };
+void etcd_fetch_options(struct etcd *x, size_t member, const char *path,
+                        struct bytes body, struct fetch_options *ret,
+                        struct fetch_header *headers, struct buf *url);
+
+/* What etcd's text means. False: not one that says it was not carried out. */
+bool etcd_refusal(struct bytes text, enum err *ret_why, struct errtext *ret);
+
+/* --- etcd_login.c -------------------------------------------------------- */
+
+/* True: the call waits, and is started (or failed) later. */
+bool etcd_login_wait(struct etcd_call *c);
+bool etcd_login_is_old(struct bytes text);
+void etcd_login_forget(struct etcd *x);
+
+/* --- etcd_txn.c ---------------------------------------------------------- */
+
+void etcd_txn(struct backend *b, struct backend_group *g);
+void etcd_lease_put(struct backend *b, uint64_t lease, struct bytes key,
+                    struct bytes value, backend_done_fn done, void *ctx);
+
+/* --- etcd_read.c --------------------------------------------------------- */
+
+/* "key":"..","range_end":".." of all keys under the prefix, from `from` on
+ * (empty: all). */
+void etcd_put_range(struct buf *out, struct bytes prefix, struct bytes from);
+
+void etcd_range(struct backend *b, struct bytes prefix, uint64_t at,
+                backend_row_fn row, backend_done_fn done, void *ctx);
+void etcd_walk(struct backend *b, struct backend_walk *w, backend_done_fn done,
+               void *ctx);
+void etcd_walk_end(struct backend *b, struct backend_walk *w);
+void etcd_moment(struct backend *b, uint64_t revision, uint64_t wall_ms,
+                 backend_moment_fn done, void *ctx);
+void etcd_barrier(struct backend *b, backend_done_fn done, void *ctx);
+
+/* --- etcd_watch.c -------------------------------------------------------- */
+
+void etcd_start(struct backend *b, const struct backend_sink *sink,
+                uint64_t after);
+void etcd_history(struct backend *b, uint64_t from, uint64_t last, size_t limit,
+                  const struct backend_sink *to, backend_done_fn done,
+                  void *ctx);
+void etcd_feed_check(struct etcd *x); /* is the watch behind? */
+void etcd_feed_gap(struct etcd *x);
+void etcd_watches_close(struct etcd *x);
+
+/* After a compaction of unknown height: which one, as a watch from the very
+ * first revision is told. x->oldest; then done. */
+void etcd_find_oldest(struct etcd *x, void (*done)(struct etcd *x, enum err e));
+
+/* --- etcd_lease.c -------------------------------------------------------- */
+
+void etcd_lease_grant(struct backend *b, uint32_t ttl_ms,
+                      void (*done)(void *ctx, enum err e, uint64_t lease),
+                      void *ctx);
+void etcd_lease_keep(struct backend *b, uint64_t lease, backend_done_fn done,
+                     void *ctx);
+void etcd_lease_revoke(struct backend *b, uint64_t lease);
+void etcd_compact(struct backend *b, uint64_t revision, backend_done_fn done,
+                  void *ctx);
+
+/* --- etcd.c -------------------------------------------------------------- */
+
+/* Whether this etcd can be used: its limits, what else is in it. done once; e is
+ * ERR_OK, ERR_UNAVAILABLE (nobody answers) or what is wrong with it; the text is
+ * in x->try_text, and logged when it is another than before. */
+void etcd_try(struct etcd *x,
+              void (*done)(struct etcd *x, void *arg, enum err e), void *arg);
+void etcd_closed(struct etcd *x); /* all that was to be waited for is over */
+
+#endif

@@ -1,0 +1,431 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* Watches of the whole key space: the feed, which is opened again wherever it
+ * breaks, and histories, which end at a revision.
+ *
+ * A watch that is silent proves nothing: its member may have stopped. So
+ * whenever another answer shows a revision that the watch has not told after
+ * ETCD_LAG_MS, it is opened again with another member. Progress notifications
+ * are not looked at: etcd below 3.4.25 sends them ahead of events. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "store/etcd_impl.h"
+
+enum {
+    HISTORY_MS = 30 * 1000,
+};
+
+/* --- A stream ------------------------------------------------------------ */
+
+static void on_line(struct etcd_stream *s, struct bytes line)
+{
+    struct etcd_watched w = {0};
+    enum err e = etcd_watch_read(line, &w, &s->events);
+
+    if (s->stop)
+        return;
+    if (e != ERR_OK) {
+        w = (struct etcd_watched){.error = bytes_str(err_text(e))};
+        etcd_events_reset(&s->events);
+    }
+    s->created |= w.created;
+    s->message(s, &w);
+}
+
+static void on_piece(void *ctx, struct bytes piece)
+{
+    struct etcd_stream *s = ctx;
+
+    while (piece.n && !s->stop) {
+        size_t n = bytes_find(piece, '\n');
+        bool whole = n < piece.n;
+
+        if (whole && s->line.n == 0) {
+            on_line(s, bytes_head(piece, n));
+        } else {
+            buf_put(&s->line, bytes_head(piece, n));
+            s->stop |= s->line.bad;
+            if (whole && !s->stop)
+                on_line(s, buf_bytes(&s->line));
+            if (whole)
+                buf_reset(&s->line);
+        }
+        piece = bytes_skip(piece, n + 1);
+    }
+    if (s->stop)
+        fetch_stop(s->fetch);
+}
+
+static void on_stream_end(void *ctx, const struct fetch_result *r)
+{
+    struct etcd_stream *s = ctx;
+    struct bytes text = etcd_error_read(r->body);
+    char why[400];
+
+    s->fetch = NULL;
+    if (s->line.bad)
+        snprintf(why, sizeof why, "a message of more than %d bytes",
+                 ETCD_ANSWER_MAX);
+    else if (r->err != ERR_OK)
+        snprintf(why, sizeof why, "%s", r->text.s);
+    else if (text.n)
+        snprintf(why, sizeof why, "%.*s", BYTES_ARG(text));
+    else
+        snprintf(why, sizeof why, "it ended: %.*s", BYTES_ARG(r->status_line));
+    if (etcd_login_is_old(text))
+        etcd_login_forget(s->etcd);
+    s->ended(s, why);
+}
+
+static void stream_end(struct etcd_stream *s)
+{
+    if (s->fetch)
+        fetch_cancel(s->fetch);
+    s->fetch = NULL;
+}
+
+static void stream_fini(struct etcd_stream *s)
+{
+    stream_end(s);
+    buf_fini(&s->line);
+    etcd_events_fini(&s->events);
+}
+
+static enum err stream_open(struct etcd_stream *s, uint64_t from,
+                            const char *more, uint32_t timeout_ms)
+{
+    struct etcd *x = s->etcd;
+    struct fetch_header headers[ETCD_HEADERS_MAX];
+    struct fetch_options o;
+    struct buf body = {0}, url = {0};
+
+    stream_end(s);
+    s->stop = s->created = false;
+    s->line.max = ETCD_ANSWER_MAX;
+    buf_reset(&s->line);
+    etcd_events_reset(&s->events);
+    s->member = x->at;
+    buf_puts(&body, "{\"create_request\":{");
+    etcd_put_range(&body, (struct bytes){0}, (struct bytes){0});
+    buf_putc(&body, ',');
+    text_put_u64(&body, "start_revision", from);
+    buf_puts(&body, more);
+    buf_puts(&body, "}}");
+    etcd_fetch_options(x, s->member, "watch", buf_bytes(&body), &o, headers,
+                       &url);
+    o.timeout_ms = timeout_ms;
+    o.body_keep_bytes = 4096; /* of what is no 200 */
+    o.body_refuse_larger = false;
+    o.on_piece = on_piece;
+    o.piece_ctx = s;
+    enum err e = body.bad || url.bad
+                     ? ERR_NOMEM
+                     : fetch_start(x->fetcher, &o, on_stream_end, s, &s->fetch);
+    buf_fini(&body);
+    buf_fini(&url);
+    return e;
+}
+
+/* --- The feed ------------------------------------------------------------ */
+
+static void feed_open(struct etcd *x);
+
+static void feed_later(struct etcd *x)
+{
+    timer_set(&x->timers, &x->feed_again, x->feed_retry_ms);
+    x->feed_retry_ms *= 2;
+    if (x->feed_retry_ms > ETCD_RETRY_MAX_MS)
+        x->feed_retry_ms = ETCD_RETRY_MAX_MS;
+}
+
+static void on_feed_again(struct timer *t)
+{
+    struct etcd *x = container_of(t, struct etcd, feed_again);
+
+    if (x->feeding)
+        feed_open(x);
+}
+
+static bool feed_is_behind(const struct etcd *x)
+{
+    return !x->feed.created || x->fed < x->heard;
+}
+
+void etcd_feed_check(struct etcd *x)
+{
+    if (!x->feeding || x->closing)
+        return;
+    if (!feed_is_behind(x)) {
+        x->lagging = false;
+        timer_clear(&x->timers, &x->feed_lag);
+    } else if (!x->lagging) {
+        x->lagging = true;
+        timer_set(&x->timers, &x->feed_lag, ETCD_LAG_MS);
+    }
+}
+
+static void on_feed_lag(struct timer *t)
+{
+    struct etcd *x = container_of(t, struct etcd, feed_lag);
+
+    x->lagging = false;
+    if (!x->feeding || !feed_is_behind(x))
+        return;
+    log_warn("store",
+             "the watch of etcd at %s is behind: opened again elsewhere",
+             x->member[x->feed.member].url);
+    etcd_member_failed(x, x->feed.member);
+    feed_open(x);
+}
+
+/* Everything is to be loaded again. */
+void etcd_feed_gap(struct etcd *x)
+{
+    if (!x->feeding)
+        return;
+    x->feeding = false;
+    x->feed.stop = true;
+    x->heard = x->newest = x->fed = 0;
+    x->tried = false; /* it may be another one */
+    x->cluster = 0;
+    timer_clear(&x->timers, &x->feed_again);
+    timer_clear(&x->timers, &x->feed_lag);
+    x->sink.gap(x->sink.ctx);
+}
+
+static void feed_message(struct etcd_stream *s, const struct etcd_watched *w)
+{
+    struct etcd *x = s->etcd;
+    uint64_t last = x->fed;
+
+    if (w->compact_revision || !etcd_heard(x, &w->header)) {
+        etcd_feed_gap(x);
+        return;
+    }
+    if (w->error.n || w->canceled) {
+        log_debug("store", "the watch of etcd ends: %.*s %.*s",
+                  BYTES_ARG(w->error), BYTES_ARG(w->reason));
+        s->stop = true;
+        return;
+    }
+    if (w->created)
+        x->feed_retry_ms = ETCD_RETRY_FIRST_MS;
+    if (!w->fragment && s->events.n) {
+        if (etcd_events_tell(&s->events, x->fed, &x->sink, &last) != ERR_OK) {
+            log_error("store", "etcd told revisions out of order");
+            etcd_feed_gap(x);
+            return;
+        }
+        if (last > x->fed)
+            x->lagging = false; /* it moves */
+        x->fed = last;
+    }
+    etcd_feed_check(x);
+}
+
+static void feed_ended(struct etcd_stream *s, const char *why)
+{
+    struct etcd *x = s->etcd;
+
+    s->created = false;
+    if (!x->feeding || x->closing)
+        return;
+    log_debug("store", "the watch of etcd at %s ended: %s",
+              x->member[s->member].url, why);
+    etcd_member_failed(x, s->member);
+    feed_later(x);
+}
+
+static void feed_open(struct etcd *x)
+{
+    timer_clear(&x->timers, &x->feed_again);
+    timer_set(&x->timers, &x->feed_lag, ETCD_LAG_MS);
+    x->lagging = true;
+    if (stream_open(&x->feed, x->fed + 1, ",\"fragment\":true", 0) != ERR_OK)
+        feed_later(x);
+}
+
+void etcd_start(struct backend *b, const struct backend_sink *sink,
+                uint64_t after)
+{
+    struct etcd *x = etcd_of(b);
+
+    x->sink = *sink;
+    x->fed = after;
+    x->feeding = true;
+    x->feed_retry_ms = ETCD_RETRY_FIRST_MS;
+    x->feed.etcd = x;
+    x->feed.message = feed_message;
+    x->feed.ended = feed_ended;
+    x->feed_again.fire = on_feed_again;
+    x->feed_lag.fire = on_feed_lag;
+    feed_open(x);
+}
+
+/* --- History ------------------------------------------------------------- *
+ *
+ * Each step is a watch of its own. etcd takes up to 0.1 s until it tells of
+ * what was before, and then a thousand revisions at once, which are told whole.
+ */
+
+struct history {
+    struct etcd_stream stream;
+    struct list link;
+    struct backend_sink to;
+    uint64_t last, told;
+    size_t events, limit;
+    enum err e;
+    backend_done_fn done;
+    void *ctx;
+};
+
+static void history_free(struct history *h)
+{
+    list_del(&h->link);
+    stream_fini(&h->stream);
+    free(h);
+}
+
+static void history_revision(void *ctx, uint64_t revision, uint64_t wall_ms,
+                             const struct store_event *events, size_t count)
+{
+    struct history *h = ctx;
+
+    if (revision > h->last)
+        return;
+    h->events += count;
+    h->to.revision(h->to.ctx, revision, wall_ms, events, count);
+}
+
+static void history_message(struct etcd_stream *s, const struct etcd_watched *w)
+{
+    struct history *h = container_of(s, struct history, stream);
+    struct backend_sink mine = {.revision = history_revision, .ctx = h};
+
+    if (w->compact_revision)
+        h->e = ERR_COMPACTED;
+    else if (w->error.n || w->canceled)
+        h->e = ERR_UNAVAILABLE;
+    else if (!w->fragment && s->events.n)
+        h->e = etcd_events_tell(&s->events, h->told, &mine, &h->told);
+    if (h->told >= h->last)
+        h->told = h->last;
+    s->stop = h->e != ERR_OK || h->told == h->last || h->events >= h->limit;
+}
+
+static void history_ended(struct etcd_stream *s, const char *why)
+{
+    struct history *h = container_of(s, struct history, stream);
+    backend_done_fn done = h->done;
+    void *ctx = h->ctx;
+    uint64_t told = h->told;
+    enum err e = h->e;
+
+    if (e == ERR_OK && told < h->last)
+        e = s->stop ? ERR_AGAIN : ERR_UNAVAILABLE;
+    if (e == ERR_UNAVAILABLE) {
+        log_debug("store", "a history of etcd at %s ended: %s",
+                  s->etcd->member[s->member].url, why);
+        etcd_member_failed(s->etcd, s->member);
+    }
+    history_free(h);
+    done(ctx, e, told);
+}
+
+void etcd_history(struct backend *b, uint64_t from, uint64_t last, size_t limit,
+                  const struct backend_sink *to, backend_done_fn done,
+                  void *ctx)
+{
+    struct etcd *x = etcd_of(b);
+
+    if (from < x->oldest || from > last) {
+        done(ctx, from < x->oldest ? ERR_COMPACTED : ERR_OK, last);
+        return;
+    }
+    struct history *h = xzalloc(sizeof *h);
+
+    *h = (struct history){
+        .to = *to,
+        .last = last,
+        .told = from - 1,
+        .limit = limit,
+        .done = done,
+        .ctx = ctx,
+    };
+    h->stream.etcd = x;
+    h->stream.message = history_message;
+    h->stream.ended = history_ended;
+    list_add(&x->histories, &h->link);
+    enum err e =
+        stream_open(&h->stream, from, ",\"fragment\":true", HISTORY_MS);
+    if (e != ERR_OK) {
+        history_free(h);
+        done(ctx, e, from - 1);
+    }
+}
+
+/* --- The oldest ---------------------------------------------------------- */
+
+struct oldest {
+    struct history history; /* to be ended with the others */
+    void (*done)(struct etcd *x, enum err e);
+};
+
+static void oldest_message(struct etcd_stream *s, const struct etcd_watched *w)
+{
+    struct history *h = container_of(s, struct history, stream);
+
+    if (w->compact_revision) {
+        if (s->etcd->oldest <= w->compact_revision)
+            s->etcd->oldest = w->compact_revision + 1;
+        h->e = ERR_OK;
+        s->stop = true;
+    }
+}
+
+static void oldest_ended(struct etcd_stream *s, const char *why)
+{
+    struct history *h = container_of(s, struct history, stream);
+    struct oldest *o = container_of(h, struct oldest, history);
+    void (*done)(struct etcd * x, enum err e) = o->done;
+    struct etcd *x = s->etcd;
+    enum err e = h->e;
+
+    if (e != ERR_OK) {
+        log_debug("store", "a watch of etcd ended: %s", why);
+        etcd_member_failed(x, s->member);
+    }
+    history_free(h); /* the first member */
+    done(x, e);
+}
+
+void etcd_find_oldest(struct etcd *x, void (*done)(struct etcd *x, enum err e))
+{
+    struct oldest *o = xzalloc(sizeof *o);
+    struct etcd_stream *s = &o->history.stream;
+
+    o->done = done;
+    o->history.e = ERR_UNAVAILABLE;
+    s->etcd = x;
+    s->message = oldest_message;
+    s->ended = oldest_ended;
+    list_add(&x->histories, &o->history.link);
+    /* Nothing but the word that the first revision is gone. */
+    enum err e = stream_open(s, 1, ",\"filters\":[\"NOPUT\",\"NODELETE\"]",
+                             ETCD_CALL_MS);
+    if (e != ERR_OK) {
+        history_free(&o->history);
+        done(x, e);
+    }
+}
+
+void etcd_watches_close(struct etcd *x)
+{
+    x->feeding = false;
+    stream_fini(&x->feed);
+    while (!list_empty(&x->histories))
+        history_free(container_of(x->histories.next, struct history, link));
+}

@@ -88,6 +88,15 @@ static uint64_t ttl_part(const struct campaign *c)
 
 /* --- Held ---------------------------------------------------------------- */
 
+/* The lease runs from when the renewal was asked for, at the earliest. Who waits
+ * for an answer to one must not think that he holds it meanwhile. */
+static uint64_t left_ms(const struct campaign *c)
+{
+    uint64_t since = now_ms(c) - c->kept_ms;
+
+    return since < c->ttl_ms ? c->ttl_ms - since : 0;
+}
+
 static void on_kept(void *ctx, enum err e, uint64_t revision)
 {
     struct campaign *c = ctx;
@@ -107,17 +116,19 @@ static void on_kept(void *ctx, enum err e, uint64_t revision)
     }
     if (e == ERR_OK)
         c->kept_ms = c->asked_ms;
-    /* The lease runs from when the renewal was asked for, at the earliest. */
-    if (e == ERR_NOT_FOUND || now_ms(c) - c->kept_ms >= c->ttl_ms)
+    if (e == ERR_NOT_FOUND || left_ms(c) == 0)
         stand_down(c, DUTY_RETRY_MS);
+    else if (e == ERR_OK)
+        set_timer(c, ttl_part(c));
     else
-        set_timer(c, e == ERR_OK ? ttl_part(c) : DUTY_RETRY_MS);
+        set_timer(c, left_ms(c) < DUTY_RETRY_MS ? left_ms(c) : DUTY_RETRY_MS);
 }
 
 static void keep(struct campaign *c)
 {
     c->keeping = true;
     c->asked_ms = now_ms(c);
+    set_timer(c, left_ms(c));
     c->store->backend->ops->lease_keep(c->store->backend, c->lease, on_kept, c);
 }
 
@@ -187,8 +198,12 @@ static void on_timer(struct timer *t)
 {
     struct campaign *c = container_of(t, struct campaign, timer);
 
-    if (c->state == DUTY_HELD && !c->keeping)
+    if (c->state == DUTY_HELD && left_ms(c) == 0)
+        stand_down(c, DUTY_RETRY_MS);
+    else if (c->state == DUTY_HELD && !c->keeping)
         keep(c);
+    else if (c->state == DUTY_HELD)
+        set_timer(c, left_ms(c));
     else if (c->state == DUTY_IDLE && !c->keeping && !c->resigned)
         try_now(c);
 }

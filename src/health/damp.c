@@ -67,6 +67,8 @@ static double forgotten_below(const struct damp_rule *rule)
 double damp_penalty(const struct damp *d, const struct damp_rule *rule,
                     uint64_t now_ms)
 {
+    if (!(d->penalty > 0)) /* nearly every check, at every result */
+        return 0;
     uint64_t age = now_ms > d->last_ms ? now_ms - d->last_ms : 0;
     double left = decayed(rule, d->penalty, age);
 

@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent_others.h"
 
-#include "health/run.h"
-
 enum { S = 1000 };
 
 static void register_ttl(struct world *w, int seconds)
@@ -396,151 +394,6 @@ static void aliases_follow_other_nodes(void **state)
     world_teardown(&w);
 }
 
-/* --- After a restart ----------------------------------------------------- */
-
-static void everything_comes_back_after_a_restart(void **state)
-{
-    (void)state;
-    struct world w;
-    world_setup(&w, true);
-    register_ttl(&w, 1000);
-    register_http(&w, (struct check_def){.failures_before_critical = 2});
-    assert_int_equal(world_ttl(&w, "beat", "passing", "well"), 200);
-    world_result(&w, "probe", STATUS_PASSING, "fine");
-    world_until(&w, world_catalog_says(&w, "probe", "passing") &&
-                        agent_in_sync(w.agent));
-    uint64_t before = revision(&w);
-    world_restart(&w);
-    assert_int_equal(revision(&w), before); /* nobody saw it */
-    assert_non_null(world_local(&w, "web-1"));
-    assert_int_equal(world_local_check(&w, "beat")->status, STATUS_PASSING);
-    assert_bytes(world_local_check(&w, "beat")->output, "well");
-    assert_true(world_probe(&w, "probe")->on);
-    /* One bad result right after is one bad result. */
-    world_result(&w, "probe", STATUS_CRITICAL, "refused");
-    world_until(&w, agent_in_sync(w.agent));
-    assert_int_equal(world_local_check(&w, "probe")->status, STATUS_PASSING);
-    world_result(&w, "probe", STATUS_CRITICAL, "refused");
-    world_until(&w, world_catalog_says(&w, "probe", "critical"));
-    world_teardown(&w);
-}
-
-/* Nobody runs for so long. */
-static void restart_after(struct world *w, uint64_t down_ms)
-{
-    world_stop_agent(w);
-    w->offset_ms += down_ms;
-    local_free(w->local);
-    w->local = local_new(&w->pins);
-    w->options.local = w->local;
-    w->probe_n = 0;
-    world_start_agent(w);
-}
-
-static void assert_left(struct world *w, uint64_t about_ms)
-{
-    world_advance(w, about_ms - 10 * S);
-    world_until(w, agent_in_sync(w->agent));
-    assert_true(world_catalog_says(w, "beat", "passing"));
-    world_advance(w, 20 * S);
-    world_until(w, world_catalog_says(w, "beat", "critical"));
-}
-
-static void a_ttl_goes_on_where_it_was(void **state)
-{
-    (void)state;
-    struct world w;
-    world_setup(&w, true);
-    register_ttl(&w, 1000);
-    assert_int_equal(world_ttl(&w, "beat", "passing", ""), 200);
-    world_advance(&w, 600 * S);
-    restart_after(&w, 50 * S);
-    assert_left(&w, 400 * S);
-    world_teardown(&w);
-}
-
-static void a_long_time_down_is_given_back_in_part(void **state)
-{
-    (void)state;
-    struct world w;
-    world_setup(&w, true);
-    register_ttl(&w, 1000);
-    assert_int_equal(world_ttl(&w, "beat", "passing", ""), 200);
-    world_advance(&w, 100 * S);
-    restart_after(&w, 300 * S);
-    assert_left(&w, 660 * S);
-    /* So long that nothing of it is left: a chance to beat. */
-    assert_int_equal(world_ttl(&w, "beat", "passing", ""), 200);
-    restart_after(&w, 36000 * S);
-    assert_left(&w, RUN_GRACE_MS);
-    world_teardown(&w);
-}
-
-static void little_time_left_becomes_a_grace(void **state)
-{
-    (void)state;
-    struct world w;
-    world_setup(&w, true);
-    register_ttl(&w, 1000);
-    assert_int_equal(world_ttl(&w, "beat", "passing", ""), 200);
-    world_advance(&w, 999 * S);
-    world_restart(&w);
-    assert_left(&w, RUN_GRACE_MS);
-    /* Critical stays critical, for the same cause, without another deadline. */
-    uint64_t before = revision(&w);
-    world_restart(&w);
-    world_advance(&w, 5000 * S);
-    world_until(&w, agent_in_sync(w.agent));
-    assert_int_equal(revision(&w), before);
-    assert_int_equal(world_local_check(&w, "beat")->marks.cause, CAUSE_SILENCE);
-    assert_true(bytes_starts(world_local_check(&w, "beat")->output,
-                             bytes_str("TTL expired")));
-    assert_int_equal(world_ttl(&w, "beat", "passing", ""), 200);
-    assert_true(world_catalog_says(&w, "beat", "passing"));
-    world_teardown(&w);
-}
-
-static void another_boot_starts_in_silence_and_looks_soon(void **state)
-{
-    (void)state;
-    struct world w;
-    world_setup(&w, true);
-    register_ttl(&w, 100000);
-    register_http(&w, (struct check_def){0});
-    assert_int_equal(world_ttl(&w, "beat", "passing", ""), 200);
-    world_result(&w, "probe", STATUS_PASSING, "fine");
-    world_until(&w, world_catalog_says(&w, "probe", "passing"));
-    w.options.boot_id = "another";
-    world_restart(&w);
-    world_until(&w, world_catalog_says(&w, "beat", "critical"));
-    world_until(&w, world_catalog_says(&w, "probe", "critical"));
-    assert_int_equal(world_local_check(&w, "beat")->marks.cause, CAUSE_SILENCE);
-    assert_int_equal(world_local_check(&w, "probe")->marks.cause,
-                     CAUSE_SILENCE);
-    assert_bytes(world_local_check(&w, "probe")->output,
-                 "nothing was heard of it since the host was restarted");
-    assert_true(world_probe(&w, "probe")->first_delay_ms < RUN_SOON_MS);
-    /* The same boot then goes on as it was. */
-    world_result(&w, "probe", STATUS_PASSING, "fine");
-    world_until(&w, world_catalog_says(&w, "probe", "passing"));
-    world_restart(&w);
-    assert_int_equal(world_local_check(&w, "probe")->status, STATUS_PASSING);
-    world_teardown(&w);
-}
-
-static void live_output_survives_a_clean_end(void **state)
-{
-    (void)state;
-    struct world w;
-    world_setup(&w, true);
-    register_http(&w, (struct check_def){0});
-    world_result(&w, "probe", STATUS_CRITICAL, "late text");
-    assert_output(&w, "probe", "late text");
-    world_restart(&w);
-    assert_bytes(world_local_check(&w, "probe")->output, "late text");
-    world_teardown(&w);
-}
-
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_result_changes_status_at_once),
     cmocka_unit_test(results_of_an_older_definition_are_ignored),
@@ -558,12 +411,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(aliases_follow_what_they_stand_for),
     cmocka_unit_test(two_aliases_of_each_other_come_to_rest),
     cmocka_unit_test(aliases_follow_other_nodes),
-    cmocka_unit_test(everything_comes_back_after_a_restart),
-    cmocka_unit_test(a_ttl_goes_on_where_it_was),
-    cmocka_unit_test(little_time_left_becomes_a_grace),
-    cmocka_unit_test(a_long_time_down_is_given_back_in_part),
-    cmocka_unit_test(another_boot_starts_in_silence_and_looks_soon),
-    cmocka_unit_test(live_output_survives_a_clean_end),
 };
 
 RUN_TESTS(tests)

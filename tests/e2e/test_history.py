@@ -220,6 +220,7 @@ def test_who_is_gone_is_explained(server):
     assert gone["left"]["By"] == "PUT /v1/catalog/deregister 127.0.0.1"
     assert gone["left"]["Address"] == "10.0.0.1" and gone["left"]["Port"] == 80
     assert gone["with-its-node"]["Node"] == "n9"
+    assert gone["with-its-node"]["By"] == "PUT /v1/catalog/deregister 127.0.0.1"
     assert gone["renamed"]["As"] == "other"
     assert told["DepartedSince"]["Revision"] >= 1
     waiting = server.get(EXPLAIN + "shop?index=1")
@@ -341,6 +342,42 @@ def test_who_hangs_up_stops_nobody(server):
     for t in threads:
         t.join()
     assert set(results) <= {200, 429} and 200 in results
+
+
+def test_a_server_stops_while_it_is_asked(make_server):
+    server = make_server().start()
+    live(server, "web")
+    open_ones = [server.connect() for _ in range(40)]
+    for i, c in enumerate(open_ones):
+        c.request("GET", HISTORY + "web" if i % 2 else f"/v1/catalog/nodes?at={1 + i}")
+    assert server.stop() == 1
+    for c in open_ones:
+        c.close()
+    server.start()
+    assert len(changes(server, "web")) == 6
+
+
+def test_writers_at_once_are_told_apart(server):
+    """Their changes share a group, and with it a revision."""
+    def write(who):
+        for i in range(30):
+            answer = server.put(f"/v1/catalog/register?who={who}", {
+                "Node": f"crowd-{who}", "Address": "10.0.0.1",
+                "Service": {"ID": f"{who}-{i}", "Service": "crowd"},
+                "Check": {"CheckID": f"c-{who}-{i}", "Name": "c",
+                          "ServiceID": f"{who}-{i}", "Status": "passing"}})
+            assert answer.text == "true"
+    writers = [threading.Thread(target=write, args=(w,)) for w in range(8)]
+    for w in writers:
+        w.start()
+    for w in writers:
+        w.join()
+    told = changes(server, "crowd")
+    assert len(told) == 8 * 30 * 2
+    for c in told:
+        who = c["ServiceID"].split("-")[0]
+        assert c["By"] == f"PUT /v1/catalog/register?who={who} 127.0.0.1"
+        assert c["Node"] == f"crowd-{who}"
 
 
 def run(server, *words, check=True):

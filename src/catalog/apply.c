@@ -132,11 +132,14 @@ void apply_appear(struct catalog *c, struct node_entry *e)
     struct tree_iter it;
 
     know_id(c, e->pub.record);
+    address_know(c, e->pub.record);
     c->next.node_count++;
     c->next.check_count += e->pub.checks.n;
     tree_first(&e->pub.services, &it);
-    for (struct cat_instance *i; (i = tree_next(&it));)
+    for (struct cat_instance *i; (i = tree_next(&it));) {
         show(c, i);
+        address_know(c, i->service);
+    }
 }
 
 static void disappear(struct catalog *c, struct node_entry *e)
@@ -145,9 +148,12 @@ static void disappear(struct catalog *c, struct node_entry *e)
 
     c->next.node_count--;
     c->next.check_count -= e->pub.checks.n;
+    address_forget(c, e->pub.record);
     tree_first(&e->pub.services, &it);
-    for (struct cat_instance *i; (i = tree_next(&it));)
+    for (struct cat_instance *i; (i = tree_next(&it));) {
         hide(c, i);
+        address_forget(c, i->service);
+    }
 }
 
 void apply_node(struct catalog *c, struct bytes name, struct cat_record *take)
@@ -158,10 +164,12 @@ void apply_node(struct catalog *c, struct bytes name, struct cat_record *take)
     if (old)
         forget_id(c, old);
     e->pub.record = take;
-    if (old)
+    if (old) {
         know_id(c, take);
-    else
+        address_change(c, old, take);
+    } else {
         apply_appear(c, e);
+    }
     touch_node(c, e, old, take, take->mod_rev);
     edit_drop(c, (void *)old);
 }
@@ -202,6 +210,7 @@ void apply_service(struct catalog *c, struct bytes node,
                                   cat_service_name(take)))
             hide(c, old);
         show(c, i);
+        address_change(c, old ? old->service : NULL, take);
     }
     touch_service(c, e, old, i, take->mod_rev);
     if (old) {
@@ -231,8 +240,10 @@ void unapply_service(struct catalog *c, struct bytes node, struct bytes id,
         return;
     struct cat_instance *i =
         edit_del(c, &e->pub.services, &service_tree, key_of_bytes(id));
-    if (e->pub.record)
+    if (e->pub.record) {
         hide(c, i);
+        address_forget(c, i->service);
+    }
     if (i->check_count)
         ghost_put(c, instance_new(i, NULL, NULL, NULL));
     touch_service(c, e, i, NULL, rev);

@@ -16,6 +16,7 @@
  *     ids      tree of the nodes' records by node ID
  *     guards   tree of guard records by folded service name
  *     marked   tree of the checks that are held or damped
+ *     addresses  tree of nodes' and services' records by their Address
  *   cat_node:  record, its instances (tree by folded service ID), its checks (tree
  *              by folded check ID), the node-level checks among them as an array
  *   cat_name:  its instances (tree by folded node, folded service ID)
@@ -130,6 +131,12 @@ const struct cat_instance *cat_node_service(const struct cat_node *n,
                                             struct bytes service_id);
 const struct cat_record *cat_node_check(const struct cat_node *n,
                                         struct bytes check_id);
+
+/* Whose Address this is, as text (IPv6 in the form of RFC 5952): a node's, else a
+ * service's; of one of them if of several. *ret_name: of the node, or of the
+ * service. False: nobody's. */
+bool snapshot_address(const struct snapshot *s, struct bytes address,
+                      struct bytes *ret_name, bool *ret_service);
 
 /* In order of folded name; tombstones left out. */
 void snapshot_nodes(const struct snapshot *s, struct tree_iter *it);

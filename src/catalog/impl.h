@@ -6,6 +6,7 @@
  *   apply.c     what a put or delete changes, row by row
  *   touch.c     which indexes a change moves
  *   journal.c   what changed lately
+ *   address.c   whose an address is
  *   edit.c      nodes and names in the version being built; tombstones; garbage
  *   load.c      building everything from rows in no order
  *   snapshot.c  readers
@@ -77,6 +78,7 @@ static inline struct bytes cat_record_id(const struct cat_record *r)
 /* Single fields, quicker than a view. */
 struct bytes cat_node_id(const struct cat_record *r);
 struct bytes cat_service_name(const struct cat_record *r);
+struct bytes cat_address(const struct cat_record *r); /* of either */
 struct bytes cat_check_service(const struct cat_record *r);
 bool cat_check_passes(const struct cat_record *r);
 
@@ -101,11 +103,12 @@ struct node_entry {
 
 struct snapshot {
     uint64_t revision, floor;
-    struct tree nodes;           /* node_entry by name */
-    struct tree names;           /* cat_name by name */
-    struct tree ids;             /* cat_record of nodes by node ID */
-    struct tree guards;          /* cat_record by service name */
-    struct tree marked;          /* checks held or damped, by node, check ID */
+    struct tree nodes;     /* node_entry by name */
+    struct tree names;     /* cat_name by name */
+    struct tree ids;       /* cat_record of nodes by node ID */
+    struct tree addresses; /* nodes' and services' cat_record, by Address */
+    struct tree guards;    /* cat_record by service name */
+    struct tree marked;    /* checks held or damped, by node, check ID */
     size_t own_held, own_damped; /* of those, checks of nodes */
     size_t node_count, name_count, instance_count, check_count;
     uint64_t nodes_index, services_index;
@@ -119,6 +122,7 @@ struct snapshot {
 extern const struct tree_type node_tree;     /* key: name */
 extern const struct tree_type name_tree;     /* key: name */
 extern const struct tree_type id_tree;       /* key: node ID */
+extern const struct tree_type address_tree;  /* key: address, node and ID */
 extern const struct tree_type service_tree;  /* of a node; key: service ID */
 extern const struct tree_type check_tree;    /* of a node; key: check ID */
 extern const struct tree_type instance_tree; /* of a name; key: node, ID */
@@ -243,6 +247,12 @@ void unapply_guard(struct catalog *c, struct bytes name, uint64_t rev);
 /* A check is put (in; NULL: none) in the place of another (out). */
 void mark_change(struct catalog *c, const struct cat_record *out,
                  const struct cat_record *in);
+/* --- address.c ----------------------------------------------------------- */
+
+void address_know(struct catalog *c, const struct cat_record *r);
+void address_forget(struct catalog *c, const struct cat_record *r);
+void address_change(struct catalog *c, const struct cat_record *old,
+                    const struct cat_record *new); /* old may be NULL */
 
 /* --- load.c -------------------------------------------------------------- */
 

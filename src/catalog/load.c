@@ -70,6 +70,7 @@ static void drop_all(struct dropper *d, struct snapshot *v)
     tree_retire(&v->names, &e);
     tree_retire(&v->nodes, &e);
     tree_retire(&v->ids, &e);
+    tree_retire(&v->addresses, &e);
 }
 
 void version_drop(struct catalog *c, struct snapshot *v,

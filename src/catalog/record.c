@@ -333,6 +333,26 @@ struct bytes cat_service_name(const struct cat_record *r)
     return get_name(&f, SERVICE_NAME, id);
 }
 
+struct bytes cat_address(const struct cat_record *r)
+{
+    struct bytes value = cat_value(r);
+    bool node = (uint8_t)value.p[0] == FORMAT_NODE;
+    struct field_reader f = {0};
+
+    if (node) {
+        (void)get_head(&f, value, FORMAT_NODE, NODE_FLAGS);
+        (void)get_text(&f, NODE_ID);
+        return get_text(&f, NODE_ADDRESS);
+    }
+    struct bytes id = get_head(&f, value, FORMAT_SERVICE, SERVICE_FLAGS);
+    if (!(f.flags & SERVICE_ADDRESS))
+        return (struct bytes){NULL, 0};
+    (void)get_name(&f, SERVICE_NAME, id);
+    (void)get_text(&f, SERVICE_KIND);
+    (void)get_packed(&f, SERVICE_TAGS, false, 0);
+    return get_text(&f, SERVICE_ADDRESS);
+}
+
 /* --- Checks -------------------------------------------------------------- */
 
 static unsigned status_code(struct bytes status)

@@ -72,8 +72,10 @@ static void node_value(struct buf *out, size_t n, uint64_t *seed)
 
 static void service_value(struct buf *out, size_t id, uint64_t *seed)
 {
+    static const char *const at[] = {"", "10.0.0.2", "10.0.0.3", "FD00::1"};
     struct buf tags = {0}, meta = {0};
     struct service_view v = {
+        .address = bytes_str(at[below(seed, 4)]),
         .id = pick(seed, service_ids[id]),
         .name = pick(seed, names[below(seed, NAMES)]),
         .port = (int64_t)below(seed, 3),
@@ -457,6 +459,42 @@ static void check_node_ids(const struct world *w)
     }
 }
 
+static bool has_address(const struct world *w, const struct row *r,
+                        struct bytes address)
+{
+    return row_shown(w, r) &&
+           (r->kind == RECORD_NODE      ? bytes_eq_fold(r->n.address, address)
+            : r->kind == RECORD_SERVICE ? bytes_eq_fold(r->s.address, address)
+                                        : false);
+}
+
+/* Addresses lead to a node that has it, else to a service, else nowhere. */
+static void check_addresses(const struct world *w)
+{
+    static const char *const all[] = {"10.0.0.1", "10.0.0.2", "10.0.0.3",
+                                      "fd00::1",  "10.0.0.9", "10.0.0"};
+
+    for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
+        struct bytes name, at = bytes_str(all[k]);
+        bool service = false, nodes = false, services = false, right = false;
+        bool found =
+            snapshot_address(catalog_current(w->catalog), at, &name, &service);
+        for (size_t i = 0; i < w->n; i++) {
+            const struct row *r = w->rows[i];
+            if (!has_address(w, r, at))
+                continue;
+            nodes |= r->kind == RECORD_NODE;
+            services |= r->kind == RECORD_SERVICE;
+            right |= found && service == (r->kind == RECORD_SERVICE) &&
+                     bytes_eq(name, service ? r->s.name : r->n.name);
+        }
+        assert_int_equal(found, nodes || services);
+        if (found)
+            assert_int_equal(service, !nodes);
+        assert_int_equal(found, right);
+    }
+}
+
 /* --- Old versions -------------------------------------------------------- */
 
 struct held {
@@ -494,6 +532,7 @@ static void check_load(struct world *w, struct step *st)
     assert_snapshot_is(catalog_current(c), w, "loaded", st->first_seed,
                        st->number);
     assert_true(snapshot_floor(catalog_current(c)) == w->revision);
+    check_addresses(w);
     catalog_free(c);
     pin_fini(&pins);
 
@@ -542,6 +581,7 @@ static void one_feed(uint64_t first_seed)
         for (size_t k = 0; k < KEYS; k++)
             check_text(w, &keys[k], &st);
         check_node_ids(w);
+        check_addresses(w);
         for (size_t k = 0; k < HELD_MAX; k++)
             hold_or_release(w, &held[k], &seed);
         if (chance(&seed, 3)) {

@@ -14,15 +14,17 @@ uses_http    = base
 uses_ui      = base
 uses_local   = base catalog health
 uses_api     = base catalog health local http ui
+uses_dns     = base catalog
 uses_loop    = base http
 uses_store   = base http loop
 uses_probe   = base health http loop
 uses_agent   = base catalog health local http loop store
+uses_dnsd    = base catalog dns http loop
 uses_cli     = base config http loop
-uses_server  = base config catalog health http local ui api loop store probe agent cli
+uses_server  = base config catalog health http local ui api dns loop store probe agent dnsd cli
 
-LAYERS = base config catalog health lb http local ui api loop store probe agent cli server
-PURE   = base config catalog health lb http local ui api
+LAYERS = base config catalog health lb http local ui api dns loop store probe agent dnsd cli server
+PURE   = base config catalog health lb http local ui api dns
 
 # --- Settings ---------------------------------------------------------------
 CC      ?= gcc

@@ -1,0 +1,274 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+#include "dns/dns.h"
+
+#include <stdlib.h>
+
+#include "dns/impl.h"
+
+enum { FLAGS_AT = 2, ANSWERS_AT = 6, DNS_CD = 0x0010 };
+
+/* --- Workers -------------------------------------------------------------------- */
+
+enum err dns_worker_new(size_t cache_bytes, struct dns_worker **ret)
+{
+    struct dns_worker *w = calloc(1, sizeof *w);
+
+    if (!w)
+        return ERR_NOMEM;
+    w->entry = calloc(1, ENTRY_BYTES_MAX);
+    if (!w->entry || dns_cache_init(&w->cache, cache_bytes) != ERR_OK) {
+        free(w->entry);
+        free(w);
+        return ERR_NOMEM;
+    }
+    *ret = w;
+    return ERR_OK;
+}
+
+void dns_worker_free(struct dns_worker *w)
+{
+    if (!w)
+        return;
+    dns_cache_fini(&w->cache);
+    free(w->entry);
+    free(w);
+}
+
+/* --- Messages -------------------------------------------------------------------- */
+
+static size_t most_bytes(const struct dns_query *q, enum dns_transport t,
+                         size_t cap)
+{
+    size_t most = DNS_UDP_PLAIN;
+
+    if (t == DNS_OVER_TCP)
+        most = DNS_TCP_MOST;
+    else if (q->edns && q->udp_size > most)
+        most = q->udp_size < DNS_UDP_MOST ? q->udp_size : DNS_UDP_MOST;
+    return most < cap ? most : cap;
+}
+
+/* Header without flags and counts; question; room kept for OPT. */
+static void begin(struct ask *a, uint8_t *out, size_t cap)
+{
+    static const uint8_t counts[8] = {0, 1};
+
+    a->limit = most_bytes(&a->q, a->env->transport, cap) - dns_opt_bytes(&a->q);
+    a->out = (struct dns_out){out, 0, a->limit, false};
+    a->answers = a->authority = a->additional = 0;
+    a->rcode = DNS_NOERROR;
+    a->truncated = a->recursion = false;
+    dns_put_16(&a->out, a->q.id);
+    dns_put_16(&a->out, 0);
+    dns_put(&a->out, counts, sizeof counts);
+    dns_put(&a->out, a->q.name, a->q.name_n);
+    dns_put_16(&a->out, a->q.type);
+    dns_put_16(&a->out, a->q.class);
+}
+
+static size_t end(struct ask *a, struct dns_told *told)
+{
+    bool tc = a->truncated && a->env->transport == DNS_OVER_UDP &&
+              (a->env->set->truncate || a->answers == 0);
+    unsigned flags = DNS_QR | (a->q.flags & (DNS_RD | DNS_CD)) | a->rcode;
+
+    if (a->authoritative)
+        flags |= DNS_AA;
+    if (tc)
+        flags |= DNS_TC;
+    if (a->env->set->recursors || a->recursion)
+        flags |= DNS_RA;
+    a->out.cap += dns_opt_bytes(&a->q);
+    dns_put_opt(&a->out, &a->q);
+    dns_patch_16(&a->out, FLAGS_AT, flags);
+    dns_patch_16(&a->out, ANSWERS_AT, a->answers);
+    dns_patch_16(&a->out, ANSWERS_AT + 2, a->authority);
+    dns_patch_16(&a->out, ANSWERS_AT + 4, a->additional + a->q.edns);
+    told->rcode = (uint8_t)a->rcode;
+    told->truncated = tc;
+    return a->out.n;
+}
+
+/* Twelve bytes for what cannot be answered better. */
+static size_t bare(const struct dns_query *q, enum dns_rcode rcode,
+                   uint8_t *out)
+{
+    struct dns_out o = {out, 0, DNS_HEADER_BYTES, false};
+
+    dns_put_16(&o, q->id);
+    dns_put_16(&o, DNS_QR | (q->flags & (DNS_OPCODE | DNS_RD)) | rcode);
+    dns_put_32(&o, 0);
+    dns_put_32(&o, 0);
+    return o.n;
+}
+
+/* True: the packet is no query of a name; *ret_n bytes say so, 0: nothing. */
+static bool not_a_question(enum dns_parsed p, const struct dns_query *q,
+                           uint8_t *out, size_t *ret_n, struct dns_told *told)
+{
+    told->rcode = p == DNS_OTHER_OPCODE ? DNS_NOTIMP : DNS_FORMERR;
+    *ret_n = 0;
+    if (p == DNS_MALFORMED || p == DNS_OTHER_OPCODE)
+        *ret_n = bare(q, told->rcode, out);
+    return p != DNS_PARSED;
+}
+
+/* --- Services ------------------------------------------------------------------------- */
+
+static bool is_current(const struct ask *a, struct dns_entry *e)
+{
+    const struct snapshot *cat = a->env->cat;
+    struct watch_key k = {WATCH_SERVICE_HEALTH,
+                          bytes_of(dns_entry_key(e) + e->name_at, e->name_n)};
+
+    if (e->generation != a->env->set->generation ||
+        (e->sampled && e->made_s != a->env->now_s))
+        return false;
+    if (e->revision == snapshot_revision(cat))
+        return true;
+    if (e->floor != snapshot_floor(cat) || e->index != snapshot_index(cat, k))
+        return false;
+    e->revision = snapshot_revision(cat);
+    return true;
+}
+
+static bool answer_cached(struct ask *a)
+{
+    struct dns_entry *e =
+        dns_cache_find(&a->w->cache, dns_cache_hash(&a->q), &a->q);
+
+    if (!e || !is_current(a, e))
+        return false;
+    emit_entry(a, e);
+    return true;
+}
+
+static void answer_service(struct ask *a, const struct form *f)
+{
+    struct dns_entry *e;
+
+    if (!service_entry(a, f, &e)) {
+        a->rcode = DNS_NXDOMAIN;
+        answer_soa_authority(a);
+        return;
+    }
+    if (e->keep)
+        dns_cache_put(&a->w->cache, e);
+    emit_entry(a, e);
+}
+
+/* --- The front ------------------------------------------------------------------------- */
+
+static void answer_inside(struct ask *a, struct dns_told *told)
+{
+    struct form f;
+
+    a->authoritative = true;
+    if (a->q.type == DNS_AXFR || a->q.type == DNS_IXFR) {
+        a->rcode = DNS_NOTIMP;
+        return;
+    }
+    if (a->q.type == DNS_NS || a->q.type == DNS_SOA) {
+        answer_zone(a);
+        return;
+    }
+    told->cached = answer_cached(a);
+    if (told->cached)
+        return;
+    form_of(a->env->set, &a->q, a->domain_at, &f);
+    switch (f.kind) {
+    case FORM_SERVICE:
+        answer_service(a, &f);
+        break;
+    case FORM_NODE:
+        answer_node(a, &f);
+        break;
+    case FORM_ADDR:
+        answer_addr(a, &f);
+        break;
+    case FORM_NONE:
+        a->rcode = DNS_NXDOMAIN;
+        answer_soa_authority(a);
+        break;
+    }
+}
+
+static bool is_reverse(const struct dns_query *q)
+{
+    if (q->labels < 2 || !bytes_is(dns_label(q, q->labels - 1u), "arpa"))
+        return false;
+    struct bytes kind = dns_label(q, q->labels - 2u);
+    return bytes_is(kind, "in-addr") || bytes_is(kind, "ip6");
+}
+
+/* False: a recursor is to be asked. Reverse names of nobody's are SERVFAIL without
+ * one, as Consul says: others may know them. */
+static bool answer_outside(struct ask *a)
+{
+    bool reverse = is_reverse(&a->q);
+
+    a->authoritative = reverse && answer_reverse(a);
+    if (a->authoritative)
+        return true;
+    if (a->env->set->recursors)
+        return false;
+    a->rcode = reverse ? DNS_SERVFAIL : DNS_REFUSED;
+    a->recursion = reverse;
+    return true;
+}
+
+static void find_domain(struct ask *a)
+{
+    const struct dns_settings *set = a->env->set;
+
+    a->domain = &set->domain;
+    a->domain_at = dns_name_within(&a->q, a->domain);
+    if (a->domain_at != SIZE_MAX)
+        return;
+    a->domain = &set->alt;
+    a->domain_at = dns_name_within(&a->q, a->domain);
+    if (a->domain_at == SIZE_MAX)
+        a->domain = NULL;
+}
+
+enum dns_verdict dns_answer(struct dns_worker *w, const struct dns_env *env,
+                            struct bytes packet, uint8_t *out, size_t cap,
+                            size_t *ret_n, struct dns_told *ret_told)
+{
+    struct ask a;
+
+    a.env = env;
+    a.w = w;
+    a.random = env->random;
+    *ret_told = (struct dns_told){0};
+    if (not_a_question(dns_query_parse(packet, &a.q), &a.q, out, ret_n,
+                       ret_told))
+        return *ret_n ? DNS_ANSWERED : DNS_SILENCE;
+    ret_told->type = a.q.type;
+    begin(&a, out, cap);
+    find_domain(&a);
+    if (a.domain)
+        answer_inside(&a, ret_told);
+    else if (!answer_outside(&a))
+        return DNS_FORWARD;
+    *ret_n = end(&a, ret_told);
+    return DNS_ANSWERED;
+}
+
+size_t dns_refuse(struct bytes packet, enum dns_rcode rcode, bool recursors,
+                  uint8_t *out, size_t cap)
+{
+    struct dns_settings set = {.recursors = recursors};
+    struct dns_env env = {.set = &set, .transport = DNS_OVER_UDP};
+    struct dns_told told = {0};
+    struct ask a = {.env = &env};
+    size_t n;
+
+    if (not_a_question(dns_query_parse(packet, &a.q), &a.q, out, &n, &told))
+        return n;
+    begin(&a, out, cap);
+    a.rcode = rcode;
+    return end(&a, &told);
+}

@@ -1,0 +1,96 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* dns - what a DNS query is answered: packet + snapshot + settings + a random
+ * word -> packet, in one function that allocates nothing and waits for nothing.
+ *
+ *     [TAG.]NAME.service[.DC].DOMAIN          instances that are not critical
+ *     [TAG.]NAME.passing[.DC].DOMAIN          those that pass (muster's own)
+ *     _NAME._TAG[.service][.DC].DOMAIN        the same, after RFC 2782
+ *     NODE.node[.DC].DOMAIN                   a node's address, its metadata
+ *     HEX.addr[.DC].DOMAIN                    the address that HEX spells
+ *     ....in-addr.arpa, ....ip6.arpa          whose address it is
+ *     anything of DOMAIN, asked for NS or SOA
+ *
+ * Names of Consul's are understood as Consul 1.8 does; docs/operating.md tells
+ * users. Prepared queries, the mesh and other datacenters are not there: such
+ * names do not exist.
+ *
+ * A thread has a worker: the place where an answer is put together, and the
+ * answers about services it has made, without their order (cache.h). An entry is
+ * looked at again when the snapshot has changed and used as long as the index of
+ * its service has not, so nothing is ever older than the snapshot. */
+#ifndef DNS_DNS_H
+#define DNS_DNS_H
+
+#include "catalog/catalog.h"
+#include "dns/name.h"
+
+struct dns_ttl {
+    struct bytes name; /* lower case; without the '*' of a prefix */
+    bool prefix;
+    uint32_t ttl_s;
+};
+
+/* From the configuration; immutable while anybody can see it. */
+struct dns_settings {
+    uint64_t generation;         /* another one: entries are made again */
+    struct dns_name domain, alt; /* lower case, with root; alt.n 0: none */
+    struct bytes datacenter;     /* lower case */
+    uint32_t node_ttl_s;
+    const struct dns_ttl *service_ttl; /* exact names, then long to short */
+    size_t service_ttl_count;
+    struct {
+        uint32_t refresh, retry, expire, min_ttl;
+    } soa;
+    bool only_passing;
+    bool truncate;   /* say TC when records were left out */
+    bool compress;   /* names */
+    bool node_texts; /* metadata as TXT beside addresses */
+    bool sticky;     /* order by who asks, not by chance */
+    bool recursors;  /* there are some */
+    uint32_t udp_answer_limit, a_record_limit; /* 0: Consul's 8, none */
+};
+
+enum dns_transport { DNS_OVER_UDP, DNS_OVER_TCP };
+
+struct dns_env {
+    const struct snapshot *cat;
+    const struct dns_settings *set;
+    uint64_t random;
+    uint32_t now_s;      /* Unix time: the SOA's serial */
+    struct bytes client; /* 4 or 16 bytes of address; empty: unknown */
+    enum dns_transport transport;
+};
+
+enum dns_verdict {
+    DNS_ANSWERED, /* *ret_n bytes are in out */
+    DNS_SILENCE,  /* nothing is to be said */
+    DNS_FORWARD,  /* none of ours: ask a recursor */
+};
+
+/* What was asked, for counters. */
+struct dns_told {
+    uint16_t type;
+    uint8_t rcode;
+    bool truncated, cached;
+};
+
+struct dns_worker;
+
+/* About 2 MB, touched only as far as it is used; bytes of cache beside that.
+ * ERR_NOMEM. */
+MUST_USE enum err dns_worker_new(size_t cache_bytes, struct dns_worker **ret);
+void dns_worker_free(struct dns_worker *w);
+
+/* Pinned. out: cap bytes, at least DNS_UDP_PLAIN; the answer is never longer
+ * than the transport and the client's EDNS allow. */
+enum dns_verdict dns_answer(struct dns_worker *w, const struct dns_env *env,
+                            struct bytes packet, uint8_t *out, size_t cap,
+                            size_t *ret_n, struct dns_told *ret_told);
+
+/* The answer that gives up: the query's id, question and EDNS, with an rcode.
+ * 0: to what is no query nothing is said. */
+size_t dns_refuse(struct bytes packet, enum dns_rcode rcode, bool recursors,
+                  uint8_t *out, size_t cap);
+
+#endif

@@ -38,6 +38,25 @@
     X(METRIC_STREAM_COLLAPSED,     COUNTER, "stream.collapsed",         "slow readers of streams taken to the newest state at once") \
     X(METRIC_STREAM_BYTES,         GAUGE,   "stream.bytes",             "bytes of encoded events kept")   \
     X(METRIC_LOG_LOST,             COUNTER, "log.lost",                 "log lines that syslog did not take")  \
+    X(METRIC_DNS_A,                COUNTER, "dns.queries.a",            "DNS queries for A")              \
+    X(METRIC_DNS_AAAA,             COUNTER, "dns.queries.aaaa",         "DNS queries for AAAA")           \
+    X(METRIC_DNS_SRV,              COUNTER, "dns.queries.srv",          "DNS queries for SRV")            \
+    X(METRIC_DNS_PTR,              COUNTER, "dns.queries.ptr",          "DNS queries for PTR")            \
+    X(METRIC_DNS_OTHER,            COUNTER, "dns.queries.other",        "DNS queries of any other type")  \
+    X(METRIC_DNS_TCP,              COUNTER, "dns.tcp",                  "DNS queries that came over TCP") \
+    X(METRIC_DNS_CACHED,           COUNTER, "dns.cached",               "DNS answers whose records had been put together before") \
+    X(METRIC_DNS_TRUNCATED,        COUNTER, "dns.truncated",            "DNS answers with TC: there is more than fits") \
+    X(METRIC_DNS_NXDOMAIN,         COUNTER, "dns.nxdomain",             "DNS answers NXDOMAIN")           \
+    X(METRIC_DNS_REFUSED,          COUNTER, "dns.refused",              "DNS queries for names of other domains, without recursors") \
+    X(METRIC_DNS_FAILED,           COUNTER, "dns.failed",               "DNS answers SERVFAIL")           \
+    X(METRIC_DNS_MALFORMED,        COUNTER, "dns.malformed",            "packets that are no DNS query, or one of another kind") \
+    X(METRIC_DNS_UNSENT,           COUNTER, "dns.unsent",               "DNS answers that the network did not take") \
+    X(METRIC_DNS_FORWARDED,        COUNTER, "dns.forwarded",            "DNS queries handed on to recursors") \
+    X(METRIC_DNS_RECURSOR_FAILED,  COUNTER, "dns.recursor.failed",      "forwarded DNS queries that no recursor answered") \
+    X(METRIC_DNS_RECURSOR_FULL,    COUNTER, "dns.recursor.full",        "DNS queries not handed on: too many wait for recursors") \
+    X(METRIC_DNS_SLOW,             COUNTER, "dns.slow",                 "DNS connections closed: idle or slow too long") \
+    X(METRIC_DNS_EVICTED,          COUNTER, "dns.evicted",              "DNS connections closed for newer ones") \
+    X(METRIC_DNS_CONNECTIONS,      GAUGE,   "dns.connections",          "open DNS connections (TCP)")     \
     X(METRIC_MONITOR_LOST,         COUNTER, "monitor.lost",             "log lines left out for readers who were too slow") \
     X(METRIC_CACHE_HITS,           COUNTER, "cache.hits",               "answers served from the encoded-answer cache") \
     X(METRIC_CACHE_MISSES,         COUNTER, "cache.misses",             "answers encoded") \
@@ -74,7 +93,9 @@ enum metric {
 #define X(id, kind, name, help) id,
     METRIC_TABLE(X)
 #undef X
-        METRIC_COUNT
+        METRIC_COUNT,
+    METRIC_DNS_FIRST = METRIC_DNS_A,
+    METRIC_DNS_LAST = METRIC_DNS_EVICTED
 };
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };

@@ -9,7 +9,8 @@
 enum { SECOND_MS = 1000, HOUR_MS = 3600 * SECOND_MS };
 
 /* Consul's, but for http_max_conns_per_client (200 there: too few for a proxy
- * that holds a long poll per service) and the retention time of metrics for
+ * that holds a long poll per service), dns_config.enable_truncate (false there:
+ * three of thirty look complete) and the retention time of metrics for
  * Prometheus (0 there: none; here they cost nothing). */
 const struct agent_config agent_defaults = {
     .datacenter = "dc1",
@@ -47,6 +48,15 @@ const struct agent_config agent_defaults = {
                   .metrics_prefix = "consul"},
     .domain = "consul.",
     .ui = true,
+    .dns = {.recursor_timeout_ms = 2 * SECOND_MS,
+            .recursor_strategy = "sequential",
+            .soa_refresh = 3600,
+            .soa_retry = 600,
+            .soa_expire = 86400,
+            .enable_truncate = true,
+            .node_meta_txt = true,
+            .udp_answer_limit = 3,
+            .order = "random"},
     .ui_content_path = "/ui/",
 };
 

@@ -156,8 +156,21 @@ struct agent_config {
     } telemetry;
 
     const char *domain, *alt_domain; /* consul. ; NULL: none */
-    bool ui;                         /* ui or ui_config.enabled */
-    const char *ui_dir;              /* NULL: the built-in page */
+    struct {
+        const char *recursor; /* NULL: none; the older way to say one */
+        struct config_strings recursors; /* IP, IP:port, [IP]:port */
+        uint64_t recursor_timeout_ms;
+        const char *recursor_strategy; /* sequential, random */
+        uint64_t node_ttl_ms;
+        struct config_pairs service_ttl; /* name, prefix*, * -> duration */
+        int64_t soa_refresh, soa_retry, soa_expire, soa_min_ttl; /* seconds */
+        bool only_passing, enable_truncate, disable_compression, node_meta_txt;
+        int64_t udp_answer_limit, a_record_limit;
+        const char *order; /* random, sticky */
+        int64_t threads;   /* 0: one per core */
+    } dns;
+    bool ui;            /* ui or ui_config.enabled */
+    const char *ui_dir; /* NULL: the built-in page */
     const char *ui_content_path;
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* agent_parts - what agent_config.c, agent_apply.c, agent_validate.c and
+/* agent_parts - what agent_config.c, agent_apply.c, agent_validate.c, agent_dns.c,
  * agent_listen.c and agent_tls.c share; nobody else includes it. */
 #ifndef CONFIG_AGENT_PARTS_H
 #define CONFIG_AGENT_PARTS_H
@@ -27,5 +27,8 @@ MUST_USE enum err agent_config_tls(struct agent_config *c, struct errtext *t);
 /* Checks all addresses, fills c->listen, refuses two listeners on one port. */
 MUST_USE enum err agent_config_listen(struct agent_config *c,
                                       struct errtext *t);
+
+/* Domains, time-outs, recursors. */
+MUST_USE enum err agent_config_dns(struct agent_config *c, struct errtext *t);
 
 #endif

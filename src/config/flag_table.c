@@ -69,7 +69,7 @@ const struct flag flag_table[] = {
     {"protocol", FLAG_INT, "protocol", NULL},
     {"raft-protocol", FLAG_INT, "raft_protocol", NULL},
     {"read-replica", FLAG_BOOL, "read_replica", NULL},
-    {"recursor", FLAG_LIST, "recursors", NULL},
+    {"recursor", FLAG_LIST, "recursors", "name server to ask for other domains' names; may be repeated"},
     {"rejoin", FLAG_BOOL, "rejoin_after_leave", NULL},
     {"retry-interval", FLAG_STRING, "retry_interval", NULL},
     {"retry-interval-wan", FLAG_STRING, "retry_interval_wan", NULL},

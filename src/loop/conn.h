@@ -90,6 +90,10 @@ MUST_USE enum err http_server_new(uv_loop_t *loop, struct timers *timers,
 MUST_USE enum err listen_tcp(const char *address, int port, int count,
                              int *ret_fds, struct errtext *t);
 
+/* The same for packets. */
+MUST_USE enum err listen_udp(const char *address, int port, int count,
+                             int *ret_fds, struct errtext *t);
+
 /* One unix socket (mode as chmod, 0: default), accepted on by every thread. A
  * stale socket file without listener is replaced, a live one refused
  * (ERR_LOCKED), and so is a file that is no socket (ERR_EXISTS). The file stays

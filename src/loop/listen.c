@@ -22,6 +22,7 @@ enum {
     KEEP_IDLE_S = 60,
     KEEP_INTERVAL_S = 15,
     KEEP_PROBES = 4,
+    UDP_BUFFER_BYTES = 4 << 20,
 };
 
 union address {
@@ -99,7 +100,13 @@ static int set_on(int fd, int level, int option, int value)
     return setsockopt(fd, level, option, &value, sizeof value);
 }
 
-static int set_options(int fd)
+/* A burst waits while a batch is answered; as much as the system allows. */
+static int set_udp_options(int fd)
+{
+    return set_on(fd, SOL_SOCKET, SO_RCVBUF, UDP_BUFFER_BYTES);
+}
+
+static int set_tcp_options(int fd)
 {
     if (set_on(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
         set_on(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 ||
@@ -111,15 +118,15 @@ static int set_options(int fd)
 }
 
 /* Below zero with errno. `a` gets the port that the system chose for port 0. */
-static int open_tcp(union address *a, bool first)
+static int open_socket(union address *a, int kind, bool first)
 {
+    bool tcp = kind == SOCK_STREAM;
     socklen_t n = address_size(a);
-    int fd =
-        socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(a->any.sa_family, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -1;
-    if (set_options(fd) < 0)
+    if ((tcp ? set_tcp_options(fd) : set_udp_options(fd)) < 0)
         goto fail;
     /* Go's listeners on [::] take IPv4 too, and so does what people expect of
      * client_addr = "::". */
@@ -132,7 +139,9 @@ static int open_tcp(union address *a, bool first)
         goto fail;
     if (first && set_on(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
         goto fail;
-    if (listen(fd, CONN_BACKLOG) < 0 || getsockname(fd, &a->any, &n) < 0)
+    if (tcp && listen(fd, CONN_BACKLOG) < 0)
+        goto fail;
+    if (getsockname(fd, &a->any, &n) < 0)
         goto fail;
     return fd;
 
@@ -143,8 +152,8 @@ fail:;
     return -1;
 }
 
-enum err listen_tcp(const char *address, int port, int count, int *ret_fds,
-                    struct errtext *t)
+static enum err listen_on(const char *address, int port, int kind, int count,
+                          int *ret_fds, struct errtext *t)
 {
     union address a;
     char where[INET6_ADDRSTRLEN + 16];
@@ -154,7 +163,7 @@ enum err listen_tcp(const char *address, int port, int count, int *ret_fds,
         return e;
     address_text(&a, where, sizeof where);
     for (int i = 0; i < count; i++) {
-        ret_fds[i] = open_tcp(&a, i == 0);
+        ret_fds[i] = open_socket(&a, kind, i == 0);
         if (ret_fds[i] >= 0)
             continue;
         e = listen_failed(where, t);
@@ -163,6 +172,18 @@ enum err listen_tcp(const char *address, int port, int count, int *ret_fds,
         return e;
     }
     return ERR_OK;
+}
+
+enum err listen_tcp(const char *address, int port, int count, int *ret_fds,
+                    struct errtext *t)
+{
+    return listen_on(address, port, SOCK_STREAM, count, ret_fds, t);
+}
+
+enum err listen_udp(const char *address, int port, int count, int *ret_fds,
+                    struct errtext *t)
+{
+    return listen_on(address, port, SOCK_DGRAM, count, ret_fds, t);
 }
 
 /* --- Unix sockets --------------------------------------------------------- */

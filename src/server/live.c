@@ -71,23 +71,38 @@ static const struct api_self *replace(struct process *p,
     return old;
 }
 
-static void retire(struct process *p, const struct api_self *old)
+/* Nobody publishes between the two: one step of the version frees both. */
+static void retire(struct process *p, const struct api_self *old,
+                   const struct dns_settings *old_dns)
 {
     struct live_block *b = container_of(old, struct live_block, self);
 
     pin_retire(&p->pins, b, sizeof *b);
+    pin_retire(&p->pins, (void *)(uintptr_t)old_dns, sizeof *old_dns);
     pin_publish(&p->pins);
+}
+
+static const struct dns_settings *replace_dns(struct process *p,
+                                              const struct settings *s)
+{
+    const struct dns_settings *old = atomic_load(&p->dns);
+
+    atomic_store(&p->dns,
+                 dns_settings_new(&s->dns, old ? old->generation + 1 : 1));
+    return old;
 }
 
 void live_publish(struct process *p, const struct settings *s)
 {
     (void)replace(p, s);
+    (void)replace_dns(p, s);
 }
 
 void live_apply(struct core *c, const struct settings *s)
 {
     struct process *p = c->process;
     const struct api_self *old = replace(p, s);
+    const struct dns_settings *old_dns = replace_dns(p, s);
     const struct api_self *now = atomic_load(&p->live);
     uint32_t most = p->conn_limits.max_conns;
     uint32_t peer = s->http_max_conns_per_client;
@@ -105,7 +120,7 @@ void live_apply(struct core *c, const struct settings *s)
                       .discard_output = s->discard_output,
                   });
     /* Only now: who read the old one on this thread has let go of it. */
-    retire(p, old);
+    retire(p, old, old_dns);
     own_published(c);
 }
 
@@ -116,4 +131,6 @@ void live_fini(struct process *p)
     if (self)
         free(container_of(self, struct live_block, self));
     atomic_store(&p->live, NULL);
+    free((void *)(uintptr_t)atomic_load(&p->dns));
+    atomic_store(&p->dns, NULL);
 }

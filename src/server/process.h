@@ -8,6 +8,7 @@
  *     probe thread         checks (inside src/probe)
  *     drafter              answers too long to be made between two requests
  *     archivist            answers about the past
+ *     DNS threads          packets (inside src/dnsd)
  *
  * Snapshots are read under a pin; everything else crosses threads in queues. */
 #ifndef SERVER_PROCESS_H
@@ -18,6 +19,7 @@
 #include "api/api.h"
 #include "base/pin.h"
 #include "catalog/catalog.h"
+#include "dnsd/dnsd.h"
 #include "local/local.h"
 #include "loop/conn.h"
 #include "loop/queue.h"
@@ -81,6 +83,7 @@ struct process {
     struct api_self self; /* as at the start */
     /* With what reloads changed; read under a pin (live.h). */
     _Atomic(const struct api_self *) live;
+    _Atomic(const struct dns_settings *) dns; /* the same, for DNS threads */
     struct conn_limits conn_limits;
     const char *data_dir; /* NULL: in memory */
     size_t cache_bytes;   /* of all serving threads together */
@@ -100,6 +103,7 @@ struct process {
     int serving_count;
     struct drafter *drafter;     /* makes the long answers (draft.c) */
     struct archivist *archivist; /* those about the past (archive.h) */
+    struct dnsd *dnsd;           /* NULL: DNS is off */
 };
 
 #endif

@@ -258,6 +258,8 @@ static void end(struct timer *t)
     }
     drafter_join(p);
     archivist_join(p);
+    dnsd_stop(p->dnsd);
+    p->dnsd = NULL;
     for (size_t i = 0; i < run.signal_count; i++) {
         /* A SIGHUP must not end the process while its stores are closed; told
          * to stop once more, it may end at once. */
@@ -289,11 +291,42 @@ static void serving_idle(struct process *p)
     core_post(&run.core, l);
 }
 
+static int core_count(int most)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return cores < 1 ? 1 : cores > most ? most : (int)cores;
+}
+
+static bool start_dns(const struct settings *s, struct errtext *t)
+{
+    struct process *p = &run.process;
+    const struct dns_plan *plan = &s->dns;
+
+    if (plan->port < 0)
+        return true;
+    return dnsd_start(
+               &(struct dnsd_options){
+                   .pins = &p->pins,
+                   .catalog = p->catalog,
+                   .settings = &p->dns,
+                   .addresses = plan->addresses,
+                   .address_count = plan->address_count,
+                   .port = plan->port,
+                   .threads = plan->threads ? plan->threads
+                                            : core_count(DNSD_THREADS_MAX),
+                   .recursors = plan->recursors,
+                   .recursor_count = plan->recursor_count,
+                   .recursor_timeout_ms = plan->recursor_timeout_ms,
+                   .recursor_rotate = plan->recursor_random,
+               },
+               &p->dnsd, t) == ERR_OK;
+}
+
 static bool start_serving(const struct settings *s, struct errtext *t)
 {
     struct process *p = &run.process;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int threads = s->threads ? s->threads : cores < 1 ? 1 : (int)cores;
+    int threads = s->threads ? s->threads : core_count(SERVING_THREADS_MAX);
     if (threads > SERVING_THREADS_MAX)
         threads = SERVING_THREADS_MAX;
     static int fds[SERVING_THREADS_MAX][RUN_LISTENERS_MAX];
@@ -441,7 +474,8 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     /* The pid file last: a second process on the same data directory or port
      * must not have written over the first one's when it is refused. */
     return core_start(&run.core, p, &o, run.loop, t) == ERR_OK &&
-           start_serving(s, t) && write_pid_file(s->pid_file, t);
+           start_serving(s, t) && start_dns(s, t) &&
+           write_pid_file(s->pid_file, t);
 }
 
 int run_agent(struct settings *s)

@@ -8,6 +8,7 @@
 #include "health/damp.h"
 #include "local/op.h"
 #include "loop/tls_server.h"
+#include "server/dns_live.h"
 #include "store/store.h"
 
 enum {
@@ -26,6 +27,7 @@ struct run_listener {
  * as the process. */
 struct settings {
     const char *node_name, *node_id, *datacenter, *domain;
+    struct dns_plan dns;  /* dns_live.h */
     const char *data_dir; /* NULL: in memory */
     const char *bind_addr, *advertise_addr;
     struct run_listener listeners[RUN_LISTENERS_MAX];

@@ -378,6 +378,8 @@ static enum err make_settings(struct setup *s)
     plain_settings(s);
     enum err e = addresses(s);
     if (e == ERR_OK)
+        e = dns_plan_make(&s->config, &s->settings.dns, &s->text);
+    if (e == ERR_OK)
         e = tagged_addresses(s);
     if (e == ERR_OK)
         e = node_meta(s);
@@ -405,9 +407,6 @@ static void log_not_served(const struct settings *o)
                  "HTTPS is not served: port=%d (it needs cert_file and "
                  "key_file)",
                  o->https_port);
-    if (o->dns_port > 0)
-        log_info("server", "DNS is not served by this version: port=%d",
-                 o->dns_port);
 }
 
 /* --- Reload -------------------------------------------------------------- */

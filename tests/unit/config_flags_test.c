@@ -247,7 +247,6 @@ static void flags_without_effect_are_told(void **state)
         "-retry-max=1",
         "-retry-interval-wan=1s",
         "-retry-max-wan=1",
-        "-recursor=a",
         "-encrypt=k",
         "-rejoin",
         "-primary-gateway=a",

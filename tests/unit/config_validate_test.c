@@ -220,6 +220,50 @@ static void differences_name_key_and_both_values(void **state)
                 "limits.http_max_conns_per_client 5 -> 6;");
 }
 
+static void dns_settings_are_checked(void **state)
+{
+    (void)state;
+    invalid("domain = \"a..b\"",
+            "x.hcl:1:10: domain: \"a..b\" is no domain: labels of 1 to 63 "
+            "bytes with dots between them, at most 200 bytes");
+    invalid("alt_domain = \".\"",
+            "x.hcl:1:14: alt_domain: \".\" is no domain: labels of 1 to 63 "
+            "bytes with dots between them, at most 200 bytes");
+    invalid("recursors = [\"8.8.8.8:0\"]",
+            "x.hcl:1:13: recursors: \"8.8.8.8:0\" is no address: write "
+            "10.0.0.1, 10.0.0.1:53 or [fd00::1]:53");
+    invalid("dns_config { recursor_timeout = \"0s\" }",
+            "x.hcl:1:33: dns_config.recursor_timeout must be over 0s");
+    invalid("dns_config { order = \"best\" }",
+            "x.hcl:1:22: dns_config.order: \"best\" is neither \"random\" nor "
+            "\"sticky\"");
+    invalid("dns_config { service_ttl { web = \"soon\" } }",
+            "x.hcl:1:26: dns_config.service_ttl: \"web\": time: invalid "
+            "duration \"soon\"");
+    invalid(
+        "dns_config { service_ttl { \"*\" = \"1000h\" } }",
+        "x.hcl:1:26: dns_config.service_ttl: \"*\": \"1000h\" is not within "
+        "0s and 168 hours");
+}
+
+static void dns_settings_are_taken(void **state)
+{
+    (void)state;
+    good("data_dir = \"/d\" recursors = [\"8.8.8.8\", \"[fd00::1]:53\", "
+         "\"fd00::1\", \"1.1.1.1:5353\"] recursor = \"9.9.9.9\"\n"
+         "dns_config { node_ttl = \"5s\" soa { min_ttl = 2 } "
+         "enable_truncate = false udp_answer_limit = 8 order = \"sticky\" "
+         "service_ttl { \"*\" = \"1s\" web = \"5s\" } }");
+    valid();
+    assert_int_equal(c.dns.recursors.n, 5);
+    assert_string_equal(c.dns.recursors.v[4], "9.9.9.9");
+    assert_int_equal(c.dns.node_ttl_ms, 5000);
+    assert_int_equal(c.dns.soa_min_ttl, 2);
+    assert_int_equal(c.dns.soa_refresh, 3600);
+    assert_false(c.dns.enable_truncate);
+    assert_int_equal(c.dns.service_ttl.n, 2);
+}
+
 static void one_thing_by_two_names_is_told_once(void **state)
 {
     (void)state;
@@ -295,6 +339,8 @@ static const struct CMUnitTest tests[] = {
     TEST(two_listeners_cannot_share_a_port),
     TEST(socket_modes_are_octal),
     TEST(differences_name_key_and_both_values),
+    TEST(dns_settings_are_checked),
+    TEST(dns_settings_are_taken),
     TEST(one_thing_by_two_names_is_told_once),
     TEST(definitions_are_not_compared),
 };

@@ -1,0 +1,87 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* impl - what the files of this folder share; nobody else includes it.
+ *
+ *   dnsd.c      life of the threads, one answer     udp.c   packets, in batches
+ *   forward.c   recursors (c-ares)                  tcp.c   connections */
+#ifndef DNSD_IMPL_H
+#define DNSD_IMPL_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "base/metric.h"
+#include "dnsd/dnsd.h"
+#include "loop/timers.h"
+#include "loop/watch.h"
+
+/* Where an answer goes that cannot be given at once. */
+struct forward_to {
+    /* The answer is p, n bytes, with the query's id; only during the call. n 0:
+     * nothing can be said. */
+    void (*done)(struct forward_to *to, const uint8_t *p, size_t n);
+    bool tcp;
+};
+
+struct forwarder;
+struct udp;
+struct tcp;
+
+struct dnsd_thread {
+    struct dnsd *d;
+    int number;
+    uv_thread_t thread;
+    uv_loop_t loop;
+    uv_async_t stop;
+    struct timers timers;
+    int pin;
+    struct dns_worker *worker;
+    uint64_t random;
+    struct forwarder *forwarder; /* NULL: no recursors */
+    struct udp *udp;
+    struct tcp *tcp;
+    /* Counted here, added to the process's in one go (thread_count). */
+    int64_t counts[METRIC_COUNT];
+};
+
+struct dnsd {
+    struct dnsd_options o;
+    int threads;
+    struct dnsd_thread thread[DNSD_THREADS_MAX];
+};
+
+/* --- dnsd.c ------------------------------------------------------------------ */
+
+/* What does not change between two queries of one turn. Pinned. */
+void thread_enter(struct dnsd_thread *t, struct dns_env *ret);
+void thread_leave(struct dnsd_thread *t);
+
+enum dns_verdict thread_answer(struct dnsd_thread *t, struct dns_env *env,
+                               struct bytes packet, uint8_t *out, size_t cap,
+                               size_t *ret_n);
+void thread_count(struct dnsd_thread *t);
+
+/* --- udp.c -------------------------------------------------------------------- */
+
+MUST_USE enum err udp_open(struct dnsd_thread *t, const int *take_fds, size_t n,
+                           struct udp **ret);
+void udp_close(struct udp *u);
+
+/* --- tcp.c -------------------------------------------------------------------- */
+
+MUST_USE enum err tcp_open(struct dnsd_thread *t, const int *take_fds, size_t n,
+                           struct tcp **ret);
+void tcp_close(struct tcp *s);
+
+/* --- forward.c ------------------------------------------------------------------ */
+
+MUST_USE enum err forwarder_open(struct dnsd_thread *t, struct forwarder **ret,
+                                 struct errtext *text);
+void forwarder_close(struct forwarder *f); /* nobody waits any more */
+
+/* Asks the recursors; to->done is called once, maybe at once. */
+void forward(struct forwarder *f, struct bytes packet, struct forward_to *to);
+
+#endif

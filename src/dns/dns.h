@@ -1,7 +1,8 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* dns - what a DNS query is answered: packet + snapshot + settings + a random
- * word -> packet, in one function that allocates nothing and waits for nothing.
+ * word -> packet, in one function that waits for nothing and allocates nothing (but
+ * for a moment where instances of a service flap: catalog/member.h).
  *
  *     [TAG.]NAME.service[.DC].DOMAIN          instances that are not critical
  *     [TAG.]NAME.passing[.DC].DOMAIN          those that pass (muster's own)

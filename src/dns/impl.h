@@ -10,6 +10,7 @@
 #ifndef DNS_IMPL_H
 #define DNS_IMPL_H
 
+#include "catalog/member.h"
 #include "dns/cache.h"
 #include "dns/dns.h"
 
@@ -81,7 +82,8 @@ bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret);
 /* What DNS makes of an instance's checks and those of its node. */
 enum standing { STANDS_OUT, STANDS_WARNING, STANDS_OTHER, STANDS_PASSING };
 
-enum standing instance_standing(const struct cat_node *n,
+enum standing instance_standing(const struct membership *m,
+                                const struct cat_node *n,
                                 const struct cat_instance *i);
 
 /* Addresses that an inner name stands for, as address_body writes them. *ret_inner

@@ -14,38 +14,41 @@ static enum standing worse(enum standing a, enum standing b)
     return a < b ? a : b;
 }
 
-/* A text that is no status of Consul's is no reason to leave anything out. A
- * critical check that is held counts as passing, one that flaps as critical. */
-static enum standing check_standing(const struct cat_record *r)
+/* A text that is no status of Consul's is no reason to leave anything out. */
+static enum standing check_standing(const struct membership *m,
+                                    const struct cat_instance *i,
+                                    const struct cat_record *r)
 {
     struct check_view v;
 
     cat_check_view(r, &v);
-    if (v.marks.damped)
-        return STANDS_OUT;
-    if (v.marks.held || bytes_is(v.status, "passing"))
+    if (bytes_is(v.status, "passing"))
+        return STANDS_PASSING;
+    if (v.marks.held && member_check_held(m, i, r))
         return STANDS_PASSING;
     if (bytes_is(v.status, "critical"))
         return STANDS_OUT;
     return bytes_is(v.status, "warning") ? STANDS_WARNING : STANDS_OTHER;
 }
 
-enum standing instance_standing(const struct cat_node *n,
+/* Held checks count as passing; of those that flap some are left out. */
+enum standing instance_standing(const struct membership *m,
+                                const struct cat_node *n,
                                 const struct cat_instance *i)
 {
+    uint32_t own = n->own ? n->own->n : 0;
     enum standing s = STANDS_PASSING;
     bool other = false;
 
-    for (uint32_t k = 0; n->own && k < n->own->n; k++) {
-        enum standing c = check_standing(n->own->v[k]);
+    for (uint32_t k = 0; k < own + i->check_count; k++) {
+        const struct cat_record *r =
+            k < own ? n->own->v[k] : i->checks[k - own];
+        enum standing c = check_standing(m, i, r);
         other |= c == STANDS_OTHER;
         s = worse(s, c);
     }
-    for (uint32_t k = 0; k < i->check_count; k++) {
-        enum standing c = check_standing(i->checks[k]);
-        other |= c == STANDS_OTHER;
-        s = worse(s, c);
-    }
+    if (m->cut && member_of(m, n, i) == MEMBER_SUPPRESSED)
+        return STANDS_OUT;
     return s == STANDS_WARNING && other ? STANDS_OTHER : s;
 }
 
@@ -112,6 +115,7 @@ struct builder {
     struct ask *a;
     struct dns_entry *e;
     struct dns_out o; /* the whole block */
+    struct membership members;
     uint32_t ttl;
     enum address_want want;
     size_t seen_mask;
@@ -386,7 +390,7 @@ static void add_instance(struct builder *b, const struct form *f,
     cat_service_view(i->service, &v);
     if (!is_asked(f, &v) || !(node = snapshot_node_of(a->env->cat, i)))
         return;
-    enum standing s = instance_standing(node, i);
+    enum standing s = instance_standing(&b->members, node, i);
     if (s == STANDS_OUT ||
         (s != STANDS_PASSING && (f->passing || a->env->set->only_passing)))
         return;
@@ -496,6 +500,7 @@ bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret)
     if (!name)
         return false;
     begin(&b, a, f->name);
+    membership_begin(&b.members, a->env->cat, name);
     b.ttl = ttl_of(a->env->set, f->name);
     clear_seen(&b, name->instances.n);
     tree_first(&name->instances, &it);
@@ -523,11 +528,13 @@ static size_t inner_service(const struct ask *a, const struct form *f,
 {
     const struct cat_name *name = snapshot_name(a->env->cat, f->name);
     const struct cat_instance *i;
+    struct membership members;
     struct tree_iter it;
     size_t n = 0;
 
     if (!name)
         return 0;
+    membership_begin(&members, a->env->cat, name);
     tree_first(&name->instances, &it);
     for (int k = 0; k < INSTANCES_LOOKED_AT && (i = tree_next(&it)); k++) {
         const struct cat_node *node = snapshot_node_of(a->env->cat, i);
@@ -537,7 +544,7 @@ static size_t inner_service(const struct ask *a, const struct form *f,
         bool own;
         cat_service_view(i->service, &v);
         if (!node || !is_asked(f, &v) ||
-            instance_standing(node, i) == STANDS_OUT)
+            instance_standing(&members, node, i) == STANDS_OUT)
             continue;
         cat_node_view(node->record, &nv);
         instance_address(a, &v, &nv, WANT_ANY, &at, &own);

@@ -51,16 +51,18 @@ static size_t pick_servers(struct ask *a, struct server v[NS_MAX])
     const struct cat_name *n = snapshot_name(a->env->cat, bytes_str("consul"));
     const struct cat_instance *i;
     struct tree_iter it;
+    struct membership members;
     size_t seen = 0, count = 0;
 
     if (!n)
         return 0;
+    membership_begin(&members, a->env->cat, n);
     tree_first(&n->instances, &it);
     while ((i = tree_next(&it))) {
         const struct cat_node *node = snapshot_node_of(a->env->cat, i);
         struct server s = {.name = {.n = 0}};
         struct node_view view;
-        if (!node || instance_standing(node, i) == STANDS_OUT)
+        if (!node || instance_standing(&members, node, i) == STANDS_OUT)
             continue;
         cat_node_view(node->record, &view);
         node_name(a, view.name, &s.name);

@@ -316,6 +316,52 @@ static void sick_instances_are_not_told(void **state)
         "additional n4.node.dc1.consul. 0 A 10.0.0.4\n");
 }
 
+static void put_marked(struct dns_world *d, const char *node,
+                       const char *service_id, const char *status,
+                       struct check_marks marks)
+{
+    struct check_view v = {.id = bytes_str(service_id),
+                           .name = bytes_str("c"),
+                           .status = bytes_str(status),
+                           .service_id = bytes_str(service_id),
+                           .marks = marks};
+
+    d->w->revision++;
+    world_put_check(d->w, node, &v);
+    (void)world_commit(d->w);
+}
+
+static void held_instances_are_told_as_if_they_passed(void **state)
+{
+    struct dns_world *d = *state;
+
+    put_marked(d, "n1", "db-90", "critical",
+               (struct check_marks){.cause = CAUSE_SILENCE, .held = true});
+    assert_non_null(strstr(ask(d, "db.service.consul", DNS_SRV), "SRV 1 7 90"));
+    assert_non_null(strstr(ask(d, "db.passing.consul", DNS_SRV), "SRV 1 7 90"));
+    put_marked(d, "n1", "db-90", "critical", (struct check_marks){0});
+    assert_string_equal(ask(d, "db.service.consul", DNS_SRV), NOTHING);
+}
+
+/* A third of the instances at most. */
+static void instances_that_flap_are_left_out(void **state)
+{
+    struct check_marks damped = {.damped = true, .damped_until_ms = 5};
+    struct dns_world *d = *state;
+
+    put_service(d, "n1", "web", "10.4.0.1", 81, "", 1);
+    put_service(d, "n1", "web", "10.4.0.2", 82, "", 1);
+    (void)ask(d, "web.service.consul", DNS_A);
+    assert_int_equal(d->a.records[0], 3);
+    put_marked(d, "n1", "web-81", "passing", damped);
+    assert_string_equal(ask_sorted(d, "web.service.consul", DNS_A),
+                        "NOERROR aa\nanswer web.service.consul. 0 A 10.0.0.1\n"
+                        "answer web.service.consul. 0 A 10.4.0.2\n");
+    put_marked(d, "n1", "web-82", "passing", damped);
+    (void)ask(d, "web.service.consul", DNS_A);
+    assert_int_equal(d->a.records[0], 2);
+}
+
 static void ttls_are_by_name_prefix_and_all(void **state)
 {
     static const struct dns_ttl ttls[] = {
@@ -386,6 +432,8 @@ static const struct CMUnitTest tests[] = {
     T(a_second_domain_answers_as_the_first),
     T(the_zone_names_its_servers),
     T(sick_instances_are_not_told),
+    T(held_instances_are_told_as_if_they_passed),
+    T(instances_that_flap_are_left_out),
     T(ttls_are_by_name_prefix_and_all),
     T(names_need_no_compression),
     T(what_is_kept_is_never_old),

@@ -177,6 +177,34 @@ static void put_detail(struct json_out *j, const struct api_call *c,
         put_check(j, r->check);
 }
 
+/* Its check with the greatest penalty, also while damping only observes. As of
+ * the check's last change: it decays, and nothing is written for that. */
+static void put_flaps(struct json_out *j, const struct cat_instance *i)
+{
+    struct check_view v = {0};
+
+    for (uint32_t n = 0; n < i->check_count; n++) {
+        struct check_view next;
+        cat_check_view(i->checks[n], &next);
+        if (next.marks.penalty > v.marks.penalty)
+            v = next;
+    }
+    if (v.marks.penalty == 0)
+        return;
+    json_key(j, "Flaps");
+    json_open(j, '{');
+    json_key(j, "CheckID");
+    json_str(j, v.id);
+    json_key(j, "Penalty");
+    json_u64(j, v.marks.penalty);
+    encode_moment(j, "Since", v.marks.since_ms);
+    json_key(j, "Damped");
+    json_bool(j, v.marks.damped);
+    if (v.marks.damped_until_ms)
+        encode_moment(j, "Until", v.marks.damped_until_ms);
+    json_close(j, '}');
+}
+
 static bool put_instance(struct encoder *e, struct api_call *c,
                          const struct candidate *k)
 {
@@ -206,6 +234,7 @@ static bool put_instance(struct encoder *e, struct api_call *c,
     json_key(j, "Rule");
     json_str(j, bytes_str(r.rule));
     put_detail(j, c, &r);
+    put_flaps(j, k->instance);
     json_close(j, '}');
     return !out;
 }

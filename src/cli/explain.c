@@ -34,6 +34,23 @@ static const char *why(struct cli *c, json_t *instance)
     return rule;
 }
 
+/* The same, and that a check of it flaps where that is not the reason. */
+static const char *why_and_flaps(struct cli *c, json_t *instance)
+{
+    json_t *flaps = json_object_get(instance, "Flaps");
+    const char *text = why(c, instance), *until = cli_str(flaps, "Until");
+
+    if (!*until || strcmp(cli_str(instance, "Rule"), "damped") == 0)
+        return text;
+    return arena_printf(
+        &c->arena, "%s; %s flaps: penalty %lld, %s until %s", text,
+        cli_str(flaps, "CheckID"),
+        (long long)json_integer_value(json_object_get(flaps, "Penalty")),
+        json_is_true(json_object_get(flaps, "Damped")) ? "damped"
+                                                       : "would be damped",
+        until);
+}
+
 static void explain_row(struct cli *c, struct cli_table *t, json_t *instance)
 {
     cli_cell_str(t,
@@ -44,7 +61,7 @@ static void explain_row(struct cli *c, struct cli_table *t, json_t *instance)
                                  cli_str(instance, "Address"),
                                  (long long)json_integer_value(
                                      json_object_get(instance, "Port"))));
-    cli_cell_str(t, why(c, instance));
+    cli_cell_str(t, why_and_flaps(c, instance));
 }
 
 static void departed_row(struct cli *c, struct cli_table *t, json_t *gone)

@@ -5,6 +5,7 @@
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 
 import pytest
@@ -62,6 +63,17 @@ def test_what_flaps_is_observed_and_stays_in_the_answers(make_server):
     assert (metric(s, "agent_flapping"), metric(s, "agent_damped")) == (1, 0)
     until(lambda: passing(s) == ["1", "2", "3", "4"], "all four")
     assert "it would be kept out of the answers" in s.log()
+    rows = {i["ServiceID"]: i for i in s.get(
+        "/v1/muster/explain/health/service/web?passing").json["Instances"]}
+    flaps = rows["1"]["Flaps"]
+    assert rows["1"]["In"] and "Flaps" not in rows["2"]
+    assert flaps["CheckID"] == "c-1" and flaps["Penalty"] > 2500
+    assert not flaps["Damped"] and flaps["Until"] > flaps["Since"]
+    shown = subprocess.run(
+        [muster.BINARY, "explain", f"-http-addr=127.0.0.1:{s.port}", "web"],
+        capture_output=True, text=True, check=True, timeout=60).stdout
+    assert (f"passing; c-1 flaps: penalty {flaps['Penalty']}, would be damped "
+            f"until {flaps['Until']}") in shown
     s.put("/v1/agent/service/deregister/1")
     assert metric(s, "agent_flapping") == 0
 

@@ -15,16 +15,17 @@ uses_ui      = base
 uses_local   = base catalog health
 uses_api     = base catalog health local http ui
 uses_dns     = base catalog
+uses_duty    = base catalog health local
 uses_loop    = base http
 uses_store   = base http loop
 uses_probe   = base health http loop
 uses_agent   = base catalog health local http loop store
 uses_dnsd    = base catalog dns http loop
 uses_cli     = base config http loop
-uses_server  = base config catalog health http local ui api dns loop store probe agent dnsd cli
+uses_server  = base config catalog health http local ui duty api dns loop store probe agent dnsd cli
 
-LAYERS = base config catalog health lb http local ui api dns loop store probe agent dnsd cli server
-PURE   = base config catalog health lb http local ui api dns
+LAYERS = base config catalog health lb http local ui duty api dns loop store probe agent dnsd cli server
+PURE   = base config catalog health lb http local ui duty api dns
 
 # --- Settings ---------------------------------------------------------------
 CC      ?= gcc

@@ -26,6 +26,7 @@
 #include "catalog/story.h"
 #include "http/request.h"
 #include "http/response.h"
+#include "local/beats.h"
 #include "local/local.h"
 #include "local/op.h"
 
@@ -109,6 +110,7 @@ struct api_env {
     const struct snapshot *cat;
     const struct local_snapshot *local;
     const struct heard_snapshot *heard;
+    const struct beats_table *beats;
     bool ready;       /* loaded, own node registered: there is a leader */
     uint64_t wall_ms; /* Unix time, for people */
     uint64_t uptime_ms;
@@ -203,6 +205,9 @@ struct api_call {
     bool consul_headers;     /* X-Consul-Index and its company */
     const char *consistency; /* X-Consul-Effective-Consistency; NULL: none */
     uint64_t content_hash;   /* BLOCK_HASH: of the object */
+    /* WRITE: whose registration from outside this confirms, if it is answered
+     * 200; empty: nobody's. */
+    struct bytes beat_node, beat_id;
     bool keep_stored_answer; /* WRITE: body and status above are the answer
                                 once the plan is committed */
 

@@ -294,6 +294,11 @@ enum api_next write_catalog_register(struct api_call *c,
         return API_ANSWER;
     if (e == ERR_OK)
         e = plan_register(p, env->cat, &r, &t);
+    if (e == ERR_OK && r.service &&
+        !bytes_eq_fold(r.node.name, env->self->node_name)) {
+        c->beat_node = r.node.name;
+        c->beat_id = r.service->id.n ? r.service->id : r.service->name;
+    }
     return finish_plan(c, e, &t, p);
 }
 

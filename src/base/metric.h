@@ -79,6 +79,13 @@
     X(METRIC_CATALOG_GARBAGE,      GAUGE,   "catalog.garbage",          "bytes of old versions not yet freed") \
     X(METRIC_PROBE_RUNS,           COUNTER, "probe.runs",               "check runs finished") \
     X(METRIC_PROBE_FAILURES,       COUNTER, "probe.failures",           "check runs that did not pass") \
+    X(METRIC_GUARD_HELD,           GAUGE,   "guard.held",               "instances held in the answers (on the server that watches over removals)") \
+    X(METRIC_GUARD_PROBED,         GAUGE,   "guard.probed",             "held instances that are being tried") \
+    X(METRIC_GUARD_REFUSED,        GAUGE,   "guard.released.refused",   "held instances let go since the start: their port refused") \
+    X(METRIC_GUARD_BY_TIME,        GAUGE,   "guard.released.time",      "held instances let go since the start: unreachable for a window") \
+    X(METRIC_GUARD_WINDOWS,        GAUGE,   "guard.windows",            "windows of the guard ended since the start") \
+    X(METRIC_GUARD_EXPIRED,        GAUGE,   "guard.expired",            "services from outside removed since the start: no beat for their time to live") \
+    X(METRIC_GUARD_BEATS_LOST,     COUNTER, "guard.beats.lost",         "beats of services from outside lost: too many waited") \
     X(METRIC_AGENT_SYNCS,          COUNTER, "agent.syncs",              "differences sent to the catalog") \
     X(METRIC_AGENT_FLIPS,          COUNTER, "agent.flips",              "changes of a check's status") \
     X(METRIC_AGENT_FLAPS,          COUNTER, "agent.flaps",              "changes from passing to critical that damping counted") \

@@ -66,6 +66,7 @@ static struct api_env env_now(struct process *p)
         .cat = catalog_current(p->catalog),
         .local = local_current(p->local),
         .heard = heard_current(p->heard),
+        .beats = beats_current(p->beats),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
     };
 }

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "server/guard.h"
 #include "server/monitor.h"
 #include "server/serving.h"
 #include "server/watches.h"
@@ -106,8 +107,10 @@ static void published(struct core *c)
         own_published(c);
     /* The agent comes after the own node: it would register it too, and at the
      * store's first revision (own.c). */
-    if (atomic_load_explicit(&p->ready, memory_order_relaxed))
+    if (atomic_load_explicit(&p->ready, memory_order_relaxed)) {
         agent_catalog_published(c->agent, own);
+        guard_published(c);
+    }
 }
 
 static void local_published(void *ctx)
@@ -191,8 +194,10 @@ static void on_store_state(void *ctx, bool up, enum err why, const char *text)
     bool was = atomic_exchange(&c->process->store_up, up);
     if (!up)
         log_error("store", "writes fail: %s: %s", err_text(why), text);
-    else if (!was)
+    else if (!was) {
         log_info("store", "ready for writes");
+        guard_store_is_back(c);
+    }
 }
 
 /* --- The agent's side ---------------------------------------------------- */
@@ -296,7 +301,9 @@ static void on_results(void *ctx, struct list *results)
         struct probe_result *r =
             container_of(results->next, struct probe_result, link);
         list_del(&r->link);
-        if (c->agent)
+        if (r->generation & GUARD_PROBE)
+            guard_result(c, r);
+        else if (c->agent)
             agent_probe_result(
                 c->agent,
                 &(struct agent_result){
@@ -385,6 +392,7 @@ static void set_identity(struct core *c)
                  .meta_set = true},
         .keep_service = bytes_str(self->is_server ? "consul" : ""),
         .keep_check = bytes_str("serfHealth"),
+        .guard = atomic_load(&c->process->live)->guard,
     };
     c->own_hash[0] =
         watch_hash((struct watch_key){WATCH_NODE, self->node_name});
@@ -481,6 +489,10 @@ enum err core_start(struct core *c, struct process *p,
     if (e == ERR_OK)
         e = open_agent(c, server_id, t);
     free(server_id);
+    if (e == ERR_OK)
+        e = guard_new(c);
+    if (e == ERR_OK && p->self.is_server)
+        guard_campaign(c);
     return e;
 }
 
@@ -492,6 +504,7 @@ void core_stop(struct core *c)
     if (c->agent)
         agent_close(c->agent);
     c->agent = NULL;
+    guard_stop(c);
     if (c->prober)
         prober_close(c->prober);
     store_close(c->process->store);
@@ -500,6 +513,7 @@ void core_stop(struct core *c)
     queue_close(c->results);
     queue_close(c->letters);
     queue_close(c->batches);
+    guard_free(c);
     monitor_close(c);
     own_free(c);
     timers_close(&c->timers);

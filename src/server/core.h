@@ -56,8 +56,9 @@ struct core {
     struct agent *agent;
     struct prober *prober;
     struct local_identity me;
-    struct own *own;         /* own.c */
-    struct watches *watches; /* NULL: none were ever configured */
+    struct own *own;           /* own.c */
+    struct guardian *guardian; /* guard.c */
+    struct watches *watches;   /* NULL: none were ever configured */
 };
 
 /* A call to make on the core thread. */

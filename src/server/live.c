@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "server/guard.h"
 #include "server/serving.h"
 
 /* One block: the struct, its arrays, then all text. */
@@ -112,6 +113,7 @@ void live_apply(struct core *c, const struct settings *s)
     for (int i = 0; s->https && i < p->serving_count; i++)
         serving_tls(p->serving[i], s->https);
     c->me.node.meta = now->node_meta;
+    c->me.guard = now->guard;
     agent_reconfigure(
         c->agent, &(struct agent_live){
                       .me = c->me,
@@ -122,6 +124,7 @@ void live_apply(struct core *c, const struct settings *s)
     /* Only now: who read the old one on this thread has let go of it. */
     retire(p, old, old_dns);
     own_published(c);
+    guard_configure(c);
 }
 
 void live_fini(struct process *p)

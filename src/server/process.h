@@ -20,6 +20,7 @@
 #include "base/pin.h"
 #include "catalog/catalog.h"
 #include "dnsd/dnsd.h"
+#include "local/beats.h"
 #include "local/local.h"
 #include "loop/conn.h"
 #include "loop/queue.h"
@@ -76,9 +77,11 @@ struct process {
     struct catalog *catalog;
     struct local *local;
     struct heard *heard;
+    struct beats *beats; /* of what was registered from outside */
     struct store *store;
-    struct queue *agent_ops; /* struct agent_op, to the core thread */
-    struct queue *written;   /* struct letter, to the core thread */
+    struct queue *agent_ops;     /* struct agent_op, to the core thread */
+    struct queue *written;       /* struct letter, to the core thread */
+    struct queue *outside_beats; /* to the core thread (guard.c) */
 
     struct api_self self; /* as at the start */
     /* With what reloads changed; read under a pin (live.h). */

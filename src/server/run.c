@@ -451,6 +451,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     p->catalog = catalog_new(&p->pins);
     p->local = local_new(&p->pins);
     p->heard = heard_new(&p->pins);
+    p->beats = beats_new(&p->pins);
     p->cache_bytes = CACHE_BYTES_DEFAULT;
     p->data_dir = s->data_dir;
     p->started_ms = uv_hrtime() / 1000000;
@@ -506,6 +507,7 @@ int run_agent(struct settings *s)
     local_free(run.process.local);
     watches_free(run.core.watches);
     heard_free(run.process.heard);
+    beats_free(run.process.beats);
     live_fini(&run.process);
     pin_fini(&run.process.pins);
     sockets_remove();

@@ -28,6 +28,7 @@ void serving_pin(struct serving *s)
         .cat = catalog_current(p->catalog),
         .local = local_current(p->local),
         .heard = heard_current(p->heard),
+        .beats = beats_current(p->beats),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
     };
 }

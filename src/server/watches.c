@@ -272,6 +272,7 @@ static void on_work(uv_work_t *work)
         .cat = catalog_current(p->catalog),
         .local = local_current(p->local),
         .heard = heard_current(p->heard),
+        .beats = beats_current(p->beats),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
     };
     make(ws, &env);

@@ -9,6 +9,7 @@
  *
  * A write owns the memory of its plan, because the store reads it whether or
  * not the connection lives on; the request stays with the connection. */
+#include "server/guard.h"
 #include "server/serving.h"
 
 #include <stdlib.h>
@@ -91,6 +92,8 @@ static void write_finish(struct write *w)
         struct serving *s = w->serving;
         w->conn = NULL;
         ((struct conn_state *)conn_user(c))->write = NULL;
+        if (w->call.status == 200 && w->call.beat_node.n)
+            guard_beat(s->process, w->call.beat_node, w->call.beat_id);
         serving_answer_call(s, c, &w->call, 0, false);
     }
     write_give_back(w);

@@ -218,6 +218,9 @@ static void take_letter(struct agent *a, struct letter *l)
     case LETTER_SYNC:
         sync_answered(container_of(l, struct item, letter));
         break;
+    case LETTER_REAPED:
+        reap_answered(l);
+        break;
     case LETTER_SETTLE:
         a->settle_queued = false;
         break;

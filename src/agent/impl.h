@@ -12,7 +12,8 @@
  *     state.c   their stored states
  *     alias.c   alias checks
  *     sync.c    differences to the catalog, one at a time per service
- *     scan.c    anti-entropy, reaper */
+ *     scan.c    anti-entropy, reaper
+ *     reap.c    what the reaper asks the guard for */
 #ifndef AGENT_IMPL_H
 #define AGENT_IMPL_H
 
@@ -36,6 +37,7 @@ enum letter_kind {
     LETTER_JOB,    /* agent.db's outcome of a job */
     LETTER_STATE,  /* agent.db's outcome of a state written by itself */
     LETTER_SYNC,   /* the catalog's outcome of a difference */
+    LETTER_REAPED, /* the catalog's outcome of a removal by silence */
     LETTER_SETTLE, /* nothing but a turn */
 };
 
@@ -192,6 +194,7 @@ struct agent {
 
     struct local_scan scan;
     struct deadline scan_step, repair, reap;
+    struct reaping *reaping; /* of the look under way */
     bool scanning, scanned, rescan;
     uint64_t suspects[SUSPECTS_MAX]; /* revisions that changed the own node */
     size_t suspect_n;
@@ -245,6 +248,12 @@ void op_stored(struct job *j);
 
 /* A service is gone for having been critical too long. */
 void op_reap(struct agent *a, struct bytes service_id);
+
+/* reap.c. Nobody was heard of for too long: each is asked for, then all those that
+ * may go are taken out of the catalog, and then here. */
+void reap_silent(struct agent *a, struct bytes service_id);
+void reap_submit(struct agent *a);
+void reap_answered(struct letter *l);
 
 /* The catalog's tags become ours (EnableTagOverride). */
 void op_adopt_tags(struct agent *a, const struct local_service *v,

@@ -127,12 +127,6 @@ void scan_own_node_changed(struct agent *a)
 
 /* --- Reaper -------------------------------------------------------------- */
 
-/* Nobody said that it is dead. */
-static void reap_silent(struct agent *a, struct bytes service_id)
-{
-    op_reap(a, service_id);
-}
-
 static bool is_overdue(const struct running *r, uint64_t now)
 {
     return r->reap_ms && r->run.status == STATUS_CRITICAL &&
@@ -156,15 +150,17 @@ static void on_reap(struct agent *a, struct deadline *d)
         if (!k || k->def.service_id.n == 0 ||
             !local_service(local_current(a->o.local), k->def.service_id))
             continue;
+        if (r->run.cause == CAUSE_SILENCE) {
+            reap_silent(a, k->def.service_id);
+            continue;
+        }
         log_warn("agent",
                  "deregistered, critical for too long: service=%.*s "
                  "check=%.*s",
                  BYTES_ARG(k->def.service_id), BYTES_ARG(k->def.id));
-        if (r->run.cause == CAUSE_SILENCE)
-            reap_silent(a, k->def.service_id);
-        else
-            op_reap(a, k->def.service_id);
+        op_reap(a, k->def.service_id);
     }
+    reap_submit(a);
 }
 
 /* --- Start --------------------------------------------------------------- */

@@ -149,10 +149,14 @@ enum err agent_service_fill(struct agent_op *op, const struct service_in *in,
         errtext_prefix(t, "Invalid Service Meta: ");
         return e;
     }
+    struct service_in with_guard = *in;
+    e = guard_into_meta(&op->arena, &with_guard, t);
+    if (e != ERR_OK)
+        return e;
     e = weights_validate(in->weights, t);
     if (e != ERR_OK)
         return e;
-    if (!service_from(&op->arena, in, &op->service))
+    if (!service_from(&op->arena, &with_guard, &op->service))
         return ERR_NOMEM;
     e = service_checks(op, in, t);
     if (e != ERR_OK)

@@ -100,6 +100,7 @@ const struct json_table check_table = TABLE(check_fields, check_in);
 static const struct json_field agent_service_fields[] = {
     SERVICE_FIELDS,
     FIELD(service_in, "Name", NULL, FIELD_STRING, name),
+    FIELD(service_in, "Guard", NULL, FIELD_STRING, guard),
     FIELD_OF(service_in, "Check", NULL, FIELD_OBJECT, check, &check_table),
     FIELD_OF(service_in, "Checks", NULL, FIELD_LIST, checks, &check_table),
 };
@@ -314,9 +315,12 @@ static const char *own_meta_fault(struct bytes key, struct bytes value)
 {
     enum damp_mode damping;
     enum guard_mode guard;
+    uint64_t ttl_ms;
 
     if (bytes_is(key, "muster-damping") && !damp_mode_of(value, &damping))
         return "must be observe, suppress or off";
+    if (bytes_is(key, BEATS_META) && beats_ttl(value, &ttl_ms) != ERR_OK)
+        return "must be a time of 5s or more";
     if (bytes_is(key, "muster-guard") && !guard_mode_parse(value, &guard))
         return "must be silence, all or off";
     return NULL;
@@ -362,6 +366,36 @@ enum err meta_validate(const struct json_map *m, struct errtext *t)
                     BYTES_ARG(bytes_head(value, 24)), fault);
         return ERR_BAD;
     }
+    return ERR_OK;
+}
+
+/* Guard into Meta, in the order of keys; an entry that is there is replaced. */
+enum err guard_into_meta(struct arena *a, struct service_in *in,
+                         struct errtext *t)
+{
+    struct bytes key = bytes_str("muster-guard");
+    enum guard_mode mode;
+    size_t at = 0;
+    if (in->guard.n == 0)
+        return ERR_OK;
+    if (!guard_mode_parse(in->guard, &mode)) {
+        errtext_set(t, "Invalid Guard \"%.*s\": must be silence, all or off",
+                    BYTES_ARG(bytes_head(in->guard, 24)));
+        return ERR_BAD;
+    }
+    struct json_pair *v = arena_alloc(a, (in->meta.n + 1) * sizeof *v);
+    if (!v)
+        return ERR_NOMEM;
+    while (at < in->meta.n && bytes_cmp(in->meta.v[at].key, key) < 0)
+        at++;
+    bool there = at < in->meta.n && bytes_eq(in->meta.v[at].key, key);
+    size_t after = in->meta.n - at - there;
+    if (at)
+        memcpy(v, in->meta.v, at * sizeof *v);
+    v[at] = (struct json_pair){.key = key, .value = in->guard};
+    if (after)
+        memcpy(v + at + 1, in->meta.v + at + there, after * sizeof *v);
+    in->meta = (struct json_map){v, at + 1 + after, true};
     return ERR_OK;
 }
 

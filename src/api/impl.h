@@ -257,6 +257,7 @@ struct check_in {
 struct service_in {
     struct tenancy_in tenancy;
     struct bytes kind, id, name, address, token;
+    struct bytes guard; /* becomes Meta */
     struct json_strings tags;
     struct json_named tagged; /* of tagged_in */
     struct json_map meta;
@@ -322,6 +323,9 @@ bool pack_strings(struct arena *a, const struct json_strings *in,
                   struct packed *ret);
 bool pack_map(struct arena *a, const struct json_map *in, struct packed *ret);
 
+MUST_USE enum err guard_into_meta(struct arena *a, struct service_in *in,
+                                  struct errtext *t);
+
 /* Consul's limits of metadata; t: its text. */
 MUST_USE enum err meta_validate(const struct json_map *m, struct errtext *t);
 /* A write must not land where it was not meant. */
@@ -361,6 +365,7 @@ void read_health_service(struct api_call *c, const struct api_env *env);
 void read_history_service(struct api_call *c, const struct api_env *env);
 void read_explain_service(struct api_call *c, const struct api_env *env);
 void read_guard(struct api_call *c, const struct api_env *env);
+void read_ghosts(struct api_call *c, const struct api_env *env);
 void read_health_node(struct api_call *c, const struct api_env *env);
 void read_health_checks(struct api_call *c, const struct api_env *env);
 void read_health_state(struct api_call *c, const struct api_env *env);

@@ -294,6 +294,11 @@ const struct cli_command cli_commands[] = {
      .text = "A member that failed and will not come back is put into the state \"left\", so that nobody waits for it. If it is alive it comes back by itself.",
      .examples = {{"A machine was taken away", "force-leave -prune web-7"}}, .run = cli_force_leave},
 
+    {.name = "ghosts", .summary = "List what is registered without a living owner", .api = CLI_DATACENTER, .flags = format_flags,
+     .text = "Services on nodes that no agent calls its own, or whose agent is not heard any more: what was registered from outside and may have been forgotten. With the time to live "
+             "that it carries (Meta muster-ttl), if any, and when a registration last confirmed it since the server was started. Who registered it: \"muster history SERVICE\".",
+     .examples = {{"What nobody looks after", "ghosts"}}, .run = cli_ghosts},
+
     {.name = "guard", .summary = "Show which silent instances are held in the answers", .api = CLI_DATACENTER, .flags = guard_flags,
      .text = "When many instances of one service fall silent at once, only a share of them leaves the answers; the others are held until they are heard of again, or there is evidence. "
              "One line for each that is held: since when, and what its check says. Instances that flap and are damped follow.",

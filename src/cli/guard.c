@@ -1,6 +1,6 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* muster guard: whom the guard holds, and letting them go. */
+/* muster guard: whom the guard holds, and letting them go; muster ghosts. */
 #include "cli/impl.h"
 
 enum { OUTPUT_SHOWN = 60 };
@@ -117,5 +117,56 @@ int cli_guard_release(struct cli *c)
                released);
     else
         printf("%lld of %s let out of the answers\n", released, c->args[0]);
+    return 0;
+}
+
+/* --- Ghosts --------------------------------------------------------------- */
+
+static void ghost_row(struct cli *c, struct cli_table *t, json_t *node,
+                      json_t *service)
+{
+    long long ttl_ms = service ? number(service, "TTLMs") : 0;
+    const char *confirmed = service ? cli_str(service, "LastConfirmed") : "";
+
+    cli_cell_str(t, cli_str(node, "Node"));
+    cli_cell_str(t, cli_str(node, "Why"));
+    cli_cell_str(t, service ? cli_str(service, "Service") : "-");
+    cli_cell_str(t, service ? cli_str(service, "ServiceID") : "-");
+    cli_cell_str(t, ttl_ms ? arena_printf(&c->arena, "%llds", ttl_ms / 1000)
+                           : "none");
+    cli_cell_str(t, *confirmed ? confirmed : "-");
+}
+
+int cli_ghosts(struct cli *c)
+{
+    static const char *const heads[] = {
+        "Node", "Why", "Service", "Instance", "Time to live", "Confirmed"};
+    struct cli_table t = {.columns = 6};
+    size_t i, k;
+    json_t *node, *service;
+
+    if (!cli_get(c, "/v1/muster/ghosts"))
+        return 1;
+    json_t *j = cli_reply_json(c);
+    if (!j)
+        return 1;
+    json_t *nodes = json_object_get(j, "Nodes");
+    if (cli_json(c)) {
+        cli_print_json(j);
+    } else if (json_array_size(nodes) == 0) {
+        printf("everything has a living owner\n");
+    } else {
+        cli_heads(&t, heads, t.columns);
+        json_array_foreach(nodes, i, node)
+        {
+            json_t *services = json_object_get(node, "Services");
+            json_array_foreach(services, k, service)
+                ghost_row(c, &t, node, service);
+            if (json_array_size(services) == 0)
+                ghost_row(c, &t, node, NULL);
+        }
+        cli_table_print(&t);
+    }
+    json_decref(j);
     return 0;
 }

@@ -180,6 +180,7 @@ int cli_debug(struct cli *c);
 int cli_event(struct cli *c);
 int cli_force_leave(struct cli *c);
 int cli_explain(struct cli *c);
+int cli_ghosts(struct cli *c);
 int cli_guard(struct cli *c);
 int cli_guard_release(struct cli *c);
 int cli_health(struct cli *c);

@@ -123,6 +123,44 @@ static void a_silent_service_is_reaped_too(void **state)
     world_teardown(&w);
 }
 
+static size_t services_there(struct world *w, size_t n)
+{
+    struct service_view s;
+    size_t found = 0;
+    char id[16];
+    for (size_t i = 0; i < n; i++) {
+        snprintf(id, sizeof id, "web-%zu", i);
+        found += world_catalog_service(w, id, &s);
+    }
+    return found;
+}
+
+/* The window does not end: nobody holds the duty here. */
+static void of_six_silent_services_half_are_reaped(void **state)
+{
+    (void)state;
+    struct world w;
+    world_setup(&w, false);
+    for (size_t i = 0; i < 6; i++) {
+        char id[16], check[16];
+        snprintf(id, sizeof id, "web-%zu", i);
+        snprintf(check, sizeof check, "beat-%zu", i);
+        struct agent_op *op = world_service(&w, id);
+        struct check_def *d = world_add_ttl(op, check, 10);
+        d->status = bytes_str("passing");
+        d->deregister_after_ns = 90 * INT64_C(1000000000);
+        assert_int_equal(world_do(&w, op), 200);
+    }
+    world_advance(&w, 11 * S);
+    world_until(&w, world_catalog_says(&w, "beat-5", "critical"));
+    world_advance(&w, 120 * S);
+    world_until(&w, services_there(&w, 6) == 3);
+    world_advance(&w, 120 * S);
+    world_until(&w, agent_in_sync(w.agent));
+    assert_int_equal(services_there(&w, 6), 3);
+    world_teardown(&w);
+}
+
 /* --- Damping ------------------------------------------------------------- */
 
 static void flap(struct world *w, int times)
@@ -273,6 +311,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_starved_agent_takes_back_its_time_outs),
     cmocka_unit_test(a_late_loop_makes_its_time_outs_silence),
     cmocka_unit_test(a_silent_service_is_reaped_too),
+    cmocka_unit_test(of_six_silent_services_half_are_reaped),
     cmocka_unit_test(what_flaps_is_shown_and_stays),
     cmocka_unit_test(what_flaps_is_damped_where_that_is_asked_for),
     cmocka_unit_test(a_service_says_so_in_its_meta),

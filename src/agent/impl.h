@@ -184,6 +184,8 @@ struct agent {
 
     struct map items;
     struct list ready, awaiting, blocked;
+    struct item *counting; /* its plan under way counts in a guard record */
+    struct list counters;  /* items whose plan would too */
     size_t flying;
     bool catalog_down;
     uint64_t retry_ms;

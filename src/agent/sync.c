@@ -25,6 +25,7 @@ void sync_start(struct agent *a)
     list_init(&a->ready);
     list_init(&a->awaiting);
     list_init(&a->blocked);
+    list_init(&a->counters);
     a->retry.fire = on_retry;
     a->retry_ms = AGENT_RETRY_MS;
 }
@@ -112,11 +113,49 @@ static void answer_all(struct list *jobs, bool pending)
     }
 }
 
+/* --- One count at a time --------------------------------------------------
+ *
+ * Many services that fall silent at once all count in the same record, whose mod
+ * revision their plans guard: of those made of one snapshot one gets in. So one is
+ * under way, the others wait; as soon as one of them needs no count (it is held,
+ * say), all go. */
+
+static bool plan_counts(const struct plan *p)
+{
+    for (size_t k = 0; k < p->op_count; k++)
+        if (p->ops[k].key.p[0] == 'g')
+            return true;
+    return false;
+}
+
+static void count_over(struct item *i)
+{
+    struct agent *a = i->agent;
+
+    if (a->counting != i)
+        return;
+    a->counting = NULL;
+    if (list_empty(&a->counters))
+        return;
+    move_to(container_of(a->counters.next, struct item, link), ITEM_READY,
+            &a->ready);
+    agent_wake(a);
+}
+
+static void all_may_count(struct agent *a)
+{
+    if (a->counting || list_empty(&a->counters))
+        return;
+    list_move_all(&a->ready, &a->counters);
+    agent_wake(a);
+}
+
 /* Frees the item, or makes it ready again if it was touched meanwhile. */
 static void item_done(struct item *i)
 {
     struct agent *a = i->agent;
 
+    count_over(i);
     i->attempts = 0;
     answer_all(&i->flying, false);
     if (i->again) {
@@ -145,6 +184,7 @@ static void block(struct item *i)
 {
     struct agent *a = i->agent;
 
+    count_over(i);
     i->attempts = 0;
     i->again = true;
     list_move_all(&i->flying, &i->waiting);
@@ -273,10 +313,21 @@ static void submit(struct item *i)
 
 static void run(struct item *i)
 {
+    struct agent *a = i->agent;
     struct errtext t = {{0}};
 
     list_move_all(&i->flying, &i->waiting);
     enum err e = plan(i, &t);
+    bool counts = e == ERR_OK && plan_counts(&i->plan);
+    if (counts && a->counting) {
+        i->again = true; /* planned anew */
+        move_to(i, ITEM_READY, &a->counters);
+        return;
+    }
+    if (counts)
+        a->counting = i;
+    else
+        all_may_count(a);
     if (e != ERR_OK) {
         give_up(i, t.s);
     } else if (i->plan.op_count == 0) {
@@ -315,6 +366,7 @@ static void remember_revision(struct agent *a, uint64_t revision)
 /* Its revision can be seen. */
 static void arrived(struct item *i)
 {
+    count_over(i);
     if (!i->replan) {
         i->output_planned = false;
         item_done(i);

@@ -89,8 +89,8 @@ static void of_kind(const struct dns_settings *set, const struct dns_query *q,
 {
     struct bytes word = dns_label(q, kind);
 
-    if (bytes_is(word, "addr")) { /* of any datacenter */
-        if (kind == 1 && labels - kind <= 2) {
+    if (bytes_is(word, "addr")) { /* wherever */
+        if (kind == 1) {
             ret->kind = FORM_ADDR;
             ret->name = dns_label(q, 0);
         }

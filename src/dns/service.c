@@ -86,24 +86,25 @@ static void service_address(const struct service_view *v,
 }
 
 /* A service that gives its own name as its address means its node's. */
-static bool is_question(const struct ask *a, struct bytes text)
+static bool is_question(const struct dns_query *q, struct bytes text)
 {
     struct dns_name name = {.n = 0};
 
     dns_name_text(&name, text);
     dns_name_end(&name);
-    return !name.bad && dns_name_eq(name.p, name.n, a->q.fold, a->q.name_n);
+    return !name.bad && dns_name_eq(name.p, name.n, q->fold, q->name_n);
 }
 
 /* Of the instance; *ret_own: its own and not the node's. */
-static void instance_address(const struct ask *a, const struct service_view *v,
+static void instance_address(const struct dns_query *q,
+                             const struct service_view *v,
                              const struct node_view *n, enum address_want want,
                              struct address *ret, bool *ret_own)
 {
     *ret_own = false;
     if (v->address.n) {
         service_address(v, want, ret);
-        *ret_own = ret->n || !is_question(a, ret->text);
+        *ret_own = ret->n || !is_question(q, ret->text);
     }
     if (!*ret_own)
         node_address(n, want, ret);
@@ -370,11 +371,10 @@ static bool is_asked(const struct form *f, const struct service_view *v)
     return f->tag.n == 0 || packed_has_fold(v->tags, f->tag);
 }
 
-/* Of the types that a service has records of. */
-static bool is_known_type(uint16_t type)
+static bool is_address_type(uint16_t type)
 {
     return type == DNS_A || type == DNS_AAAA || type == DNS_ANY ||
-           type == DNS_TXT || type == DNS_SRV || type == DNS_CNAME;
+           type == DNS_TXT;
 }
 
 static void add_instance(struct builder *b, const struct form *f,
@@ -395,15 +395,13 @@ static void add_instance(struct builder *b, const struct form *f,
         (s != STANDS_PASSING && (f->passing || a->env->set->only_passing)))
         return;
     b->told++;
-    if (!is_known_type(a->q.type))
-        return;
     cat_node_view(node->record, &n);
-    instance_address(a, &v, &n, b->want, &at, &own);
+    instance_address(&a->q, &v, &n, b->want, &at, &own);
     if (a->q.type == DNS_SRV)
         add_srv(b, &v, &n, &at, own, weight_of(&v, s));
-    else if (at.n == 0 && b->alias.n == 0)
-        b->alias = at.text;
-    else if (at.n && address_is(&at, b->want) && a->q.type != DNS_CNAME)
+    else if (at.n == 0) /* an alias is one for every type */
+        b->alias = b->alias.n ? b->alias : at.text;
+    else if (address_is(&at, b->want) && is_address_type(a->q.type))
         add_address(b, &at, weight_of(&v, s));
 }
 
@@ -523,8 +521,9 @@ static size_t put_inner_address(const struct address *at, uint32_t ttl,
     return at->n ? n + address_body(at, ttl, to + n, cap - n) : n;
 }
 
-static size_t inner_service(const struct ask *a, const struct form *f,
-                            uint32_t ttl, uint8_t *to, size_t cap)
+static size_t inner_service(const struct ask *a, const struct dns_query *q,
+                            const struct form *f, uint32_t ttl, uint8_t *to,
+                            size_t cap)
 {
     const struct cat_name *name = snapshot_name(a->env->cat, f->name);
     const struct cat_instance *i;
@@ -547,7 +546,7 @@ static size_t inner_service(const struct ask *a, const struct form *f,
             instance_standing(&members, node, i) == STANDS_OUT)
             continue;
         cat_node_view(node->record, &nv);
-        instance_address(a, &v, &nv, WANT_ANY, &at, &own);
+        instance_address(q, &v, &nv, WANT_ANY, &at, &own);
         n = put_inner_address(&at, ttl, to, cap, n);
     }
     return n;
@@ -573,7 +572,7 @@ size_t inner_addresses(const struct ask *a, const struct dns_name *name,
     q.type = DNS_A;
     form_of(set, &q, within, &f);
     if (f.kind == FORM_SERVICE)
-        return inner_service(a, &f, ttl, to, cap);
+        return inner_service(a, &q, &f, ttl, to, cap);
     if (f.kind == FORM_ADDR && hex_address(f.name, &at))
         return put_inner_address(&at, ttl, to, cap, 0);
     const struct cat_node *n =

@@ -107,7 +107,7 @@ static bool read_options(struct bytes data, struct dns_query *q)
     return true;
 }
 
-/* False: an OPT that is none. Of two the first counts. */
+/* False: an OPT that is none. Of two the last counts. */
 static bool read_edns(struct reader *r, unsigned records, struct dns_query *q)
 {
     for (unsigned i = 0; i < records && i < RECORDS_LOOKED_AT; i++) {
@@ -119,9 +119,10 @@ static bool read_edns(struct reader *r, unsigned records, struct dns_query *q)
         struct bytes data = read_bytes(r, read_be16(r));
         if (r->bad)
             return false;
-        if (type != DNS_OPT || q->edns)
+        if (type != DNS_OPT)
             continue;
         q->edns = true;
+        q->ecs.set = false;
         q->udp_size = class;
         if (!read_options(data, q))
             return false;

@@ -1,13 +1,16 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 
-/* Questions about other people's names, handed on to recursors by c-ares, which
- * checks where an answer comes from, its id and its question, asks the next server
- * after a time-out, and drops what does not fit. Nothing is kept: a lie that gets
- * through all of this is told to one client once.
+/* Questions about other people's names, handed on to recursors. An answer counts if it
+ * comes from the address that was asked, with the id and the question that were
+ * sent; the next server is asked after a time-out, a refusal or SERVFAIL. Nothing is
+ * kept: a lie that gets through all of this is told to one client once.
  *
- * The id is ours: 16 random bits, none twice in flight. What came over TCP is asked
- * over TCP; an answer over UDP that says it is not whole is passed on as it is. */
+ * Over UDP each question has a socket of its own (a port that the kernel draws) and
+ * an id drawn here for each server, so a stranger has to guess some 30 bits. This is
+ * not left to c-ares, which cuts answers to queries that are not its own at 512
+ * bytes (ask.c). What came over TCP is asked over TCP, by c-ares. An answer over UDP
+ * that says it is not whole is passed on as it is. */
 #include <ares.h>
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -18,33 +21,29 @@
 #include "base/check.h"
 #include "dnsd/impl.h"
 
-enum { CHANNELS = 2, SERVERS_TEXT_MAX = DNSD_RECURSORS_MAX * 64 };
+enum { SERVERS_TEXT_MAX = DNSD_RECURSORS_MAX * 64 };
 
 struct server_socket {
     struct list link;
-    struct channel *channel;
+    struct forwarder *forwarder;
     struct watch *watch;
     int fd;
 };
 
-struct channel {
-    struct forwarder *forwarder;
-    ares_channel ares;
-    struct list sockets;
-};
-
 struct forwarder {
     struct dnsd_thread *thread;
-    struct channel channel[CHANNELS]; /* UDP, TCP */
+    struct asker *asker; /* UDP */
+    ares_channel ares;   /* TCP */
+    struct list sockets;
     struct timer timer;
     size_t count;
-    uint64_t ids[65536 / 64]; /* in flight */
+    uint64_t ids[65536 / 64]; /* in flight, over TCP */
 };
 
 struct pending {
     struct forwarder *forwarder;
     struct forward_to *to;
-    uint16_t id; /* ours */
+    uint16_t id; /* ours, over TCP */
     size_t most; /* bytes that the client takes */
     size_t n;
     uint8_t query[]; /* with the client's id */
@@ -54,18 +53,12 @@ struct pending {
 
 static void set_timer(struct forwarder *f)
 {
-    struct timeval one, *first = NULL, tv[CHANNELS];
+    struct timeval tv, *next = ares_timeout(f->ares, NULL, &tv);
 
-    for (int i = 0; i < CHANNELS; i++) {
-        struct timeval *t = ares_timeout(f->channel[i].ares, NULL, &tv[i]);
-        if (t && (!first || t->tv_sec < first->tv_sec ||
-                  (t->tv_sec == first->tv_sec && t->tv_usec < first->tv_usec)))
-            one = *t, first = &one;
-    }
-    if (first)
+    if (next)
         timer_set(&f->thread->timers, &f->timer,
-                  (uint64_t)first->tv_sec * 1000 +
-                      (uint64_t)first->tv_usec / 1000 + 1);
+                  (uint64_t)next->tv_sec * 1000 +
+                      (uint64_t)next->tv_usec / 1000 + 1);
     else
         timer_clear(&f->thread->timers, &f->timer);
 }
@@ -74,8 +67,7 @@ static void on_timer(struct timer *t)
 {
     struct forwarder *f = container_of(t, struct forwarder, timer);
 
-    for (int i = 0; i < CHANNELS; i++)
-        ares_process_fd(f->channel[i].ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    ares_process_fd(f->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     set_timer(f);
     thread_count(f->thread);
 }
@@ -83,18 +75,18 @@ static void on_timer(struct timer *t)
 static void on_socket(void *owner, int events)
 {
     struct server_socket *s = owner;
-    struct channel *c = s->channel;
+    struct forwarder *f = s->forwarder;
     int fd = s->fd; /* s may go */
 
-    ares_process_fd(c->ares, events & UV_READABLE ? fd : ARES_SOCKET_BAD,
+    ares_process_fd(f->ares, events & UV_READABLE ? fd : ARES_SOCKET_BAD,
                     events & UV_WRITABLE ? fd : ARES_SOCKET_BAD);
-    set_timer(c->forwarder);
-    thread_count(c->forwarder->thread);
+    set_timer(f);
+    thread_count(f->thread);
 }
 
-static struct server_socket *find_socket(struct channel *c, int fd)
+static struct server_socket *find_socket(struct forwarder *f, int fd)
 {
-    list_each (it, &c->sockets) {
+    list_each (it, &f->sockets) {
         struct server_socket *s = container_of(it, struct server_socket, link);
         if (s->fd == fd)
             return s;
@@ -103,27 +95,27 @@ static struct server_socket *find_socket(struct channel *c, int fd)
 }
 
 /* Without memory for it, the query ends by its time-out. */
-static struct server_socket *add_socket(struct channel *c, int fd)
+static struct server_socket *add_socket(struct forwarder *f, int fd)
 {
     struct server_socket *s = calloc(1, sizeof *s);
 
     if (!s)
         return NULL;
-    s->channel = c;
+    s->forwarder = f;
     s->fd = fd;
-    s->watch = watch_open(&c->forwarder->thread->loop, fd, on_socket, s);
+    s->watch = watch_open(&f->thread->loop, fd, on_socket, s);
     if (!s->watch) {
         free(s);
         return NULL;
     }
-    list_add(&c->sockets, &s->link);
+    list_add(&f->sockets, &s->link);
     return s;
 }
 
 static void on_socket_state(void *ctx, int fd, int readable, int writable)
 {
-    struct channel *c = ctx;
-    struct server_socket *s = find_socket(c, fd);
+    struct forwarder *f = ctx;
+    struct server_socket *s = find_socket(f, fd);
 
     if (!readable && !writable) { /* about to be closed */
         if (!s)
@@ -134,7 +126,7 @@ static void on_socket_state(void *ctx, int fd, int readable, int writable)
         return;
     }
     if (!s)
-        s = add_socket(c, fd);
+        s = add_socket(f, fd);
     if (s)
         watch_for(s->watch,
                   (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0));
@@ -169,8 +161,7 @@ static void pass_on(struct pending *p, uint8_t *answer, size_t n)
     p->to->done(p->to, answer, n);
 }
 
-/* An answer without the question that was asked, bit for bit but for case, is
- * nobody's. c-ares looks too; so much depends on it that it is looked at here. */
+/* An answer without the question that was asked, case aside, is nobody's. */
 static bool is_asked(const struct pending *p, const uint8_t *answer, size_t n)
 {
     struct dns_query q;
@@ -183,23 +174,34 @@ static bool is_asked(const struct pending *p, const uint8_t *answer, size_t n)
                          bytes_of(p->query + DNS_HEADER_BYTES, k));
 }
 
-static void on_answer(void *arg, int status, int timeouts,
-                      unsigned char *answer, int n)
+static void settle(struct pending *p, uint8_t *answer, size_t n)
+{
+    p->forwarder->count--;
+    if (answer && is_asked(p, answer, n))
+        pass_on(p, answer, n);
+    else
+        give_up(p);
+    free(p);
+}
+
+static void on_tcp_answer(void *arg, int status, int timeouts,
+                          unsigned char *answer, int n)
 {
     struct pending *p = arg;
     struct forwarder *f = p->forwarder;
+    bool good = status == ARES_SUCCESS && n >= DNS_HEADER_BYTES;
 
     (void)timeouts;
     f->ids[p->id / 64] &= ~(UINT64_C(1) << p->id % 64);
-    f->count--;
-    if (status != ARES_EDESTRUCTION) {
-        if (status == ARES_SUCCESS && n >= DNS_HEADER_BYTES &&
-            is_asked(p, answer, (size_t)n))
-            pass_on(p, answer, (size_t)n);
-        else
-            give_up(p);
-    }
-    free(p);
+    if (status == ARES_EDESTRUCTION)
+        free(p);
+    else
+        settle(p, good ? answer : NULL, (size_t)n);
+}
+
+static void on_udp_answer(void *arg, uint8_t *answer, size_t n)
+{
+    settle(arg, answer, n);
 }
 
 /* --- Asking ------------------------------------------------------------------------ */
@@ -229,7 +231,7 @@ static struct pending *pending_new(struct forwarder *f, struct bytes packet,
 
     if (!p)
         return NULL;
-    if (!take_id(f, &p->id)) {
+    if (to->tcp && !take_id(f, &p->id)) {
         free(p);
         return NULL;
     }
@@ -265,10 +267,14 @@ void forward(struct forwarder *f, struct bytes packet, struct forward_to *to)
         return;
     }
     f->thread->counts[METRIC_DNS_FORWARDED]++;
+    if (!to->tcp) {
+        ask_udp(f->asker, bytes_of(p->query, p->n), on_udp_answer, p);
+        return;
+    }
     memcpy(ask, packet.p, packet.n);
     ask[0] = (uint8_t)(p->id >> 8);
     ask[1] = (uint8_t)p->id;
-    ares_send(f->channel[to->tcp].ares, ask, (int)packet.n, on_answer, p);
+    ares_send(f->ares, ask, (int)packet.n, on_tcp_answer, p);
     set_timer(f);
 }
 
@@ -317,25 +323,24 @@ enum err dnsd_recursor(struct bytes text, char ret[64])
     return put_recursor(ret, host, port_text) ? ERR_OK : ERR_BAD;
 }
 
-static enum err open_channel(struct channel *c, const char *servers, bool tcp)
+static enum err open_tcp(struct forwarder *f, const char *servers)
 {
-    const struct dnsd_options *d = &c->forwarder->thread->d->o;
+    const struct dnsd_options *d = &f->thread->d->o;
     struct ares_options o = {
-        /* REFUSED and SERVFAIL of one server: the next is asked. */
-        .flags = (tcp ? ARES_FLAG_USEVC : ARES_FLAG_IGNTC) |
-                 ARES_FLAG_STAYOPEN | ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH,
+        .flags = ARES_FLAG_USEVC | ARES_FLAG_STAYOPEN | ARES_FLAG_NOALIASES |
+                 ARES_FLAG_NOSEARCH,
         .timeout = (int)d->recursor_timeout_ms,
         .tries = 1,
         .sock_state_cb = on_socket_state,
-        .sock_state_cb_data = c,
+        .sock_state_cb_data = f,
     };
     int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
                ARES_OPT_SOCK_STATE_CB |
                (d->recursor_rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE);
 
-    if (ares_init_options(&c->ares, &o, mask) != ARES_SUCCESS)
+    if (ares_init_options(&f->ares, &o, mask) != ARES_SUCCESS)
         return ERR_NOMEM;
-    return ares_set_servers_ports_csv(c->ares, servers) == ARES_SUCCESS
+    return ares_set_servers_ports_csv(f->ares, servers) == ARES_SUCCESS
                ? ERR_OK
                : ERR_BAD;
 }
@@ -347,10 +352,12 @@ enum err forwarder_open(struct dnsd_thread *t, struct forwarder **ret,
     struct forwarder *f = calloc(1, sizeof *f);
     char servers[SERVERS_TEXT_MAX], one[64];
     size_t n = 0;
-    enum err e = f ? ERR_OK : ERR_NOMEM;
+    enum err e = f ? asker_open(t, &f->asker) : ERR_NOMEM;
 
     for (size_t i = 0; e == ERR_OK && i < o->recursor_count; i++) {
         e = dnsd_recursor(bytes_str(o->recursors[i]), one);
+        if (e == ERR_OK)
+            e = asker_add(f->asker, one);
         if (e == ERR_OK)
             n += (size_t)snprintf(servers + n, sizeof servers - n, "%s%s",
                                   i ? "," : "", one);
@@ -358,13 +365,11 @@ enum err forwarder_open(struct dnsd_thread *t, struct forwarder **ret,
             errtext_set(text, "recursors: %.80s is no address",
                         o->recursors[i]);
     }
-    for (int i = 0; e == ERR_OK && i < CHANNELS; i++) {
-        struct channel *c = &f->channel[i];
-        c->forwarder = f;
+    if (e == ERR_OK) {
         f->thread = t;
         f->timer.fire = on_timer;
-        list_init(&c->sockets);
-        e = open_channel(c, servers, i == 1);
+        list_init(&f->sockets);
+        e = open_tcp(f, servers);
     }
     *ret = f;
     return e; /* else the process ends */
@@ -372,8 +377,8 @@ enum err forwarder_open(struct dnsd_thread *t, struct forwarder **ret,
 
 void forwarder_close(struct forwarder *f)
 {
-    for (int i = 0; i < CHANNELS; i++)
-        ares_destroy(f->channel[i].ares);
+    ares_destroy(f->ares);
+    asker_close(f->asker);
     timer_clear(&f->thread->timers, &f->timer);
     free(f);
 }

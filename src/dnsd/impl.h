@@ -3,7 +3,8 @@
 /* impl - what the files of this folder share; nobody else includes it.
  *
  *   dnsd.c      life of the threads, one answer     udp.c   packets, in batches
- *   forward.c   recursors (c-ares)                  tcp.c   connections */
+ *   forward.c   recursors, over TCP by c-ares       tcp.c   connections
+ *   ask.c       recursors over UDP */
 #ifndef DNSD_IMPL_H
 #define DNSD_IMPL_H
 
@@ -26,6 +27,7 @@ struct forward_to {
 };
 
 struct forwarder;
+struct asker;
 struct udp;
 struct tcp;
 
@@ -83,5 +85,20 @@ void forwarder_close(struct forwarder *f); /* nobody waits any more */
 
 /* Asks the recursors; to->done is called once, maybe at once. */
 void forward(struct forwarder *f, struct bytes packet, struct forward_to *to);
+
+/* --- ask.c ----------------------------------------------------------------------- */
+
+MUST_USE enum err asker_open(struct dnsd_thread *t, struct asker **ret);
+
+/* "IP:port" or "[IP]:port". ERR_BAD: none; ERR_LIMIT: too many. */
+MUST_USE enum err asker_add(struct asker *a, const char *server);
+
+/* Questions under way are forgotten; their arg is freed. */
+void asker_close(struct asker *a);
+
+/* done gets the first answer to this query that is one, over UDP, with whatever id;
+ * NULL: no server gave any. packet has to stay until then. Maybe at once. */
+void ask_udp(struct asker *a, struct bytes packet,
+             void (*done)(void *arg, uint8_t *answer, size_t n), void *arg);
 
 #endif

@@ -125,6 +125,14 @@ static void host_names_become_aliases(void **state)
     assert_string_equal(
         ask(d, "n.3.node.consul", DNS_A),
         "NOERROR aa\nanswer n.3.node.consul. 0 CNAME node3.example.com.\n");
+    assert_string_equal(
+        ask(d, "ext.service.consul", 15), /* of whatever type */
+        "NOERROR aa\nanswer ext.service.consul. 0 CNAME www.example.com.\n");
+    assert_string_equal(
+        ask(d, "self.service.dc1.consul", DNS_A),
+        "NOERROR aa\n"
+        "answer self.service.dc1.consul. 0 CNAME self.service.consul.\n"
+        "answer self.service.consul. 0 A 10.0.0.1\n");
     /* Another instance has an address: no alias then. */
     put_service(d, "n1", "ext", "10.7.7.7", 444, "", 1);
     assert_string_equal(
@@ -210,6 +218,9 @@ static void spelled_addresses_need_no_catalog(void **state)
     assert_string_equal(
         ask(d, "0a000001.addr.elsewhere.consul", DNS_AAAA),
         "NOERROR aa\nanswer 0a000001.addr.elsewhere.consul. 0 A 10.0.0.1\n");
+    assert_string_equal(
+        ask(d, "0a000001.addr.a.b.consul", DNS_A),
+        "NOERROR aa\nanswer 0a000001.addr.a.b.consul. 0 A 10.0.0.1\n");
     assert_string_equal(ask(d, "0a0000.addr.consul", DNS_A), "NOERROR aa\n");
     assert_string_equal(ask(d, "0a00000g.addr.consul", DNS_A), NOTHING);
     assert_string_equal(ask(d, "x.0a000001.addr.consul", DNS_A), NOTHING);

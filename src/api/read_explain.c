@@ -239,6 +239,37 @@ static bool put_instance(struct encoder *e, struct api_call *c,
     return !out;
 }
 
+/* A critical check that is not held keeps an instance out of DNS; warnings stay. */
+static bool is_in_dns(const struct candidate *k)
+{
+    struct check_view v;
+    if (k->is != MEMBER_OUT)
+        return k->is != MEMBER_SUPPRESSED;
+    const struct cat_node_checks *own = k->node->own;
+    uint32_t own_n = own ? own->n : 0;
+    for (uint32_t i = 0; i < own_n + k->instance->check_count; i++) {
+        const struct cat_record *r =
+            i < own_n ? own->v[i] : k->instance->checks[i - own_n];
+        cat_check_view(r, &v);
+        if (bytes_is(v.status, "critical") &&
+            !member_check_held(k->m, k->instance, r))
+            return false;
+    }
+    return true;
+}
+
+/* How many a DNS answer is drawn from; how many fit is the transport's matter. */
+static void put_dns(struct json_out *j, uint64_t told, uint64_t passing)
+{
+    json_key(j, "DNS");
+    json_open(j, '{');
+    json_key(j, "Service");
+    json_u64(j, told);
+    json_key(j, "Passing");
+    json_u64(j, passing);
+    json_close(j, '}');
+}
+
 void read_explain_service(struct api_call *c, const struct api_env *env)
 {
     struct encoder e = encoder(c, env, false);
@@ -246,7 +277,7 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
     const struct cat_name *name = snapshot_name(env->cat, c->arg);
     struct tree_iter it;
     struct membership m;
-    uint64_t in = 0, out = 0;
+    uint64_t in = 0, out = 0, told = 0, passing = 0;
     json_open(j, '{');
     json_key(j, "Service");
     json_str(j, c->arg);
@@ -266,6 +297,8 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
             continue;
         const struct candidate k = {&m, n, i, member_of(&m, n, i)};
         *(put_instance(&e, c, &k) ? &in : &out) += 1;
+        told += is_in_dns(&k);
+        passing += member_is_in(k.is);
     }
     json_close(j, ']');
     past_put_departed(&e, c);
@@ -273,6 +306,8 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
     json_u64(j, in);
     json_key(j, "Out");
     json_u64(j, out);
+    if (name && env->self->dns_port > 0)
+        put_dns(j, told, passing);
     json_close(j, '}');
     encoder_end(&e, c);
 }

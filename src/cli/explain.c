@@ -3,7 +3,7 @@
 /* muster explain: why an instance is in the answers, or is not. */
 #include "cli/impl.h"
 
-enum { OUTPUT_SHOWN = 80 };
+enum { OUTPUT_SHOWN = 80, UDP_TELLS = 3 /* unless configured otherwise */ };
 
 static const char *why(struct cli *c, json_t *instance)
 {
@@ -81,6 +81,22 @@ static void departed_row(struct cli *c, struct cli_table *t, json_t *gone)
                               cli_str(gone, "Time"), *by ? by : "(not known)"));
 }
 
+/* Said where it may surprise: DNS leaves out what HTTP tells, or tells a few. */
+static void print_dns(const char *name, json_t *dns)
+{
+    long long told = json_integer_value(json_object_get(dns, "Service"));
+    long long passing = json_integer_value(json_object_get(dns, "Passing"));
+
+    if (!dns)
+        return;
+    printf("\nIn DNS: %lld by %s.service, %lld by %s.passing", told, name,
+           passing, name);
+    if (told > UDP_TELLS)
+        printf("; over UDP without EDNS a few of them, the answer says that "
+               "there are more (TC)");
+    printf("\n");
+}
+
 int cli_explain(struct cli *c)
 {
     static const char *const heads[] = {"", "Instance", "Node", "Address",
@@ -112,6 +128,7 @@ int cli_explain(struct cli *c)
         json_array_foreach(instances, i, instance) explain_row(c, &t, instance);
         json_array_foreach(departed, i, instance) departed_row(c, &t, instance);
         cli_table_print(&t);
+        print_dns(c->args[0], json_object_get(j, "DNS"));
     }
     json_decref(j);
     return 0;

@@ -414,3 +414,13 @@ def test_who_takes_no_answer_is_cut_off(server):
             assert server.ask("web.service.consul", tcp=True).values()
         muster.until(lambda: server.metric("dns.slow") > before,
                      "the one who does not read to be cut off")
+
+
+def test_explain_tells_what_dns_tells(server):
+    put(server, "e1", "10.8.0.1", "ex", 1, check="passing")
+    put(server, "e2", "10.8.0.2", "ex", 2, check="warning")
+    put(server, "e3", "10.8.0.3", "ex", 3, check="critical")
+    told = server.get("/v1/muster/explain/health/service/ex").json["DNS"]
+    assert told == {"Service": 2, "Passing": 1}
+    for kind, count in ("service", 2), ("passing", 1):
+        assert len(server.ask(f"ex.{kind}.consul").answer) == count

@@ -1,0 +1,232 @@
+# SPDX-FileCopyrightText: The muster authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of bench/run about DNS: muster, Consul, NSD and Knot tell the same records
+with as many threads; dnsperf asks. All are up for the whole row and asked in turns."""
+
+import pathlib
+import random
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+from harness import (CONSUL, CORES, OUT, REAL_CONSUL, ROUNDS, SECONDS, Peer,
+                     find, free_port, load, request, row, skip)
+
+SERVICES = 50_000  # of one instance each
+DNSPERF, NSD, KNOT = find("dnsperf"), find("nsd"), find("knotd")
+SERVER = "127.0.0.1"
+PACED = 5_000  # queries a second, for latencies
+
+
+class DnsPeer(Peer):
+    def command(self):
+        self.dns = free_port()
+        words = [w for w in super().command()
+                 if not w.startswith("-dns-port=")]
+        if "-dns-port" in words:
+            words[words.index("-dns-port") + 1] = str(self.dns)
+        else:
+            words.append(f"-dns-port={self.dns}")
+        return words
+
+
+def put(p, node, address, service, port):
+    status, body, _ = request(p.port, "PUT", "/v1/catalog/register", {
+        "Node": node, "Address": address,
+        "Service": {"ID": f"{service}-{port}", "Service": service,
+                    "Port": port}})
+    assert status == 200, body
+
+
+def fill(p):
+    load(p.port, 64, SERVICES, services=SERVICES, nodes=100, prefix="b")
+    for i in range(3):
+        put(p, f"web-{i}", f"10.9.0.{i}", "web", 80 + i)
+    put(p, "one", "10.9.0.9", "one", 80)
+
+
+def zone():
+    """What `fill` registers (bench/load.c), as a master file."""
+    yield "$ORIGIN consul."
+    yield "@ 0 IN SOA ns hostmaster 1 3600 600 86400 0"
+    yield "@ 0 IN NS ns"
+    yield "ns 0 IN A 127.0.0.1"
+    for i in range(SERVICES):
+        yield f"svc-{i}.service 0 IN A 10.1.{i // 250 % 250}.{i % 250}"
+    for i in range(3):
+        yield f"web-{i}.node.dc1 0 IN A 10.9.0.{i}"
+        yield f"web.service 0 IN SRV 1 1 {80 + i} web-{i}.node.dc1.consul."
+    yield "one.service 0 IN A 10.9.0.9"
+
+
+def answers(port):
+    name = b"\3one\7service\6consul\0"
+    packet = struct.pack("!HHHHHH", 1, 0, 1, 0, 0, 0) + name + b"\0\1\0\1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(0.2)
+        s.connect((SERVER, port))
+        try:
+            s.send(packet)
+            return s.recv(512)[7] == 1  # one answer
+        except OSError:
+            return False
+
+
+class NameServer:
+    """An authoritative one, on the same zone."""
+
+    def __init__(self, kind, command, conf):
+        self.kind, self.dns = kind, free_port()
+        self.folder = tempfile.mkdtemp(prefix=f"bench-{kind}-")
+        pathlib.Path(self.folder, "zone").write_text("\n".join(zone()) + "\n")
+        path = pathlib.Path(self.folder, "conf")
+        path.write_text(conf.format(folder=self.folder, port=self.dns,
+                                    threads=CORES))
+        with open(self.folder + "/log", "wb") as log:
+            self.process = subprocess.Popen([*command, str(path)], stdout=log,
+                                            stderr=log)
+        until = time.monotonic() + 60
+        while not answers(self.dns):
+            if time.monotonic() > until or self.process.poll() is not None:
+                sys.exit(f"bench: {kind} does not answer:\n"
+                         + pathlib.Path(self.folder, "log").read_text()[-2000:])
+            time.sleep(0.05)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+NSD_CONF = """server:
+  ip-address: 127.0.0.1@{port}
+  server-count: {threads}
+  reuseport: yes
+  zonesdir: "{folder}"
+  pidfile: "{folder}/pid"
+  xfrdfile: "{folder}/xfrd"
+  zonelistfile: "{folder}/list"
+  database: ""
+  username: ""
+  rrl-ratelimit: 0
+remote-control:
+  control-enable: no
+zone:
+  name: consul
+  zonefile: zone
+"""
+
+KNOT_CONF = """server:
+  listen: 127.0.0.1@{port}
+  udp-workers: {threads}
+  tcp-workers: {threads}
+  background-workers: 1
+  rundir: "{folder}"
+  pidfile: "{folder}/pid"
+database:
+  storage: "{folder}"
+control:
+  listen: "{folder}/control"
+zone:
+  - domain: consul
+    storage: "{folder}"
+    file: zone
+    semantic-checks: off
+"""
+
+
+def everybody():
+    group = [DnsPeer(k).start() for k in
+             ["muster"] + (["consul"] if CONSUL and REAL_CONSUL else [])]
+    for p in group:
+        fill(p)
+    if NSD:
+        group.append(NameServer("nsd", [NSD, "-d", "-c"], NSD_CONF))
+    if KNOT:
+        group.append(NameServer("knot", [KNOT, "-c"], KNOT_CONF))
+    return group
+
+
+def questions(name, lines):
+    path = OUT / f"dns-{name}"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def dnsperf(port, path, *extra, seconds=None):
+    return subprocess.run(
+        [DNSPERF, "-s", SERVER, "-p", str(port), "-d", str(path), "-T", "1",
+         "-l", str(seconds or SECONDS), *extra],
+        capture_output=True, text=True, check=True).stdout
+
+
+def rate(port, path, *extra):
+    out = dnsperf(port, path, "-c", "16", "-q", "200", *extra)
+    return float(re.search(r"Queries per second:\s+([\d.]+)", out).group(1))
+
+
+def slow_percent(port, path):
+    """Microseconds within which 99 of 100 answers come, at a steady pace."""
+    out = dnsperf(port, path, "-c", "4", "-Q", str(PACED), "-v", seconds=2)
+    took = sorted(float(line.split()[-1]) for line in out.splitlines()
+                  if line.startswith("> "))
+    return took[len(took) * 99 // 100] * 1e6 if took else 0
+
+
+def turns(name, unit, group, measure, goal, kinds=None):
+    figures = {p.kind: [] for p in group if not kinds or p.kind in kinds}
+    for _ in range(ROUNDS):
+        for p in group:
+            if p.kind in figures:
+                figures[p.kind].append(measure(p))
+    row(name, unit, figures, goal)
+    return figures
+
+
+def while_it_changes(p, path):
+    n = 1000 * SECONDS
+    writer = subprocess.Popen(
+        [str(OUT / "load"), str(p.port), "8", str(n), str(SERVICES), "100", "c",
+         "1000"], stdout=subprocess.PIPE)
+    got = rate(p.dns, path)
+    writer.communicate()
+    return got
+
+
+def row_dns():
+    if not DNSPERF:
+        return skip("DNS", "no dnsperf (Debian package dnsperf)")
+    for program, kind in (NSD, "nsd"), (KNOT, "knot"):
+        if not program:
+            skip(f"DNS beside {kind}", f"no {kind} (Debian package {kind})")
+    random.seed(1)
+    asked = {
+        "A": questions("a", ["one.service.consul A"]),
+        "SRV, 3 instances": questions("srv", ["web.service.consul SRV"]),
+        "no such name": questions("nx", ["nosuch.service.consul A"]),
+        f"{SERVICES:,} services at random": questions("random", [
+            f"svc-{random.randrange(SERVICES)}.service.consul A"
+            for _ in range(200_000)]),
+    }
+    group = everybody()
+    for name, path in asked.items():
+        turns(f"DNS {name}", "q/s", group, lambda p, f=path: rate(p.dns, f),
+              ">= 25x Consul, >= 0.9 NSD")
+    at_random = list(asked.values())[-1]
+    turns("DNS over TCP, A", "q/s", group,
+          lambda p: rate(p.dns, asked["A"], "-m", "tcp"), "")
+    turns(f"DNS p99 at {PACED:,} q/s", "us", group,
+          lambda p: slow_percent(p.dns, at_random), "")
+    figures = {"muster": [], "quiet": []}
+    for _ in range(ROUNDS):
+        figures["quiet"].append(rate(group[0].dns, at_random))
+        figures["muster"].append(while_it_changes(group[0], at_random))
+    row("DNS at random, 1,000 registrations/s", "q/s", figures,
+        ">= 0.8 of quiet")
+    for p in group:
+        p.stop()

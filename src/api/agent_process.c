@@ -116,6 +116,15 @@ enum api_next agent_force_leave(struct api_call *c, const struct api_env *env,
 
 /* --- The log ------------------------------------------------------------- */
 
+enum api_next prepare_metrics_stream(struct api_call *c,
+                                     const struct api_env *env)
+{
+    (void)env;
+    c->metrics = true;
+    c->content_type = "application/json";
+    return API_READ;
+}
+
 enum api_next prepare_monitor(struct api_call *c, const struct api_env *env)
 {
     struct bytes level = http_param_value(c->request, "loglevel");

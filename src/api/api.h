@@ -190,6 +190,7 @@ struct api_call {
 
     enum log_level monitor_level; /* MONITOR */
     bool monitor_json;
+    bool metrics; /* MONITOR: not the log, but the metrics */
 
     bool tell_cache; /* READ: ?cached where Consul's agent has a cache */
     bool want_host;  /* READ: env->host is to be filled */

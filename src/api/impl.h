@@ -406,6 +406,8 @@ void read_coordinate_nodes(struct api_call *c, const struct api_env *env);
 void read_coordinate_node(struct api_call *c, const struct api_env *env);
 void read_coordinate_datacenters(struct api_call *c, const struct api_env *env);
 enum api_next prepare_monitor(struct api_call *c, const struct api_env *env);
+enum api_next prepare_metrics_stream(struct api_call *c,
+                                     const struct api_env *env);
 enum api_next prepare_events(struct api_call *c, const struct api_env *env);
 enum api_next prepare_host(struct api_call *c, const struct api_env *env);
 enum api_next prepare_node(struct api_call *c, const struct api_env *env);

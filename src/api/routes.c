@@ -59,6 +59,7 @@ static const struct api_route routes[] = {
     /* Process and membership */
     {"/v1/agent/host",         METHOD_GET, API_READ, .local = true, .read = read_agent_host, .prepare = prepare_host},
     {"/v1/agent/monitor",      METHOD_GET, API_MONITOR, .local = true, .prepare = prepare_monitor},
+    {"/v1/agent/metrics/stream", METHOD_GET, API_MONITOR, .local = true, .prepare = prepare_metrics_stream},
     {"/v1/agent/version",      METHOD_GET, API_READ, .local = true, .read = read_agent_version},
     {"/v1/agent/reload",       METHOD_PUT, API_AGENT, .local = true, .agent = agent_reload},
     {"/v1/agent/join/",        METHOD_PUT, API_AGENT, .local = true, .agent = agent_join},

@@ -13,6 +13,7 @@
 #include "base/metric.h"
 #include "server/archive.h"
 #include "server/host.h"
+#include "server/meter.h"
 #include "server/monitor.h"
 
 /* --- Snapshots ----------------------------------------------------------- */
@@ -231,19 +232,23 @@ static uint64_t asked_index(const struct api_call *call,
     return asked > snapshot_revision(env->cat) ? 0 /* another life's */ : asked;
 }
 
+void serving_measure(const struct serving *s, struct api_env *env)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    env->alloc_bytes = m.uordblks;
+    env->sys_bytes = m.arena + m.hblkhd;
+    env->wall_ms = serving_wall_ms();
+    env->uptime_ms = uv_hrtime() / 1000000 - s->process->started_ms;
+    env->threads = (uint64_t)s->process->serving_count;
+}
+
 static void answer_uncached(struct serving *s, struct conn *c,
                             struct api_call *call, struct api_env *env,
                             bool gzip)
 {
-    struct mallinfo2 m = {0};
-    if (call->watch.kind == WATCH_NONE) { /* metrics, self: rare, may cost */
-        m = mallinfo2();
-        env->alloc_bytes = m.uordblks;
-        env->sys_bytes = m.arena + m.hblkhd;
-        env->wall_ms = serving_wall_ms();
-        env->uptime_ms = uv_hrtime() / 1000000 - s->process->started_ms;
-        env->threads = (uint64_t)s->process->serving_count;
-    }
+    if (call->watch.kind == WATCH_NONE) /* metrics, self: rare, may cost */
+        serving_measure(s, env);
     struct api_host *host =
         call->want_host ? arena_alloc(call->arena, sizeof *host) : NULL;
     if (host)
@@ -316,7 +321,10 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
         wish_begin(s, c, &call);
         break;
     case API_MONITOR:
-        monitor_begin(s, c, &call);
+        if (call.metrics)
+            meter_begin(s, c, &call);
+        else
+            monitor_begin(s, c, &call);
         api_call_fini(&call);
         break;
     case API_STREAM:
@@ -334,6 +342,7 @@ static void on_gone(void *ctx, struct conn *c)
     park_remove(&st->park);
     draft_wait_gone(&st->draft_wait);
     monitor_gone(&st->monitor);
+    meter_gone(st);
     push_gone(st);
     write_gone(st);
     archive_gone(st);
@@ -397,6 +406,7 @@ static void begin_close(struct serving *s)
     s->closing = true;
     park_close_all(s);
     monitor_end_all(s);
+    meter_end_all(s);
     push_end_all(s);
     http_server_close(s->http, 200, http_closed);
 }
@@ -528,6 +538,7 @@ enum err serving_start(struct process *p, int number, const struct settings *o,
     buf_init(&s->scratch, 0);
     list_init(&s->written);
     list_init(&s->monitors);
+    list_init(&s->meters);
     list_init(&s->writes_spare);
     answers_init(&s->answers, p->cache_bytes / (size_t)p->serving_count);
     parks_init(&s->parks);

@@ -140,6 +140,8 @@ struct serving {
     /* Long polls and streams; the core thread looks at it. */
     _Atomic size_t parked;
     struct list monitors;
+    struct list meters; /* readers of the metrics (meter.c) */
+    size_t meter_count;
     _Atomic size_t monitor_count; /* the core thread looks at it */
     _Atomic size_t lines_waiting;
     struct list written; /* committed or in conflict: to settle this turn */
@@ -183,7 +185,8 @@ struct conn_state {
     struct wish *wish;
     struct ask *ask; /* about the past */
     struct monitor monitor;
-    struct push *push; /* NULL: none */
+    struct meter *meter; /* NULL: none */
+    struct push *push;   /* NULL: none */
 };
 
 /* take_fds: of the settings' listeners. */
@@ -206,6 +209,9 @@ void serving_pin(struct serving *s);
 void serving_unpin(struct serving *s);
 uint64_t serving_wall_ms(void); /* Unix time, for people */
 struct api_env serving_env(const struct serving *s);
+
+/* What metrics tell of the process; not cheap. */
+void serving_measure(const struct serving *s, struct api_env *env);
 
 /* The index to send with the answer of a watch key. */
 uint64_t serving_index(const struct api_env *env, uint64_t key_index,

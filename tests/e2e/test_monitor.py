@@ -108,3 +108,35 @@ def test_the_end_of_the_server_ends_the_log(make_server):
     text = answer.read()
     assert b"stopping: signal=Terminated" in text
     c.close()
+
+
+def test_metrics_come_as_lines(server):
+    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    c.request("GET", "/v1/agent/metrics/stream")
+    answer = c.getresponse()
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "application/json")
+    first = json.loads(answer.readline())
+    assert set(first) == set(server.get("/v1/agent/metrics").json)
+    assert first["Gauges"]
+    c.close()
+
+
+def test_readers_of_metrics_have_a_limit(server):
+    readers, refused = [], None
+    while refused is None and len(readers) < 1000:
+        c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        c.request("GET", "/v1/agent/metrics/stream")
+        readers.append((c, c.getresponse()))
+        if readers[-1][1].status != 200:
+            refused = readers[-1][1]
+    assert refused and refused.status == 429
+    assert b"readers of the metrics are enough" in refused.read()
+    for c, _ in readers:
+        c.close()
+    def heard():
+        c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        c.request("GET", "/v1/agent/metrics/stream")
+        status = c.getresponse().status
+        c.close()
+        return status == 200
+    muster.until(heard, "a place for a new reader")

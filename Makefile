@@ -17,6 +17,7 @@ uses_api     = base catalog health local http ui
 uses_dns     = base catalog
 uses_duty    = base catalog health local
 uses_loop    = base http
+uses_client  = base lb http loop
 uses_store   = base http loop
 uses_probe   = base health http loop
 uses_agent   = base catalog health local http loop store
@@ -24,7 +25,10 @@ uses_dnsd    = base catalog dns http loop
 uses_cli     = base config http loop
 uses_server  = base config catalog health http local ui duty api dns loop store probe agent dnsd cli
 
-LAYERS = base config catalog health lb http local ui duty api dns loop store probe agent dnsd cli server
+# Who sees the public header, include/muster.h.
+include_client = -Iinclude
+
+LAYERS = base config catalog health lb http local ui duty api dns loop client store probe agent dnsd cli server
 PURE   = base config catalog health lb http local ui duty api dns
 
 # --- Settings ---------------------------------------------------------------
@@ -65,7 +69,7 @@ $B/see/$1: Makefile
 
 $$(obj_$1): $B/obj/$1/%.o: src/$1/%.c Makefile VERSION | $B/see/$1
 	@mkdir -p $$(@D)
-	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -MMD -MP -c -o $$@ $$<
+	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 $$(include_$1) -MMD -MP -c -o $$@ $$<
 
 $B/lib/$1.a: $$(obj_$1)
 	@mkdir -p $$(@D)
@@ -74,7 +78,7 @@ $B/lib/$1.a: $$(obj_$1)
 
 $$(tests_$1): $B/tests/%: tests/unit/%.c $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) | $B/see/$1
 	@mkdir -p $$(@D)
-	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -Itests -MMD -MP -o $$@ $$< -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) -lcmocka $$(LIBS)
+	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 $$(include_$1) -Itests -MMD -MP -o $$@ $$< -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) -lcmocka $$(LIBS)
 endef
 $(foreach l,$(LAYERS),$(eval $(call layer,$l)))
 

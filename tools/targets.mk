@@ -42,6 +42,45 @@ $B/obj/replay.o: fuzz/replay.c Makefile
 
 -include $(addsuffix .d,$(REPLAYS) $(FUZZERS))
 
+# --- libmuster: the layers it stands on once more, as position independent code
+# that shows muster_* and nothing else.
+CLIENT_LAYERS  = base lb http loop client
+CLIENT_LIBS    = -luv -lcurl -lcares -lssl -lcrypto -lz -lpthread -lm
+CLIENT_SO      = libmuster.so.0
+client_objects = $(foreach l,$(CLIENT_LAYERS),$(patsubst src/%.c,$B/pic/%.o,$(src_$l)))
+
+$(client_objects): $B/pic/%.o: src/%.c Makefile VERSION | $(addprefix $B/see/,$(CLIENT_LAYERS))
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -I$B/see/$(firstword $(subst /, ,$*)) -Iinclude -MMD -MP -c -o $@ $<
+
+$B/$(CLIENT_SO): $(client_objects) src/client/muster.map
+	$(call quiet,LD)$(CC) -shared -Wl,-soname,$(CLIENT_SO) -Wl,--version-script=src/client/muster.map -Wl,--gc-sections -o $@ $(client_objects) $(LDFLAGS_ALL) $(CLIENT_LIBS)
+	@ln -sf $(CLIENT_SO) $B/libmuster.so
+
+# One object, in which all names but muster_* have become local.
+$B/libmuster.a: $(client_objects)
+	$(call quiet,LD)$(LD) -r -o $B/pic/muster.o $(client_objects)
+	@objcopy --wildcard --keep-global-symbol='muster_*' $B/pic/muster.o
+	@rm -f $@
+	@$(AR) rcs $@ $B/pic/muster.o
+
+$B/muster.pc: packaging/muster.pc.in VERSION
+	@sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),; s,@LIBS@,$(CLIENT_LIBS),' $< >$@
+
+.PHONY: lib
+lib: $B/$(CLIENT_SO) $B/libmuster.a $B/muster.pc ## libmuster: shared, static, pkg-config
+	@:
+
+# Programs against the library as its users see it.
+CLIENT_PROGRAMS = $B/examples/consumer $B/tests/client_driver
+$B/examples/consumer: examples/consumer.c
+$B/tests/client_driver: tests/e2e/client_driver.c
+$(CLIENT_PROGRAMS): include/muster.h $B/$(CLIENT_SO)
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L $(OPT) $(WARN) $(WERROR) $(SANFLAG) -Iinclude -o $@ $(filter %.c,$^) -L$B -Wl,-rpath,'$$ORIGIN/..' $(LDFLAGS_ALL) -lmuster
+
+-include $(client_objects:.o=.d)
+
 # --- Simulations: tests/sim/NAME_sim.c on the pure layers, on a virtual clock.
 # Those layers once more, with what only a simulation pays for: invariant() and
 # sometimes() of base/check.h.
@@ -73,7 +112,7 @@ FAST_SUITES = $(UNIT_TESTS) $(REPLAY_SUITES) $(USES_SUITE) $(PURE_SUITE)
 UPSTREAM = tests/clients/upstream/suite
 
 .PHONY: binaries
-binaries: all $(UNIT_TESTS) $(REPLAYS) $(SIMS) ## build all, tests too, run nothing
+binaries: all lib $(CLIENT_PROGRAMS) $(UNIT_TESTS) $(REPLAYS) $(SIMS) ## build all, tests too, run nothing
 	@:
 
 .PHONY: unit
@@ -197,8 +236,13 @@ docs: $B/man/muster.1 $(addprefix $B/completion/,bash zsh fish) ## manual pages 
 
 SHARE = $(DESTDIR)$(PREFIX)/share
 .PHONY: install
-install: all docs ## under PREFIX=/usr/local, itself under DESTDIR
+install: all lib docs ## under PREFIX=/usr/local, itself under DESTDIR
 	install -D -m 755 $B/muster $(DESTDIR)$(PREFIX)/bin/muster
+	install -D -m 644 include/muster.h $(DESTDIR)$(PREFIX)/include/muster.h
+	install -D -m 755 $B/$(CLIENT_SO) $(DESTDIR)$(PREFIX)/lib/$(CLIENT_SO)
+	ln -sf $(CLIENT_SO) $(DESTDIR)$(PREFIX)/lib/libmuster.so
+	install -m 644 $B/libmuster.a $(DESTDIR)$(PREFIX)/lib/libmuster.a
+	install -D -m 644 $B/muster.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/muster.pc
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,/usr/bin/muster,$(PREFIX)/bin/muster,' packaging/muster.service \
 	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/muster.service

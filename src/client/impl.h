@@ -1,0 +1,202 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* impl - what the files of libmuster share. Internal.
+ *
+ * handle.c    opening, closing, the thread or the caller's loop, calls to it
+ * settings.c  options and environment
+ * service.c   a service: its list, its balancer, what changes
+ * poll.c      asking the servers, one long poll at a time
+ * reconnect.c   connecting to instances that could not be reached
+ * cache.c     the last good list on disk
+ * pick.c      what any thread may call
+ * roster*.c   lists: decoding, keeping, bytes of a file */
+#ifndef CLIENT_IMPL_H
+#define CLIENT_IMPL_H
+
+#include <muster.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "client/roster.h"
+#include "lb/balancer.h"
+#include "loop/fetch.h"
+#include "loop/names.h"
+#include "loop/queue.h"
+#include "loop/timers.h"
+
+enum {
+    SERVERS_MAX = 16,
+    BEAT_MS = 200,           /* the handle looks after its services */
+    TICK_MS = 1000,          /* a balancer lets time pass, at the latest */
+    POLL_WAIT_S = 30,        /* of a long poll */
+    POLL_TIMEOUT_MS = 40000, /* until it is given up */
+    FIRST_TIMEOUT_MS = 5000, /* of a request that should be answered at once */
+    DISK_AFTER_MS = 2000,    /* no server answered since the start */
+    RETRY_MIN_MS = 250,      /* when all servers have failed once */
+    RETRY_MAX_MS = 10000,
+    QUICK_MS = 50,         /* an answer that says nothing new ... */
+    QUICK_PAUSE_MS = 1000, /* ... so soon: not again at once */
+    CACHE_EVERY_MS = 5000, /* a file is written at most so often */
+    PROBE_EVERY_MS = 1000,
+    PROBE_TIMEOUT_MS = 2000,
+    CALLS_MAX = 1024,
+};
+
+#define HANDLE_MAGIC  0x6d757374u
+#define SERVICE_MAGIC 0x73657276u
+
+struct server {
+    char *host;      /* NULL: unix */
+    char *unix_path; /* NULL: TCP */
+    uint16_t port;
+    bool tls;
+};
+
+/* Copies of what was given, the environment where nothing was. */
+struct settings {
+    struct server server[SERVERS_MAX];
+    size_t servers;
+    struct server agent;
+    char *ca_file, *cert_file, *key_file, *tls_server_name;
+    char *datacenter, *cache_dir;
+    uint64_t cache_max_age_ms, hold_ms;
+    bool own_loop;
+    void (*log)(void *ctx, enum muster_log_level level, const char *text);
+    void *log_ctx;
+};
+
+struct muster {
+    uint32_t magic;
+    uint32_t forks; /* of the process, when it was opened */
+    struct settings set;
+    char *token; /* the loop's; NULL: none */
+    pthread_t thread;
+    uv_loop_t loop;
+    struct queue *calls;
+    struct timers timers;
+    struct timer beat;
+    struct fetcher *fetcher;
+    struct names *names;
+    struct list services;
+    uint64_t random;        /* the loop's */
+    int epoll_fd, timer_fd; /* own_loop */
+    bool closing, in_callback;
+};
+
+struct service_stats {
+    _Atomic uint64_t answers, failures, bad_answers;
+    _Atomic uint64_t cache_written, cache_failed, cache_ignored;
+};
+
+struct poll {
+    struct fetch *fetch;
+    struct lookup lookup;
+    struct timer again;
+    size_t server, failed_in_row;
+    uint64_t index, asked_ms;
+    uint32_t retry_ms;
+    bool had_answer;
+};
+
+struct muster_service {
+    uint32_t magic;
+    struct list link;
+    struct muster *m;
+    struct lb *lb;
+    char *name, *target;        /* target: path and query, without index */
+    char *cache_path;           /* NULL: no cache */
+    uint64_t cache_query_token; /* hash of the token the list came with */
+    void (*changed)(void *ctx, struct muster_service *s);
+    void *changed_ctx;
+
+    /* The loop's. */
+    struct poll poll;
+    struct roster *roster;
+    struct list probes;
+    uint64_t started_ms, tick_ms, probe_ms, saved_ms;
+    bool unsaved, disk_tried;
+    int ready_fd; /* eventfd; readable once there is a list */
+
+    /* For anybody. */
+    struct service_stats stats;
+    _Atomic uint64_t confirmed_ms, index; /* confirmed_ms 0: never */
+    _Atomic uint32_t held;
+    _Atomic int source;
+    _Atomic bool connected;
+    pthread_mutex_t text_mutex; /* guards last_error, of status alone */
+    char last_error[MUSTER_TEXT];
+};
+
+/* --- handle.c ------------------------------------------------------------ */
+
+/* MUSTER_OK, MUSTER_EINVAL, MUSTER_ECLOSED or MUSTER_EFORK. */
+int handle_check(const struct muster *m);
+int service_check(const struct muster_service *s);
+
+/* Something to be done by the handle's thread; in the waiting caller's memory. */
+struct call {
+    struct list link;
+    void (*run)(struct muster *m, struct call *c);
+    sem_t done;
+    int result;
+};
+
+/* Runs it there and waits; at once if this is there. */
+int handle_call(struct muster *m, struct call *c);
+bool handle_is_here(const struct muster *m);
+
+void handle_log(const struct muster *m, enum muster_log_level level,
+                const char *format, ...) PRINTF_LIKE(3, 4);
+
+int error_of(enum err e);
+void set_why(char *why, const char *text);
+uint64_t mono_ms(void);
+
+/* --- settings.c ---------------------------------------------------------- */
+
+MUST_USE enum err settings_make(const struct muster_options *o,
+                                struct settings *ret, char **ret_token,
+                                struct errtext *t);
+void settings_free(struct settings *s);
+
+/* --- service.c ----------------------------------------------------------- */
+
+/* The registry told a list (or the disk did). take_new is used or freed. */
+void service_list(struct muster_service *s, struct roster *take_new,
+                  bool doubtful, enum muster_source source);
+void service_beat(struct muster_service *s, uint64_t now_ms);
+void service_error(struct muster_service *s, const char *format, ...)
+    PRINTF_LIKE(2, 3);
+void service_free(struct muster_service *s);
+
+/* --- poll.c -------------------------------------------------------------- */
+
+void poll_start(struct muster_service *s);
+void poll_stop(struct muster_service *s);
+
+/* What every request of the handle has; url and headers are the caller's. */
+void fetch_defaults(const struct muster *m, const struct server *server,
+                    struct fetch_options *o);
+
+/* scheme://address:port of a server, where its name stands for `address`. */
+bool server_url(const struct server *server, const char *address,
+                const char *target, char *ret, size_t size);
+
+/* --- reconnect.c ------------------------------------------------------------- */
+
+void reconnect_start(struct muster_service *s, uint64_t now_ms);
+void reconnect_stop(struct muster_service *s);
+
+/* --- cache.c ------------------------------------------------------------- */
+
+/* NULL: out of memory. */
+char *cache_path(const char *dir, const char *service, const char *target);
+void cache_save(struct muster_service *s);
+void cache_load(struct muster_service *s);
+
+/* --- roster.c ------------------------------------------------------------ */
+
+struct roster *roster_new(size_t n);
+
+#endif

@@ -1,0 +1,191 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "client/roster.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+
+void roster_free(struct roster *r)
+{
+    if (!r)
+        return;
+    arena_fini(&r->arena);
+    free(r);
+}
+
+struct roster *roster_new(size_t n)
+{
+    struct roster *r = calloc(1, sizeof *r);
+
+    if (!r)
+        return NULL;
+    arena_init(&r->arena, 0);
+    r->v = arena_alloc(&r->arena, n * sizeof *r->v);
+    if (!r->v) {
+        roster_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+/* --- What is kept -------------------------------------------------------- */
+
+/* Node and ID, each with its length: no two identities share a key. */
+static struct bytes key_of(const struct roster_entry *e, char *space)
+{
+    memcpy(space, &e->node.n, sizeof e->node.n);
+    memcpy(space + sizeof e->node.n, e->node.p, e->node.n);
+    memcpy(space + sizeof e->node.n + e->node.n, e->id.p, e->id.n);
+    return bytes_of(space, sizeof e->node.n + e->node.n + e->id.n);
+}
+
+enum { KEY_MAX = sizeof(size_t) + 2 * ROSTER_TEXT_MAX };
+
+static enum err index_entries(struct roster *r, struct map *m)
+{
+    char space[KEY_MAX];
+
+    for (size_t i = 0; i < r->n; i++) {
+        struct bytes key = arena_copy(&r->arena, key_of(&r->v[i], space));
+        if (!key.p)
+            return ERR_NOMEM;
+        enum err e = map_put(m, key, &r->v[i]);
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
+}
+
+static bool copy_entry(struct roster *to, const struct roster_entry *e,
+                       uint64_t held_ms)
+{
+    struct roster_entry x = *e;
+
+    x.node = arena_copy(&to->arena, e->node);
+    x.id = arena_copy(&to->arena, e->id);
+    x.address = arena_copy(&to->arena, e->address);
+    x.zone = arena_copy(&to->arena, e->zone);
+    x.held_ms = held_ms;
+    if (!x.node.p || !x.id.p || !x.address.p || (e->zone.n && !x.zone.p))
+        return false;
+    to->v[to->n++] = x;
+    to->held += held_ms != 0;
+    return true;
+}
+
+struct following {
+    const struct roster *old;
+    struct roster *new;
+    struct map there; /* new's entries */
+    uint64_t now_ms, hold_ms;
+    bool unexplained;
+};
+
+static bool is_there(const struct following *f, const struct roster_entry *e)
+{
+    char space[KEY_MAX];
+
+    return map_get(&f->there, key_of(e, space)) != NULL;
+}
+
+/* Since when the entry is kept; 0: it has left. Never 0 for a clock at 0. */
+static uint64_t kept_since(const struct following *f,
+                           const struct roster_entry *e)
+{
+    if (f->hold_ms == 0)
+        return 0;
+    if (e->held_ms)
+        return f->now_ms < e->held_ms + f->hold_ms ? e->held_ms : 0;
+    return f->unexplained ? (f->now_ms ? f->now_ms : 1) : 0;
+}
+
+static void judge(struct following *f, bool doubtful)
+{
+    size_t were = f->old->n - f->old->held, gone = 0;
+
+    for (size_t i = 0; i < f->old->n; i++)
+        gone += !f->old->v[i].held_ms && !is_there(f, &f->old->v[i]);
+    f->unexplained =
+        doubtful || (gone && f->new->n == 0) || (gone > 1 && gone * 2 >= were);
+}
+
+/* v grows by what is kept; the arena gives old room back only at the end. */
+static enum err keep(struct following *f)
+{
+    struct roster *r = f->new;
+    struct roster_entry *v =
+        arena_alloc(&r->arena, (r->n + f->old->n) * sizeof *v);
+
+    if (!v)
+        return ERR_NOMEM;
+    if (r->n)
+        memcpy(v, r->v, r->n * sizeof *v);
+    r->v = v;
+    for (size_t i = 0; i < f->old->n; i++) {
+        const struct roster_entry *e = &f->old->v[i];
+        uint64_t since = is_there(f, e) ? 0 : kept_since(f, e);
+        if (since && r->n < ROSTER_INSTANCES_MAX && !copy_entry(r, e, since))
+            return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
+enum err roster_follow(const struct roster *old, struct roster *take_new,
+                       bool doubtful, uint64_t now_ms, uint64_t hold_ms,
+                       struct roster **ret)
+{
+    struct following f = {
+        .old = old, .new = take_new, .now_ms = now_ms, .hold_ms = hold_ms};
+    enum err e = ERR_OK;
+
+    if (old) {
+        e = index_entries(take_new, &f.there);
+        if (e == ERR_OK) {
+            judge(&f, doubtful);
+            e = keep(&f);
+        }
+        map_fini(&f.there);
+    }
+    if (e != ERR_OK) {
+        roster_free(take_new);
+        return e;
+    }
+    *ret = take_new;
+    return ERR_OK;
+}
+
+uint64_t roster_held_until(const struct roster *r, uint64_t hold_ms)
+{
+    uint64_t first = 0;
+
+    for (size_t i = 0; r->held && i < r->n; i++) {
+        uint64_t until = r->v[i].held_ms ? r->v[i].held_ms + hold_ms : 0;
+        if (until && (!first || until < first))
+            first = until;
+    }
+    return first;
+}
+
+struct roster *roster_registered(const struct roster *r)
+{
+    struct roster *to = roster_new(r->n);
+
+    for (size_t i = 0; to && i < r->n; i++) {
+        if (r->v[i].held_ms)
+            continue;
+        if (!copy_entry(to, &r->v[i], 0)) {
+            roster_free(to);
+            return NULL;
+        }
+    }
+    if (to && r->datacenter.n) {
+        to->datacenter = arena_copy(&to->arena, r->datacenter);
+        if (!to->datacenter.p) {
+            roster_free(to);
+            return NULL;
+        }
+    }
+    return to;
+}

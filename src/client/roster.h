@@ -1,0 +1,85 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* roster - the instances of one service as the registry told them, and which of
+ * those that it tells no more are kept for a while. Bytes and times in, values
+ * out: no clock, file or socket. Every allocation may fail. */
+#ifndef CLIENT_ROSTER_H
+#define CLIENT_ROSTER_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+
+enum {
+    ROSTER_INSTANCES_MAX = 65535,
+    ROSTER_BODY_MAX = 64 << 20, /* bytes of an answer, and of a file */
+    ROSTER_TEXT_MAX = 255,      /* bytes of an address, ID, node or zone */
+};
+
+struct roster_entry {
+    struct bytes node, id, address, zone;
+    uint64_t held_ms; /* the registry shows it no more, since; 0: it does */
+    uint32_t weight;  /* for the status it has */
+    uint16_t port;
+    bool critical;
+    bool out;    /* in maintenance: never picked */
+    bool cached; /* from the disk, and nobody has confirmed it */
+};
+
+struct roster {
+    struct arena arena; /* of all below */
+    struct roster_entry *v;
+    size_t n, held;
+    size_t skipped;          /* instances without usable address or port */
+    struct bytes datacenter; /* of the first instance; empty: none */
+};
+
+void roster_free(struct roster *r); /* NULL is fine */
+
+/* An answer of /v1/health/service. ERR_BAD, ERR_LIMIT: not one, t says why;
+ * ERR_NOMEM. */
+MUST_USE enum err roster_parse(struct bytes body, struct roster **ret,
+                               struct errtext *t);
+
+/* What to use after `old` (NULL: nothing was known) when the registry tells
+ * `new` at now_ms: all of new, and of what it lacks
+ *
+ * - everything, while that is not explained: doubtful (another life of the
+ *   registry), or the new list is empty, or at least half of what was there, and
+ *   more than one, has gone at once,
+ * - what was kept so before, until hold_ms have passed.
+ *
+ * What else is missing has left. hold_ms 0: nothing is kept. take_new becomes
+ * *ret; on error it is freed and old stays as it is. */
+MUST_USE enum err roster_follow(const struct roster *old,
+                                struct roster *take_new, bool doubtful,
+                                uint64_t now_ms, uint64_t hold_ms,
+                                struct roster **ret);
+
+/* When the first kept entry is due to go; 0: none is kept. */
+uint64_t roster_held_until(const struct roster *r, uint64_t hold_ms);
+
+/* A copy without what is only kept. NULL: out of memory. */
+struct roster *roster_registered(const struct roster *r);
+
+/* --- On disk ------------------------------------------------------------- */
+
+/* What a file belongs to: another's is foreign. */
+struct roster_label {
+    struct bytes datacenter; /* asked for; empty: the server's own */
+    struct bytes query;      /* target, without index */
+    uint64_t token_hash;
+    uint64_t saved_ms; /* time of day */
+    uint64_t index;
+};
+
+/* Appends the file's bytes; out->bad if memory is short. */
+void roster_put(struct buf *out, const struct roster *r,
+                const struct roster_label *label);
+
+/* ERR_CORRUPT: truncated, damaged or of another version; ERR_NOT_FOUND: of
+ * another query, datacenter or token; ERR_NOMEM. Fills saved_ms and index of
+ * label; entries are marked as cached. */
+MUST_USE enum err roster_get(struct bytes file, struct roster_label *label,
+                             struct roster **ret);
+
+#endif

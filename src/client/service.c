@@ -1,0 +1,379 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/* A service that is watched: lists come in, the balancer follows. */
+#include "client/impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lb/draw.h"
+
+void muster_watch_options_init(struct muster_watch_options *o)
+{
+    if (o)
+        *o = (struct muster_watch_options){.size = sizeof *o,
+                                           .panic_percent = 50};
+}
+
+void service_error(struct muster_service *s, const char *format, ...)
+{
+    char text[MUSTER_TEXT];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    pthread_mutex_lock(&s->text_mutex);
+    bool same = strcmp(text, s->last_error) == 0;
+    memcpy(s->last_error, text, sizeof text);
+    pthread_mutex_unlock(&s->text_mutex);
+    handle_log(s->m, same ? MUSTER_DEBUG : MUSTER_WARN, "%s", text);
+}
+
+/* --- Lists --------------------------------------------------------------- */
+
+static struct lb_endpoint *endpoints_of(const struct roster *r)
+{
+    struct lb_endpoint *v = calloc(r->n ? r->n : 1, sizeof *v);
+
+    for (size_t i = 0; v && i < r->n; i++) {
+        const struct roster_entry *e = &r->v[i];
+        v[i] = (struct lb_endpoint){
+            .node = e->node,
+            .service_id = e->id,
+            .address = e->address,
+            .zone = e->zone,
+            .weight = e->weight,
+            .port = e->port,
+            .critical = e->critical,
+            .out = e->out,
+            .probation = e->cached || e->held_ms,
+        };
+    }
+    return v;
+}
+
+static void tell_changed(struct muster_service *s)
+{
+    if (!s->changed)
+        return;
+    s->m->in_callback = true;
+    s->changed(s->changed_ctx, s);
+    s->m->in_callback = false;
+}
+
+static void tell_ready(struct muster_service *s)
+{
+    const uint64_t one = 1;
+
+    (void)!write(s->ready_fd, &one, sizeof one); /* full is readable, too */
+}
+
+static bool entry_same(const struct roster_entry *a,
+                       const struct roster_entry *b)
+{
+    return bytes_eq(a->node, b->node) && bytes_eq(a->id, b->id) &&
+           bytes_eq(a->address, b->address) && bytes_eq(a->zone, b->zone) &&
+           a->held_ms == b->held_ms && a->weight == b->weight &&
+           a->port == b->port && a->critical == b->critical &&
+           a->out == b->out && a->cached == b->cached;
+}
+
+static bool roster_same(const struct roster *a, const struct roster *b)
+{
+    if (!a || a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (!entry_same(&a->v[i], &b->v[i]))
+            return false;
+    return true;
+}
+
+static enum err use(struct muster_service *s, struct roster *r)
+{
+    struct lb_endpoint *v = endpoints_of(r);
+    struct errtext t = {""};
+    enum err e = v ? lb_update(s->lb, v, r->n, mono_ms(), &t) : ERR_NOMEM;
+
+    free(v);
+    if (e != ERR_OK)
+        service_error(s, "the list of %s is not used: %s", s->name,
+                      t.s[0] ? t.s : err_text(e));
+    return e;
+}
+
+void service_list(struct muster_service *s, struct roster *take_new,
+                  bool doubtful, enum muster_source source)
+{
+    struct roster *r = NULL;
+    bool first = s->roster == NULL;
+    enum err e = roster_follow(s->roster, take_new, doubtful, mono_ms(),
+                               s->m->set.hold_ms, &r);
+
+    if (e != ERR_OK) {
+        service_error(s, "the list of %s is not used: %s", s->name,
+                      err_text(e));
+        return;
+    }
+    bool same = roster_same(s->roster, r);
+    if (!same && use(s, r) != ERR_OK) {
+        roster_free(r);
+        return;
+    }
+    roster_free(s->roster);
+    s->roster = r;
+    atomic_store(&s->held, (uint32_t)r->held);
+    atomic_store(&s->source, source);
+    if (source == MUSTER_REGISTRY && (!same || first))
+        s->unsaved = true;
+    if (first)
+        tell_ready(s);
+    if (!same)
+        tell_changed(s);
+}
+
+/* Kept entries whose time is over leave by the same way as any other: the list
+ * of now, without them, follows the one in use. */
+static void release_held(struct muster_service *s, uint64_t now_ms)
+{
+    uint64_t until = roster_held_until(s->roster, s->m->set.hold_ms);
+    struct roster *fresh;
+
+    if (until == 0 || now_ms < until)
+        return;
+    fresh = roster_registered(s->roster);
+    if (fresh)
+        service_list(s, fresh, false,
+                     (enum muster_source)atomic_load(&s->source));
+}
+
+void service_beat(struct muster_service *s, uint64_t now_ms)
+{
+    if (now_ms >= s->tick_ms + TICK_MS || lb_wants_tick(s->lb)) {
+        s->tick_ms = now_ms;
+        if (lb_tick(s->lb, now_ms) != ERR_OK)
+            service_error(s, "no memory to balance %s anew", s->name);
+    }
+    reconnect_start(s, now_ms);
+    if (s->roster)
+        release_held(s, now_ms);
+    if (s->cache_path && !s->roster && !s->disk_tried &&
+        now_ms >= s->started_ms + DISK_AFTER_MS) {
+        s->disk_tried = true;
+        cache_load(s);
+    }
+    if (s->cache_path && s->unsaved && now_ms >= s->saved_ms + CACHE_EVERY_MS) {
+        s->unsaved = false;
+        s->saved_ms = now_ms;
+        cache_save(s);
+    }
+}
+
+/* --- Making one ---------------------------------------------------------- */
+
+static void put_escaped(struct buf *b, const char *text)
+{
+    for (const char *p = text; *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     (c >= '0' && c <= '9') || strchr("-_.~", c);
+        if (plain)
+            buf_putc(b, *p);
+        else
+            buf_printf(b, "%%%02X", c);
+    }
+}
+
+static void put_param(struct buf *b, const char *name, const char *value,
+                      char *mark)
+{
+    if (!value || !*value)
+        return;
+    buf_putc(b, *mark);
+    *mark = '&';
+    buf_puts(b, name);
+    buf_putc(b, '=');
+    put_escaped(b, value);
+}
+
+static char *make_target(const struct muster *m, const char *name,
+                         const struct muster_watch_options *o)
+{
+    struct buf b;
+    char mark = '?';
+
+    buf_init(&b, 3000);
+    buf_puts(&b, "/v1/health/service/");
+    put_escaped(&b, name);
+    put_param(&b, "dc", m->set.datacenter, &mark);
+    put_param(&b, "tag", o->tag, &mark);
+    put_param(&b, "filter", o->filter, &mark);
+    char *target = b.bad ? NULL : buf_take(&b, NULL);
+    buf_fini(&b);
+    return target;
+}
+
+void service_free(struct muster_service *s)
+{
+    s->magic = 0;
+    if (s->roster && s->cache_path && s->unsaved)
+        cache_save(s);
+    roster_free(s->roster);
+    lb_free(s->lb);
+    free(s->name);
+    free(s->target);
+    free(s->cache_path);
+    if (s->ready_fd >= 0)
+        close(s->ready_fd);
+    (void)pthread_mutex_destroy(&s->text_mutex);
+    free(s);
+}
+
+static enum err make_lb(struct muster *m, const struct muster_watch_options *o,
+                        struct lb **ret, struct errtext *t)
+{
+    struct lb_options b;
+
+    lb_options_init(&b);
+    if (o->policy)
+        b.policy = bytes_str(o->policy);
+    b.zone = bytes_str(o->zone);
+    b.bounded_percent = o->bounded_percent;
+    b.subset_size = o->subset_size;
+    b.slow_start_ms = o->slow_start_ms;
+    b.panic_percent = o->panic_percent;
+    b.seed = lb_mix(m->random ^ mono_ms() ^ (uintptr_t)&b);
+    return lb_new(&b, ret, t);
+}
+
+static enum err service_fill(struct muster_service *s, const char *name,
+                             const struct muster_watch_options *o)
+{
+    const char *dir = s->m->set.cache_dir;
+
+    s->name = strdup(name);
+    s->target = make_target(s->m, name, o);
+    if (!s->name || !s->target)
+        return ERR_NOMEM;
+    if (dir && !(s->cache_path = cache_path(dir, name, s->target)))
+        return ERR_NOMEM;
+    s->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return s->ready_fd < 0 ? ERR_IO : ERR_OK;
+}
+
+static enum err service_new(struct muster *m, const char *name,
+                            const struct muster_watch_options *o,
+                            struct muster_service **ret, struct errtext *t)
+{
+    struct muster_service *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return ERR_NOMEM;
+    s->m = m;
+    s->ready_fd = -1;
+    s->changed = o->changed;
+    s->changed_ctx = o->ctx;
+    list_init(&s->probes);
+    list_init(&s->poll.lookup.link);
+    (void)pthread_mutex_init(&s->text_mutex, NULL);
+    enum err e = make_lb(m, o, &s->lb, t);
+    if (e == ERR_OK)
+        e = service_fill(s, name, o);
+    if (e != ERR_OK) {
+        service_free(s);
+        return e;
+    }
+    s->magic = SERVICE_MAGIC;
+    *ret = s;
+    return ERR_OK;
+}
+
+struct watch_call {
+    struct call call;
+    struct muster_service *s;
+};
+
+static void watch_run(struct muster *m, struct call *c)
+{
+    struct muster_service *s = container_of(c, struct watch_call, call)->s;
+
+    list_add(&m->services, &s->link);
+    s->started_ms = mono_ms();
+    poll_start(s);
+    c->result = MUSTER_OK;
+}
+
+static bool watch_options_of(const struct muster_watch_options *o,
+                             struct muster_watch_options *ret)
+{
+    muster_watch_options_init(ret);
+    if (!o)
+        return true;
+    if (o->size < sizeof o->size || o->size > sizeof *o)
+        return false;
+    memcpy(ret, o, o->size);
+    return true;
+}
+
+int muster_watch(struct muster *m, const char *name,
+                 const struct muster_watch_options *o,
+                 struct muster_service **ret, char *why)
+{
+    struct muster_watch_options mine;
+    struct watch_call c = {.call = {.run = watch_run}};
+    struct errtext t = {""};
+    int e = handle_check(m);
+
+    if (e == MUSTER_OK &&
+        (!name || !*name || strlen(name) > ROSTER_TEXT_MAX || !ret)) {
+        errtext_set(&t, "a service's name has 1 to %d bytes", ROSTER_TEXT_MAX);
+        e = MUSTER_EINVAL;
+    }
+    if (e == MUSTER_OK && !watch_options_of(o, &mine)) {
+        errtext_set(&t, "options of another size than this library knows: call "
+                        "muster_watch_options_init");
+        e = MUSTER_EINVAL;
+    }
+    if (e == MUSTER_OK)
+        e = error_of(service_new(m, name, &mine, &c.s, &t));
+    if (e == MUSTER_OK) {
+        e = handle_call(m, &c.call);
+        if (e != MUSTER_OK)
+            service_free(c.s);
+    }
+    if (e == MUSTER_OK)
+        *ret = c.s;
+    else
+        set_why(why, t.s[0] ? t.s : muster_error_text(e));
+    return e;
+}
+
+int muster_wait(struct muster_service *s, uint64_t timeout_ms)
+{
+    int e = service_check(s);
+    uint64_t until = mono_ms() + timeout_ms;
+
+    if (e != MUSTER_OK)
+        return e;
+    if (handle_is_here(s->m))
+        return MUSTER_EBUSY;
+    for (;;) {
+        struct pollfd p = {.fd = s->ready_fd, .events = POLLIN};
+        uint64_t now = mono_ms(), left = until > now ? until - now : 0;
+        int n = poll(&p, 1, left < 1000000 ? (int)left : 1000000);
+        if (n > 0)
+            return MUSTER_OK;
+        if (n < 0 && errno != EINTR)
+            return MUSTER_ESYSTEM;
+        if (left == 0)
+            return MUSTER_ETIMEOUT;
+    }
+}

@@ -1,0 +1,272 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* client_driver - libmuster at the other end of a pipe, for tests in Python. One
+ * command a line, one answer a line; `error N text` where something fails.
+ *
+ *     open SERVERS CACHE_DIR HOLD_MS thread|loop      ("-": none)
+ *     watch NAME POLICY     wait MS     pick KEY     run N KEYS
+ *     report ok|failed|unreachable     status     each     token TEXT
+ *     fork     spin MS     threads     close                                  */
+#include <dirent.h>
+#include <muster.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct muster *m;
+static struct muster_service *s;
+static struct muster_ticket ticket;
+static int changes, busy;
+
+static void answer(int e, const char *why)
+{
+    if (e == MUSTER_OK)
+        printf("ok\n");
+    else
+        printf("error %d %s\n", e, why && *why ? why : muster_error_text(e));
+}
+
+/* A callback may not close the handle. */
+static void changed(void *ctx, struct muster_service *which)
+{
+    (void)which;
+    ++*(int *)ctx;
+    busy += muster_close(m) == MUSTER_EBUSY;
+}
+
+static void log_line(void *ctx, enum muster_log_level level, const char *text)
+{
+    (void)ctx;
+    fprintf(stderr, "%d %s\n", (int)level, text);
+}
+
+static void do_open(void)
+{
+    char *servers = strtok(NULL, " "), *dir = strtok(NULL, " ");
+    char *hold = strtok(NULL, " "), *loop = strtok(NULL, " ");
+    char why[MUSTER_TEXT] = "";
+    struct muster_options o;
+
+    muster_options_init(&o);
+    o.servers = strcmp(servers, "-") ? servers : NULL;
+    o.cache_dir = strcmp(dir, "-") ? dir : NULL;
+    o.hold_ms = strtoull(hold, NULL, 10);
+    o.own_loop = strcmp(loop, "loop") == 0;
+    o.log = log_line;
+    answer(muster_open(&o, &m, why), why);
+}
+
+static void do_watch(void)
+{
+    char *name = strtok(NULL, " "), *policy = strtok(NULL, " ");
+    char why[MUSTER_TEXT] = "";
+    struct muster_watch_options o;
+
+    muster_watch_options_init(&o);
+    o.policy = policy;
+    o.changed = changed;
+    o.ctx = &changes;
+    answer(muster_watch(m, name, &o, &s, why), why);
+}
+
+static int pick(const char *key)
+{
+    struct muster_ask ask = {sizeof ask, key, key ? strlen(key) : 0, NULL, 0};
+
+    return muster_pick(s, &ask, &ticket);
+}
+
+static void do_pick(void)
+{
+    int e = pick(strtok(NULL, " "));
+
+    if (e == MUSTER_OK)
+        printf("ok %s %u\n", ticket.address, (unsigned)ticket.port);
+    else
+        answer(e, NULL);
+}
+
+/* How often each port is picked. */
+static void do_run(void)
+{
+    static unsigned count[65536];
+    long n = strtol(strtok(NULL, " "), NULL, 10);
+    long keys = strtol(strtok(NULL, " "), NULL, 10);
+    int e = MUSTER_OK;
+
+    memset(count, 0, sizeof count);
+    for (long i = 0; i < n && e == MUSTER_OK; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key-%ld", i % keys);
+        e = pick(key);
+        if (e == MUSTER_OK) {
+            count[ticket.port]++;
+            e = muster_report(s, &ticket, MUSTER_SUCCESS, 1000);
+        }
+    }
+    if (e != MUSTER_OK) {
+        answer(e, NULL);
+        return;
+    }
+    printf("ok");
+    for (unsigned p = 0; p < 65536; p++)
+        if (count[p])
+            printf(" %u=%u", p, count[p]);
+    printf("\n");
+}
+
+static void do_report(void)
+{
+    char *what = strtok(NULL, " ");
+    enum muster_outcome o = MUSTER_SUCCESS;
+
+    if (strcmp(what, "failed") == 0)
+        o = MUSTER_FAILURE;
+    else if (strcmp(what, "unreachable") == 0)
+        o = MUSTER_UNREACHABLE;
+    answer(muster_report(s, &ticket, o, 1000), NULL);
+}
+
+static void do_status(void)
+{
+    struct muster_status st;
+    int e;
+
+    muster_status_init(&st);
+    e = muster_status(s, &st);
+    if (e != MUSTER_OK) {
+        answer(e, NULL);
+        return;
+    }
+    printf("ok source=%d connected=%d age=%llu index=%llu instances=%u "
+           "healthy=%u held=%u ejected=%u unreachable=%u panic=%d answers=%llu "
+           "failures=%llu bad=%llu written=%llu cache_failed=%llu ignored=%llu "
+           "changes=%d busy=%d error=%s\n",
+           (int)st.source, st.connected, (unsigned long long)st.age_ms,
+           (unsigned long long)st.index, (unsigned)st.instances,
+           (unsigned)st.healthy, (unsigned)st.held, (unsigned)st.ejected,
+           (unsigned)st.unreachable, st.panic, (unsigned long long)st.answers,
+           (unsigned long long)st.failures, (unsigned long long)st.bad_answers,
+           (unsigned long long)st.cache_written,
+           (unsigned long long)st.cache_failed,
+           (unsigned long long)st.cache_ignored, changes, busy, st.last_error);
+}
+
+static void each(void *ctx, const struct muster_instance *i)
+{
+    (void)ctx;
+    printf(" %s/%s@%s:%u,w=%u,z=%s%s%s%s", i->node, i->id, i->address,
+           (unsigned)i->port, (unsigned)i->weight, i->zone,
+           i->critical ? ",critical" : "", i->out ? ",out" : "",
+           i->held ? ",held" : "");
+}
+
+static void do_each(void)
+{
+    printf("ok");
+    if (muster_each(s, each, NULL) != MUSTER_OK)
+        printf(" none");
+    printf("\n");
+}
+
+/* What a child may do with its parent's handle. */
+static void do_fork(void)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0) {
+        int well =
+            pick("k") == MUSTER_EFORK &&
+            muster_report(s, &ticket, MUSTER_SUCCESS, 1) == MUSTER_EFORK &&
+            muster_wait(s, 10) == MUSTER_EFORK &&
+            muster_close(m) == MUSTER_OK && muster_close(m) == MUSTER_ECLOSED;
+        _exit(well ? 0 : 1);
+    }
+    waitpid(child, &status, 0);
+    printf(WIFEXITED(status) && WEXITSTATUS(status) == 0 ? "ok\n" : "error\n");
+}
+
+/* The caller's loop, for so many ms. */
+static void do_spin(void)
+{
+    long ms = strtol(strtok(NULL, " "), NULL, 10);
+    struct timespec t;
+    int e = MUSTER_OK;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    long until = t.tv_sec * 1000 + t.tv_nsec / 1000000 + ms, now = until - ms;
+    while (now < until && e == MUSTER_OK) {
+        struct pollfd p = {muster_fd(m), POLLIN, 0};
+        if (poll(&p, 1, (int)(until - now)) > 0)
+            e = muster_process(m);
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        now = t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    }
+    answer(e, NULL);
+}
+
+static void do_threads(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    int n = 0;
+
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    printf("ok %d\n", n - 2);
+}
+
+static int run_command(char *line)
+{
+    char *what = strtok(line, " \n");
+
+    if (!what)
+        return 1;
+    if (strcmp(what, "open") == 0)
+        do_open();
+    else if (strcmp(what, "watch") == 0)
+        do_watch();
+    else if (strcmp(what, "wait") == 0)
+        answer(muster_wait(s, strtoull(strtok(NULL, " "), NULL, 10)), NULL);
+    else if (strcmp(what, "pick") == 0)
+        do_pick();
+    else if (strcmp(what, "run") == 0)
+        do_run();
+    else if (strcmp(what, "report") == 0)
+        do_report();
+    else if (strcmp(what, "status") == 0)
+        do_status();
+    else if (strcmp(what, "each") == 0)
+        do_each();
+    else if (strcmp(what, "token") == 0)
+        answer(muster_set_token(m, strtok(NULL, " ")), NULL);
+    else if (strcmp(what, "fork") == 0)
+        do_fork();
+    else if (strcmp(what, "spin") == 0)
+        do_spin();
+    else if (strcmp(what, "threads") == 0)
+        do_threads();
+    else if (strcmp(what, "close") == 0)
+        answer(muster_close(m), NULL);
+    else
+        printf("error no such command\n");
+    return 0;
+}
+
+int main(void)
+{
+    char line[4096];
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = '\0';
+        run_command(line);
+    }
+    return 0;
+}

@@ -1,0 +1,380 @@
+# SPDX-FileCopyrightText: The muster authors
+# SPDX-License-Identifier: Apache-2.0
+"""libmuster from outside: lists that outlive the registry, ejection, misuse."""
+
+import contextlib
+import http.server
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import threading
+
+import pytest
+
+import muster
+
+BUILD = pathlib.Path(muster.BINARY).parent
+DRIVER = BUILD / "tests" / "client_driver"
+
+EINVAL, ENONE, EVOID, EBUSY, ETIMEOUT = -2, -4, -5, -7, -9
+DISK, REGISTRY = "1", "2"
+
+
+class Client:
+    """A program that uses libmuster, at the other end of a pipe."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+        self.lines = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    def ask(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def ok(self, command):
+        answer = self.ask(command)
+        assert answer.startswith("ok"), f"{command}: {answer}"
+        return answer[3:]
+
+    def error(self, command):
+        word, number, text = self.ask(command).split(" ", 2)
+        assert word == "error" and text
+        return int(number)
+
+    def status(self):
+        words, _, error = self.ok("status").partition(" error=")
+        fields = dict(w.split("=") for w in words.split())
+        return fields | {"error": error}
+
+    def shares(self, n, keys=1):
+        return {int(p): int(k) for p, k in
+                (w.split("=") for w in self.ok(f"run {n} {keys}").split())}
+
+    def end(self):
+        self.process.stdin.close()
+        code = self.process.wait(20)
+        self.reader.join(5)
+        assert code == 0, "".join(self.lines)
+
+
+@pytest.fixture
+def make_client():
+    if not DRIVER.exists():
+        raise AssertionError(f"{DRIVER} is not built: make binaries")
+    made = []
+
+    def make(servers, cache="-", hold_ms=300000, mode="thread", policy="smooth",
+             name="web"):
+        c = Client()
+        made.append(c)
+        c.ok(f"open {servers} {cache} {hold_ms} {mode}")
+        c.ok(f"watch {name} {policy}")
+        return c
+
+    yield make
+    for c in made:
+        c.end()
+
+
+def register(server, n, status="passing", first=1):
+    for i in range(first, first + n):
+        answer = server.put("/v1/catalog/register", {
+            "Node": f"n{i}", "Address": "10.0.0.1",
+            "Service": {"ID": f"web-{i}", "Service": "web", "Port": 9000 + i,
+                        "Address": "127.0.0.1",
+                        "Weights": {"Passing": i, "Warning": 1}},
+            "Checks": [{"CheckID": f"c{i}", "Name": f"c{i}", "Status": status,
+                        "ServiceID": f"web-{i}", "Node": f"n{i}"}]})
+        assert answer.status == 200, answer.text
+
+
+def deregister(server, i):
+    body = {"Node": f"n{i}", "ServiceID": f"web-{i}"}
+    assert server.put("/v1/catalog/deregister", body).status == 200
+
+
+def address(server):
+    return f"127.0.0.1:{server.port}"
+
+
+def test_it_spreads_by_weight_and_follows_changes(make_server, make_client):
+    server = make_server(dev=True).start()
+    register(server, 3)
+    c = make_client(address(server))
+    c.ok("wait 10000")
+    assert c.shares(600) == {9001: 100, 9002: 200, 9003: 300}
+    register(server, 1, first=4)
+    muster.until(lambda: c.status()["instances"] == "4", "four instances")
+    assert c.shares(1000)[9004] == 400
+    deregister(server, 1)
+    muster.until(lambda: c.status()["instances"] == "3", "three instances")
+    assert 9001 not in c.shares(90)
+    register(server, 1, status="critical", first=3)
+    muster.until(lambda: c.status()["healthy"] == "2", "two healthy ones")
+    assert 9003 not in c.shares(90)
+    status = c.status()
+    assert status["source"] == REGISTRY and status["connected"] == "1"
+    assert int(status["changes"]) >= 4
+    assert status["busy"] == status["changes"]  # no close from a callback
+    c.ok("close")
+
+
+def test_the_list_outlives_the_servers(make_server, make_client, tmp_path):
+    server = make_server().start()
+    register(server, 3)
+    c = make_client(address(server), tmp_path)
+    c.ok("wait 10000")
+    muster.until(lambda: c.status()["written"] == "1", "a file")
+    server.kill()
+    muster.until(lambda: c.status()["connected"] == "0", "a lost server")
+    assert c.shares(60) == {9001: 10, 9002: 20, 9003: 30}
+    assert "refused" in c.status()["error"]
+    files = list(tmp_path.glob("web-*.list"))
+    assert len(files) == 1 and files[0].stat().st_mode & 0o777 == 0o600
+
+    # A program that starts now has the list from the disk, and says so.
+    late = make_client(address(server), tmp_path)
+    late.ok("wait 10000")
+    status = late.status()
+    assert status["source"] == DISK and int(status["age"]) > 0
+    assert late.shares(60) == {9001: 10, 9002: 20, 9003: 30}
+
+    # Everything converges when the server is back.
+    server.start()
+    register(server, 1, first=4)
+    for one in (c, late):
+        muster.until(lambda: one.status()["instances"] == "4", "four")
+        muster.until(lambda: one.status()["source"] == REGISTRY, "the registry")
+    c.ok("close")
+    late.ok("close")
+
+
+def test_a_registry_that_lost_all_takes_nothing_away(make_server, make_client):
+    server = make_server(dev=True).start()
+    register(server, 3)
+    c = make_client(address(server))
+    c.ok("wait 10000")
+    server.kill()
+    server.start()  # its memory is gone
+    muster.until(lambda: c.status()["held"] == "3", "three kept ones")
+    assert c.shares(60) == {9001: 10, 9002: 20, 9003: 30}
+    assert c.ok("each").count(",held") == 3
+    register(server, 3)
+    muster.until(lambda: c.status()["held"] == "0", "all registered again")
+    c.ok("close")
+
+
+def test_what_is_held_goes_when_its_time_is_over(make_server, make_client):
+    server = make_server(dev=True).start()
+    register(server, 4)
+    c = make_client(address(server), hold_ms=1500)
+    c.ok("wait 10000")
+    server.kill()
+    server.start()
+    muster.until(lambda: c.status()["held"] == "4", "four kept ones")
+    muster.until(lambda: c.status()["instances"] == "0", "none")
+    assert c.error("pick") == ENONE
+    c.ok("close")
+
+
+def test_another_server_is_asked(make_server, make_client):
+    server = make_server(dev=True).start()
+    register(server, 2)
+    c = make_client(f"127.0.0.1:{muster.free_port()},{address(server)}")
+    c.ok("wait 10000")
+    assert set(c.shares(30)) == {9001, 9002}
+    c.ok("close")
+
+
+def test_dead_instances_are_ejected_and_come_back(make_server, make_client):
+    server = make_server(dev=True).start()
+    with contextlib.ExitStack() as stack:
+        listeners = {}
+        for i in range(1, 5):
+            s = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            listeners[s.getsockname()[1]] = s
+        for i, port in enumerate(listeners, 1):
+            server.register("n", "web", f"web-{i}", port=port,
+                            Address="127.0.0.1")
+        c = make_client(address(server), policy="round-robin")
+        c.ok("wait 10000")
+        dead = next(iter(listeners))
+        listeners[dead].close()
+
+        def try_it():
+            port = int(c.ok("pick").split()[1])
+            alive = port != dead
+            c.ok("report ok" if alive else "report unreachable")
+            return alive
+
+        while c.status()["unreachable"] == "0":
+            try_it()
+        assert all(try_it() for _ in range(20))
+        stack.enter_context(socket.create_server(("127.0.0.1", dead)))
+        muster.until(lambda: dead in c.shares(8), "back again")
+        assert c.status()["unreachable"] == "0"
+        c.ok("close")
+
+
+def test_the_callers_loop_has_no_thread(make_server, make_client, tmp_path):
+    server = make_server(dev=True).start()
+    register(server, 2)
+    c = make_client(f"localhost:{server.port}", tmp_path, mode="loop")
+
+    def spun():
+        c.ok("spin 50")
+        return c.status()["instances"] == "2"
+
+    muster.until(spun, "two instances")
+    assert c.ok("threads") == "1"
+    assert c.error("wait 10") == EBUSY
+    assert set(c.shares(30)) == {9001, 9002}
+    server.kill()
+    muster.until(lambda: c.ok("spin 50") == "" and
+                 c.status()["connected"] == "0", "a lost server")
+    assert c.ok("threads") == "1"
+    assert set(c.shares(30)) == {9001, 9002}
+    c.ok("close")
+
+
+def test_misuse_gives_an_error(make_server, make_client):
+    server = make_server(dev=True).start()
+    register(server, 2)
+    c = make_client(address(server), policy="maglev")
+    assert c.error("watch web fastest") == EINVAL
+    c.ok("wait 10000")
+    assert c.error("pick") == EINVAL  # a hash policy without key
+    c.ok("pick some-key")
+    c.ok("report ok")
+    assert c.error("report ok") == EVOID
+    c.ok("pick some-key")
+    c.ok("fork")  # the child's answers are looked at there
+    c.ok("report failed")
+    assert c.ok("threads") == "2"
+    c.ok("close")
+    other = Client()
+    assert other.error("open http://:x - 0 thread") == EINVAL
+    other.ok(f"open {address(server)} - 0 thread")
+    other.ok("watch nobody p2c")
+    other.ok("wait 10000")  # an empty list is a list
+    assert other.error("pick") == ENONE
+    other.ok("close")
+    other.end()
+
+
+def test_files_that_are_damaged_or_foreign_are_ignored(make_server, make_client,
+                                                       tmp_path):
+    server = make_server().start()
+    register(server, 2)
+    c = make_client(address(server), tmp_path)
+    c.ok("wait 10000")
+    muster.until(lambda: c.status()["written"] == "1", "a file")
+    c.ok("close")
+    server.stop()
+    path, = tmp_path.glob("web-*.list")
+    good = path.read_bytes()
+    for bad in (good[:40], b"", good[:-1] + bytes([good[-1] ^ 1]), b"\0" * 99):
+        path.write_bytes(bad)
+        c = make_client(address(server), tmp_path)
+        assert c.error("wait 4000") == ETIMEOUT
+        assert c.status()["ignored"] == "1"
+        assert c.error("pick") == ENONE
+        c.ok("close")
+
+
+def test_a_folder_that_cannot_be_written_is_a_counter(make_server, make_client,
+                                                      tmp_path):
+    server = make_server(dev=True).start()
+    register(server, 2)
+    c = make_client(address(server), tmp_path / "not" / "there")
+    c.ok("wait 10000")
+    muster.until(lambda: c.status()["cache_failed"] == "1", "a failed file")
+    assert set(c.shares(30)) == {9001, 9002}
+    c.ok("close")
+
+
+class Liar(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    says = b"[]"
+    index = "5"
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("X-Consul-Index", self.index)
+        self.send_header("Content-Length", str(len(self.says)))
+        self.end_headers()
+        self.wfile.write(self.says)
+
+    def log_message(self, *args):
+        pass
+
+
+def one_entry(dc):
+    return (b'[{"Node":{"Node":"n","Address":"127.0.0.1","Datacenter":"%s"},'
+            b'"Service":{"ID":"x","Port":7777},"Checks":[]}]' % dc)
+
+
+def test_garbage_and_other_registries_change_nothing(make_client):
+    Liar.says, Liar.index = one_entry(b"dc1"), "5"
+    liar = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Liar)
+    threading.Thread(target=liar.serve_forever, daemon=True).start()
+    try:
+        c = make_client(f"127.0.0.1:{liar.server_port}")
+        c.ok("wait 10000")
+        assert c.shares(9) == {7777: 9}
+        for says in (b"<html>", b"[{]", one_entry(b"dc2"), b'{"a":1}'):
+            bad = int(c.status()["bad"])
+            Liar.says = says
+            muster.until(lambda: int(c.status()["bad"]) > bad, "a bad answer")
+            assert c.shares(9) == {7777: 9}
+        Liar.says, Liar.index = b"[]", "2"  # empty, and the index fell
+        muster.until(lambda: c.status()["held"] == "1", "a kept one")
+        assert c.shares(9) == {7777: 9}
+        c.ok("close")
+    finally:
+        liar.shutdown()
+        liar.server_close()
+
+
+def test_a_real_consul_is_as_good(make_client, tmp_path):
+    consul = os.environ.get("CONSUL") or shutil.which("consul")
+    if not consul:
+        pytest.skip("no consul in $CONSUL or PATH")
+    port, *more = muster.free_ports(6)
+    log = open(tmp_path / "log", "wb")
+    ports = f"ports {{ dns = -1 grpc = -1 serf_lan = {more[0]} " \
+            f"serf_wan = {more[1]} server = {more[2]} http = {port} }}"
+    process = subprocess.Popen(
+        [consul, "agent", "-dev", "-bind", "127.0.0.1", "-hcl", ports],
+        stdout=log, stderr=log)
+    try:
+        server = muster.Server(tmp_path / "unused")
+        server.port, server.process = port, process
+        server.wait_ready()
+        register(server, 3)
+        c = make_client(f"127.0.0.1:{port}", tmp_path)
+        c.ok("wait 10000")
+        muster.until(lambda: c.status()["instances"] == "3", "three")
+        assert c.shares(600) == {9001: 100, 9002: 200, 9003: 300}
+        deregister(server, 2)
+        muster.until(lambda: c.status()["instances"] == "2", "two")
+        process.kill()
+        process.wait()
+        muster.until(lambda: c.status()["connected"] == "0", "a lost server")
+        assert c.shares(40) == {9001: 10, 9003: 30}
+        c.ok("close")
+    finally:
+        process.kill()
+        process.wait()
+        log.close()

@@ -1,0 +1,419 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* Lists of instances: what an answer means, what is kept, what a file holds. */
+#include "client/roster.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "fail_malloc.h"
+#include "test.h"
+
+#define ENTRY(id, port, more)                                                  \
+    "{\"Node\":{\"Node\":\"n1\",\"Address\":\"10.0.0.1\",\"Datacenter\":"      \
+    "\"dc1\",\"Meta\":{\"zone\":\"za\"}},\"Service\":{\"ID\":\"" id            \
+    "\",\"Service\":\"web\",\"Port\":" port more "}"
+
+#define CHECK(id, status)                                                      \
+    "{\"CheckID\":\"" id "\",\"Status\":\"" status "\",\"Output\":\"x\"}"
+
+static struct roster *parsed(const char *body)
+{
+    struct roster *r = NULL;
+    struct errtext t = {""};
+
+    if (roster_parse(bytes_str(body), &r, &t) != ERR_OK)
+        fail_msg("%s", t.s);
+    return r;
+}
+
+static void an_answer_says_who_how_well_and_how_much(void **state)
+{
+    (void)state;
+    struct roster *r = parsed(
+        "[" ENTRY("a", "80", "},\"Checks\":[" CHECK("c", "passing") "]") "," ENTRY(
+            "b", "81",
+            ",\"Address\":\"10.9.9.9\",\"Weights\":{\"Passing\":7,"
+            "\"Warning\":3},\"Meta\":{\"zone\":\"zb\"}},"
+            "\"Checks\":[" CHECK(
+                "c",
+                "warning") "]") "," ENTRY("c", "82",
+                                          ",\"Locality\":{\"Region\":\"r\","
+                                          "\"Zone\":\"zc\"}},"
+                                          "\"Checks\":[" CHECK(
+                                              "c",
+                                              "critical") "]") "," ENTRY("d",
+                                                                         "83",
+                                                                         ",\"We"
+                                                                         "ights"
+                                                                         "\":{"
+                                                                         "\"Pas"
+                                                                         "sing"
+                                                                         "\":0,"
+                                                                         "\"War"
+                                                                         "ning"
+                                                                         "\":1}"
+                                                                         "},"
+                                                                         "\"Che"
+                                                                         "cks\""
+                                                                         ":"
+                                                                         "[" CHECK(
+                                                                             "_"
+                                                                             "s"
+                                                                             "e"
+                                                                             "r"
+                                                                             "v"
+                                                                             "i"
+                                                                             "c"
+                                                                             "e"
+                                                                             "_"
+                                                                             "m"
+                                                                             "a"
+                                                                             "i"
+                                                                             "n"
+                                                                             "t"
+                                                                             "e"
+                                                                             "n"
+                                                                             "a"
+                                                                             "n"
+                                                                             "c"
+                                                                             "e"
+                                                                             ":"
+                                                                             "d",
+                                                                             "c"
+                                                                             "r"
+                                                                             "i"
+                                                                             "t"
+                                                                             "i"
+                                                                             "c"
+                                                                             "a"
+                                                                             "l") "]") "]\n");
+
+    assert_int_equal(r->n, 4);
+    assert_bytes(r->datacenter, "dc1");
+    assert_bytes(r->v[0].address, "10.0.0.1"); /* the node's */
+    assert_bytes(r->v[0].zone, "za");          /* the node's */
+    assert_int_equal(r->v[0].weight, 1);
+    assert_false(r->v[0].critical || r->v[0].out);
+    assert_bytes(r->v[1].address, "10.9.9.9");
+    assert_bytes(r->v[1].zone, "zb");
+    assert_int_equal(r->v[1].weight, 3); /* it warns */
+    assert_false(r->v[1].critical);
+    assert_bytes(r->v[2].zone, "zc");
+    assert_true(r->v[2].critical);
+    assert_false(r->v[2].out);
+    assert_true(r->v[3].out);
+    assert_int_equal(r->v[3].weight, 0);
+    roster_free(r);
+}
+
+static void instances_that_nobody_can_call_are_left_out(void **state)
+{
+    (void)state;
+    struct roster *r = parsed("[" ENTRY("a", "0", "},\"Checks\":[]") "," ENTRY(
+        "b", "70000", "},\"Checks\":[]") ","
+                                         "{\"Node\":null,\"Service\":null,"
+                                         "\"Checks\":[]}," ENTRY("d", "80",
+                                                                 "}") "]");
+
+    assert_int_equal(r->n, 1);
+    assert_int_equal(r->skipped, 3);
+    assert_bytes(r->v[0].id, "d");
+    roster_free(r);
+    r = parsed(" [ ] ");
+    assert_int_equal(r->n, 0);
+    roster_free(r);
+}
+
+static void garbage_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "",
+        "null",
+        "{}",
+        "[",
+        "]",
+        "[1]",
+        "[\"a\"]",
+        "[[]]",
+        "<html>",
+        "[{\"Node\":5}]",
+        "[{\"Node\":{}",
+        "[{\"Service\":{\"Port\":\"x\"}}]",
+        "[{\"Node\":{\"Node\":\"\\ud800\"}}]",
+        "[{]",
+        "[{}}]",
+        "[\"]",
+    };
+
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        struct roster *r = NULL;
+        struct errtext t = {""};
+        if (roster_parse(bytes_str(bodies[i]), &r, &t) == ERR_OK)
+            fail_msg("taken: %s", bodies[i]);
+        assert_true(t.s[0]);
+    }
+}
+
+/* --- What is kept -------------------------------------------------------- */
+
+static struct roster *of_ids(const char *ids)
+{
+    struct buf b;
+
+    buf_init(&b, 0);
+    buf_putc(&b, '[');
+    for (size_t i = 0; ids[i]; i++)
+        buf_printf(&b,
+                   "%s{\"Node\":{\"Node\":\"n\",\"Address\":\"10.0.0.1\"},"
+                   "\"Service\":{\"ID\":\"%c\",\"Port\":80}}",
+                   i ? "," : "", ids[i]);
+    buf_puts(&b, "]");
+    buf_putc(&b, '\0');
+    struct roster *r = parsed(b.p);
+    buf_fini(&b);
+    return r;
+}
+
+/* Small letters: registered; capitals: kept. */
+static void shows(const struct roster *r, const char *want)
+{
+    char got[32] = "";
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n && n < sizeof got - 1; i++)
+        got[n++] = (char)(r->v[i].id.p[0] - (r->v[i].held_ms ? 32 : 0));
+    got[n] = '\0';
+    assert_string_equal(got, want);
+}
+
+enum { HOLD_MS = 300000 };
+
+static struct roster *follow(struct roster *take_old, const char *ids,
+                             bool doubtful, uint64_t now_ms)
+{
+    struct roster *r = NULL;
+
+    assert_ok(
+        roster_follow(take_old, of_ids(ids), doubtful, now_ms, HOLD_MS, &r));
+    roster_free(take_old);
+    return r;
+}
+
+static void single_removals_are_believed(void **state)
+{
+    (void)state;
+    struct roster *r = follow(NULL, "abcde", false, 1000);
+
+    r = follow(r, "abcd", false, 2000);
+    shows(r, "abcd");
+    r = follow(r, "abxy", false, 3000); /* half has gone, as much has come */
+    shows(r, "abxyCD");
+    roster_free(r);
+    r = follow(NULL, "ab", false, 1000);
+    r = follow(r, "a", false, 2000); /* one is no half */
+    shows(r, "a");
+    roster_free(r);
+}
+
+static void an_empty_or_halved_list_is_not_believed_for_a_while(void **state)
+{
+    (void)state;
+    struct roster *r = follow(NULL, "abcd", false, 1000);
+
+    r = follow(r, "", false, 2000);
+    shows(r, "ABCD");
+    assert_int_equal(r->held, 4);
+    assert_int_equal(roster_held_until(r, HOLD_MS), 2000 + HOLD_MS);
+    r = follow(r, "ac", false, 3000); /* two are back */
+    shows(r, "acBD");
+    r = follow(r, "ac", false, 2000 + HOLD_MS - 1);
+    shows(r, "acBD");
+    r = follow(r, "ac", false, 2000 + HOLD_MS);
+    shows(r, "ac");
+    roster_free(r);
+}
+
+/* What is kept does not count as there when the next list is judged. */
+static void what_is_kept_is_not_kept_again(void **state)
+{
+    (void)state;
+    struct roster *r = follow(NULL, "abcd", false, 1000);
+
+    r = follow(r, "a", false, 2000);
+    shows(r, "aBCD");
+    r = follow(r, "", false, 3000);
+    shows(r, "ABCD");
+    r = follow(r, "x", false, 2000 + HOLD_MS);
+    shows(r, "xA"); /* a went later */
+    roster_free(r);
+}
+
+static void another_life_of_the_registry_removes_nothing_at_once(void **state)
+{
+    (void)state;
+    struct roster *r = follow(NULL, "abcdef", false, 1000);
+
+    r = follow(r, "abcde", true, 2000);
+    shows(r, "abcdeF");
+    roster_free(r);
+}
+
+static void without_holding_all_is_believed(void **state)
+{
+    (void)state;
+    struct roster *old = of_ids("abcd"), *r = NULL;
+
+    assert_ok(roster_follow(old, of_ids(""), true, 5, 0, &r));
+    assert_int_equal(r->n, 0);
+    roster_free(old);
+    roster_free(r);
+}
+
+static void kept_ones_can_be_taken_out(void **state)
+{
+    (void)state;
+    struct roster *r = follow(NULL, "abcd", false, 1000);
+
+    r = follow(r, "a", false, 2000);
+    struct roster *fresh = roster_registered(r);
+    shows(fresh, "a");
+    assert_int_equal(fresh->held, 0);
+    roster_free(fresh);
+    roster_free(r);
+}
+
+/* --- On disk ------------------------------------------------------------- */
+
+static struct roster_label a_label(void)
+{
+    return (struct roster_label){.datacenter = bytes_str("dc1"),
+                                 .query = bytes_str("/v1/health/service/web"),
+                                 .token_hash = 7,
+                                 .saved_ms = 1234567,
+                                 .index = 99};
+}
+
+static void a_file_gives_back_what_was_put_in(void **state)
+{
+    (void)state;
+    struct roster *r = of_ids("abc"), *back = NULL;
+    struct roster_label label = a_label(), got = a_label();
+    struct buf b;
+
+    r->v[1].critical = true;
+    r->v[2].out = true;
+    r->v[2].weight = 65535;
+    buf_init(&b, 0);
+    roster_put(&b, r, &label);
+    got.saved_ms = got.index = 0;
+    assert_ok(roster_get(buf_bytes(&b), &got, &back));
+    assert_int_equal(got.saved_ms, 1234567);
+    assert_int_equal(got.index, 99);
+    shows(back, "abc");
+    assert_true(back->v[0].cached && back->v[1].critical && back->v[2].out);
+    assert_int_equal(back->v[2].weight, 65535);
+    assert_int_equal(back->v[0].port, 80);
+    roster_free(back);
+    roster_free(r);
+    buf_fini(&b);
+}
+
+static void damaged_and_foreign_files_are_told_apart(void **state)
+{
+    (void)state;
+    struct roster *r = of_ids("abc"), *back = NULL;
+    struct roster_label label = a_label();
+    struct buf b;
+
+    buf_init(&b, 0);
+    roster_put(&b, r, &label);
+    for (size_t n = 0; n < b.n; n++) /* every truncation */
+        assert_int_equal(roster_get(bytes_of(b.p, n), &label, &back),
+                         ERR_CORRUPT);
+    for (size_t i = 0; i < b.n; i++) { /* every byte wrong */
+        b.p[i] ^= 0x40;
+        assert_int_equal(roster_get(buf_bytes(&b), &label, &back), ERR_CORRUPT);
+        b.p[i] ^= 0x40;
+    }
+    label.token_hash = 8;
+    assert_int_equal(roster_get(buf_bytes(&b), &label, &back), ERR_NOT_FOUND);
+    label = a_label();
+    label.query = bytes_str("/v1/health/service/other");
+    assert_int_equal(roster_get(buf_bytes(&b), &label, &back), ERR_NOT_FOUND);
+    label = a_label();
+    label.datacenter = bytes_str("dc2");
+    assert_int_equal(roster_get(buf_bytes(&b), &label, &back), ERR_NOT_FOUND);
+    buf_putc(&b, 'x');
+    label = a_label();
+    assert_int_equal(roster_get(buf_bytes(&b), &label, &back), ERR_CORRUPT);
+    roster_free(r);
+    buf_fini(&b);
+}
+
+/* --- Lack of memory ------------------------------------------------------ */
+
+static enum err whole_way(void)
+{
+    static const char body[] = "[" ENTRY("a", "80", "},\"Checks\":[]") "]";
+    struct roster *a = NULL, *b = NULL, *c = NULL, *d = NULL;
+    struct roster_label label = a_label();
+    struct errtext t;
+    struct buf out;
+
+    buf_init(&out, 0);
+    enum err e = roster_parse(bytes_str(body), &a, &t);
+    if (e == ERR_OK)
+        e = roster_parse(bytes_str("[]"), &b, &t);
+    if (e == ERR_OK) {
+        struct roster *take = b;
+        b = NULL;
+        e = roster_follow(a, take, false, 1, HOLD_MS, &c);
+    }
+    if (e == ERR_OK) {
+        roster_put(&out, c, &label);
+        e = out.bad ? ERR_NOMEM : roster_get(buf_bytes(&out), &label, &d);
+    }
+    roster_free(a);
+    roster_free(b);
+    roster_free(c);
+    roster_free(d);
+    buf_fini(&out);
+    return e;
+}
+
+static void lack_of_memory_is_an_error(void **state)
+{
+    (void)state;
+    for (long nth = 1;; nth++) {
+        long live = fail_malloc_live;
+        fail_malloc_in = nth;
+        enum err e = whole_way();
+        bool failed = fail_malloc_off();
+        assert_int_equal(fail_malloc_live, live);
+        if (!failed) {
+            assert_ok(e);
+            assert_true(nth > 8);
+            return;
+        }
+        assert_int_equal(e, ERR_NOMEM);
+    }
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_answer_says_who_how_well_and_how_much),
+    cmocka_unit_test(instances_that_nobody_can_call_are_left_out),
+    cmocka_unit_test(garbage_is_refused),
+    cmocka_unit_test(single_removals_are_believed),
+    cmocka_unit_test(an_empty_or_halved_list_is_not_believed_for_a_while),
+    cmocka_unit_test(what_is_kept_is_not_kept_again),
+    cmocka_unit_test(another_life_of_the_registry_removes_nothing_at_once),
+    cmocka_unit_test(without_holding_all_is_believed),
+    cmocka_unit_test(kept_ones_can_be_taken_out),
+    cmocka_unit_test(a_file_gives_back_what_was_put_in),
+    cmocka_unit_test(damaged_and_foreign_files_are_told_apart),
+    cmocka_unit_test(lack_of_memory_is_an_error),
+};
+
+RUN_TESTS(tests)

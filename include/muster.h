@@ -127,6 +127,48 @@ int muster_fd(const struct muster *m);
 /* With own_loop: does what is due, never waits. */
 int muster_process(struct muster *m);
 
+/* --- Being found --------------------------------------------------------- */
+
+struct muster_registration;
+
+enum muster_health { MUSTER_PASSING, MUSTER_WARNING, MUSTER_CRITICAL };
+
+struct muster_register_options {
+    size_t size;
+    const char *name;
+    const char *id;      /* NULL: the name */
+    const char *address; /* NULL: the agent's node's */
+    uint16_t port;
+    const char *const *tags; /* NULL at the end; or NULL */
+    const char *zone;        /* Meta "zone"; NULL: none */
+    uint32_t weight;         /* 1 */
+    /* The agent takes it for critical when so long no beat came; the library
+     * beats three times as often. At least 1000; 0: no beats. */
+    uint64_t ttl_ms;
+};
+
+void muster_register_options_init(struct muster_register_options *o);
+
+/* Registers with the handle's agent, and with no other. If that cannot be
+ * reached it is tried again until it can; an agent that forgets it (a restart)
+ * is told again. It lives until muster_close, which leaves it registered:
+ * muster_deregister says goodbye. */
+int muster_register(struct muster *m, const struct muster_register_options *o,
+                    struct muster_registration **ret, char *why);
+
+/* Waits until the agent has it. MUSTER_EREFUSED: it said no and is not asked
+ * again; MUSTER_ETIMEOUT: not yet, why says what is in the way. MUSTER_EBUSY:
+ * with own_loop, or from within a callback: not yet. */
+int muster_register_wait(struct muster_registration *r, uint64_t timeout_ms,
+                         char *why);
+
+/* What beats say from now on, the first at once. MUSTER_EINVAL: no ttl_ms. */
+int muster_set_health(struct muster_registration *r, enum muster_health health);
+
+/* Ends beats, takes it from the agent and waits for the answer (with own_loop:
+ * only begins to). MUSTER_ETIMEOUT: no answer; it ends by its ttl then. */
+int muster_deregister(struct muster_registration *r, uint64_t timeout_ms);
+
 /* --- A service ----------------------------------------------------------- */
 
 struct muster_watch_options {

@@ -72,8 +72,9 @@ lib: $B/$(CLIENT_SO) $B/libmuster.a $B/muster.pc ## libmuster: shared, static, p
 	@:
 
 # Programs against the library as its users see it.
-CLIENT_PROGRAMS = $B/examples/consumer $B/tests/client_driver
+CLIENT_PROGRAMS = $B/examples/consumer $B/examples/provider $B/tests/client_driver
 $B/examples/consumer: examples/consumer.c
+$B/examples/provider: examples/provider.c
 $B/tests/client_driver: tests/e2e/client_driver.c
 $(CLIENT_PROGRAMS): include/muster.h $B/$(CLIENT_SO)
 	@mkdir -p $(@D)

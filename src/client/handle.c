@@ -320,6 +320,7 @@ static void close_parts(struct muster *m)
         list_del(&s->link);
         service_free(s);
     }
+    registrations_close(m);
     if (m->names)
         names_close(m->names);
     if (m->fetcher)
@@ -396,6 +397,7 @@ static enum err open_checked(const struct muster_options *o,
     if (!m)
         return ERR_NOMEM;
     list_init(&m->services);
+    list_init(&m->registrations);
     m->epoll_fd = m->timer_fd = -1;
     enum err e = settings_make(o, &m->set, &m->token, t);
     if (e == ERR_OK) {

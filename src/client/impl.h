@@ -6,6 +6,8 @@
  * settings.c  options and environment
  * service.c   a service: its list, its balancer, what changes
  * poll.c      asking the servers, one long poll at a time
+ * register.c  being found: at one agent, with beats
+ * request.c   one request of a registration
  * reconnect.c   connecting to instances that could not be reached
  * cache.c     the last good list on disk
  * pick.c      what any thread may call
@@ -78,7 +80,7 @@ struct muster {
     struct timer beat;
     struct fetcher *fetcher;
     struct names *names;
-    struct list services;
+    struct list services, registrations;
     uint64_t random;        /* the loop's */
     int epoll_fd, timer_fd; /* own_loop */
     bool closing, in_callback;
@@ -169,6 +171,7 @@ void service_beat(struct muster_service *s, uint64_t now_ms);
 void service_error(struct muster_service *s, const char *format, ...)
     PRINTF_LIKE(2, 3);
 void service_free(struct muster_service *s);
+void url_escape(struct buf *b, const char *text);
 
 /* --- poll.c -------------------------------------------------------------- */
 
@@ -194,6 +197,11 @@ void reconnect_stop(struct muster_service *s);
 char *cache_path(const char *dir, const char *service, const char *target);
 void cache_save(struct muster_service *s);
 void cache_load(struct muster_service *s);
+
+/* --- register.c ---------------------------------------------------------- */
+
+/* Forgets them, without a goodbye. */
+void registrations_close(struct muster *m);
 
 /* --- roster.c ------------------------------------------------------------ */
 

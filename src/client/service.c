@@ -179,7 +179,7 @@ void service_beat(struct muster_service *s, uint64_t now_ms)
 
 /* --- Making one ---------------------------------------------------------- */
 
-static void put_escaped(struct buf *b, const char *text)
+void url_escape(struct buf *b, const char *text)
 {
     for (const char *p = text; *p; p++) {
         unsigned char c = (unsigned char)*p;
@@ -201,7 +201,7 @@ static void put_param(struct buf *b, const char *name, const char *value,
     *mark = '&';
     buf_puts(b, name);
     buf_putc(b, '=');
-    put_escaped(b, value);
+    url_escape(b, value);
 }
 
 static char *make_target(const struct muster *m, const char *name,
@@ -212,7 +212,7 @@ static char *make_target(const struct muster *m, const char *name,
 
     buf_init(&b, 3000);
     buf_puts(&b, "/v1/health/service/");
-    put_escaped(&b, name);
+    url_escape(&b, name);
     put_param(&b, "dc", m->set.datacenter, &mark);
     put_param(&b, "tag", o->tag, &mark);
     put_param(&b, "filter", o->filter, &mark);

@@ -6,13 +6,18 @@
  *     open SERVERS CACHE_DIR HOLD_MS thread|loop      ("-": none)
  *     watch NAME POLICY     wait MS     pick KEY     run N KEYS
  *     report ok|failed|unreachable     status     each     token TEXT
+ *     register NAME ID PORT TTL_MS WEIGHT     registered MS
+ *     health passing|warning|critical         deregister MS     load MS
  *     fork     spin MS     threads     close                                  */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <muster.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +25,7 @@
 static struct muster *m;
 static struct muster_service *s;
 static struct muster_ticket ticket;
+static struct muster_registration *registration;
 static int changes, busy;
 
 static void answer(int e, const char *why)
@@ -210,6 +216,97 @@ static void do_spin(void)
     answer(e, NULL);
 }
 
+/* NAME ID PORT TTL_MS WEIGHT */
+static void do_register(void)
+{
+    char why[MUSTER_TEXT] = "";
+    struct muster_register_options o;
+
+    muster_register_options_init(&o);
+    o.name = strtok(NULL, " ");
+    o.id = strtok(NULL, " ");
+    o.address = "127.0.0.1";
+    o.port = (uint16_t)strtoul(strtok(NULL, " "), NULL, 10);
+    o.ttl_ms = strtoull(strtok(NULL, " "), NULL, 10);
+    o.weight = (uint32_t)strtoul(strtok(NULL, " "), NULL, 10);
+    answer(muster_register(m, &o, &registration, why), why);
+}
+
+static void do_registered(void)
+{
+    char why[MUSTER_TEXT] = "";
+    int e = muster_register_wait(registration,
+                                 strtoull(strtok(NULL, " "), NULL, 10), why);
+
+    answer(e, why);
+}
+
+static void do_health(void)
+{
+    char *what = strtok(NULL, " ");
+    enum muster_health h = MUSTER_CRITICAL;
+
+    if (strcmp(what, "passing") == 0)
+        h = MUSTER_PASSING;
+    else if (strcmp(what, "warning") == 0)
+        h = MUSTER_WARNING;
+    answer(muster_set_health(registration, h), NULL);
+}
+
+/* A connection on which the instance says something first. */
+static int call(const struct muster_ticket *t)
+{
+    struct sockaddr_in x = {.sin_family = AF_INET, .sin_port = htons(t->port)};
+    char c;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int well = fd >= 0 && inet_pton(AF_INET, t->address, &x.sin_addr) == 1 &&
+               connect(fd, (struct sockaddr *)&x, sizeof x) == 0 &&
+               read(fd, &c, 1) == 1;
+
+    if (fd >= 0)
+        close(fd);
+    return well;
+}
+
+/* Up to three attempts; how many it took, 0: all failed. */
+static int request(void)
+{
+    uint64_t tried[3];
+    struct muster_ask ask = {.size = sizeof ask, .exclude = tried};
+    struct muster_ticket t;
+
+    while (ask.exclude_n < 3 && muster_pick(s, &ask, &t) == MUSTER_OK) {
+        int well = call(&t);
+        tried[ask.exclude_n++] = t.id;
+        muster_report(s, &t, well ? MUSTER_SUCCESS : MUSTER_UNREACHABLE, 300);
+        if (well)
+            return (int)ask.exclude_n;
+    }
+    return 0;
+}
+
+/* Real requests, one after the other, for so many ms. */
+static void do_load(void)
+{
+    long ms = strtol(strtok(NULL, " "), NULL, 10), until = 0, now;
+    unsigned long requests = 0, failed = 0, retried = 0;
+    const struct timespec pause = {0, 1000000};
+    struct timespec t;
+
+    do {
+        int attempts = request();
+        requests++;
+        failed += attempts == 0;
+        retried += attempts > 1;
+        nanosleep(&pause, NULL); /* sleep: a load, not a wait */
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        now = t.tv_sec * 1000 + t.tv_nsec / 1000000;
+        until = until ? until : now + ms;
+    } while (now < until);
+    printf("ok requests=%lu failed=%lu retried=%lu\n", requests, failed,
+           retried);
+}
+
 static void do_threads(void)
 {
     DIR *d = opendir("/proc/self/task");
@@ -250,6 +347,18 @@ static int run_command(char *line)
         do_fork();
     else if (strcmp(what, "spin") == 0)
         do_spin();
+    else if (strcmp(what, "register") == 0)
+        do_register();
+    else if (strcmp(what, "registered") == 0)
+        do_registered();
+    else if (strcmp(what, "health") == 0)
+        do_health();
+    else if (strcmp(what, "deregister") == 0)
+        answer(muster_deregister(registration,
+                                 strtoull(strtok(NULL, " "), NULL, 10)),
+               NULL);
+    else if (strcmp(what, "load") == 0)
+        do_load();
     else if (strcmp(what, "threads") == 0)
         do_threads();
     else if (strcmp(what, "close") == 0)

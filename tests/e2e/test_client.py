@@ -4,6 +4,7 @@
 
 import contextlib
 import http.server
+import json
 import os
 import pathlib
 import shutil
@@ -378,3 +379,69 @@ def test_a_real_consul_is_as_good(make_client, tmp_path):
         process.kill()
         process.wait()
         log.close()
+
+
+# --- Being found -------------------------------------------------------------
+
+def instances(server, name="web"):
+    answer = server.get(f"/v1/health/service/{name}").json
+    return {e["Service"]["ID"]: e for e in answer}
+
+
+def status_of(server, instance):
+    checks = instances(server)[instance]["Checks"]
+    return [c["Status"] for c in checks if c["ServiceID"] == instance]
+
+
+def test_a_registration_beats_and_says_goodbye(make_server, make_client):
+    server = make_server(dev=True).start()
+    c = make_client(address(server))
+    c.ok("register web web-7 7007 2000 3")
+    c.ok("registered 10000")
+    entry = instances(server)["web-7"]
+    assert entry["Service"]["Port"] == 7007
+    assert entry["Service"]["Weights"] == {"Passing": 3, "Warning": 1}
+    assert status_of(server, "web-7") == ["passing"]
+    muster.until(lambda: c.status()["instances"] == "1", "it finds itself")
+    c.ok("health warning")
+    muster.until(lambda: status_of(server, "web-7") == ["warning"], "a warning")
+    c.ok("health passing")
+    muster.until(lambda: status_of(server, "web-7") == ["passing"], "well again")
+    c.ok("deregister 10000")
+    assert instances(server) == {}
+    c.ok("close")
+
+
+def test_an_agent_that_forgets_is_told_again(make_server, make_client):
+    server = make_server(dev=True)
+    c = make_client(address(server))
+    c.ok("register web web-1 7001 1500 1")  # nobody is there yet
+    assert c.error("registered 300") == ETIMEOUT
+    server.start()
+    c.ok("registered 15000")
+    server.kill()
+    server.start()  # its memory is gone
+    muster.until(lambda: "web-1" in instances(server), "registered again")
+    c.ok("close")
+
+
+def test_a_dead_program_is_noticed(make_server, make_client):
+    server = make_server(dev=True).start()
+    c = Client()
+    c.ok(f"open {address(server)} - 0 thread")
+    c.ok("register web web-1 7001 1000 1")
+    c.ok("registered 10000")
+    c.process.kill()
+    c.process.wait()
+    muster.until(lambda: status_of(server, "web-1") == ["critical"], "its ttl")
+
+
+def test_a_registration_may_be_refused(make_server, make_client):
+    server = make_server(dev=True).start()
+    c = make_client(address(server))
+    assert c.error("register web web-1 0 0 1") == EINVAL
+    assert c.error("register web web-1 80 5 1") == EINVAL
+    c.ok("register web web-1 80 0 70000")  # a weight that the agent refuses
+    word, number, text = c.ask("registered 10000").split(" ", 2)
+    assert (word, int(number)) == ("error", -10) and "400" in text
+    c.ok("close")

@@ -22,11 +22,12 @@ uses_store   = base http loop
 uses_probe   = base health http loop
 uses_agent   = base catalog health local http loop store
 uses_dnsd    = base catalog dns http loop
-uses_cli     = base config http loop
+uses_cli     = base config lb http loop client
 uses_server  = base config catalog health http local ui duty api dns loop store probe agent dnsd cli
 
 # Who sees the public header, include/muster.h.
 include_client = -Iinclude
+include_cli    = -Iinclude
 
 LAYERS = base config catalog health lb http local ui duty api dns loop client store probe agent dnsd cli server
 PURE   = base config catalog health lb http local ui duty api dns

@@ -78,6 +78,12 @@ int cli_misused(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 const char *cli_env(const char *name);
 const char *cli_address(const struct cli *c);
 
+/* A flag if it is said, else its environment variable, else its initial. */
+const char *cli_setting(const struct cli *c, const char *flag);
+
+/* The token, or ""; false: printed why it cannot be read. */
+bool cli_token(struct cli *c, const char **ret);
+
 /* A path and its query, percent-encoded where it is data. */
 struct cli_path {
     struct buf text;
@@ -196,6 +202,8 @@ int cli_members(struct cli *c);
 int cli_monitor(struct cli *c);
 int cli_autopilot_get(struct cli *c);
 int cli_autopilot_set(struct cli *c);
+int cli_pick(struct cli *c);
+int cli_proxy(struct cli *c);
 int cli_raft_list(struct cli *c);
 int cli_raft_remove(struct cli *c);
 int cli_reload(struct cli *c);

@@ -67,8 +67,7 @@ const char *cli_env(const char *name)
     return NULL;
 }
 
-/* A flag if it is said, else its environment variable, else its initial. */
-static const char *setting(const struct cli *c, const char *flag)
+const char *cli_setting(const struct cli *c, const char *flag)
 {
     if (cli_was_said(c, flag))
         return cli_text(c, flag);
@@ -80,7 +79,7 @@ static const char *setting(const struct cli *c, const char *flag)
 
 const char *cli_address(const struct cli *c)
 {
-    const char *a = setting(c, "http-addr");
+    const char *a = cli_setting(c, "http-addr");
     return *a ? a : cli_flags_agent[0].initial;
 }
 
@@ -96,15 +95,14 @@ static bool env_bool(const struct cli *c, const char *name, bool *ret)
     return false;
 }
 
-/* The token, or "" ; false: printed why it cannot be read. */
-static bool token(struct cli *c, const char **ret)
+bool cli_token(struct cli *c, const char **ret)
 {
-    const char *path = setting(c, "token-file");
+    const char *path = cli_setting(c, "token-file");
     struct bytes text;
 
     *ret = "";
     if (cli_was_said(c, "token") || !path) {
-        const char *t = setting(c, "token");
+        const char *t = cli_setting(c, "token");
         *ret = t ? t : "";
         return true;
     }
@@ -197,7 +195,7 @@ static bool prepare(struct cli *c, const char *method, struct cli_path *path,
     const char *secret = "", *auth = cli_env("HTTP_AUTH");
 
     bool ok = env_bool(c, "HTTP_SSL", &ssl) &&
-              env_bool(c, "HTTP_SSL_VERIFY", &verify) && token(c, &secret);
+              env_bool(c, "HTTP_SSL_VERIFY", &verify) && cli_token(c, &secret);
     if (ok)
         a->options.url = url_of(c, path, ssl, &a->options.unix_path);
     if (ok && (path->text.bad || !a->options.url)) {
@@ -218,11 +216,11 @@ static bool prepare(struct cli *c, const char *method, struct cli_path *path,
     a->options.body_keep_bytes = CLI_REPLY_MAX;
     a->options.body_refuse_larger = true;
     a->options.tls_skip_verify = !verify;
-    a->options.tls_server_name = setting(c, "tls-server-name");
-    a->options.ca_file = setting(c, "ca-file");
-    ok = ok && read_ca_path(c, setting(c, "ca-path"), &a->options);
-    a->options.cert_file = setting(c, "client-cert");
-    a->options.key_file = setting(c, "client-key");
+    a->options.tls_server_name = cli_setting(c, "tls-server-name");
+    a->options.ca_file = cli_setting(c, "ca-file");
+    ok = ok && read_ca_path(c, cli_setting(c, "ca-path"), &a->options);
+    a->options.cert_file = cli_setting(c, "client-cert");
+    a->options.key_file = cli_setting(c, "client-key");
     return ok;
 }
 

@@ -445,3 +445,139 @@ def test_a_registration_may_be_refused(make_server, make_client):
     word, number, text = c.ask("registered 10000").split(" ", 2)
     assert (word, int(number)) == ("error", -10) and "400" in text
     c.ok("close")
+
+
+# --- muster pick and muster proxy --------------------------------------------
+
+def test_pick_shows_how_load_spreads(make_server):
+    server = make_server(dev=True).start()
+    register(server, 3)
+    where = f"-http-addr={address(server)}"
+
+    def run(*words, code=0):
+        done = subprocess.run([muster.BINARY, "pick", where, *words],
+                              capture_output=True, text=True, timeout=30)
+        assert done.returncode == code, done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    rows = run("-policy=smooth", "-n=600", "web").splitlines()
+    assert [r.split()[0] for r in rows[1:]] == ["100", "200", "300"]
+    one = run("-policy=maglev", "-key=user/42", "web")
+    assert one.startswith("127.0.0.1:900")
+    assert all(run("-policy=maglev", "-key=user/42", "web") == one
+               for _ in range(3))
+    found = json.loads(run("-policy=ketama", "-n=3000", "-format=json", "web"))
+    assert sum(r["Picks"] for r in found) == 3000
+    assert all(r["Picks"] > 100 for r in found)
+    assert "no instance of nobody" in run("nobody", code=1)
+    assert 'invalid value "fastest"' in run("-policy=fastest", "web", code=1)
+
+
+class Echo(threading.Thread):
+    """Says its name to whoever connects, then echoes."""
+
+    def __init__(self, name):
+        super().__init__(daemon=True, name=name)
+        self.named = name.encode()
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.socket.accept()
+                threading.Thread(target=self.serve, args=(client,),
+                                 daemon=True).start()
+
+    def serve(self, client):
+        with client, contextlib.suppress(OSError):
+            client.sendall(self.named + b"\n")
+            while data := client.recv(65536):
+                client.sendall(data)
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+@contextlib.contextmanager
+def proxied(server, *words):
+    process = subprocess.Popen(
+        [muster.BINARY, "proxy", f"-http-addr={address(server)}",
+         "-listen=127.0.0.1:0", *words, "web"],
+        stdout=subprocess.PIPE, text=True)
+    try:
+        yield process, int(process.stdout.readline().strip().rsplit(":", 1)[1])
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+        process.stdout.close()
+
+
+def greeting(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+        return s.makefile("rb").readline().decode().strip()
+
+
+def test_the_proxy_forwards_and_goes_round_the_dead(make_server):
+    server = make_server(dev=True).start()
+    echoes = {f"e{i}": Echo(f"e{i}") for i in range(4)}
+    for name, e in echoes.items():
+        server.register("n", "web", name, port=e.port, Address="127.0.0.1")
+    with proxied(server, "-policy=round-robin") as (process, port):
+        # The list may come a moment later than the socket.
+        muster.until(lambda: greeting(port) != "", "a first answer")
+        assert {greeting(port) for _ in range(8)} == set(echoes)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+            f = s.makefile("rb")
+            f.readline()
+            data = os.urandom(1 << 20)
+            sender = threading.Thread(target=lambda: (
+                s.sendall(data), s.shutdown(socket.SHUT_WR)))
+            sender.start()
+            assert f.read() == data  # and the end is passed on
+            sender.join()
+        echoes["e0"].stop()
+        echoes["e1"].stop()
+        server.kill()
+        assert {greeting(port) for _ in range(40)} == {"e2", "e3"}
+    for e in echoes.values():
+        e.stop()
+
+
+def test_an_outage_of_everything_fails_no_request(make_server, make_client,
+                                                  tmp_path):
+    """All servers down, then 3 of 10 instances: three attempts are enough."""
+    outage_ms = int(os.environ.get("OUTAGE_MS", "3000"))
+    server = make_server().start()
+    echoes = [Echo(f"e{i}") for i in range(10)]
+    for e in echoes:
+        server.register("n", "web", e.name, port=e.port, Address="127.0.0.1")
+
+    def load(ms):
+        return dict(w.split("=") for w in c.ok(f"load {ms}").split())
+
+    c = make_client(address(server), tmp_path, policy="p2c")
+    c.ok("wait 10000")
+    assert load(500)["failed"] == "0"
+    server.kill()
+    for e in echoes[:3]:
+        e.stop()
+    result = load(outage_ms)
+    assert result["failed"] == "0" and int(result["retried"]) > 0, result
+    status = c.status()
+    assert status["unreachable"] == "3" and status["connected"] == "0"
+    assert load(300)["retried"] == "0"  # nobody picks the dead any more
+    print("outage:", result, status)
+    server.start()
+    for e in echoes[:3]:
+        server.put("/v1/catalog/deregister", {"Node": "n", "ServiceID": e.name})
+    muster.until(lambda: c.status()["instances"] == "7", "seven instances")
+    assert c.status()["connected"] == "1"
+    result = load(300)
+    assert (result["failed"], result["retried"]) == ("0", "0")
+    c.ok("close")
+    for e in echoes:
+        e.stop()

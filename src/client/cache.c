@@ -165,7 +165,7 @@ static void take_file(struct muster_service *s, struct bytes file)
                "no server answers: using the list of %s from the disk, %llu s "
                "old",
                s->name, (unsigned long long)age_ms / 1000);
-    service_list(s, r, false, MUSTER_DISK);
+    service_list(s, r, ROSTER_LIST, MUSTER_DISK);
 }
 
 void cache_load(struct muster_service *s)

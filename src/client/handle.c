@@ -486,6 +486,8 @@ static void token_run(struct muster *m, struct call *c)
             container_of(it, struct muster_service, link);
         poll_stop(s);
         s->poll.index = 0;
+        client_feed_fini(&s->poll.feed);
+        client_feed_init(&s->poll.feed);
         poll_start(s);
     }
     c->result = MUSTER_OK;

@@ -11,6 +11,7 @@
  * reconnect.c   connecting to instances that could not be reached
  * cache.c     the last good list on disk
  * pick.c      what any thread may call
+ * feed.c      lists from an event stream
  * roster*.c   lists: decoding, keeping, bytes of a file */
 #ifndef CLIENT_IMPL_H
 #define CLIENT_IMPL_H
@@ -20,6 +21,7 @@
 #include <stdatomic.h>
 
 #include "base/list.h"
+#include "client/feed.h"
 #include "client/roster.h"
 #include "lb/balancer.h"
 #include "loop/fetch.h"
@@ -42,6 +44,7 @@ enum {
     CACHE_EVERY_MS = 5000, /* a file is written at most so often */
     PROBE_EVERY_MS = 1000,
     PROBE_TIMEOUT_MS = 2000,
+    STREAM_SILENT_MS = 40000, /* beats come every 15 s */
     CALLS_MAX = 1024,
 };
 
@@ -94,11 +97,15 @@ struct service_stats {
 struct poll {
     struct fetch *fetch;
     struct lookup lookup;
-    struct timer again;
+    struct timer again; /* asks again; with a stream, sees that it lives */
+    struct timer flush; /* a stream's list goes into use, outside of libcurl */
+    struct feed feed;
+    struct buf body; /* of a server that answered without a stream */
+    enum { POLL_UNKNOWN, POLL_STREAM, POLL_PLAIN } kind;
+    bool no_streams, broken;
     size_t server, failed_in_row;
     uint64_t index, asked_ms;
     uint32_t retry_ms;
-    bool had_answer;
 };
 
 struct muster_service {
@@ -166,7 +173,7 @@ void settings_free(struct settings *s);
 
 /* The registry told a list (or the disk did). take_new is used or freed. */
 void service_list(struct muster_service *s, struct roster *take_new,
-                  bool doubtful, enum muster_source source);
+                  enum roster_trust trust, enum muster_source source);
 void service_beat(struct muster_service *s, uint64_t now_ms);
 void service_error(struct muster_service *s, const char *format, ...)
     PRINTF_LIKE(2, 3);
@@ -206,5 +213,9 @@ void registrations_close(struct muster *m);
 /* --- roster.c ------------------------------------------------------------ */
 
 struct roster *roster_new(size_t n);
+
+/* to->v must have room. False: out of memory. */
+bool roster_copy_entry(struct roster *to, const struct roster_entry *e,
+                       uint64_t held_ms);
 
 #endif

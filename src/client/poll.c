@@ -1,9 +1,11 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 
-/* One long poll after the other, at the server that answered last; when it does
+/* A stream, or one long poll after the other, at the server that answered last; when it does
  * not, at the next one. After all have failed, a pause that doubles, jittered,
- * so that clients do not come back together. Names are looked up by c-ares:
+ * so that clients do not come back together. A server that has event streams is
+ * asked for one (feed.h) and not in a circle: it tells of each change, and of each
+ * instance that leaves, so that nothing needs to be guessed. Names are looked up by c-ares:
  * libcurl would take a thread for it. */
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -13,7 +15,7 @@
 #include "client/impl.h"
 #include "lb/draw.h"
 
-enum { URL_MAX = 4096, HEADERS = 1 };
+enum { URL_MAX = 4096 };
 
 void fetch_defaults(const struct muster *m, const struct server *server,
                     struct fetch_options *o)
@@ -83,6 +85,7 @@ static void failed(struct muster_service *s)
     atomic_store(&s->connected, false);
     atomic_fetch_add(&s->stats.failures, 1);
     p->server++;
+    p->no_streams = false;
     p->failed_in_row++;
     if (p->failed_in_row % s->m->set.servers) {
         again_in(s, 1);
@@ -100,35 +103,54 @@ static bool foreign(const struct muster_service *s, const struct roster *r)
            !bytes_eq(s->roster->datacenter, r->datacenter);
 }
 
-static bool took_list(struct muster_service *s, const struct fetch_result *r)
+static void not_used(struct muster_service *s, const char *why)
+{
+    atomic_fetch_add(&s->stats.bad_answers, 1);
+    service_error(s, "the answer of %s about %s is not used: %s",
+                  server_name(s), s->name, why);
+}
+
+/* index is the answer's. An index that fell: another life of the registry, or
+ * another one. */
+static bool use_list(struct muster_service *s, struct roster *take_r,
+                     uint64_t index, enum roster_trust trust)
 {
     struct poll *p = &s->poll;
-    struct roster *roster = NULL;
-    struct errtext t;
-    enum err e = roster_parse(r->body, &roster, &t);
+    char why[MUSTER_TEXT];
 
-    if (e == ERR_OK && foreign(s, roster)) {
-        errtext_set(&t, "it is of datacenter %.*s, the list in use of %.*s",
-                    BYTES_ARG(roster->datacenter),
-                    BYTES_ARG(s->roster->datacenter));
-        e = ERR_BAD;
-        roster_free(roster);
-    }
-    if (e != ERR_OK) {
-        if (e == ERR_NOMEM)
-            errtext_set(&t, "%s", err_text(e));
-        atomic_fetch_add(&s->stats.bad_answers, 1);
-        service_error(s, "the answer of %s about %s is not used: %s",
-                      server_name(s), s->name, t.s);
+    if (foreign(s, take_r)) {
+        (void)snprintf(why, sizeof why,
+                       "it is of datacenter %.*s, the list in use of %.*s",
+                       BYTES_ARG(bytes_head(take_r->datacenter, 64)),
+                       BYTES_ARG(bytes_head(s->roster->datacenter, 64)));
+        roster_free(take_r);
+        not_used(s, why);
         return false;
     }
-    /* An index that fell: another life of the registry, or another one. */
-    bool doubtful = p->index && r->consul_index < p->index;
-    p->index = r->consul_index ? r->consul_index : 1;
+    if (index < p->index)
+        trust = ROSTER_DOUBTFUL;
+    p->index = index ? index : 1;
     atomic_store(&s->index, p->index);
     atomic_store(&s->confirmed_ms, mono_ms());
-    service_list(s, roster, doubtful, MUSTER_REGISTRY);
+    atomic_fetch_add(&s->stats.answers, 1);
+    atomic_store(&s->connected, true);
+    p->failed_in_row = 0;
+    p->retry_ms = 0;
+    service_list(s, take_r, trust, MUSTER_REGISTRY);
     return true;
+}
+
+static bool took_list(struct muster_service *s, struct bytes body,
+                      uint64_t index)
+{
+    struct roster *roster = NULL;
+    struct errtext t = {""};
+    enum err e = roster_parse(body, &roster, &t);
+
+    if (e == ERR_OK)
+        return use_list(s, roster, index, ROSTER_LIST);
+    not_used(s, e == ERR_NOMEM ? err_text(e) : t.s);
+    return false;
 }
 
 static bool is_good(struct muster_service *s, const struct fetch_result *r)
@@ -147,56 +169,166 @@ static bool is_good(struct muster_service *s, const struct fetch_result *r)
     return true;
 }
 
+/* Another server may have streams, and another life of the registry. */
+static void end_stream(struct muster_service *s)
+{
+    struct poll *p = &s->poll;
+
+    if (p->fetch)
+        fetch_cancel(p->fetch);
+    p->fetch = NULL;
+    timer_clear(&s->m->timers, &p->again);
+    timer_clear(&s->m->timers, &p->flush);
+    client_feed_fini(&p->feed);
+    client_feed_init(&p->feed);
+}
+
+/* What the stream says is whole goes into use here and not where it came in:
+ * a callback of the program's may stop this very request. */
+static void on_flush(struct timer *t)
+{
+    struct poll *p = container_of(t, struct poll, flush);
+    struct muster_service *s = container_of(p, struct muster_service, poll);
+    bool replaced = p->feed.replaced;
+    struct roster *r = NULL;
+
+    if (p->broken) {
+        end_stream(s);
+        failed(s);
+        return;
+    }
+    if (!p->feed.whole)
+        return;
+    if (client_feed_roster(&p->feed, &r) != ERR_OK) {
+        timer_set(&s->m->timers, &p->flush, RETRY_MIN_MS);
+        return;
+    }
+    if (!use_list(s, r, p->feed.id, replaced ? ROSTER_LIST : ROSTER_TOLD)) {
+        end_stream(s);
+        failed(s);
+    }
+}
+
+/* muster answers with a stream, a Consul with a list: the first byte tells. */
+static void on_piece(void *ctx, struct bytes piece)
+{
+    struct muster_service *s = ctx;
+    struct poll *p = &s->poll;
+    struct errtext t = {""};
+
+    if (p->kind == POLL_UNKNOWN && piece.n)
+        p->kind = strchr("[{< \t\r\nn", piece.p[0]) && piece.p[0] ? POLL_PLAIN
+                                                                  : POLL_STREAM;
+    if (p->broken)
+        return;
+    if (p->kind == POLL_PLAIN) {
+        buf_put(&p->body, piece);
+        return;
+    }
+    enum err e = client_feed_push(&p->feed, piece, &t);
+    if (e != ERR_OK) {
+        not_used(s, t.s[0] ? t.s : err_text(e));
+        p->broken = true;
+    }
+    timer_set(&s->m->timers, &p->again, STREAM_SILENT_MS);
+    if (p->broken || p->feed.whole)
+        timer_set(&s->m->timers, &p->flush, 1);
+    else if (p->feed.based) /* a beat */
+        atomic_store(&s->confirmed_ms, mono_ms());
+}
+
+static void on_list(struct muster_service *s, const struct fetch_result *r)
+{
+    struct poll *p = &s->poll;
+    uint64_t was = p->index, took_ms = mono_ms() - p->asked_ms;
+
+    p->no_streams = true;
+    bool used =
+        !p->body.bad && took_list(s, buf_bytes(&p->body), r->consul_index);
+    if (p->body.bad)
+        not_used(s, "it is over 64 MiB");
+    buf_fini(&p->body);
+    buf_init(&p->body, ROSTER_BODY_MAX);
+    if (!used) {
+        failed(s);
+        return;
+    }
+    /* A server that does not wait must not be asked in a circle. */
+    again_in(s,
+             was && p->index == was && took_ms < QUICK_MS ? QUICK_PAUSE_MS : 1);
+}
+
 static void on_answer(void *ctx, const struct fetch_result *r)
 {
     struct muster_service *s = ctx;
     struct poll *p = &s->poll;
-    uint64_t was = p->index;
-    uint64_t took_ms = mono_ms() - p->asked_ms;
 
     p->fetch = NULL;
-    if (!is_good(s, r) || !took_list(s, r)) {
+    timer_clear(&s->m->timers, &p->again);
+    if (!is_good(s, r) || p->broken) {
+        p->no_streams = false;
+        buf_reset(&p->body);
         failed(s);
-        return;
+    } else if (p->kind == POLL_STREAM) {
+        again_in(s, jittered(s->m, RETRY_MIN_MS)); /* it was ended: resume */
+    } else {
+        on_list(s, r);
     }
-    p->failed_in_row = 0;
-    p->retry_ms = 0;
-    p->had_answer = true;
-    atomic_store(&s->connected, true);
-    atomic_fetch_add(&s->stats.answers, 1);
-    /* A server that does not wait must not be asked in a circle. */
-    again_in(s, p->index == was && took_ms < QUICK_MS ? QUICK_PAUSE_MS : 1);
 }
 
 /* --- Asking -------------------------------------------------------------- */
+
+/* A stream resumes at its own id, a long poll waits for another index. */
+static bool make_url(struct muster_service *s, const char *address, char *url,
+                     size_t size)
+{
+    struct poll *p = &s->poll;
+    const char *mark = strchr(s->target, '?') ? "&" : "?";
+    char target[URL_MAX], from[64] = "";
+    int n;
+
+    if (!p->no_streams && p->feed.based)
+        (void)snprintf(from, sizeof from, "&index=%" PRIu64, p->feed.id);
+    else if (p->no_streams && p->index)
+        (void)snprintf(from, sizeof from, "&index=%" PRIu64 "&wait=%ds",
+                       p->index, POLL_WAIT_S);
+    n = snprintf(target, sizeof target, "%s%sstale%s", s->target, mark, from);
+    return n > 0 && (size_t)n < sizeof target &&
+           server_url(server_of(s), address, target, url, size);
+}
 
 static void ask(struct muster_service *s, const char *address)
 {
     struct poll *p = &s->poll;
     struct fetch_options o;
-    struct fetch_header token = {"X-Consul-Token", s->m->token};
-    char url[URL_MAX], target[URL_MAX];
-    const char *mark = strchr(s->target, '?') ? "&" : "?";
+    struct fetch_header headers[] = {{"Accept", "text/event-stream"},
+                                     {"X-Consul-Token", s->m->token}};
+    char url[URL_MAX];
+    bool stream = !p->no_streams;
 
     fetch_defaults(s->m, server_of(s), &o);
-    (void)snprintf(target, sizeof target,
-                   p->index ? "%s%sstale&index=%" PRIu64 "&wait=%ds"
-                            : "%s%sstale",
-                   s->target, mark, p->index, POLL_WAIT_S);
-    if (!server_url(server_of(s), address, target, url, sizeof url)) {
+    if (!make_url(s, address, url, sizeof url)) {
         service_error(s, "the query of %s is over %d bytes", s->name, URL_MAX);
         failed(s);
         return;
     }
     o.url = url;
-    o.headers = &token;
-    o.header_count = s->m->token ? HEADERS : 0;
-    o.timeout_ms = p->index ? POLL_TIMEOUT_MS : FIRST_TIMEOUT_MS;
+    o.headers = stream ? headers : headers + 1;
+    o.header_count = (stream ? 1U : 0U) + (s->m->token ? 1U : 0U);
+    o.timeout_ms = stream ? 0 : p->index ? POLL_TIMEOUT_MS : FIRST_TIMEOUT_MS;
+    o.on_piece = on_piece;
+    o.piece_ctx = s;
     p->asked_ms = mono_ms();
+    p->kind = stream ? POLL_UNKNOWN : POLL_PLAIN;
+    p->broken = false;
+    buf_reset(&p->body);
+    client_feed_again(&p->feed);
     enum err e = fetch_start(s->m->fetcher, &o, on_answer, s, &p->fetch);
     if (e != ERR_OK) {
         service_error(s, "cannot ask %s: %s", server_name(s), err_text(e));
         failed(s);
+    } else if (stream) {
+        again_in(s, FIRST_TIMEOUT_MS);
     }
 }
 
@@ -246,7 +378,17 @@ static void on_again(struct timer *t)
 {
     struct poll *p = container_of(t, struct poll, again);
 
-    ask_server(container_of(p, struct muster_service, poll));
+    struct muster_service *s = container_of(p, struct muster_service, poll);
+
+    if (p->fetch) {
+        service_error(s, "%s has gone silent about %s", server_name(s),
+                      s->name);
+        fetch_cancel(p->fetch);
+        p->fetch = NULL;
+        failed(s);
+        return;
+    }
+    ask_server(s);
 }
 
 void poll_start(struct muster_service *s)
@@ -254,12 +396,15 @@ void poll_start(struct muster_service *s)
     list_init(&s->poll.lookup.link);
     s->poll.lookup.done = on_name;
     s->poll.again.fire = on_again;
+    s->poll.flush.fire = on_flush;
+    s->poll.no_streams = false;
     again_in(s, 1);
 }
 
 void poll_stop(struct muster_service *s)
 {
     timer_clear(&s->m->timers, &s->poll.again);
+    timer_clear(&s->m->timers, &s->poll.flush);
     names_forget(&s->poll.lookup);
     list_init(&s->poll.lookup.link);
     if (s->poll.fetch)

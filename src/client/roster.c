@@ -58,7 +58,7 @@ static enum err index_entries(struct roster *r, struct map *m)
     return ERR_OK;
 }
 
-static bool copy_entry(struct roster *to, const struct roster_entry *e,
+bool roster_copy_entry(struct roster *to, const struct roster_entry *e,
                        uint64_t held_ms)
 {
     struct roster_entry x = *e;
@@ -101,14 +101,14 @@ static uint64_t kept_since(const struct following *f,
     return f->unexplained ? (f->now_ms ? f->now_ms : 1) : 0;
 }
 
-static void judge(struct following *f, bool doubtful)
+static void judge(struct following *f, enum roster_trust trust)
 {
     size_t were = f->old->n - f->old->held, gone = 0;
 
     for (size_t i = 0; i < f->old->n; i++)
         gone += !f->old->v[i].held_ms && !is_there(f, &f->old->v[i]);
-    f->unexplained =
-        doubtful || (gone && f->new->n == 0) || (gone > 1 && gone * 2 >= were);
+    bool much = (gone && f->new->n == 0) || (gone > 1 && gone * 2 >= were);
+    f->unexplained = trust == ROSTER_DOUBTFUL || (trust == ROSTER_LIST && much);
 }
 
 /* v grows by what is kept; the arena gives old room back only at the end. */
@@ -126,15 +126,16 @@ static enum err keep(struct following *f)
     for (size_t i = 0; i < f->old->n; i++) {
         const struct roster_entry *e = &f->old->v[i];
         uint64_t since = is_there(f, e) ? 0 : kept_since(f, e);
-        if (since && r->n < ROSTER_INSTANCES_MAX && !copy_entry(r, e, since))
+        if (since && r->n < ROSTER_INSTANCES_MAX &&
+            !roster_copy_entry(r, e, since))
             return ERR_NOMEM;
     }
     return ERR_OK;
 }
 
 enum err roster_follow(const struct roster *old, struct roster *take_new,
-                       bool doubtful, uint64_t now_ms, uint64_t hold_ms,
-                       struct roster **ret)
+                       enum roster_trust trust, uint64_t now_ms,
+                       uint64_t hold_ms, struct roster **ret)
 {
     struct following f = {
         .old = old, .new = take_new, .now_ms = now_ms, .hold_ms = hold_ms};
@@ -143,7 +144,7 @@ enum err roster_follow(const struct roster *old, struct roster *take_new,
     if (old) {
         e = index_entries(take_new, &f.there);
         if (e == ERR_OK) {
-            judge(&f, doubtful);
+            judge(&f, trust);
             e = keep(&f);
         }
         map_fini(&f.there);
@@ -175,7 +176,7 @@ struct roster *roster_registered(const struct roster *r)
     for (size_t i = 0; to && i < r->n; i++) {
         if (r->v[i].held_ms)
             continue;
-        if (!copy_entry(to, &r->v[i], 0)) {
+        if (!roster_copy_entry(to, &r->v[i], 0)) {
             roster_free(to);
             return NULL;
         }

@@ -33,6 +33,12 @@ struct roster {
     struct bytes datacenter; /* of the first instance; empty: none */
 };
 
+enum roster_trust {
+    ROSTER_TOLD, /* the registry told of each that has left */
+    ROSTER_LIST, /* it showed those that are there */
+    ROSTER_DOUBTFUL,
+};
+
 void roster_free(struct roster *r); /* NULL is fine */
 
 /* An answer of /v1/health/service. ERR_BAD, ERR_LIMIT: not one, t says why;
@@ -43,17 +49,17 @@ MUST_USE enum err roster_parse(struct bytes body, struct roster **ret,
 /* What to use after `old` (NULL: nothing was known) when the registry tells
  * `new` at now_ms: all of new, and of what it lacks
  *
- * - everything, while that is not explained: doubtful (another life of the
- *   registry), or the new list is empty, or at least half of what was there, and
- *   more than one, has gone at once,
+ * - everything, while that is not explained: another life of the registry
+ *   (ROSTER_DOUBTFUL); or of a bare list, if it is empty, or at least half of
+ *   what was there, and more than one, has gone at once,
  * - what was kept so before, until hold_ms have passed.
  *
  * What else is missing has left. hold_ms 0: nothing is kept. take_new becomes
  * *ret; on error it is freed and old stays as it is. */
 MUST_USE enum err roster_follow(const struct roster *old,
-                                struct roster *take_new, bool doubtful,
-                                uint64_t now_ms, uint64_t hold_ms,
-                                struct roster **ret);
+                                struct roster *take_new,
+                                enum roster_trust trust, uint64_t now_ms,
+                                uint64_t hold_ms, struct roster **ret);
 
 /* When the first kept entry is due to go; 0: none is kept. */
 uint64_t roster_held_until(const struct roster *r, uint64_t hold_ms);

@@ -111,11 +111,11 @@ static enum err use(struct muster_service *s, struct roster *r)
 }
 
 void service_list(struct muster_service *s, struct roster *take_new,
-                  bool doubtful, enum muster_source source)
+                  enum roster_trust trust, enum muster_source source)
 {
     struct roster *r = NULL;
     bool first = s->roster == NULL;
-    enum err e = roster_follow(s->roster, take_new, doubtful, mono_ms(),
+    enum err e = roster_follow(s->roster, take_new, trust, mono_ms(),
                                s->m->set.hold_ms, &r);
 
     if (e != ERR_OK) {
@@ -151,7 +151,7 @@ static void release_held(struct muster_service *s, uint64_t now_ms)
         return;
     fresh = roster_registered(s->roster);
     if (fresh)
-        service_list(s, fresh, false,
+        service_list(s, fresh, ROSTER_TOLD,
                      (enum muster_source)atomic_load(&s->source));
 }
 
@@ -226,6 +226,8 @@ void service_free(struct muster_service *s)
     s->magic = 0;
     if (s->roster && s->cache_path && s->unsaved)
         cache_save(s);
+    client_feed_fini(&s->poll.feed);
+    buf_fini(&s->poll.body);
     roster_free(s->roster);
     lb_free(s->lb);
     free(s->name);
@@ -283,6 +285,8 @@ static enum err service_new(struct muster *m, const char *name,
     s->changed_ctx = o->ctx;
     list_init(&s->probes);
     list_init(&s->poll.lookup.link);
+    client_feed_init(&s->poll.feed);
+    buf_init(&s->poll.body, ROSTER_BODY_MAX);
     (void)pthread_mutex_init(&s->text_mutex, NULL);
     enum err e = make_lb(m, o, &s->lb, t);
     if (e == ERR_OK)

@@ -140,7 +140,7 @@ def test_the_list_outlives_the_servers(make_server, make_client, tmp_path):
     server.kill()
     muster.until(lambda: c.status()["connected"] == "0", "a lost server")
     assert c.shares(60) == {9001: 10, 9002: 20, 9003: 30}
-    assert "refused" in c.status()["error"]
+    assert "does not answer" in c.status()["error"]
     files = list(tmp_path.glob("web-*.list"))
     assert len(files) == 1 and files[0].stat().st_mode & 0o777 == 0o600
 
@@ -173,6 +173,23 @@ def test_a_registry_that_lost_all_takes_nothing_away(make_server, make_client):
     assert c.ok("each").count(",held") == 3
     register(server, 3)
     muster.until(lambda: c.status()["held"] == "0", "all registered again")
+    c.ok("close")
+
+
+def test_who_was_said_to_leave_has_left(make_server, make_client):
+    """muster tells of each removal: down to none, nothing is held."""
+    server = make_server(dev=True).start()
+    register(server, 4)
+    c = make_client(address(server))
+    c.ok("wait 10000")
+    for i in range(1, 5):
+        deregister(server, i)
+    muster.until(lambda: c.status()["instances"] == "0", "none")
+    status = c.status()
+    assert status["held"] == "0" and status["failures"] == "0"
+    assert c.error("pick") == ENONE
+    register(server, 2)
+    muster.until(lambda: c.status()["instances"] == "2", "two")
     c.ok("close")
 
 

@@ -191,12 +191,11 @@ static void shows(const struct roster *r, const char *want)
 enum { HOLD_MS = 300000 };
 
 static struct roster *follow(struct roster *take_old, const char *ids,
-                             bool doubtful, uint64_t now_ms)
+                             enum roster_trust trust, uint64_t now_ms)
 {
     struct roster *r = NULL;
 
-    assert_ok(
-        roster_follow(take_old, of_ids(ids), doubtful, now_ms, HOLD_MS, &r));
+    assert_ok(roster_follow(take_old, of_ids(ids), trust, now_ms, HOLD_MS, &r));
     roster_free(take_old);
     return r;
 }
@@ -204,15 +203,16 @@ static struct roster *follow(struct roster *take_old, const char *ids,
 static void single_removals_are_believed(void **state)
 {
     (void)state;
-    struct roster *r = follow(NULL, "abcde", false, 1000);
+    struct roster *r = follow(NULL, "abcde", ROSTER_LIST, 1000);
 
-    r = follow(r, "abcd", false, 2000);
+    r = follow(r, "abcd", ROSTER_LIST, 2000);
     shows(r, "abcd");
-    r = follow(r, "abxy", false, 3000); /* half has gone, as much has come */
+    r = follow(r, "abxy", ROSTER_LIST,
+               3000); /* half has gone, as much has come */
     shows(r, "abxyCD");
     roster_free(r);
-    r = follow(NULL, "ab", false, 1000);
-    r = follow(r, "a", false, 2000); /* one is no half */
+    r = follow(NULL, "ab", ROSTER_LIST, 1000);
+    r = follow(r, "a", ROSTER_LIST, 2000); /* one is no half */
     shows(r, "a");
     roster_free(r);
 }
@@ -220,17 +220,17 @@ static void single_removals_are_believed(void **state)
 static void an_empty_or_halved_list_is_not_believed_for_a_while(void **state)
 {
     (void)state;
-    struct roster *r = follow(NULL, "abcd", false, 1000);
+    struct roster *r = follow(NULL, "abcd", ROSTER_LIST, 1000);
 
-    r = follow(r, "", false, 2000);
+    r = follow(r, "", ROSTER_LIST, 2000);
     shows(r, "ABCD");
     assert_int_equal(r->held, 4);
     assert_int_equal(roster_held_until(r, HOLD_MS), 2000 + HOLD_MS);
-    r = follow(r, "ac", false, 3000); /* two are back */
+    r = follow(r, "ac", ROSTER_LIST, 3000); /* two are back */
     shows(r, "acBD");
-    r = follow(r, "ac", false, 2000 + HOLD_MS - 1);
+    r = follow(r, "ac", ROSTER_LIST, 2000 + HOLD_MS - 1);
     shows(r, "acBD");
-    r = follow(r, "ac", false, 2000 + HOLD_MS);
+    r = follow(r, "ac", ROSTER_LIST, 2000 + HOLD_MS);
     shows(r, "ac");
     roster_free(r);
 }
@@ -239,13 +239,13 @@ static void an_empty_or_halved_list_is_not_believed_for_a_while(void **state)
 static void what_is_kept_is_not_kept_again(void **state)
 {
     (void)state;
-    struct roster *r = follow(NULL, "abcd", false, 1000);
+    struct roster *r = follow(NULL, "abcd", ROSTER_LIST, 1000);
 
-    r = follow(r, "a", false, 2000);
+    r = follow(r, "a", ROSTER_LIST, 2000);
     shows(r, "aBCD");
-    r = follow(r, "", false, 3000);
+    r = follow(r, "", ROSTER_LIST, 3000);
     shows(r, "ABCD");
-    r = follow(r, "x", false, 2000 + HOLD_MS);
+    r = follow(r, "x", ROSTER_LIST, 2000 + HOLD_MS);
     shows(r, "xA"); /* a went later */
     roster_free(r);
 }
@@ -253,10 +253,20 @@ static void what_is_kept_is_not_kept_again(void **state)
 static void another_life_of_the_registry_removes_nothing_at_once(void **state)
 {
     (void)state;
-    struct roster *r = follow(NULL, "abcdef", false, 1000);
+    struct roster *r = follow(NULL, "abcdef", ROSTER_LIST, 1000);
 
-    r = follow(r, "abcde", true, 2000);
+    r = follow(r, "abcde", ROSTER_DOUBTFUL, 2000);
     shows(r, "abcdeF");
+    roster_free(r);
+}
+
+static void what_was_told_one_by_one_is_believed_to_the_last(void **state)
+{
+    (void)state;
+    struct roster *r = follow(NULL, "abcd", ROSTER_LIST, 1000);
+
+    r = follow(r, "", ROSTER_TOLD, 2000);
+    assert_int_equal(r->n, 0);
     roster_free(r);
 }
 
@@ -265,7 +275,7 @@ static void without_holding_all_is_believed(void **state)
     (void)state;
     struct roster *old = of_ids("abcd"), *r = NULL;
 
-    assert_ok(roster_follow(old, of_ids(""), true, 5, 0, &r));
+    assert_ok(roster_follow(old, of_ids(""), ROSTER_DOUBTFUL, 5, 0, &r));
     assert_int_equal(r->n, 0);
     roster_free(old);
     roster_free(r);
@@ -274,9 +284,9 @@ static void without_holding_all_is_believed(void **state)
 static void kept_ones_can_be_taken_out(void **state)
 {
     (void)state;
-    struct roster *r = follow(NULL, "abcd", false, 1000);
+    struct roster *r = follow(NULL, "abcd", ROSTER_LIST, 1000);
 
-    r = follow(r, "a", false, 2000);
+    r = follow(r, "a", ROSTER_LIST, 2000);
     struct roster *fresh = roster_registered(r);
     shows(fresh, "a");
     assert_int_equal(fresh->held, 0);
@@ -369,7 +379,7 @@ static enum err whole_way(void)
     if (e == ERR_OK) {
         struct roster *take = b;
         b = NULL;
-        e = roster_follow(a, take, false, 1, HOLD_MS, &c);
+        e = roster_follow(a, take, ROSTER_LIST, 1, HOLD_MS, &c);
     }
     if (e == ERR_OK) {
         roster_put(&out, c, &label);
@@ -409,6 +419,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_empty_or_halved_list_is_not_believed_for_a_while),
     cmocka_unit_test(what_is_kept_is_not_kept_again),
     cmocka_unit_test(another_life_of_the_registry_removes_nothing_at_once),
+    cmocka_unit_test(what_was_told_one_by_one_is_believed_to_the_last),
     cmocka_unit_test(without_holding_all_is_believed),
     cmocka_unit_test(kept_ones_can_be_taken_out),
     cmocka_unit_test(a_file_gives_back_what_was_put_in),

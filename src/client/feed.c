@@ -1,0 +1,264 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+
+/* Lines and events as in the HTML standard, 9.2.6: "field: value" lines, an empty
+ * line dispatches, a line that begins with a colon is a comment. */
+#include "client/feed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/impl.h"
+#include "http/json_in.h"
+
+struct feed_entry {
+    struct roster *one; /* of one instance, or none if nobody can call it */
+    size_t key_n;
+    char key[];
+};
+
+struct event_in {
+    struct bytes key, phase, entry;
+};
+
+/* clang-format off */
+static const struct json_field event_fields[] = {
+    {"Key", NULL, FIELD_STRING, offsetof(struct event_in, key), NULL, JSON_NO_FLAG},
+    {"Phase", NULL, FIELD_STRING, offsetof(struct event_in, phase), NULL, JSON_NO_FLAG},
+    {"Entry", NULL, FIELD_RAW, offsetof(struct event_in, entry), NULL, JSON_NO_FLAG},
+};
+/* clang-format on */
+static const struct json_table event_table = {event_fields, 3,
+                                              sizeof(struct event_in)};
+
+static void entry_free(struct feed_entry *e)
+{
+    if (!e)
+        return;
+    roster_free(e->one);
+    free(e);
+}
+
+static void clear(struct map *m)
+{
+    size_t at = 0;
+    void *e;
+
+    while (map_next(m, &at, NULL, &e))
+        entry_free(e);
+    map_fini(m);
+}
+
+void client_feed_init(struct feed *f)
+{
+    *f = (struct feed){0};
+    buf_init(&f->line, FEED_LINE_MAX);
+    buf_init(&f->data, FEED_LINE_MAX);
+}
+
+void client_feed_fini(struct feed *f)
+{
+    clear(&f->entries);
+    clear(&f->next);
+    buf_fini(&f->line);
+    buf_fini(&f->data);
+}
+
+static void next_event(struct feed *f)
+{
+    buf_reset(&f->data);
+    f->event[0] = '\0';
+    f->has_id = false;
+}
+
+void client_feed_again(struct feed *f)
+{
+    clear(&f->next);
+    buf_reset(&f->line);
+    f->in_snapshot = false;
+    next_event(f);
+}
+
+/* --- Events -------------------------------------------------------------- */
+
+static enum err put(struct feed *f, const struct event_in *in,
+                    struct errtext *t)
+{
+    struct map *m = f->in_snapshot ? &f->next : &f->entries;
+    struct feed_entry *e = malloc(sizeof *e + in->key.n);
+    struct buf list;
+
+    if (!e)
+        return ERR_NOMEM;
+    e->key_n = in->key.n;
+    memcpy(e->key, in->key.p, in->key.n);
+    buf_init(&list, 0);
+    buf_putc(&list, '[');
+    buf_put(&list, in->entry);
+    buf_putc(&list, ']');
+    enum err err =
+        list.bad ? ERR_NOMEM : roster_parse(buf_bytes(&list), &e->one, t);
+    buf_fini(&list);
+    if (err != ERR_OK) {
+        free(e);
+        return err;
+    }
+    if (m->n >= ROSTER_INSTANCES_MAX) {
+        errtext_set(t, "more than %d instances", ROSTER_INSTANCES_MAX);
+        entry_free(e);
+        return ERR_LIMIT;
+    }
+    struct feed_entry *old = map_del(m, in->key);
+    err = map_put(m, bytes_of(e->key, e->key_n), e);
+    entry_free(old);
+    if (err != ERR_OK)
+        entry_free(e);
+    return err;
+}
+
+static void remove_key(struct feed *f, struct bytes key)
+{
+    entry_free(map_del(f->in_snapshot ? &f->next : &f->entries, key));
+}
+
+static void snapshot(struct feed *f, struct bytes phase)
+{
+    if (bytes_is(phase, "begin")) {
+        clear(&f->next);
+        f->in_snapshot = true;
+    } else if (bytes_is(phase, "end") && f->in_snapshot) {
+        clear(&f->entries);
+        f->entries = f->next;
+        f->next = (struct map){0};
+        f->in_snapshot = false;
+        f->based = f->replaced = true;
+    }
+}
+
+static enum err apply(struct feed *f, const struct event_in *in,
+                      struct errtext *t)
+{
+    struct bytes name = bytes_str(f->event);
+
+    if (bytes_is(name, "snapshot")) {
+        snapshot(f, in->phase);
+    } else if (bytes_is(name, "put")) {
+        if (!in->key.n || !in->entry.n) {
+            errtext_set(t, "an event \"put\" without Key or Entry");
+            return ERR_BAD;
+        }
+        return put(f, in, t);
+    } else if (bytes_is(name, "remove")) {
+        remove_key(f, in->key);
+    }
+    return ERR_OK; /* others say nothing about instances */
+}
+
+static enum err dispatch(struct feed *f, struct errtext *t)
+{
+    struct event_in in;
+    struct arena a;
+    enum err e = ERR_OK;
+
+    if (f->data.bad)
+        return ERR_NOMEM;
+    if (f->data.n) {
+        arena_init(&a, 0);
+        e = json_decode(buf_bytes(&f->data), &event_table, &in, &a, t);
+        if (e == ERR_OK)
+            e = apply(f, &in, t);
+        arena_fini(&a);
+    }
+    if (e == ERR_OK && f->has_id && !f->in_snapshot && f->based) {
+        f->id = f->event_id;
+        f->whole = true;
+    }
+    next_event(f);
+    return e;
+}
+
+/* --- Lines --------------------------------------------------------------- */
+
+static enum err take_line(struct feed *f, struct bytes line, struct errtext *t)
+{
+    size_t colon = bytes_find(line, ':');
+    struct bytes field = bytes_head(line, colon);
+    struct bytes value = bytes_skip(line, colon + 1);
+
+    if (line.n == 0)
+        return dispatch(f, t);
+    if (value.n && value.p[0] == ' ')
+        value = bytes_skip(value, 1);
+    if (bytes_is(field, "data")) {
+        if (f->data.n)
+            buf_putc(&f->data, '\n');
+        buf_put(&f->data, value);
+    } else if (bytes_is(field, "event") && value.n < sizeof f->event) {
+        memcpy(f->event, value.p, value.n);
+        f->event[value.n] = '\0';
+    } else if (bytes_is(field, "id")) {
+        f->has_id = bytes_u64(value, &f->event_id) == ERR_OK;
+    }
+    return ERR_OK;
+}
+
+enum err client_feed_push(struct feed *f, struct bytes piece, struct errtext *t)
+{
+    while (piece.n) {
+        size_t end = bytes_find(piece, '\n');
+        struct bytes part = bytes_head(piece, end);
+        bool whole = end < piece.n;
+
+        buf_put(&f->line, part);
+        if (f->line.bad) {
+            errtext_set(t, "a line of over %d bytes", FEED_LINE_MAX);
+            return ERR_LIMIT;
+        }
+        piece = bytes_skip(piece, end + 1);
+        if (!whole)
+            return ERR_OK;
+        if (f->line.n && f->line.p[f->line.n - 1] == '\r')
+            f->line.n--;
+        enum err e = take_line(f, buf_bytes(&f->line), t);
+        if (e != ERR_OK)
+            return e;
+        buf_reset(&f->line);
+    }
+    return ERR_OK;
+}
+
+/* --- The list ------------------------------------------------------------ */
+
+static enum err copy_one(struct roster *to, const struct roster *from)
+{
+    if (from->n == 0) {
+        to->skipped++;
+        return ERR_OK;
+    }
+    if (!roster_copy_entry(to, &from->v[0], 0))
+        return ERR_NOMEM;
+    if (!to->datacenter.n && from->datacenter.n) {
+        to->datacenter = arena_copy(&to->arena, from->datacenter);
+        if (!to->datacenter.p)
+            return ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
+enum err client_feed_roster(struct feed *f, struct roster **ret)
+{
+    struct roster *r = roster_new(f->entries.n);
+    size_t at = 0;
+    void *p;
+    enum err e = r ? ERR_OK : ERR_NOMEM;
+
+    while (e == ERR_OK && map_next(&f->entries, &at, NULL, &p))
+        e = copy_one(r, ((const struct feed_entry *)p)->one);
+    if (e != ERR_OK) {
+        roster_free(r);
+        return e;
+    }
+    f->whole = f->replaced = false;
+    *ret = r;
+    return ERR_OK;
+}

@@ -1,0 +1,45 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* feed - muster's event stream of one service (docs/api.md), made a roster of:
+ * bytes in, in any pieces; the whole list out, whenever the stream says that it
+ * is whole. It stays while the connection is lost: a resumed stream goes on from
+ * its id. No clock, no socket. */
+#ifndef CLIENT_FEED_H
+#define CLIENT_FEED_H
+
+#include "base/map.h"
+#include "client/roster.h"
+
+enum { FEED_LINE_MAX = 4 << 20 /* bytes: one instance, or one event */ };
+
+struct feed {
+    struct buf line, data;
+    struct map entries; /* Key -> struct feed_entry */
+    struct map next;    /* of the snapshot that is coming */
+    uint64_t id;        /* where to resume; 0: nowhere */
+    bool in_snapshot;
+    bool based; /* there was a whole snapshot */
+    bool
+        whole; /* entries are those of id, and client_feed_roster has not been asked
+                    * since */
+    bool replaced; /* by a snapshot since then, not by single events */
+    uint64_t event_id;
+    bool has_id;
+    char event[16];
+};
+
+void client_feed_init(struct feed *f);
+void client_feed_fini(struct feed *f);
+
+/* A new connection: what was cut off is forgotten, entries stay. */
+void client_feed_again(struct feed *f);
+
+/* ERR_BAD, ERR_LIMIT: that is no such stream, t says why; ERR_NOMEM. Then only
+ * client_feed_fini is allowed. */
+MUST_USE enum err client_feed_push(struct feed *f, struct bytes piece,
+                                   struct errtext *t);
+
+/* All there is now. */
+MUST_USE enum err client_feed_roster(struct feed *f, struct roster **ret);
+
+#endif

@@ -231,6 +231,9 @@ static const char no_service_reason[] =
     "Maintenance mode is enabled for this service, but no reason was "
     "provided. This is a default message.";
 
+static const char no_drain_reason[] =
+    "Draining: who finds services here shall let go of this instance.";
+
 static bool plan_maintenance(struct job *j, struct bytes id, const char *name,
                              const char *default_reason,
                              struct bytes service_id)
@@ -265,10 +268,13 @@ static bool plan_service_maintenance(struct job *j)
     if (!v)
         return refuse(j, 404, "No service registered with ID \"%.*s\"", op->id);
     struct bytes service_id = arena_copy(&op->arena, v->view.id);
-    struct bytes id =
-        bytes_str(arena_printf(&op->arena, "%s%.*s", LOCAL_SERVICE_MAINTENANCE,
-                               BYTES_ARG(service_id)));
+    struct bytes id = bytes_str(
+        arena_printf(&op->arena, "%s%.*s",
+                     op->drain ? LOCAL_DRAIN : LOCAL_SERVICE_MAINTENANCE,
+                     BYTES_ARG(service_id)));
     require(id.p && service_id.p);
+    if (op->drain)
+        return plan_maintenance(j, id, "Drained", no_drain_reason, service_id);
     return plan_maintenance(j, id, "Service Maintenance Mode",
                             no_service_reason, service_id);
 }

@@ -79,10 +79,10 @@ static bool is_in_op(const struct agent_op *op, struct bytes check_id)
 /* Checks of the service that the op leaves alone, and those it replaces. */
 static bool goes(const struct agent_op *op, const struct local_check *k)
 {
-    /* Who put a service into maintenance did not mean until its next restart.
+    /* Who put a service into maintenance, or drained it, did not mean until its next restart.
      */
     return op->replace_checks && !is_in_op(op, k->def.id) &&
-           !local_is_maintenance(k->def.id) &&
+           !local_is_maintenance(k->def.id) && !local_is_drain(k->def.id) &&
            (!op->from_config || k->from_config);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "api/impl.h"
 #include "api/table.h"
+#include "base/duration.h"
 
 static enum api_next refuse(struct api_call *c, struct agent_op *op, int status,
                             const char *text)
@@ -366,6 +367,66 @@ enum api_next agent_service_maintenance(struct api_call *c,
         return API_ANSWER;
     }
     return maintenance(c, AGENT_SERVICE_MAINTENANCE, ret);
+}
+
+/* --- Draining ------------------------------------------------------------- */
+
+static enum api_next drain(struct api_call *c, bool enable,
+                           struct agent_op **ret)
+{
+    if (c->arg.n == 0) {
+        api_error(c, 400, "Missing service ID");
+        return API_ANSWER;
+    }
+    enum api_next next = with_id(c, AGENT_SERVICE_MAINTENANCE, NULL, 0, ret);
+    if (next != API_AGENT)
+        return next;
+    (*ret)->drain = true;
+    (*ret)->enable = enable;
+    (*ret)->reason =
+        arena_copy(&(*ret)->arena, http_param_value(c->request, "reason"));
+    return API_AGENT;
+}
+
+static enum api_next drain_flag(struct api_call *c, const char *name, bool *ret)
+{
+    const struct http_param *p = http_param(c->request, name);
+    *ret = p != NULL;
+    if (!p || !p->value.n || bytes_bool(p->value, ret) == ERR_OK)
+        return API_AGENT;
+    api_error(c, 400, "Invalid value for ?%s", name);
+    return API_ANSWER;
+}
+
+enum api_next agent_service_drain(struct api_call *c, const struct api_env *env,
+                                  struct agent_op **ret)
+{
+    struct bytes wait = http_param_value(c->request, "wait");
+    uint64_t most =
+        env->self->block_max_ms ? env->self->block_max_ms : API_BLOCK_MAX_MS;
+    int64_t ns = 0;
+    if (wait.n && (duration_parse(wait, &ns, NULL) != ERR_OK || ns < 0)) {
+        api_error(c, 400, "Invalid wait time");
+        return API_ANSWER;
+    }
+    c->wait_ms = (uint64_t)ns / NS_PER_MS;
+    if (c->wait_ms > most) {
+        api_error(c, 400, "wait is longer than %llu s, the longest there is",
+                  (unsigned long long)(most / 1000));
+        return API_ANSWER;
+    }
+    if (drain_flag(c, "deregister", &c->drain_deregister) == API_ANSWER ||
+        drain_flag(c, "trust-unproven", &c->drain_trust) == API_ANSWER)
+        return API_ANSWER;
+    return drain(c, true, ret);
+}
+
+enum api_next agent_service_undrain(struct api_call *c,
+                                    const struct api_env *env,
+                                    struct agent_op **ret)
+{
+    (void)env;
+    return drain(c, false, ret);
 }
 
 enum api_next agent_node_maintenance(struct api_call *c,

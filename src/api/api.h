@@ -126,11 +126,22 @@ enum api_next {
     API_WRITE,
     API_AGENT,
     API_MONITOR,
-    API_STREAM, /* changes of the answer are to be streamed (entries.h) */
+    API_WATCHERS, /* who watches a service: the server's table */
+    API_LAG,      /* how fast they apply what changes: the same */
+    API_ACK,      /* what they have applied (acks): into it */
+    API_STREAM,   /* changes of the answer are to be streamed (entries.h) */
 };
 
 /* How long and on what a read may wait. */
 enum api_blocking { API_BLOCK_NONE, API_BLOCK_INDEX, API_BLOCK_HASH };
+
+/* A subscriber says that it has applied everything up to an index. */
+struct api_ack {
+    struct bytes subscriber;
+    uint64_t index;
+};
+
+enum { API_ACKS_MAX = 1024 /* in one request */ };
 
 struct api_call;
 struct api_route; /* one row of the table in routes.c */
@@ -170,7 +181,10 @@ struct api_call {
     struct bytes prefix; /* of names, /v1/muster/stream; p NULL: none */
 
     /* STREAM: what the client has; labels as given, or empty. */
-    uint64_t resume_index; /* 0: nothing */
+    uint64_t resume_index;              /* 0: nothing */
+    bool drain_deregister, drain_trust; /* AGENT: of a drain */
+    const struct api_ack *acks;         /* ACK */
+    size_t ack_count;
     struct bytes subscriber, zone;
 
     /* READ: not of now, but of a moment (then not in the canonical target), or

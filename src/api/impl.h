@@ -453,6 +453,12 @@ enum api_next agent_check_update(struct api_call *c, const struct api_env *env,
 enum api_next agent_service_maintenance(struct api_call *c,
                                         const struct api_env *env,
                                         struct agent_op **ret);
+enum api_next agent_service_drain(struct api_call *c, const struct api_env *env,
+                                  struct agent_op **ret);
+enum api_next agent_service_undrain(struct api_call *c,
+                                    const struct api_env *env,
+                                    struct agent_op **ret);
+enum api_next prepare_ack(struct api_call *c, const struct api_env *env);
 enum api_next agent_node_maintenance(struct api_call *c,
                                      const struct api_env *env,
                                      struct agent_op **ret);

@@ -23,6 +23,8 @@ static const struct api_route routes[] = {
     {"/v1/agent/service/register",     METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_register},
     {"/v1/agent/service/deregister/",  METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_deregister},
     {"/v1/agent/service/maintenance/", METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_maintenance},
+    {"/v1/agent/service/drain/",       METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_drain},
+    {"/v1/agent/service/undrain/",     METHOD_PUT, API_AGENT, .local = true, .agent = agent_service_undrain},
     {"/v1/agent/maintenance",          METHOD_PUT, API_AGENT, .local = true, .agent = agent_node_maintenance},
     {"/v1/agent/check/register",       METHOD_PUT, API_AGENT, .local = true, .agent = agent_check_register},
     {"/v1/agent/check/deregister/",    METHOD_PUT, API_AGENT, .local = true, .agent = agent_check_deregister},
@@ -47,6 +49,9 @@ static const struct api_route routes[] = {
     /* muster's own */
     {"/v1/muster/services", METHOD_GET, API_READ, INDEX, WATCH_CATALOG, NULL, true, false, false, read_page_services, .prepare = prepare_page, .page = true},
     {"/v1/muster/nodes",    METHOD_GET, API_READ, INDEX, WATCH_CATALOG, NULL, true, false, false, read_page_nodes, .prepare = prepare_page, .page = true},
+    {"/v1/muster/watchers/", METHOD_GET, API_WATCHERS, .missing = "Missing service name", .local = true},
+    {"/v1/muster/lag",       METHOD_GET, API_LAG, .local = true},
+    {"/v1/muster/ack",       METHOD_PUT, API_ACK, .local = true, .prepare = prepare_ack},
     {"/v1/muster/stream", METHOD_GET, API_STREAM, INDEX, WATCH_CATALOG, NULL, true, true, false, read_stream_only, .prepare = prepare_stream, .passing = true, .rows = FILTER_HEALTH, .set = SET_INSTANCES, .row = row_of_stream, .volatile_text = true},
     {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service, .rows = FILTER_HEALTH, .at = true, .story = API_STORY_DEPARTED},
     {"/v1/muster/history/service/", METHOD_GET, API_READ, NONE, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_history_service, .story = API_STORY_CHANGES},

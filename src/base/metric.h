@@ -32,6 +32,8 @@
     X(METRIC_STREAMS,              GAUGE,   "stream.open",              "open event streams")             \
     X(METRIC_STREAM_EVENTS,        COUNTER, "stream.events",            "events encoded for streams (once for all who get them)") \
     X(METRIC_STREAM_SENT,          COUNTER, "stream.sent",              "texts of events sent, each to one subscription") \
+    X(METRIC_LAG_COUNT,            COUNTER, "subscriber.lag.count",     "changes that subscribers said they applied") \
+    X(METRIC_LAG_SUM,              COUNTER, "subscriber.lag.sum.ms",    "milliseconds from publishing to applying, all together") \
     X(METRIC_STREAM_SNAPSHOTS,     COUNTER, "stream.snapshots",         "snapshots encoded for streams")  \
     X(METRIC_STREAM_RESUMED,       COUNTER, "stream.resumed",           "subscriptions that went on where they had been cut") \
     X(METRIC_STREAM_STALLED,       GAUGE,   "stream.stalled",           "subscriptions whose reader takes nothing now") \

@@ -106,6 +106,15 @@ static const struct cli_flag force_leave_flags[] = {
     END,
 };
 
+static const struct cli_flag drain_flags[] = {
+    {"deregister", CLI_BOOL, NULL, NULL, "then deregister it, if that is safe"},
+    FORMAT,
+    {"reason", CLI_TEXT, "TEXT", NULL, "why; shown to everybody"},
+    {"trust-unproven", CLI_BOOL, NULL, NULL, "readers who do not tell what they have applied do not stand in the way"},
+    {"wait", CLI_DURATION, "DURATION", "30s", "how long to wait for everybody"},
+    END,
+};
+
 static const struct cli_flag explain_flags[] = {
     {"any", CLI_BOOL, NULL, NULL, "as for clients that take instances whose checks do not pass"},
     FORMAT,
@@ -301,6 +310,14 @@ const struct cli_command cli_commands[] = {
      .examples = {{"Two minutes, into muster-debug-SECONDS.tar.gz", "debug"},
                   {"Ten seconds of log lines", "debug -duration=10s -capture=logs -output=/tmp/slow"}}, .run = cli_debug},
 
+    {.name = "drain", .summary = "Take an instance out of the answers until all have let go", .arguments = "ID", .args_min = 1, .args_max = 1, .api = CLI_AGENT, .flags = drain_flags,
+     .text = "The instance gets a critical check, which lasts until \"muster undrain\" or until it is deregistered. Then the server looks who watches the service: "
+             "\"safe\" if each of them has said that it has applied the change, \"waiting\" with the names of those that have not, \"unknown\" if the server does not know of all "
+             "(it was started a short while ago, or somebody reads without telling what he has applied). Open connections are yours to end: nobody new will come.",
+     .exits = "2 if some have not let go, 3 if it is not known.",
+     .examples = {{"Before an update", "drain -wait=1m web-1"},
+                  {"For good", "drain -deregister web-1"}}, .run = cli_drain},
+
     {.name = "event", .summary = "Fire a user event", .arguments = "[PAYLOAD]", .args_max = 1, .api = CLI_DATACENTER, .flags = event_flags,
      .text = "Tells every agent of the datacenter, or those that the flags select, that something has happened. Agents keep the last 256 events; "
              "\"muster watch -type=event\" runs a program on them. Delivery is not guaranteed: use it to hurry things up, not to remember them.",
@@ -362,6 +379,10 @@ const struct cli_command cli_commands[] = {
     {.name = "keygen", .summary = "Make a gossip encryption key",
      .text = "Prints 32 random bytes in base64, as the setting \"encrypt\" takes them. muster has no gossip to encrypt; the key is for the files it shares with Consul.",
      .examples = {{"One key", "keygen"}}, .args_max = CLI_ARGS_MAX, .run = cli_keygen},
+
+    {.name = "lag", .summary = "Show how fast subscribers apply changes", .api = CLI_AGENT, .flags = format_flags,
+     .text = "For each service: changes that subscribers said they had applied, and the time from when each could be seen to that; then the slowest subscribers.",
+     .examples = {{"All services", "lag"}}, .run = cli_lag},
 
     {.name = "leave", .summary = "Make the agent leave and stop", .api = CLI_AGENT,
      .text = "The agent takes its node and services out of the catalog, then ends with exit code 0. To come back soon, stop it with SIGTERM instead: "
@@ -439,6 +460,10 @@ const struct cli_command cli_commands[] = {
      .examples = {{"From files", "services register web.json db.hcl"},
                   {"From flags", "services register -name=web -port=8080 -tag=v1 -meta=team=shop"}}, .run = cli_services_register},
 
+    {.name = "undrain", .summary = "Put a drained service instance back into the answers", .arguments = "ID", .args_min = 1, .args_max = 1, .api = CLI_AGENT,
+     .text = "Ends what \"muster drain\" began. The instance is found again as far as its other checks allow.",
+     .examples = {{"After the update", "undrain web-1"}}, .run = cli_undrain},
+
     {.name = "validate", .summary = "Check configuration files", .arguments = "FILE-OR-FOLDER...", .args_max = CLI_ARGS_MAX, .complete = CLI_FILE, .flags = validate_flags,
      .text = "Reads them as an agent would that is given all of them, in this order, and tells the first error with file, line and column. "
              "Services, checks and watches are read, too. Nothing is started.",
@@ -455,6 +480,11 @@ const struct cli_command cli_commands[] = {
      .examples = {{"Who provides web now", "watch -type=service -service=web"},
                   {"Make a configuration new at each change", "watch -type=service -service=web -passingonly=true ./render.sh"},
                   {"On each deploy event", "watch -type=event -name=deploy 'jq -r .[].Payload'"}}, .run = cli_watch},
+
+    {.name = "watchers", .summary = "List who watches a service", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_AGENT, .flags = format_flags,
+     .text = "Event streams, and long polls that carry the id they were given: their label and zone, where they come from, the index up to which they said they have applied changes, "
+             "and how long the slowest took. Then the readers of whom nothing is proven.",
+     .examples = {{"Who watches web", "watchers web"}}, .run = cli_watchers},
 };
 /* clang-format on */
 

@@ -78,8 +78,8 @@ static struct bytes add(char **at, struct bytes b)
 static enum check_type type_of(const struct check_def *d)
 {
     enum check_type t = check_def_type(d);
-    return t == CHECK_NONE && local_is_maintenance(d->id) ? CHECK_MAINTENANCE
-                                                          : t;
+    bool meant = local_is_maintenance(d->id) || local_is_drain(d->id);
+    return t == CHECK_NONE && meant ? CHECK_MAINTENANCE : t;
 }
 
 struct local_check *local_check_new(struct bytes value, enum status status,

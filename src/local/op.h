@@ -55,6 +55,7 @@ struct agent_op {
     struct bytes id;
     struct bytes status, output;
     bool enable;
+    bool drain; /* SERVICE_MAINTENANCE: drained instead */
     struct bytes reason;
 
     /* To be done after this one, if that went well; its own. (A service's

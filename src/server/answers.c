@@ -185,8 +185,9 @@ void serving_answer(struct serving *s, struct conn *c, struct answer *a,
 {
     gzip = gzip && a->body->n >= GZIP_MIN_BYTES && answer_gzip(&s->answers, a);
     struct shared *body = gzip ? a->gzip : a->body;
+    const struct conn_state *st = conn_user(c);
     bool usual = conn_keep_alive(c) && !conn_http_1_0(c) &&
-                 ((struct conn_state *)conn_user(c))->cache == TOLD_NOTHING;
+                 st->cache == TOLD_NOTHING && !st->subscriber[0];
     bool leader =
         atomic_load_explicit(&s->process->ready, memory_order_relaxed);
 

@@ -12,6 +12,7 @@
 #include "server/guard.h"
 #include "server/monitor.h"
 #include "server/serving.h"
+#include "server/subscribers.h"
 #include "server/watches.h"
 
 /* --- Publishing ---------------------------------------------------------- */
@@ -53,6 +54,8 @@ static void tell_serving(struct core *c, const struct watch_set *set)
         if (set && p->serving[i])
             put_published(p->serving[i], set, c->told_revision, have, &out[i]);
     }
+    if (set && c->told_revision != have)
+        subscribers_published(p->subscribers, have);
     if (set)
         c->told_revision = have;
     list_each (it, &c->written) {

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "server/guard.h"
 #include "server/serving.h"
+#include "server/subscribers.h"
 
 /* One block: the struct, its arrays, then all text. */
 struct live_block {
@@ -68,6 +69,9 @@ static const struct api_self *replace(struct process *p,
     struct live_block *b = block_new(&p->self, s, &n);
 
     b->self.generation = old ? old->generation + 1 : 1;
+    subscribers_longest_wait(p->subscribers, b->self.block_max_ms
+                                                 ? b->self.block_max_ms
+                                                 : API_BLOCK_MAX_MS);
     atomic_store(&p->live, &b->self);
     return old;
 }

@@ -71,8 +71,10 @@ enum { CACHE_ASKED_BITS = 1 << 16 };
 struct serving;
 struct drafter;
 struct archivist;
+struct subscribers;
 
 struct process {
+    struct subscribers *subscribers; /* who follows what (subscribers.h) */
     struct pin_domain pins;
     struct catalog *catalog;
     struct local *local;

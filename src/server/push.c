@@ -10,6 +10,8 @@
 #include "http/json_out.h"
 #include "http/sse.h"
 
+enum { LIST_ARENA_MAX = 1 << 20 /* a target's parameters */ };
+
 /* --- Life of the thread's part ------------------------------------------- */
 
 static void on_idle(uv_idle_t *h)
@@ -60,6 +62,8 @@ static void push_free(struct push *st)
     struct serving *s = st->serving;
     for (uint32_t i = 0; i < st->sub_count; i++)
         push_leave(s, &st->subs[i]);
+    if (st->flow)
+        subscribers_left(s->process->subscribers, st->id);
     list_del(&st->link);
     s->pushes.count--;
     atomic_fetch_sub(&s->parked, 1);
@@ -187,12 +191,45 @@ static struct push *push_new(struct serving *s, struct conn *c, size_t subs)
     return st;
 }
 
+/* In the table of subscribers. */
+static void list_it(struct serving *s, struct push *st,
+                    const struct api_call *call)
+{
+    struct subscriber_labels l = {call->subscriber, call->zone,
+                                  conn_peer(st->conn)};
+    subscribers_resumed(s->process->subscribers,
+                        http_header(call->request, "X-Muster-Subscriber-Id"));
+    st->flow = subscribers_joined(s->process->subscribers, st->id, &l);
+    if (st->flow)
+        atomic_store(&st->flow->behind, st->sub_count);
+}
+
+static void list_watch(struct serving *s, const struct push *st,
+                       const struct api_env *env, struct bytes target)
+{
+    struct arena arena;
+    struct api_call call;
+    arena_init(&arena, LIST_ARENA_MAX);
+    api_call_init(&call);
+    if (api_from_canonical(&call, env, target, &arena) == ERR_OK) {
+        bool one = call.watch.kind == WATCH_SERVICE ||
+                   call.watch.kind == WATCH_SERVICE_HEALTH;
+        subscribers_watches(s->process->subscribers, st->id, target,
+                            one ? call.watch.name : (struct bytes){NULL, 0});
+    }
+    api_call_fini(&call);
+    arena_fini(&arena);
+}
+
 static bool join_all(struct serving *s, struct push *st,
                      const struct api_call *call, const struct api_env *env)
 {
+    list_it(s, st, call);
     for (uint32_t i = 0; i < st->sub_count; i++) {
         buf_reset(&s->scratch);
         api_stream_target(call, i, &s->scratch);
+        if (!s->scratch.bad && st->flow)
+            list_watch(s, st, env, buf_bytes(&s->scratch));
         if (s->scratch.bad ||
             !push_join(s, &st->subs[i], env, buf_bytes(&s->scratch),
                        call->resume_index))

@@ -37,6 +37,7 @@
 #include "api/entries.h"
 #include "api/entry_table.h"
 #include "server/serving.h"
+#include "server/subscribers.h"
 
 enum {
     STREAM_BEAT_MS = 15 * 1000,
@@ -62,6 +63,7 @@ struct push_text {
     uint64_t from, to; /* revisions; who has from, or more, may take it */
     uint64_t made_ms;
     size_t bytes;
+    uint64_t id;               /* of the last event */
     size_t id_at, id_n;        /* the last piece's line with the id */
     struct shared *last_plain; /* without it; NULL: not made yet */
     uint32_t n, cap;
@@ -127,6 +129,7 @@ struct push {
     bool owes_id;     /* was sent changes, and no id since */
     bool dead;        /* no memory for a piece: ends at the next beat */
     char id[33];      /* random, hexadecimal */
+    struct subscriber_flow *flow; /* NULL: not listed */
     uint32_t sub_count;
     struct push_sub subs[];
 };
@@ -138,6 +141,13 @@ struct push {
 bool push_join(struct serving *s, struct push_sub *sub,
                const struct api_env *env, struct bytes target, uint64_t since);
 void push_leave(struct serving *s, struct push_sub *sub);
+
+/* An event with this id has been sent. */
+static inline void push_told(struct push *st, uint64_t id)
+{
+    if (st->flow && atomic_load(&st->flow->told) < id)
+        atomic_store(&st->flow->told, id);
+}
 
 /* --- push_send.c --------------------------------------------------------- */
 

@@ -128,6 +128,7 @@ static void close_text(struct step *st)
         flush(st);
     }
     t->to = b->to;
+    t->id = b->to_id;
 }
 
 static struct shared *plain_of(struct push_text *t)
@@ -180,6 +181,7 @@ static struct shared *piece_for_many(struct serving *s, struct push_sub *sub)
     if (!plain || !push_is_current(sub))
         return plain;
     sub->push->owes_id = false;
+    push_told(sub->push, s->pushes.seen);
     buf_init(&id, 0);
     sse_id(&id, s->pushes.seen);
     if (!id.bad)

@@ -229,10 +229,12 @@ static void pay_id(struct push_sub *sub)
         return;
     struct shared *piece = push_id_event(sub->group->pushes->seen);
     if (piece &&
-        conn_stream_piece(st->conn, piece, STREAM_QUEUE_BYTES_MAX) == ERR_OK)
+        conn_stream_piece(st->conn, piece, STREAM_QUEUE_BYTES_MAX) == ERR_OK) {
         st->owes_id = false;
-    else
+        push_told(st, sub->group->pushes->seen);
+    } else {
         shared_unref(piece);
+    }
 }
 
 /* Live ones have what the group has. */

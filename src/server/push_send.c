@@ -28,6 +28,9 @@ static struct list *list_of(struct push_group *g, enum push_state state)
 void push_put(struct push_sub *sub, enum push_state state)
 {
     list_del(&sub->link);
+    if (sub->push->flow && (sub->state == SUB_LIVE) != (state == SUB_LIVE))
+        atomic_fetch_add(&sub->push->flow->behind,
+                         state == SUB_LIVE ? UINT32_MAX : 1);
     if (sub->state == SUB_STALLED)
         metric_add(METRIC_STREAM_STALLED, -1);
     if (state == SUB_STALLED)
@@ -69,6 +72,8 @@ static void sent_all(struct push_sub *sub)
 {
     struct push_group *g = sub->group;
     sub->have = sub->text->to;
+    if (sub->push->sub_count == 1)
+        push_told(sub->push, sub->text->id);
     push_drop_text(sub);
     metric_add(METRIC_STREAM_SENT, 1);
     if (sub->have == g->at) {

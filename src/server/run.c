@@ -22,6 +22,7 @@
 #include "server/reload.h"
 #include "server/serving.h"
 #include "server/sockets.h"
+#include "server/subscribers.h"
 #include "server/watches.h"
 
 enum {
@@ -291,6 +292,15 @@ static void serving_idle(struct process *p)
     core_post(&run.core, l);
 }
 
+/* Before anybody publishes or serves. */
+static bool start_subscribers(struct process *p, struct errtext *t)
+{
+    p->subscribers = subscribers_new();
+    if (!p->subscribers)
+        errtext_set(t, "start: no memory");
+    return p->subscribers != NULL;
+}
+
 static int core_count(int most)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -447,6 +457,8 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     fill_self(s, id);
     struct process *p = &run.process;
     pin_init(&p->pins);
+    if (!start_subscribers(p, t))
+        return false;
     live_publish(p, s);
     p->catalog = catalog_new(&p->pins);
     p->local = local_new(&p->pins);
@@ -503,6 +515,7 @@ int run_agent(struct settings *s)
              id, s->datacenter, s->is_server ? "true" : "false");
     uv_run(run.loop, UV_RUN_DEFAULT);
 
+    subscribers_free(run.process.subscribers);
     catalog_free(run.process.catalog);
     local_free(run.process.local);
     watches_free(run.core.watches);

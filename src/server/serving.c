@@ -15,6 +15,8 @@
 #include "server/host.h"
 #include "server/meter.h"
 #include "server/monitor.h"
+#include "server/subscribers.h"
+#include "server/watchers.h"
 
 /* --- Snapshots ----------------------------------------------------------- */
 
@@ -86,6 +88,9 @@ void serving_cache_lines(struct conn *c, struct buf *out)
         buf_puts(out, "X-Cache: MISS\r\n");
         break;
     }
+    const char *id = ((struct conn_state *)conn_user(c))->subscriber;
+    if (id[0])
+        http_head_line(out, "X-Muster-Subscriber-Id", bytes_str(id));
 }
 
 /* Nobody needs the difference, but tools show it: the first who asks has missed.
@@ -271,6 +276,7 @@ static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
     buf_reset(&s->scratch);
     api_canonical(call, &s->scratch);
     struct bytes target = buf_bytes(&s->scratch);
+    watchers_note(s, c, call, target);
     if (try_park(s, c, call, env, target, gzip)) {
         conn_forget_request(c);
         api_call_fini(call);
@@ -282,6 +288,12 @@ static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
         return;
     }
     serving_reply(s, c, call, env, target, asked_index(call, env), gzip);
+    api_call_fini(call);
+}
+
+static void answer_now(struct serving *s, struct conn *c, struct api_call *call)
+{
+    serving_answer_call(s, c, call, 1, call->request->accepts_gzip);
     api_call_fini(call);
 }
 
@@ -300,6 +312,7 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     }
     enum api_next next = api_begin(&call, &env, r);
     ((struct conn_state *)conn_user(c))->cache = TOLD_NOTHING;
+    ((struct conn_state *)conn_user(c))->subscriber[0] = 0;
     switch (next) {
     case API_ANSWER:
         serving_answer_call(s, c, &call, 1, r->accepts_gzip);
@@ -326,6 +339,18 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
         else
             monitor_begin(s, c, &call);
         api_call_fini(&call);
+        break;
+    case API_WATCHERS:
+        watchers_answer(s->process->subscribers, &call);
+        answer_now(s, c, &call);
+        break;
+    case API_LAG:
+        lag_answer(s->process->subscribers, &call);
+        answer_now(s, c, &call);
+        break;
+    case API_ACK:
+        ack_answer(s->process->subscribers, &call);
+        answer_now(s, c, &call);
         break;
     case API_STREAM:
         push_open(s, c, &call, &env);

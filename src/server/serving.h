@@ -179,6 +179,9 @@ enum told_cache { TOLD_NOTHING, TOLD_MISS, TOLD_HIT };
 /* In the connection's user memory: what its outstanding request waits for. */
 struct conn_state {
     enum told_cache cache;
+    char subscriber[33];  /* id to answer with; empty: none */
+    uint64_t reader_hash; /* of the name it last read without id, */
+    uint64_t reader_ms;   /* and when that was told */
     struct park park;
     struct draft_wait draft_wait;
     struct write *write; /* NULL: none */

@@ -9,6 +9,7 @@
  *
  * A write owns the memory of its plan, because the store reads it whether or
  * not the connection lives on; the request stays with the connection. */
+#include "server/drain.h"
 #include "server/guard.h"
 #include "server/serving.h"
 
@@ -236,17 +237,9 @@ struct wish {
     struct conn *conn; /* NULL: gone */
     struct api_call call;
     struct agent_op *op;
+    struct drain *drain; /* waits for proof, or will; NULL: no */
+    bool drained;        /* the call has the answer; op deregisters */
 };
-
-void write_gone(struct conn_state *st)
-{
-    if (st->write)
-        st->write->conn = NULL;
-    if (st->wish)
-        st->wish->conn = NULL;
-    st->write = NULL;
-    st->wish = NULL;
-}
 
 /* On the core thread. */
 static void op_done(struct agent_op *op)
@@ -265,7 +258,66 @@ static void wish_finish(struct wish *w)
     }
     api_call_fini(&w->call);
     agent_op_free(w->op);
+    drain_free(w->drain);
     free(w);
+}
+
+static void wish_submit(struct wish *w)
+{
+    struct agent_op *op = w->op;
+    op->done = op_done;
+    op->ctx = w;
+    if (queue_push(w->serving->process->agent_ops, &op->link) == ERR_OK)
+        return;
+    api_error(&w->call, 429,
+              "%d requests wait for the agent; try again "
+              "shortly",
+              AGENT_OPS_WAITING_MAX);
+    wish_finish(w);
+}
+
+/* Nobody waits for the proof any more; the check stays. */
+static void wish_gone(struct wish *w)
+{
+    w->conn = NULL;
+    if (w->drain && !w->op)
+        wish_finish(w);
+}
+
+void write_gone(struct conn_state *st)
+{
+    if (st->write)
+        st->write->conn = NULL;
+    if (st->wish)
+        wish_gone(st->wish);
+    st->write = NULL;
+    st->wish = NULL;
+}
+
+/* The answer about the drain is in the call. */
+static void drain_done(void *ctx, bool deregister)
+{
+    struct wish *w = ctx;
+    struct bytes id = w->call.arg;
+    w->op = deregister ? agent_op_new(AGENT_DEREGISTER_SERVICE) : NULL;
+    if (!w->op) {
+        wish_finish(w);
+        return;
+    }
+    w->drained = true;
+    w->op->id = arena_copy(&w->op->arena, id);
+    wish_submit(w);
+}
+
+/* True: it goes on with a drain. */
+static bool wish_drains(struct wish *w)
+{
+    if (!w->drain || w->drained || !w->conn || w->op->http_status != 200)
+        return false;
+    agent_op_free(w->op);
+    w->op = NULL;
+    drain_wait(w->drain, &w->call, drain_done, w);
+    return true;
 }
 
 void wish_begin(struct serving *s, struct conn *c, struct api_call *call)
@@ -292,23 +344,23 @@ void wish_begin(struct serving *s, struct conn *c, struct api_call *call)
     *w = (struct wish){.serving = s, .conn = c, .call = *call, .op = op};
     list_init(&w->letter.link);
     s->outstanding++;
-    op->done = op_done;
-    op->ctx = w;
     ((struct conn_state *)conn_user(c))->wish = w;
-    if (queue_push(s->process->agent_ops, &op->link) != ERR_OK) {
-        api_error(&w->call, 429,
-                  "%d requests wait for the agent; try again "
-                  "shortly",
-                  AGENT_OPS_WAITING_MAX);
-        wish_finish(w);
+    if (op->drain && op->enable) {
+        serving_pin(s);
+        struct api_env now = serving_env(s);
+        w->drain = drain_prepare(s, call, &now);
+        serving_unpin(s);
     }
+    wish_submit(w);
 }
 
 void wish_answered(struct serving *s, struct letter *l)
 {
     (void)s;
     struct wish *w = container_of(l, struct wish, letter);
-    if (w->conn)
+    if (wish_drains(w))
+        return;
+    if (w->conn && !w->drained)
         api_agent_answer(&w->call, w->op);
     wish_finish(w);
 }

@@ -1,0 +1,187 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* muster drain, undrain, watchers, lag: who watches a service, what they have
+ * applied, and whether all have let go of an instance. */
+#include "cli/impl.h"
+
+enum { DRAIN_WAITING = 2, DRAIN_UNKNOWN = 3, DRAIN_SLACK_MS = 10 * 1000 };
+
+static const char *number(struct cli *c, json_t *row, const char *key)
+{
+    return arena_printf(
+        &c->arena, "%lld",
+        (long long)json_integer_value(json_object_get(row, key)));
+}
+
+static const char *seconds_of(struct cli *c, json_t *row, const char *key)
+{
+    long long ms = json_integer_value(json_object_get(row, key));
+    return arena_printf(&c->arena, "%lld.%lld s", ms / 1000, ms % 1000 / 100);
+}
+
+static void print_watchers(struct cli *c, json_t *rows)
+{
+    static const char *const heads[] = {"Label",  "Zone",      "Peer",
+                                        "Kind",   "Applied",   "Since",
+                                        "Lag ms", "Subscriber"};
+    struct cli_table t = {.columns = 8};
+    size_t i;
+    json_t *row;
+
+    cli_heads(&t, heads, t.columns);
+    json_array_foreach(rows, i, row)
+    {
+        const char *label = cli_str(row, "Label");
+        cli_cell_str(&t, *label ? label : "-");
+        cli_cell_str(&t, *cli_str(row, "Zone") ? cli_str(row, "Zone") : "-");
+        cli_cell_str(&t, cli_str(row, "Peer"));
+        cli_cell_str(&t, cli_str(row, "Kind"));
+        cli_cell_str(&t, number(c, row, "AppliedIndex"));
+        cli_cell_str(&t, seconds_of(c, row, "SinceMs"));
+        cli_cell_str(&t, number(c, row, "MaxLagMs"));
+        cli_cell_str(&t, cli_str(row, "Subscriber"));
+    }
+    cli_table_print(&t);
+}
+
+static void print_unproven(json_t *j)
+{
+    json_t *rows = json_object_get(j, "Unproven"), *row;
+    size_t i;
+
+    if (json_array_size(rows) == 0)
+        return;
+    printf("of these nothing is proven (they read without saying what they "
+           "have applied):\n");
+    json_array_foreach(rows, i, row) printf(
+        "  %s, heard %lld s ago\n", cli_str(row, "Peer"),
+        (long long)json_integer_value(json_object_get(row, "HeardMs")) / 1000);
+}
+
+int cli_watchers(struct cli *c)
+{
+    struct cli_path path = cli_path("/v1/muster/watchers/");
+
+    cli_path_put(&path, c->args[0]);
+    if (!cli_request(c, "GET", path, (struct bytes){0}))
+        return 1;
+    json_t *j = cli_reply_json(c);
+    if (!j)
+        return 1;
+    if (cli_json(c)) {
+        cli_print_json(j);
+    } else {
+        print_watchers(c, json_object_get(j, "Subscribers"));
+        print_unproven(j);
+        if (!json_is_true(json_object_get(j, "Complete")))
+            printf("the server has not run for long enough to know of all\n");
+    }
+    json_decref(j);
+    return 0;
+}
+
+int cli_lag(struct cli *c)
+{
+    static const char *const heads[] = {"Service", "Changes", "Mean ms",
+                                        "Max ms"};
+    struct cli_table t = {.columns = 4};
+    size_t i;
+    json_t *row;
+
+    if (!cli_get(c, "/v1/muster/lag"))
+        return 1;
+    json_t *j = cli_reply_json(c);
+    if (!j)
+        return 1;
+    if (cli_json(c)) {
+        cli_print_json(j);
+    } else {
+        cli_heads(&t, heads, t.columns);
+        json_array_foreach(json_object_get(j, "Services"), i, row)
+        {
+            cli_cell_str(&t, cli_str(row, "Service"));
+            cli_cell_str(&t, number(c, row, "Count"));
+            cli_cell_str(&t, arena_printf(&c->arena, "%.1f",
+                                          json_number_value(
+                                              json_object_get(row, "MeanMs"))));
+            cli_cell_str(&t, number(c, row, "MaxMs"));
+        }
+        cli_table_print(&t);
+        printf("\nthe slowest:\n");
+        print_watchers(c, json_object_get(j, "Worst"));
+    }
+    json_decref(j);
+    return 0;
+}
+
+static int told(struct cli *c, json_t *j)
+{
+    const char *result = cli_str(j, "Result");
+
+    if (strcmp(result, "safe") == 0) {
+        printf("safe: everybody has let go of %s%s\n", c->args[0],
+               json_is_true(json_object_get(j, "Deregistered"))
+                   ? "; it is deregistered"
+                   : "");
+        return 0;
+    }
+    if (strcmp(result, "waiting") == 0) {
+        printf("waiting: %s is drained, but these have not let go of it:\n",
+               c->args[0]);
+        print_watchers(c, json_object_get(j, "Waiting"));
+        return DRAIN_WAITING;
+    }
+    printf("unknown: %s is drained; whether everybody has let go is not "
+           "known\n",
+           c->args[0]);
+    if (!json_is_true(json_object_get(j, "TableComplete")))
+        printf("the server has not run for long enough to know of all\n");
+    print_unproven(j);
+    return DRAIN_UNKNOWN;
+}
+
+int cli_drain(struct cli *c)
+{
+    struct cli_path path = cli_path("/v1/agent/service/drain/");
+    int code = 1;
+
+    cli_path_put(&path, c->args[0]);
+    cli_path_ask(&path, "wait", cli_text(c, "wait"));
+    cli_path_ask(&path, "reason", cli_text(c, "reason"));
+    cli_path_ask(&path, "deregister", cli_on(c, "deregister") ? "" : NULL);
+    cli_path_ask(&path, "trust-unproven",
+                 cli_on(c, "trust-unproven") ? "" : NULL);
+    if (!cli_ask(c, "PUT", path, (struct bytes){0},
+                 cli_duration_ms(c, "wait") + DRAIN_SLACK_MS))
+        return 1;
+    if (c->status != 200) {
+        (void)cli_refused(c);
+        return 1;
+    }
+    json_t *j = cli_reply_json(c);
+    if (!j)
+        return 1;
+    if (cli_json(c)) {
+        const char *result = cli_str(j, "Result");
+        cli_print_json(j);
+        code = strcmp(result, "safe") == 0      ? 0
+               : strcmp(result, "waiting") == 0 ? DRAIN_WAITING
+                                                : DRAIN_UNKNOWN;
+    } else {
+        code = told(c, j);
+    }
+    json_decref(j);
+    return code;
+}
+
+int cli_undrain(struct cli *c)
+{
+    struct cli_path path = cli_path("/v1/agent/service/undrain/");
+
+    cli_path_put(&path, c->args[0]);
+    if (!cli_request(c, "PUT", path, (struct bytes){0}))
+        return 1;
+    printf("%s is back in the answers as far as its checks allow\n",
+           c->args[0]);
+    return 0;
+}

@@ -1,0 +1,555 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/subscribers.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/map.h"
+#include "base/metric.h"
+
+struct watch {
+    struct list link; /* of its subscriber */
+    struct subscriber *subscriber;
+    struct list same_name;
+    uint64_t applied; /* of a poll; a stream's is the subscriber's */
+    char *name;       /* folded; behind the target */
+    size_t name_n;
+    char target[];
+};
+
+struct subscriber {
+    struct subscriber_flow flow;
+    struct list link; /* in all, the longest unheard first */
+    struct list watches;
+    uint32_t watch_count;
+    bool stream, connected;
+    uint64_t joined_ms, seen_ms; /* monotonic */
+    uint64_t applied;
+    uint64_t lag_ms, max_lag_ms;
+    char id[SUBSCRIBER_ID_BYTES + 1];
+    char label[129], zone[65], peer[64];
+};
+
+struct reader {
+    struct list link;
+    uint64_t seen_ms;
+    size_t key_n, name_n;
+    char key[]; /* folded name, NUL, peer, NUL */
+};
+
+struct name_watches {
+    struct list all;
+    size_t n;
+    char name[];
+};
+
+struct subscribers {
+    uv_mutex_t mutex;
+    uint64_t started_ms, memory_ms;
+    struct map by_id, by_name, readers;
+    struct list all, unproven;
+    struct list several; /* watches of several services */
+    size_t count, reader_count;
+    uint64_t reader_lost_ms; /* when one was not remembered last; 0: never */
+    struct lags lags;
+};
+
+static uint64_t now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+static struct bytes folded(struct bytes b, char *space, size_t n)
+{
+    struct buf out = {.p = space, .cap = n, .max = n};
+    buf_put_fold(&out, bytes_head(b, n));
+    return buf_bytes(&out);
+}
+
+struct subscribers *subscribers_new(void)
+{
+    struct subscribers *ss = calloc(1, sizeof *ss);
+    if (!ss || uv_mutex_init(&ss->mutex) != 0) {
+        free(ss);
+        return NULL;
+    }
+    list_init(&ss->all);
+    list_init(&ss->unproven);
+    list_init(&ss->several);
+    ss->started_ms = now_ms();
+    return ss;
+}
+
+void subscribers_longest_wait(struct subscribers *ss, uint64_t wait_ms)
+{
+    uint64_t memory = wait_ms + wait_ms / 10;
+    uv_mutex_lock(&ss->mutex);
+    if (ss->memory_ms < memory)
+        ss->memory_ms = memory;
+    uv_mutex_unlock(&ss->mutex);
+}
+
+/* --- Watches ------------------------------------------------------------- */
+
+static struct list *watches_of(struct subscribers *ss, struct bytes name,
+                               bool make)
+{
+    struct name_watches *w = map_get(&ss->by_name, name);
+    if (name.n == 0)
+        return &ss->several;
+    if (!w && make) {
+        w = calloc(1, sizeof *w + name.n);
+        if (!w)
+            return NULL;
+        list_init(&w->all);
+        memcpy(w->name, name.p, name.n);
+        if (map_put(&ss->by_name, bytes_of(w->name, name.n), w) != ERR_OK) {
+            free(w);
+            return NULL;
+        }
+    }
+    return w ? &w->all : NULL;
+}
+
+static void watch_free(struct subscribers *ss, struct watch *w)
+{
+    struct bytes name = bytes_of(w->name, w->name_n);
+    list_del(&w->link);
+    list_del(&w->same_name);
+    struct name_watches *of = map_get(&ss->by_name, name);
+    if (of && list_empty(&of->all)) {
+        map_del(&ss->by_name, name);
+        free(of);
+    }
+    free(w);
+}
+
+static struct watch *watch_find(struct subscriber *s, struct bytes target)
+{
+    list_each (it, &s->watches) {
+        struct watch *w = container_of(it, struct watch, link);
+        if (bytes_is(target, w->target))
+            return w;
+    }
+    return NULL;
+}
+
+/* NULL: too many, or no memory. */
+static struct watch *watch_need(struct subscribers *ss, struct subscriber *s,
+                                struct bytes target, struct bytes name)
+{
+    char space[512];
+    struct watch *w = watch_find(s, target);
+    if (w || s->watch_count >= SUBSCRIBER_WATCHES_MAX)
+        return w;
+    name = folded(name, space, sizeof space);
+    struct list *of = watches_of(ss, name, true);
+    w = of ? calloc(1, sizeof *w + target.n + 1 + name.n + 1) : NULL;
+    if (!w)
+        return NULL;
+    memcpy(w->target, target.p, target.n);
+    w->name = w->target + target.n + 1;
+    w->name_n = name.n;
+    if (name.n)
+        memcpy(w->name, name.p, name.n);
+    w->subscriber = s;
+    list_init(&w->link);
+    list_init(&w->same_name);
+    list_add(&s->watches, &w->link);
+    list_add(of, &w->same_name);
+    s->watch_count++;
+    return w;
+}
+
+/* --- Subscribers --------------------------------------------------------- */
+
+static void subscriber_free(struct subscribers *ss, struct subscriber *s)
+{
+    while (!list_empty(&s->watches))
+        watch_free(ss, container_of(s->watches.next, struct watch, link));
+    map_del(&ss->by_id, bytes_str(s->id));
+    list_del(&s->link);
+    ss->count--;
+    free(s);
+}
+
+static void seen(struct subscribers *ss, struct subscriber *s)
+{
+    s->seen_ms = now_ms();
+    list_del(&s->link);
+    list_add(&ss->all, &s->link);
+}
+
+/* Those that nobody needs to know any more; connected streams stay. */
+static void forget_old(struct subscribers *ss)
+{
+    uint64_t now = now_ms();
+    list_each (it, &ss->all) {
+        struct subscriber *s = container_of(it, struct subscriber, link);
+        if (now - s->seen_ms <= ss->memory_ms)
+            break;
+        if (s->stream && s->connected)
+            seen(ss, s);
+        else
+            subscriber_free(ss, s);
+    }
+    while (!list_empty(&ss->unproven)) {
+        struct reader *r = container_of(ss->unproven.next, struct reader, link);
+        if (now - r->seen_ms <= ss->memory_ms)
+            break;
+        map_del(&ss->readers, bytes_of(r->key, r->key_n));
+        list_del(&r->link);
+        ss->reader_count--;
+        free(r);
+    }
+}
+
+static void copy_text(char *to, size_t n, struct bytes from)
+{
+    struct bytes cut = bytes_head(from, n - 1);
+    memcpy(to, cut.p, cut.n);
+    to[cut.n] = 0;
+}
+
+static struct subscriber *subscriber_new(struct subscribers *ss, const char *id,
+                                         const struct subscriber_labels *l,
+                                         bool stream)
+{
+    forget_old(ss);
+    struct subscriber *s =
+        ss->count < SUBSCRIBERS_MAX ? calloc(1, sizeof *s) : NULL;
+    if (!s)
+        return NULL;
+    list_init(&s->link);
+    list_init(&s->watches);
+    copy_text(s->id, sizeof s->id, bytes_str(id));
+    if (map_put(&ss->by_id, bytes_str(s->id), s) != ERR_OK) {
+        free(s);
+        return NULL;
+    }
+    if (l->label.n)
+        copy_text(s->label, sizeof s->label, l->label);
+    if (l->zone.n)
+        copy_text(s->zone, sizeof s->zone, l->zone);
+    copy_text(s->peer, sizeof s->peer, bytes_str(l->peer));
+    s->stream = stream;
+    s->connected = true;
+    s->joined_ms = now_ms();
+    ss->count++;
+    seen(ss, s);
+    return s;
+}
+
+void subscribers_free(struct subscribers *ss)
+{
+    if (!ss)
+        return;
+    while (!list_empty(&ss->all))
+        subscriber_free(ss,
+                        container_of(ss->all.next, struct subscriber, link));
+    ss->memory_ms = 0;
+    list_each (it, &ss->unproven)
+        free(container_of(it, struct reader, link));
+    lags_fini(&ss->lags);
+    map_fini(&ss->by_id);
+    map_fini(&ss->by_name);
+    map_fini(&ss->readers);
+    uv_mutex_destroy(&ss->mutex);
+    free(ss);
+}
+
+struct subscriber_flow *subscribers_joined(struct subscribers *ss,
+                                           const char *id,
+                                           const struct subscriber_labels *l)
+{
+    uv_mutex_lock(&ss->mutex);
+    struct subscriber *s = subscriber_new(ss, id, l, true);
+    uv_mutex_unlock(&ss->mutex);
+    return s ? &s->flow : NULL;
+}
+
+void subscribers_watches(struct subscribers *ss, const char *id,
+                         struct bytes target, struct bytes name)
+{
+    uv_mutex_lock(&ss->mutex);
+    struct subscriber *s = map_get(&ss->by_id, bytes_str(id));
+    if (s)
+        (void)watch_need(ss, s, target, name);
+    uv_mutex_unlock(&ss->mutex);
+}
+
+void subscribers_left(struct subscribers *ss, const char *id)
+{
+    uv_mutex_lock(&ss->mutex);
+    struct subscriber *s = map_get(&ss->by_id, bytes_str(id));
+    if (s) {
+        s->connected = false;
+        seen(ss, s);
+    }
+    uv_mutex_unlock(&ss->mutex);
+}
+
+void subscribers_resumed(struct subscribers *ss, struct bytes old_id)
+{
+    uv_mutex_lock(&ss->mutex);
+    struct subscriber *s = map_get(&ss->by_id, old_id);
+    if (s && s->stream && !s->connected)
+        subscriber_free(ss, s);
+    uv_mutex_unlock(&ss->mutex);
+}
+
+/* --- Lag ----------------------------------------------------------------- */
+
+void subscribers_published(struct subscribers *ss, uint64_t revision)
+{
+    uv_mutex_lock(&ss->mutex);
+    lags_published(&ss->lags, revision, now_ms());
+    uv_mutex_unlock(&ss->mutex);
+}
+
+static void count_lag(struct subscribers *ss, struct subscriber *s,
+                      struct bytes name, uint64_t index)
+{
+    uint64_t at = lags_published_ms(&ss->lags, index);
+    if (at == 0 || at < s->joined_ms)
+        return; /* it was there before he came */
+    s->lag_ms = now_ms() - at;
+    if (s->max_lag_ms < s->lag_ms)
+        s->max_lag_ms = s->lag_ms;
+    lags_count(&ss->lags, name, s->lag_ms);
+}
+
+/* --- Acknowledgements ---------------------------------------------------- */
+
+static void applied(struct subscribers *ss, struct subscriber *s,
+                    uint64_t index)
+{
+    if (s->applied >= index)
+        return;
+    s->applied = index;
+    list_each (it, &s->watches) {
+        struct watch *w = container_of(it, struct watch, link);
+        count_lag(ss, s, bytes_of(w->name, w->name_n), index);
+    }
+}
+
+enum ack_result subscribers_ack(struct subscribers *ss, struct bytes id,
+                                uint64_t index)
+{
+    enum ack_result result = ACK_TAKEN;
+    uv_mutex_lock(&ss->mutex);
+    struct subscriber *s = map_get(&ss->by_id, id);
+    if (!s || !s->stream) {
+        result = ACK_NOBODY;
+    } else if (index > atomic_load(&s->flow.told)) {
+        result = ACK_NEVER;
+    } else {
+        applied(ss, s, index);
+        if (!s->connected)
+            seen(ss, s);
+    }
+    uv_mutex_unlock(&ss->mutex);
+    return result;
+}
+
+static bool new_id(char ret[SUBSCRIBER_ID_BYTES + 1])
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned char random[SUBSCRIBER_ID_BYTES / 2];
+    if (getentropy(random, sizeof random) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof random; i++) {
+        ret[2 * i] = hex[random[i] >> 4];
+        ret[2 * i + 1] = hex[random[i] & 15];
+    }
+    ret[SUBSCRIBER_ID_BYTES] = 0;
+    return true;
+}
+
+void subscribers_polled(struct subscribers *ss, struct bytes id,
+                        const struct subscriber_labels *l, struct bytes target,
+                        struct bytes name, uint64_t index,
+                        char ret_id[SUBSCRIBER_ID_BYTES + 1])
+{
+    uv_mutex_lock(&ss->mutex);
+    struct subscriber *s = map_get(&ss->by_id, id);
+    ret_id[0] = 0;
+    if ((!s || s->stream) && new_id(ret_id))
+        s = subscriber_new(ss, ret_id, l, false);
+    struct watch *w = s ? watch_need(ss, s, target, name) : NULL;
+    if (w) {
+        memcpy(ret_id, s->id, sizeof s->id);
+        seen(ss, s);
+    } else {
+        ret_id[0] = 0;
+    }
+    if (w && w->applied < index) {
+        w->applied = index;
+        count_lag(ss, s, bytes_of(w->name, w->name_n), index);
+    }
+    uv_mutex_unlock(&ss->mutex);
+}
+
+/* Without the port, which every connection has anew. */
+static struct bytes host_of(const char *peer)
+{
+    const char *colon = strrchr(peer, ':');
+    struct bytes all = bytes_str(peer);
+    return bytes_head(colon ? bytes_of(peer, (size_t)(colon - peer)) : all, 64);
+}
+
+void subscribers_read(struct subscribers *ss, struct bytes name,
+                      const char *peer)
+{
+    char key[512];
+    struct bytes f = folded(name, key, sizeof key - 80);
+    struct bytes p = host_of(peer);
+    key[f.n] = 0;
+    memcpy(key + f.n + 1, p.p, p.n);
+    size_t n = f.n + 1 + p.n;
+    uv_mutex_lock(&ss->mutex);
+    forget_old(ss);
+    struct reader *r = map_get(&ss->readers, bytes_of(key, n));
+    if (!r && ss->reader_count < UNPROVEN_MAX)
+        r = calloc(1, sizeof *r + n + 1);
+    if (r && r->key_n == 0) {
+        r->key_n = n;
+        r->name_n = f.n;
+        memcpy(r->key, key, n);
+        list_init(&r->link);
+        if (map_put(&ss->readers, bytes_of(r->key, n), r) != ERR_OK) {
+            free(r);
+            r = NULL;
+        } else {
+            ss->reader_count++;
+        }
+    }
+    if (r) {
+        r->seen_ms = now_ms();
+        list_del(&r->link);
+        list_add(&ss->unproven, &r->link);
+    } else {
+        ss->reader_lost_ms = now_ms();
+    }
+    uv_mutex_unlock(&ss->mutex);
+}
+
+/* --- Looking ------------------------------------------------------------- */
+
+uint64_t subscribers_known_ms(struct subscribers *ss)
+{
+    uv_mutex_lock(&ss->mutex);
+    uint64_t age = now_ms() - ss->started_ms;
+    uint64_t known = age > ss->memory_ms ? age - ss->memory_ms : 0;
+    uv_mutex_unlock(&ss->mutex);
+    return known;
+}
+
+static struct watcher row_of(const struct watch *w, uint64_t now)
+{
+    const struct subscriber *s = w->subscriber;
+    return (struct watcher){
+        .id = s->id,
+        .label = s->label,
+        .zone = s->zone,
+        .peer = s->peer,
+        .target = w->target,
+        .stream = s->stream,
+        .connected = s->connected,
+        .behind = s->stream && atomic_load(&s->flow.behind) > 0,
+        .applied = s->stream ? s->applied : w->applied,
+        .told = atomic_load(&s->flow.told),
+        .since_ms = now - s->joined_ms,
+        .seen_ms = s->stream && s->connected ? 0 : now - s->seen_ms,
+        .joined_ms = s->joined_ms,
+        .lag_ms = s->lag_ms,
+        .max_lag_ms = s->max_lag_ms,
+    };
+}
+
+static void tell_all(struct list *all,
+                     void (*each)(void *ctx, const struct watcher *w),
+                     void *ctx)
+{
+    uint64_t now = now_ms();
+    if (!all)
+        return;
+    list_each (it, all) {
+        struct watch *w = container_of(it, struct watch, same_name);
+        struct watcher row = row_of(w, now);
+        each(ctx, &row);
+    }
+}
+
+void subscribers_of(struct subscribers *ss, struct bytes name,
+                    void (*each)(void *ctx, const struct watcher *w), void *ctx)
+{
+    char space[512];
+    name = folded(name, space, sizeof space);
+    uv_mutex_lock(&ss->mutex);
+    forget_old(ss);
+    if (name.n)
+        tell_all(watches_of(ss, name, false), each, ctx);
+    tell_all(&ss->several, each, ctx);
+    uv_mutex_unlock(&ss->mutex);
+}
+
+bool subscribers_unproven(struct subscribers *ss, struct bytes name,
+                          void (*each)(void *ctx, const struct unproven *u),
+                          void *ctx)
+{
+    char space[512];
+    uint64_t now = now_ms();
+    name = folded(name, space, sizeof space - 80);
+    uv_mutex_lock(&ss->mutex);
+    forget_old(ss);
+    list_each (it, &ss->unproven) {
+        struct reader *r = container_of(it, struct reader, link);
+        struct unproven u = {r->key + r->name_n + 1, now - r->seen_ms};
+        if (bytes_eq(bytes_of(r->key, r->name_n), name))
+            each(ctx, &u);
+    }
+    bool all = !ss->reader_lost_ms || now - ss->reader_lost_ms > ss->memory_ms;
+    uv_mutex_unlock(&ss->mutex);
+    return all;
+}
+
+/* The slowest LAG_WORST, the slowest first. */
+static void tell_worst(struct subscribers *ss,
+                       void (*worst)(void *ctx, const struct watcher *w),
+                       void *ctx)
+{
+    const struct subscriber *top[LAG_WORST];
+    size_t n = 0;
+    list_each (it, &ss->all) {
+        const struct subscriber *s = container_of(it, struct subscriber, link);
+        size_t at = n;
+        if (s->max_lag_ms == 0 || list_empty(&s->watches))
+            continue;
+        while (at > 0 && top[at - 1]->max_lag_ms < s->max_lag_ms)
+            at--;
+        if (at == LAG_WORST)
+            continue;
+        n += n < LAG_WORST;
+        memmove(top + at + 1, top + at, (n - at - 1) * sizeof top[0]);
+        top[at] = s;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct watcher row = row_of(
+            container_of(top[i]->watches.next, struct watch, link), now_ms());
+        worst(ctx, &row);
+    }
+}
+
+void subscribers_lag(struct subscribers *ss,
+                     void (*each)(void *ctx, const struct lag_row *r),
+                     void (*worst)(void *ctx, const struct watcher *w),
+                     void *ctx)
+{
+    uv_mutex_lock(&ss->mutex);
+    lags_each(&ss->lags, each, ctx);
+    tell_worst(ss, worst, ctx);
+    uv_mutex_unlock(&ss->mutex);
+}

@@ -1,0 +1,119 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* subscribers - who follows what, and what he has applied.
+ *
+ * A subscriber is an event stream, or a chain of long polls that carries the id
+ * it was given. Ids are random: who does not know one cannot speak for it;
+ * labels and addresses identify nobody (replicas share names, pods share
+ * addresses). What a subscriber has applied he says himself: a stream's client
+ * by PUT /v1/muster/ack, a poll by the index that it asks with. Readers without
+ * an id are remembered by name and address only: nothing is proven of them.
+ *
+ * A subscriber that left counts for as long as the longest wait and a tenth: it
+ * may still hold what it was told. For that long after a start the table cannot
+ * know of all, and says so.
+ *
+ * In memory, nothing of it in the store. One mutex, held for a few steps at a
+ * time; queries without index or id come here once in some seconds of a
+ * connection. Any thread. */
+#ifndef SERVER_SUBSCRIBERS_H
+#define SERVER_SUBSCRIBERS_H
+
+#include <stdatomic.h>
+
+#include "server/lags.h"
+#include "server/process.h"
+
+enum {
+    SUBSCRIBERS_MAX = 65536,
+    SUBSCRIBER_ID_BYTES = 32,
+    SUBSCRIBER_WATCHES_MAX = 128, /* of one; further targets are not proven */
+    UNPROVEN_MAX = 4096,          /* readers remembered */
+    LAG_WORST = 10,
+};
+
+struct subscribers;
+
+/* What of a subscriber its stream's thread writes without the mutex. */
+struct subscriber_flow {
+    _Atomic uint64_t told;   /* greatest id sent */
+    _Atomic uint32_t behind; /* subscriptions that are not at the newest */
+};
+
+struct subscriber_labels {
+    struct bytes label, zone;
+    const char *peer; /* "10.0.0.1:4711" */
+};
+
+/* One row of who watches; texts as long as the callback runs. */
+struct watcher {
+    const char *id, *label, *zone, *peer, *target;
+    bool stream, connected, behind;
+    uint64_t applied, told;                /* index; 0: nothing yet */
+    uint64_t since_ms, seen_ms, joined_ms; /* ago, ago, monotonic */
+    uint64_t lag_ms, max_lag_ms;
+};
+
+struct unproven {
+    const char *peer; /* its host */
+    uint64_t seen_ms; /* ago */
+};
+
+struct subscribers *subscribers_new(void);
+void subscribers_free(struct subscribers *ss);
+
+/* The longest wait there is, from now on: a subscriber counts for it and a
+ * tenth after it was heard of. It never falls: somebody may wait longer. */
+void subscribers_longest_wait(struct subscribers *ss, uint64_t wait_ms);
+
+/* The catalog of this revision has just been published (core thread). */
+void subscribers_published(struct subscribers *ss, uint64_t revision);
+
+/* Milliseconds since this table knows of all; 0: it does not yet. */
+uint64_t subscribers_known_ms(struct subscribers *ss);
+
+/* A stream opens; flow is valid until subscribers_left. id is set. NULL: too
+ * many, or no memory: then it is not listed. */
+struct subscriber_flow *subscribers_joined(struct subscribers *ss,
+                                           const char *id,
+                                           const struct subscriber_labels *l);
+/* One subscription of it. name: the service; empty: of several, or of none. */
+void subscribers_watches(struct subscribers *ss, const char *id,
+                         struct bytes target, struct bytes name);
+void subscribers_left(struct subscribers *ss, const char *id);
+
+/* A stream that has left comes back under another id: what it holds, the new
+ * one answers for. */
+void subscribers_resumed(struct subscribers *ss, struct bytes old_id);
+
+/* A poll asks for target with an index. id: what it brought, or empty; a known
+ * one of a poll is an acknowledgement. ret_id: the id to answer with. */
+void subscribers_polled(struct subscribers *ss, struct bytes id,
+                        const struct subscriber_labels *l, struct bytes target,
+                        struct bytes name, uint64_t index,
+                        char ret_id[SUBSCRIBER_ID_BYTES + 1]);
+
+/* A reader without id. */
+void subscribers_read(struct subscribers *ss, struct bytes name,
+                      const char *peer);
+
+enum ack_result { ACK_TAKEN, ACK_NOBODY, ACK_NEVER };
+
+enum ack_result subscribers_ack(struct subscribers *ss, struct bytes id,
+                                uint64_t index);
+
+/* Under the mutex: the callbacks must not come back here. Those of the name,
+ * and those of several services. */
+void subscribers_of(struct subscribers *ss, struct bytes name,
+                    void (*each)(void *ctx, const struct watcher *w),
+                    void *ctx);
+/* False: there were more than could be remembered. */
+bool subscribers_unproven(struct subscribers *ss, struct bytes name,
+                          void (*each)(void *ctx, const struct unproven *u),
+                          void *ctx);
+void subscribers_lag(struct subscribers *ss,
+                     void (*each)(void *ctx, const struct lag_row *r),
+                     void (*worst)(void *ctx, const struct watcher *w),
+                     void *ctx);
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* What the table of subscribers answers: /v1/muster/watchers/:name,
+ * /v1/muster/lag, /v1/muster/ack. */
+#include "server/watchers.h"
+
+#include "http/json_out.h"
+#include "server/subscribers.h"
+
+/* --- Rows ---------------------------------------------------------------- */
+
+void watchers_put(struct json_out *j, const struct watcher *w)
+{
+    json_open(j, '{');
+    json_key(j, "Subscriber");
+    json_str(j, bytes_str(w->id));
+    json_key(j, "Kind");
+    json_str(j, bytes_str(w->stream ? "stream" : "poll"));
+    json_key(j, "Label");
+    json_str(j, bytes_str(w->label));
+    json_key(j, "Zone");
+    json_str(j, bytes_str(w->zone));
+    json_key(j, "Peer");
+    json_str(j, bytes_str(w->peer));
+    json_key(j, "Target");
+    json_str(j, bytes_str(w->target));
+    json_key(j, "AppliedIndex");
+    json_u64(j, w->applied);
+    if (w->stream) {
+        json_key(j, "Connected");
+        json_bool(j, w->connected);
+        json_key(j, "Behind");
+        json_bool(j, w->behind);
+        json_key(j, "SentIndex");
+        json_u64(j, w->told);
+    }
+    json_key(j, "SinceMs");
+    json_u64(j, w->since_ms);
+    json_key(j, "HeardMs");
+    json_u64(j, w->seen_ms);
+    json_key(j, "LagMs");
+    json_u64(j, w->lag_ms);
+    json_key(j, "MaxLagMs");
+    json_u64(j, w->max_lag_ms);
+    json_close(j, '}');
+}
+
+static void put_watcher(void *ctx, const struct watcher *w)
+{
+    watchers_put(ctx, w);
+}
+
+static void put_unproven(void *ctx, const struct unproven *u)
+{
+    struct json_out *j = ctx;
+    json_open(j, '{');
+    json_key(j, "Peer");
+    json_str(j, bytes_str(u->peer));
+    json_key(j, "HeardMs");
+    json_u64(j, u->seen_ms);
+    json_close(j, '}');
+}
+
+void watchers_put_unproven(struct subscribers *ss, struct bytes name,
+                           struct json_out *j)
+{
+    json_key(j, "Unproven");
+    json_open(j, '[');
+    bool all = subscribers_unproven(ss, name, put_unproven, j);
+    json_close(j, ']');
+    json_key(j, "UnprovenComplete");
+    json_bool(j, all);
+}
+
+static void put_lag(void *ctx, const struct lag_row *r)
+{
+    struct json_out *j = ctx;
+    json_open(j, '{');
+    json_key(j, "Service");
+    json_str(j, bytes_str(r->service));
+    json_key(j, "Count");
+    json_u64(j, r->n);
+    json_key(j, "MeanMs");
+    json_double(j, r->n ? (double)r->sum_ms / (double)r->n : 0);
+    json_key(j, "MaxMs");
+    json_u64(j, r->max_ms);
+    json_key(j, "Buckets");
+    json_open(j, '[');
+    for (size_t i = 0; i < LAG_BUCKETS; i++)
+        json_u64(j, r->buckets[i]);
+    json_close(j, ']');
+    json_close(j, '}');
+}
+
+/* --- Routes -------------------------------------------------------------- */
+
+static struct json_out begin(struct api_call *call)
+{
+    struct json_out j = json_out(&call->body);
+    call->status = 200;
+    call->content_type = "application/json";
+    json_open(&j, '{');
+    return j;
+}
+
+static void end(struct api_call *call, struct json_out *j)
+{
+    struct buf indented;
+    json_close(j, '}');
+    if (!call->pretty)
+        return;
+    buf_init(&indented, call->body.max);
+    json_pretty(&indented, buf_bytes(&call->body));
+    buf_fini(&call->body);
+    call->body = indented;
+}
+
+void watchers_answer(struct subscribers *ss, struct api_call *call)
+{
+    struct json_out j = begin(call);
+    uint64_t known = subscribers_known_ms(ss);
+    json_key(&j, "Service");
+    json_str(&j, call->arg);
+    json_key(&j, "Complete");
+    json_bool(&j, known > 0);
+    json_key(&j, "Subscribers");
+    json_open(&j, '[');
+    subscribers_of(ss, call->arg, put_watcher, &j);
+    json_close(&j, ']');
+    watchers_put_unproven(ss, call->arg, &j);
+    end(call, &j);
+}
+
+struct lag_texts {
+    struct json_out services, worst;
+};
+
+static void lag_row(void *ctx, const struct lag_row *r)
+{
+    struct lag_texts *t = ctx;
+    put_lag(&t->services, r);
+}
+
+static void lag_worst(void *ctx, const struct watcher *w)
+{
+    struct lag_texts *t = ctx;
+    watchers_put(&t->worst, w);
+}
+
+void lag_answer(struct subscribers *ss, struct api_call *call)
+{
+    struct buf services, worst;
+    buf_init(&services, 0);
+    buf_init(&worst, 0);
+    struct lag_texts t = {json_out(&services), json_out(&worst)};
+    subscribers_lag(ss, lag_row, lag_worst, &t);
+    struct json_out j = begin(call);
+    json_key(&j, "BucketsUpToMs");
+    json_open(&j, '[');
+    for (size_t i = 0; i + 1 < LAG_BUCKETS; i++)
+        json_u64(&j, (uint64_t)1 << i);
+    json_close(&j, ']');
+    json_key(&j, "Services");
+    json_open(&j, '[');
+    buf_put(&call->body, buf_bytes(&services));
+    j.comma = true;
+    json_close(&j, ']');
+    json_key(&j, "Worst");
+    json_open(&j, '[');
+    buf_put(&call->body, buf_bytes(&worst));
+    j.comma = true;
+    json_close(&j, ']');
+    call->body.bad |= services.bad || worst.bad;
+    buf_fini(&services);
+    buf_fini(&worst);
+    end(call, &j);
+}
+
+static const char *refusal(enum ack_result r)
+{
+    return r == ACK_NOBODY ? "no stream has this id"
+                           : "an event with this id was never sent to it";
+}
+
+/* All are looked at; those that are refused are told, and make it a 409. */
+void ack_answer(struct subscribers *ss, struct api_call *call)
+{
+    struct json_out j = begin(call);
+    size_t taken = 0;
+    json_key(&j, "Refused");
+    json_open(&j, '[');
+    for (size_t i = 0; i < call->ack_count; i++) {
+        const struct api_ack *a = &call->acks[i];
+        enum ack_result r = subscribers_ack(ss, a->subscriber, a->index);
+        if (r == ACK_TAKEN) {
+            taken++;
+            continue;
+        }
+        json_open(&j, '{');
+        json_key(&j, "Subscriber");
+        json_str(&j, bytes_head(a->subscriber, SUBSCRIBER_ID_BYTES));
+        json_key(&j, "Index");
+        json_u64(&j, a->index);
+        json_key(&j, "Why");
+        json_str(&j, bytes_str(refusal(r)));
+        json_close(&j, '}');
+    }
+    json_close(&j, ']');
+    json_key(&j, "Taken");
+    json_u64(&j, taken);
+    end(call, &j);
+    if (taken < call->ack_count)
+        call->status = 409;
+}
+
+/* --- Readers -------------------------------------------------------------- */
+
+enum { READER_TOLD_MS = 5000 /* who reads without id is told so often */ };
+
+void watchers_note(struct serving *s, struct conn *c,
+                   const struct api_call *call, struct bytes target)
+{
+    struct conn_state *st = conn_user(c);
+    struct subscribers *ss = s->process->subscribers;
+    enum watch_kind kind = call->watch.kind;
+    if (kind != WATCH_SERVICE && kind != WATCH_SERVICE_HEALTH)
+        return;
+    struct bytes id = http_header(call->request, "X-Muster-Subscriber-Id");
+    struct subscriber_labels l = {
+        .label = http_header(call->request, "X-Muster-Subscriber"),
+        .zone = http_header(call->request, "X-Muster-Zone"),
+    };
+    if (id.n || l.label.n) {
+        l.peer = conn_peer(c);
+        subscribers_polled(ss, id, &l, target, call->watch.name, call->index,
+                           st->subscriber);
+        return;
+    }
+    uint64_t hash = bytes_hash(call->watch.name, 0), now = uv_now(&s->loop);
+    if (hash == st->reader_hash && now - st->reader_ms < READER_TOLD_MS)
+        return;
+    st->reader_hash = hash;
+    st->reader_ms = now;
+    subscribers_read(ss, call->watch.name, conn_peer(c));
+}

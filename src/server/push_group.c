@@ -227,11 +227,12 @@ static void pay_id(struct push_sub *sub)
     struct push *st = sub->push;
     if (!st->owes_id || st->full || !push_is_current(sub))
         return;
-    struct shared *piece = push_id_event(sub->group->pushes->seen);
+    uint64_t id = sub->group->pushes->seen;
+    struct shared *piece = push_id_event(id);
+    push_told(st, id);
     if (piece &&
         conn_stream_piece(st->conn, piece, STREAM_QUEUE_BYTES_MAX) == ERR_OK) {
         st->owes_id = false;
-        push_told(st, sub->group->pushes->seen);
     } else {
         shared_unref(piece);
     }

@@ -72,8 +72,6 @@ static void sent_all(struct push_sub *sub)
 {
     struct push_group *g = sub->group;
     sub->have = sub->text->to;
-    if (sub->push->sub_count == 1)
-        push_told(sub->push, sub->text->id);
     push_drop_text(sub);
     metric_add(METRIC_STREAM_SENT, 1);
     if (sub->have == g->at) {
@@ -93,6 +91,9 @@ static bool send_piece(struct serving *s, struct push_sub *sub)
         st->full = st->dead = true;
     if (st->full)
         return false;
+    /* Before: he may acknowledge it at once. */
+    if (st->sub_count == 1 && sub->next + 1 == sub->text->n)
+        push_told(st, sub->text->id);
     enum err e = conn_stream_piece(st->conn, piece, STREAM_QUEUE_BYTES_MAX);
     if (e == ERR_OK) {
         sub->next++;

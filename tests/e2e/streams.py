@@ -24,7 +24,7 @@ class Stream:
     """
 
     def __init__(self, server, path, last_id=None, headers=(), entries=None,
-                 version="1.1", buffer=None):
+                 version="1.1", buffer=None, tls=None, port=None):
         self.sets = dict(entries or {})  # subscription -> key -> entry
         self.many = path.startswith("/v1/muster/stream")
         self.last_id = last_id
@@ -37,7 +37,10 @@ class Stream:
         if buffer:  # a reader with little room
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.socket.settimeout(LIMIT)
-        self.socket.connect(("127.0.0.1", server.port))
+        self.socket.connect(("127.0.0.1", port or server.port))
+        if tls:  # an ssl.SSLContext
+            self.socket = tls.wrap_socket(self.socket,
+                                          server_hostname="localhost")
         lines = [f"GET {path} HTTP/{version}", "Host: x",
                  "Accept: text/event-stream", *headers]
         if last_id is not None:

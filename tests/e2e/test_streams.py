@@ -5,11 +5,14 @@
 import contextlib
 import http.client
 import random
+import shutil
+import ssl
 import threading
 
 import pytest
 
-from muster import quote, until
+import check_peers
+from muster import free_port, quote, until
 from streams import Stream
 
 
@@ -362,6 +365,27 @@ def test_http_1_0_readers_get_the_stream_until_the_end(server):
     s.ready()
     server.register("h1", "old", "b")
     assert names(s.change()) == ["put"]
+    s.close()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"),
+                    reason="no openssl command (apt: openssl)")
+def test_streams_come_by_https(make_server, tmp_path):
+    """A snapshot of many pieces to a reader with little room, then changes."""
+    certs = check_peers.Certificates(tmp_path)
+    port = free_port()
+    server = make_server(config={"ports": {"https": port},
+                                 "cert_file": certs.cert,
+                                 "key_file": certs.key}).start()
+    for i in range(300):
+        server.register("n", "tls", f"i{i}", i + 1, Meta={"m": "x" * 400})
+    context = ssl.create_default_context(cafile=certs.ca)
+    s = Stream(server, "/v1/health/service/tls", tls=context, port=port,
+               buffer=4096)
+    s.ready()
+    assert len(s.entries) == 300
+    server.register("n", "tls", "i7", 9999)
+    assert [e.data["Entry"]["Service"]["Port"] for e in s.change()] == [9999]
     s.close()
 
 

@@ -52,6 +52,9 @@ struct dns_settings {
     uint32_t udp_answer_limit, a_record_limit; /* 0: Consul's 8, none */
 };
 
+/* Seconds for which answers about a service may be kept; name: lower case. */
+uint32_t dns_service_ttl(const struct dns_settings *set, struct bytes name);
+
 enum dns_transport { DNS_OVER_UDP, DNS_OVER_TCP };
 
 struct dns_env {

@@ -465,7 +465,7 @@ static bool finish(struct builder *b)
     return !b->o.full;
 }
 
-static uint32_t ttl_of(const struct dns_settings *set, struct bytes name)
+uint32_t dns_service_ttl(const struct dns_settings *set, struct bytes name)
 {
     for (size_t i = 0; i < set->service_ttl_count; i++) {
         const struct dns_ttl *t = &set->service_ttl[i];
@@ -499,7 +499,7 @@ bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret)
         return false;
     begin(&b, a, f->name);
     membership_begin(&b.members, a->env->cat, name);
-    b.ttl = ttl_of(a->env->set, f->name);
+    b.ttl = dns_service_ttl(a->env->set, f->name);
     clear_seen(&b, name->instances.n);
     tree_first(&name->instances, &it);
     while ((i = tree_next(&it)) && b.e->count < ENDPOINTS_MAX && !b.o.full)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "api/entries.h"
+#include "dns/dns.h"
 #include "server/watchers.h"
 
 enum { DRAIN_ARENA_MAX = 1 << 20, DRAIN_TARGETS_MAX = 4096 };
@@ -23,6 +24,8 @@ struct drain {
     void (*done)(void *ctx, bool deregister);
     void *ctx;
     uint64_t begun_ms, due_ms; /* monotonic */
+    uint64_t dns_ms;           /* for which DNS answers may be kept */
+    uint64_t dns_due_ms;       /* until then those may be with the instance */
     uint64_t before, need;     /* index of the service before, and after */
     bool deregister, trust;
     struct map targets; /* -> struct held */
@@ -97,6 +100,18 @@ static void look_at(struct drain *d, const struct api_env *env, struct held *h)
     arena_fini(&arena);
 }
 
+static uint64_t dns_ms(const struct serving *s, struct bytes name)
+{
+    struct process *p = s->process;
+    const struct dns_settings *set = atomic_load(&p->dns);
+    char space[256];
+    struct buf folded = {.p = space, .cap = sizeof space, .max = sizeof space};
+    if (!p->dnsd || !set)
+        return 0;
+    buf_put_fold(&folded, bytes_head(name, sizeof space));
+    return (uint64_t)dns_service_ttl(set, buf_bytes(&folded)) * 1000;
+}
+
 static uint64_t index_of(const struct drain *d, const struct api_env *env)
 {
     struct watch_key k = {WATCH_SERVICE_HEALTH, bytes_str(d->name)};
@@ -126,6 +141,7 @@ struct drain *drain_prepare(struct serving *s, const struct api_call *call,
         return NULL;
     }
     d->before = index_of(d, env);
+    d->dns_ms = dns_ms(s, bytes_str(d->name));
     subscribers_of(s->process->subscribers, bytes_str(d->name), add_target, d);
     while (map_next(&d->targets, &at, &key, &value))
         look_at(d, env, value);
@@ -171,6 +187,12 @@ static void count_unproven(void *ctx, const struct unproven *u)
     ++*n;
 }
 
+static uint64_t dns_left_ms(const struct drain *d)
+{
+    uint64_t now = now_ms();
+    return now < d->dns_due_ms ? d->dns_due_ms - now : 0;
+}
+
 static void answer(struct drain *d, const char *result, bool known)
 {
     struct subscribers *ss = d->serving->process->subscribers;
@@ -191,6 +213,8 @@ static void answer(struct drain *d, const char *result, bool known)
     json_u64(&j, d->need);
     json_key(&j, "TableComplete");
     json_bool(&j, known);
+    json_key(&j, "DnsMs");
+    json_u64(&j, dns_left_ms(d));
     json_key(&j, "Waiting");
     json_open(&j, '[');
     subscribers_of(ss, bytes_str(d->name), look_one, &l);
@@ -212,10 +236,11 @@ static bool look(struct drain *d)
         subscribers_unproven(ss, bytes_str(d->name), count_unproven, &unproven);
     bool known = subscribers_known_ms(ss) > 0;
     bool proven = d->trust || (complete && unproven == 0);
-    bool safe = l.holding == 0 && known && proven;
+    bool dns = dns_left_ms(d) > 0;
+    bool safe = l.holding == 0 && !dns && known && proven;
     if (!safe && now_ms() < d->due_ms)
         return false;
-    answer(d, safe ? "safe" : l.holding ? "waiting" : "unknown", known);
+    answer(d, safe ? "safe" : l.holding || dns ? "waiting" : "unknown", known);
     d->deregister = d->deregister && safe;
     return true;
 }
@@ -241,5 +266,6 @@ void drain_wait(struct drain *d, struct api_call *call,
     struct api_env env = serving_env(s);
     d->need = index_of(d, &env);
     serving_unpin(s);
+    d->dns_due_ms = now_ms() + d->dns_ms;
     timer_set(&s->timers, &d->timer, 1);
 }

@@ -12,7 +12,8 @@
  * The answer is one of
  *   safe      all have let go, nobody unproven asked lately, and the table is
  *             old enough to know of all
- *   waiting   with the names of those that have not
+ *   waiting   with the names of those that have not, or DNS answers with it
+ *             have not run out
  *   unknown   the table is too young, or there are readers of whom nothing is
  *             proven: never safe by ignorance
  *

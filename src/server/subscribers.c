@@ -27,7 +27,7 @@ struct subscriber {
     bool stream, connected;
     uint64_t joined_ms, seen_ms; /* monotonic */
     uint64_t applied;
-    uint64_t lag_ms, max_lag_ms;
+    uint64_t lag_ms, max_lag_ms, lag_count;
     char id[SUBSCRIBER_ID_BYTES + 1];
     char label[129], zone[65], peer[64];
 };
@@ -316,6 +316,7 @@ static void count_lag(struct subscribers *ss, struct subscriber *s,
     if (at == 0 || at < s->joined_ms)
         return; /* it was there before he came */
     s->lag_ms = now_ms() - at;
+    s->lag_count++;
     if (s->max_lag_ms < s->lag_ms)
         s->max_lag_ms = s->lag_ms;
     lags_count(&ss->lags, name, s->lag_ms);
@@ -526,7 +527,7 @@ static void tell_worst(struct subscribers *ss,
     list_each (it, &ss->all) {
         const struct subscriber *s = container_of(it, struct subscriber, link);
         size_t at = n;
-        if (s->max_lag_ms == 0 || list_empty(&s->watches))
+        if (s->lag_count == 0 || list_empty(&s->watches))
             continue;
         while (at > 0 && top[at - 1]->max_lag_ms < s->max_lag_ms)
             at--;

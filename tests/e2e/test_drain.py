@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from muster import BINARY, until
+from muster import BINARY, free_port, until
 from streams import Stream
 
 WEB = "/v1/health/service/web"
@@ -220,6 +220,19 @@ def test_subscriptions_to_several_services_count(server):
     ack(server, s)
     assert drain(server, "w1", "trust-unproven&wait=50ms")["Result"] == "safe"
     s.close()
+
+
+def test_dns_answers_must_have_run_out(make_server):
+    s = make_server("-dns-port", str(free_port()), config={
+        "max_query_time": "2s",
+        "dns_config": {"service_ttl": {"web": "1s", "slow*": "1h"}}}).start()
+    for name in ("web", "slower"):
+        s.put("/v1/agent/service/register", {"Name": name, "Port": 80})
+    knows_all(s)
+    got = drain(s, "slower", "wait=10ms")
+    assert got["Result"] == "waiting" and not got["Waiting"]
+    assert 3590000 < got["DnsMs"] <= 3600000
+    assert drain(s, "web", "wait=2s")["Result"] == "safe"
 
 
 def test_deregistered_when_safe_and_asked_for(server):

@@ -111,6 +111,7 @@ struct api_env {
     const struct local_snapshot *local;
     const struct heard_snapshot *heard;
     const struct beats_table *beats;
+    bool leaderless;  /* ready, but nobody leads just now */
     bool ready;       /* loaded, own node registered: there is a leader */
     uint64_t wall_ms; /* Unix time, for people */
     uint64_t uptime_ms;

@@ -6,6 +6,11 @@
 #include <stdio.h>
 #include <time.h>
 
+static bool leads(const struct api_env *env)
+{
+    return env->ready && !env->leaderless;
+}
+
 static void member(struct json_out *j, const char *key, struct bytes v)
 {
     json_key(j, key);
@@ -44,7 +49,7 @@ void read_raft_configuration(struct api_call *c, const struct api_env *env)
     member(&j, "ID", self->node_id);
     member(&j, "Node", self->node_name);
     address(&j, self);
-    flag(&j, "Leader", env->ready);
+    flag(&j, "Leader", leads(env));
     member(&j, "ProtocolVersion", bytes_str("3"));
     flag(&j, "Voter", true);
     json_close(&j, '}');
@@ -96,16 +101,16 @@ static void server_health(struct json_out *j, const struct api_env *env,
     member(j, state ? "NodeStatus" : "SerfStatus", bytes_str("alive"));
     member(j, "Version", self->version);
     if (!state)
-        flag(j, "Leader", env->ready);
+        flag(j, "Leader", leads(env));
     member(j, "LastContact", bytes_str("0s"));
     number(j, "LastTerm", 1);
     number(j, "LastIndex", snapshot_revision(env->cat));
-    flag(j, "Healthy", env->ready);
+    flag(j, "Healthy", leads(env));
     if (!state)
         flag(j, "Voter", true);
     stable_since(j, env);
     if (state) {
-        member(j, "Status", bytes_str(env->ready ? "leader" : "voter"));
+        member(j, "Status", bytes_str(leads(env) ? "leader" : "voter"));
         json_key(j, "Meta");
         json_raw(j, bytes_str("{}"));
         member(j, "NodeType", bytes_str("voter"));
@@ -118,14 +123,14 @@ void read_autopilot_health(struct api_call *c, const struct api_env *env)
 {
     struct json_out j = json_out(&c->body);
     json_open(&j, '{');
-    flag(&j, "Healthy", env->ready);
+    flag(&j, "Healthy", leads(env));
     number(&j, "FailureTolerance", 0);
     json_key(&j, "Servers");
     json_open(&j, '[');
     server_health(&j, env, false);
     json_close(&j, ']');
     json_close(&j, '}');
-    if (!env->ready)
+    if (!leads(env))
         c->status = 429;
 }
 
@@ -134,7 +139,7 @@ void read_autopilot_state(struct api_call *c, const struct api_env *env)
     const struct api_self *self = env->self;
     struct json_out j = json_out(&c->body);
     json_open(&j, '{');
-    flag(&j, "Healthy", env->ready);
+    flag(&j, "Healthy", leads(env));
     number(&j, "FailureTolerance", 0);
     number(&j, "OptimisticFailureTolerance", 0);
     json_key(&j, "Servers");
@@ -142,7 +147,7 @@ void read_autopilot_state(struct api_call *c, const struct api_env *env)
     json_key_bytes(&j, self->node_id);
     server_health(&j, env, true);
     json_close(&j, '}');
-    member(&j, "Leader", env->ready ? self->node_id : (struct bytes){0});
+    member(&j, "Leader", leads(env) ? self->node_id : (struct bytes){0});
     json_key(&j, "Voters");
     json_open(&j, '[');
     json_str(&j, self->node_id);

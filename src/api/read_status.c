@@ -54,7 +54,7 @@ static void member_int(struct json_out *j, const char *key, int64_t v)
 void read_status_leader(struct api_call *c, const struct api_env *env)
 {
     struct json_out j = json_out(&c->body);
-    if (env->ready && env->self->is_server)
+    if (env->ready && !env->leaderless && env->self->is_server)
         address_value(&j, "", env->self->advertise_address,
                       env->self->server_port);
     else
@@ -287,7 +287,7 @@ static void put_stats_agent(struct json_out *j, const struct api_env *env)
 static void put_stats_consul(struct json_out *j, const struct api_env *env)
 {
     const struct api_self *self = env->self;
-    bool leads = env->ready && self->is_server;
+    bool leads = env->ready && !env->leaderless && self->is_server;
 
     json_key(j, self->is_server ? "consul" : "client");
     json_open(j, '{');

@@ -67,7 +67,12 @@ struct agent_config {
     const char *node_id;    /* NULL: make one and keep it */
     struct config_pairs node_meta;
     const char *data_dir; /* NULL with dev_mode only */
-    bool dev_mode;        /* in memory, pretty JSON */
+    const char *store;    /* NULL: in data_dir, or memory */
+    struct {
+        const char *ca_file, *cert_file, *key_file, *server_name;
+        const char *user, *password;
+    } store_etcd;  /* NULL: not said */
+    bool dev_mode; /* in memory, pretty JSON */
     bool server;
     bool bootstrap; /* also by bootstrap_expect = 1 */
     int64_t bootstrap_expect;

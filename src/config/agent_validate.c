@@ -124,6 +124,19 @@ static enum err check_mode(struct agent_config *c, struct errtext *t)
 {
     if (!c->data_dir && !c->dev_mode)
         return agent_config_fail(c, "data_dir", t, "data_dir cannot be empty");
+    if (c->store && strncmp(c->store, "etcd://", 7) != 0)
+        return agent_config_fail(c, "store", t,
+                                 "store: %s is not etcd://HOST:PORT,...; leave "
+                                 "it out to keep the catalog in data_dir",
+                                 config_quote(bytes_str(c->store)).s);
+    if (!c->store_etcd.cert_file != !c->store_etcd.key_file)
+        return agent_config_fail(
+            c, c->store_etcd.cert_file ? "store_cert_file" : "store_key_file",
+            t, "store_cert_file and store_key_file belong together");
+    if (!c->store_etcd.user != !c->store_etcd.password)
+        return agent_config_fail(
+            c, c->store_etcd.user ? "store_user" : "store_password", t,
+            "store_user and store_password belong together");
     if (c->bootstrap && !c->server)
         return agent_config_fail(c, "bootstrap", t,
                                  "'bootstrap = true' requires 'server = true'");

@@ -10,6 +10,7 @@ const struct flag flag_table[] = {
     {"dev", FLAG_DEV, NULL, "one server in memory on loopback; no set-up"},
     {"server", FLAG_BOOL, "server", "be a registry server, not a mere agent"},
     {"data-dir", FLAG_STRING, "data_dir", "where state is kept"},
+    {"store", FLAG_STRING, "store", "etcd://HOST:PORT,... keeps the catalog; default: data-dir"},
     {"config-file", FLAG_FILE, NULL, "read this .json or .hcl file; repeatable"},
     {"config-dir", FLAG_DIR, NULL, "read its .json and .hcl files; repeatable"},
     {"config-format", FLAG_FORMAT, NULL, "what all files are, whatever their names"},

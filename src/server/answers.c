@@ -158,7 +158,7 @@ static bool answer_gzip(struct answers *c, struct answer *a)
 static struct shared *answer_head(const struct answer *a,
                                   const struct api_self *self, struct conn *c,
                                   uint64_t index, bool gzip, size_t n,
-                                  bool known_leader)
+                                  bool known_leader, uint64_t age_ms)
 {
     struct api_call call;
     api_call_init(&call);
@@ -172,7 +172,7 @@ static struct shared *answer_head(const struct answer *a,
     serving_cache_lines(c, &call.extra_head);
     struct buf out;
     buf_init(&out, 0);
-    api_head(&call, self, &out, index, known_leader, 0, gzip, n,
+    api_head(&call, self, &out, index, known_leader, age_ms, gzip, n,
              conn_keep_alive(c), conn_http_1_0(c));
     struct shared *head = out.bad ? NULL : shared_copy(buf_bytes(&out));
     buf_fini(&out);
@@ -188,18 +188,19 @@ void serving_answer(struct serving *s, struct conn *c, struct answer *a,
     const struct conn_state *st = conn_user(c);
     bool usual = conn_keep_alive(c) && !conn_http_1_0(c) &&
                  st->cache == TOLD_NOTHING && !st->subscriber[0];
-    bool leader =
-        atomic_load_explicit(&s->process->ready, memory_order_relaxed);
+    bool leader;
+    uint64_t age_ms = serving_age_ms(s, c, &leader);
+    usual = usual && leader && age_ms == 0;
 
     struct shared *head;
     serving_pin(s);
     const struct api_self *self = s->env.self;
-    if (usual && leader && a->head[gzip] && a->head_index[gzip] == index &&
+    if (usual && a->head[gzip] && a->head_index[gzip] == index &&
         a->head_generation[gzip] == self->generation) {
         head = shared_ref(a->head[gzip]);
     } else {
-        head = answer_head(a, self, c, index, gzip, body->n, leader);
-        if (usual && leader && head) {
+        head = answer_head(a, self, c, index, gzip, body->n, leader, age_ms);
+        if (usual && head) {
             shared_unref(a->head[gzip]);
             a->head[gzip] = shared_ref(head);
             a->head_index[gzip] = index;

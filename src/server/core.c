@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "server/gate.h"
 #include "server/guard.h"
 #include "server/monitor.h"
 #include "server/serving.h"
@@ -60,7 +61,8 @@ static void tell_serving(struct core *c, const struct watch_set *set)
         c->told_revision = have;
     list_each (it, &c->written) {
         struct letter *l = container_of(it, struct letter, link);
-        if (l->revision > have)
+        if (l->revision > have &&
+            !(c->serving_ends && l->kind == LETTER_BARRIER))
             continue;
         list_del(it);
         list_add(&out[l->to->number], it);
@@ -74,6 +76,12 @@ static void on_written(void *ctx, struct list *letters)
 {
     struct core *c = ctx;
     list_move_all(&c->written, letters);
+    tell_serving(c, NULL);
+}
+
+void core_serving_ends(struct core *c)
+{
+    c->serving_ends = true;
     tell_serving(c, NULL);
 }
 
@@ -103,6 +111,7 @@ static void published(struct core *c)
     metric_set(METRIC_CATALOG_GARBAGE,
                (int64_t)atomic_load(&p->pins.garbage_bytes));
     tell_serving(c, set);
+    contact_published(c);
     if (!c->loaded || c->stopping || c->leaving)
         return;
     bool own = touches_own(c, set);
@@ -481,14 +490,22 @@ enum err core_start(struct core *c, struct process *p,
 
     char *server_id = xcopy(p->self.node_id);
     struct store_options so = {
-        .kind = o->catalog_path ? STORE_SQLITE : STORE_MEMORY,
-        .path = o->catalog_path,
+        .kind = o->etcd_url       ? STORE_ETCD
+                : o->catalog_path ? STORE_SQLITE
+                                  : STORE_MEMORY,
+        .path = o->etcd_url ? o->etcd_url : o->catalog_path,
+        .etcd = o->etcd,
         .server_id = server_id,
         .on_batch = on_batch,
         .on_state = on_store_state,
         .ctx = c,
     };
     e = store_open(&so, &p->store, t);
+    if (e == ERR_OK) {
+        p->barrier_free = store_barrier_is_free(p->store);
+        if (!p->barrier_free)
+            contact_begin(c);
+    }
     if (e == ERR_OK)
         e = open_agent(c, server_id, t);
     free(server_id);
@@ -511,6 +528,7 @@ void core_stop(struct core *c)
     if (c->prober)
         prober_close(c->prober);
     store_close(c->process->store);
+    contact_end(c);
     queue_close(c->process->agent_ops);
     queue_close(c->process->written);
     queue_close(c->results);

@@ -17,6 +17,8 @@
 struct core_options {
     /* Stores: paths NULL for memory. */
     const char *catalog_path;
+    const char *etcd_url; /* the catalog's, instead; NULL: not in etcd */
+    struct store_etcd etcd;
     const char *agent_path;
 
     bool scripts_allowed, scripts_allowed_local;
@@ -51,7 +53,9 @@ struct core {
     struct queue *lines;   /* of the log, for its readers (monitor.c) */
     bool loaded;
     bool stopping, leaving;
-    uint64_t own_hash[2]; /* watch hashes of the own node: record, checks */
+    bool serving_ends; /* nobody waits any more for what is not there yet */
+    struct contact *contact; /* gate.c; NULL: a store in this process */
+    uint64_t own_hash[2];    /* watch hashes of the own node: record, checks */
 
     struct agent *agent;
     struct prober *prober;
@@ -72,6 +76,10 @@ struct core_letter {
 MUST_USE enum err core_start(struct core *c, struct process *p,
                              const struct core_options *o, uv_loop_t *loop,
                              struct errtext *t);
+
+/* The serving threads have been told to close: what waits for a revision that
+ * may never come goes to them now. */
+void core_serving_ends(struct core *c);
 
 /* After the serving threads have ended. */
 void core_stop(struct core *c);

@@ -40,6 +40,7 @@ enum letter_kind {
     LETTER_AGENT,     /* an agent's answer: struct wish */
     LETTER_DRAFT,     /* a long answer: struct draft */
     LETTER_PAST,      /* an answer about the past: struct ask (archive.c) */
+    LETTER_BARRIER,   /* the catalog has reached a barrier (gate.c) */
     LETTER_LINE,      /* of the log, for its readers (monitor.c) */
     LETTER_TLS,       /* another certificate (serving.c) */
     LETTER_CLOSE,     /* stop serving */
@@ -49,7 +50,7 @@ enum letter_kind {
 struct letter {
     struct list link;
     enum letter_kind kind;
-    /* WRITTEN: goes by way of the core thread, which hands it on to its serving
+    /* WRITTEN, BARRIER: goes by way of the core thread, which hands it on to its serving
      * thread once this revision is published: one wake-up instead of two. */
     uint64_t revision;
     struct serving *to;
@@ -94,6 +95,10 @@ struct process {
     size_t cache_bytes;   /* of all serving threads together */
 
     _Atomic uint64_t cache_asked[CACHE_ASKED_BITS / 64];
+
+    bool barrier_free; /* store_barrier_is_free */
+    /* When the last barrier began that the catalog has reached; see gate.h. */
+    _Atomic uint64_t contact;
 
     _Atomic bool ready;    /* the own node is in the catalog */
     _Atomic bool store_up; /* writes are possible */

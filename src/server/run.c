@@ -377,6 +377,7 @@ static void begin_stop(int exit_code)
     alarm(STOP_LIMIT_MS / 1000);
     for (int i = 0; i < run.process.serving_count; i++)
         post_to_serving(run.process.serving[i], LETTER_CLOSE);
+    core_serving_ends(&run.core);
 }
 
 /* Servers do not leave when they are told to stop: they come back (Consul's
@@ -469,6 +470,8 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     p->started_ms = uv_hrtime() / 1000000;
     struct core_options o = {
         .catalog_path = run.catalog_path,
+        .etcd_url = s->store,
+        .etcd = s->store_etcd,
         .agent_path = run.agent_path,
         .scripts_allowed = s->scripts_allowed,
         .scripts_allowed_local = s->scripts_allowed_local,

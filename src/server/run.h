@@ -59,6 +59,9 @@ struct settings {
     uint32_t http_max_conns, http_max_conns_per_client;
     uint32_t handshake_ms;
     size_t http_max_body_bytes, http_max_header_bytes;
+    const char *store; /* etcd://...; NULL: in the data directory */
+    struct store_etcd store_etcd;
+
     uint64_t block_default_ms, block_max_ms;
     bool allow_unprintable;
     struct bytes *block_endpoints;

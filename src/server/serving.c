@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server/serving.h"
 
-#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +11,6 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "server/archive.h"
-#include "server/host.h"
 #include "server/meter.h"
 #include "server/monitor.h"
 #include "server/subscribers.h"
@@ -34,6 +32,9 @@ void serving_pin(struct serving *s)
         .beats = beats_current(p->beats),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
     };
+    bool known;
+    (void)contact_ms(p, &known);
+    s->env.leaderless = s->env.ready && !known;
 }
 
 void serving_unpin(struct serving *s)
@@ -93,6 +94,16 @@ void serving_cache_lines(struct conn *c, struct buf *out)
         http_head_line(out, "X-Muster-Subscriber-Id", bytes_str(id));
 }
 
+uint64_t serving_age_ms(const struct serving *s, struct conn *c,
+                        bool *ret_leader)
+{
+    uint64_t age_ms = contact_ms(s->process, ret_leader);
+
+    /* Who waited for a barrier has what is newest. */
+    return *ret_leader && !((struct conn_state *)conn_user(c))->stale ? 0
+                                                                      : age_ms;
+}
+
 /* Nobody needs the difference, but tools show it: the first who asks has missed.
  */
 static enum told_cache ask_cache(struct serving *s, struct api_call *call)
@@ -131,9 +142,10 @@ void serving_answer_call(struct serving *s, struct conn *c,
     struct buf head;
     buf_init(&head, 0);
     serving_pin(s);
-    api_head(call, s->env.self, &head, index ? index : 1,
-             atomic_load_explicit(&s->process->ready, memory_order_relaxed), 0,
-             gzip, body.n, conn_keep_alive(c), conn_http_1_0(c));
+    bool leader;
+    uint64_t age_ms = serving_age_ms(s, c, &leader);
+    api_head(call, s->env.self, &head, index ? index : 1, leader, age_ms, gzip,
+             body.n, conn_keep_alive(c), conn_http_1_0(c));
     serving_unpin(s);
     if (call->request && call->request->method == HTTP_HEAD)
         body.n = 0; /* its length is told, and that is all */
@@ -202,95 +214,6 @@ void serving_reply(struct serving *s, struct conn *c, struct api_call *call,
 
 /* --- Requests ------------------------------------------------------------ */
 
-/* Parks the request if what it has is what there is; true if it did. */
-static bool try_park(struct serving *s, struct conn *c, struct api_call *call,
-                     struct api_env *env, struct bytes target, bool gzip)
-{
-    if (s->closing)
-        return false;
-    if (call->blocking == API_BLOCK_INDEX) {
-        uint64_t index = serving_key_index(env, call->watch);
-        if (call->index == 0 || call->index < index ||
-            call->index < snapshot_floor(env->cat) ||
-            call->index > snapshot_revision(env->cat))
-            return false;
-    } else if (call->blocking == API_BLOCK_HASH) {
-        if (!call->has_hash)
-            return false;
-        api_read(call, env);
-        bool same =
-            call->status == 200 && call->content_hash == call->asked_hash;
-        buf_reset(&call->body);
-        buf_reset(&call->extra_head);
-        if (!same)
-            return false;
-    } else {
-        return false;
-    }
-    return park_add(s, c, call, env, target, gzip);
-}
-
-static uint64_t asked_index(const struct api_call *call,
-                            const struct api_env *env)
-{
-    uint64_t asked = call->blocking == API_BLOCK_INDEX ? call->index : 0;
-    return asked > snapshot_revision(env->cat) ? 0 /* another life's */ : asked;
-}
-
-void serving_measure(const struct serving *s, struct api_env *env)
-{
-    struct mallinfo2 m = mallinfo2();
-
-    env->alloc_bytes = m.uordblks;
-    env->sys_bytes = m.arena + m.hblkhd;
-    env->wall_ms = serving_wall_ms();
-    env->uptime_ms = uv_hrtime() / 1000000 - s->process->started_ms;
-    env->threads = (uint64_t)s->process->serving_count;
-}
-
-static void answer_uncached(struct serving *s, struct conn *c,
-                            struct api_call *call, struct api_env *env,
-                            bool gzip)
-{
-    if (call->watch.kind == WATCH_NONE) /* metrics, self: rare, may cost */
-        serving_measure(s, env);
-    struct api_host *host =
-        call->want_host ? arena_alloc(call->arena, sizeof *host) : NULL;
-    if (host)
-        host_look(s->process->data_dir ? s->process->data_dir : "/", host);
-    env->host = host;
-    api_read(call, env);
-    uint64_t index = serving_index(env, serving_key_index(env, call->watch),
-                                   asked_index(call, env));
-    serving_answer_call(s, c, call, index, gzip);
-    api_call_fini(call);
-}
-
-static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
-                       struct api_env *env, bool gzip)
-{
-    if (call->watch.kind == WATCH_NONE) {
-        answer_uncached(s, c, call, env, gzip);
-        return;
-    }
-    buf_reset(&s->scratch);
-    api_canonical(call, &s->scratch);
-    struct bytes target = buf_bytes(&s->scratch);
-    watchers_note(s, c, call, target);
-    if (try_park(s, c, call, env, target, gzip)) {
-        conn_forget_request(c);
-        api_call_fini(call);
-        return;
-    }
-    bool cacheable = call->watch.kind < WATCH_LOCAL_SERVICE;
-    if (!cacheable) {
-        answer_uncached(s, c, call, env, gzip);
-        return;
-    }
-    serving_reply(s, c, call, env, target, asked_index(call, env), gzip);
-    api_call_fini(call);
-}
-
 static void answer_now(struct serving *s, struct conn *c, struct api_call *call)
 {
     serving_answer_call(s, c, call, 1, call->request->accepts_gzip);
@@ -313,6 +236,7 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     enum api_next next = api_begin(&call, &env, r);
     ((struct conn_state *)conn_user(c))->cache = TOLD_NOTHING;
     ((struct conn_state *)conn_user(c))->subscriber[0] = 0;
+    ((struct conn_state *)conn_user(c))->stale = false;
     switch (next) {
     case API_ANSWER:
         serving_answer_call(s, c, &call, 1, r->accepts_gzip);
@@ -325,7 +249,7 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
             break;
         }
         ((struct conn_state *)conn_user(c))->cache = ask_cache(s, &call);
-        serve_read(s, c, &call, &env, r->accepts_gzip);
+        read_begin(s, c, &call, &env, r->accepts_gzip);
         break;
     case API_WRITE:
         write_begin(s, c, &call);
@@ -365,6 +289,7 @@ static void on_gone(void *ctx, struct conn *c)
     (void)ctx;
     struct conn_state *st = conn_user(c);
     park_remove(&st->park);
+    read_gone(st);
     draft_wait_gone(&st->draft_wait);
     monitor_gone(&st->monitor);
     meter_gone(st);
@@ -429,6 +354,7 @@ void serving_close_check(struct serving *s)
 static void begin_close(struct serving *s)
 {
     s->closing = true;
+    gate_close(s);
     park_close_all(s);
     monitor_end_all(s);
     meter_end_all(s);
@@ -468,6 +394,9 @@ static void on_letters(void *ctx, struct list *letters)
             break;
         case LETTER_PAST:
             archive_made(s, l);
+            break;
+        case LETTER_BARRIER:
+            gate_answered(s, l);
             break;
         case LETTER_LINE:
             monitor_line(s, l);
@@ -565,6 +494,7 @@ enum err serving_start(struct process *p, int number, const struct settings *o,
     list_init(&s->monitors);
     list_init(&s->meters);
     list_init(&s->writes_spare);
+    gate_init(s);
     answers_init(&s->answers, p->cache_bytes / (size_t)p->serving_count);
     parks_init(&s->parks);
     enum err e = open_parts(s, p, t);

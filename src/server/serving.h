@@ -3,7 +3,7 @@
 /* serving - a serving thread: a libuv loop with the HTTP connections it
  * accepted, its cache of encoded answers and its long polls.
  *
- * Parts: serving.c (thread, requests), answers.c (cache), park.c (long polls),
+ * Parts: serving.c (thread, requests), read.c and gate.c (reads), answers.c (cache), park.c (long polls),
  * push.c (event streams), write.c (changes and agent ops under way), draft.c
  * (long answers, which another thread makes). All on this thread. */
 #ifndef SERVER_SERVING_H
@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "server/gate.h"
 #include "server/process.h"
 #include "server/run.h"
 
@@ -136,6 +137,7 @@ struct serving {
     struct answers answers;
     struct parks parks;
     struct pushes pushes;
+    struct gate gate;
     struct map drafts; /* canonical target -> struct draft under way */
     /* Long polls and streams; the core thread looks at it. */
     _Atomic size_t parked;
@@ -186,7 +188,9 @@ struct conn_state {
     struct draft_wait draft_wait;
     struct write *write; /* NULL: none */
     struct wish *wish;
-    struct ask *ask; /* about the past */
+    struct held_read *held; /* at the gate */
+    bool stale;             /* what it asked for: its age is told */
+    struct ask *ask;        /* about the past */
     struct monitor monitor;
     struct meter *meter; /* NULL: none */
     struct push *push;   /* NULL: none */
@@ -224,6 +228,10 @@ uint64_t serving_key_index(const struct api_env *env, struct watch_key k);
 /* The head's lines about it. */
 void serving_cache_lines(struct conn *c, struct buf *out);
 
+/* What to say of how old an answer may be, and of a leader. */
+uint64_t serving_age_ms(const struct serving *s, struct conn *c,
+                        bool *ret_leader);
+
 /* Answers with what the call holds. */
 void serving_answer_call(struct serving *s, struct conn *c,
                          struct api_call *call, uint64_t index, bool gzip);
@@ -238,6 +246,11 @@ void serving_answer(struct serving *s, struct conn *c, struct answer *a,
 void serving_reply(struct serving *s, struct conn *c, struct api_call *call,
                    const struct api_env *env, struct bytes target,
                    uint64_t asked, bool gzip);
+
+/* read.c. The call moves: answered now or later. */
+void read_begin(struct serving *s, struct conn *c, struct api_call *call,
+                struct api_env *env, bool gzip);
+void read_gone(struct conn_state *st);
 
 /* park.c. target: canonical. False: no memory (answer at once instead). */
 bool park_add(struct serving *s, struct conn *c, struct api_call *call,

@@ -331,6 +331,8 @@ static void plain_settings(struct setup *s)
         .datacenter = c->datacenter,
         .domain = c->domain,
         .data_dir = c->dev_mode ? NULL : c->data_dir,
+        .store = c->store,
+        .store_etcd = setup_store(c),
         .unix_mode = c->unix_mode < 0 ? 0 : (unsigned)c->unix_mode,
         .unix_user = c->unix_sockets.user,
         .unix_group = c->unix_sockets.group,

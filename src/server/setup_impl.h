@@ -25,6 +25,7 @@ MUST_USE enum err setup_read(struct setup *s, int argc, char **argv);
 
 /* --- setup_system.c ------------------------------------------------------- */
 
+struct store_etcd setup_store(const struct agent_config *c);
 struct tls_files setup_tls_files(const struct config_tls *c);
 
 /* Reads the certificate and all that belongs to it into settings.https, if

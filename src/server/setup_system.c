@@ -4,6 +4,18 @@
 #include "server/logsink.h"
 #include "server/setup_impl.h"
 
+struct store_etcd setup_store(const struct agent_config *c)
+{
+    return (struct store_etcd){
+        .ca_file = c->store_etcd.ca_file,
+        .cert_file = c->store_etcd.cert_file,
+        .key_file = c->store_etcd.key_file,
+        .tls_server_name = c->store_etcd.server_name,
+        .user = c->store_etcd.user,
+        .password = c->store_etcd.password,
+    };
+}
+
 struct tls_files setup_tls_files(const struct config_tls *c)
 {
     return (struct tls_files){c->ca_file, c->ca_path, c->cert_file,

@@ -35,7 +35,9 @@ struct write {
     struct plan plan;
     struct store_change change;
     struct store_outcome outcome;
+    struct gate_item item;
     int attempts;
+    bool current; /* planned behind a barrier that was begun after it came */
 };
 
 static struct write *write_take(struct serving *s)
@@ -53,6 +55,7 @@ static struct write *write_take(struct serving *s)
         return NULL;
     list_init(&w->link);
     list_init(&w->letter.link);
+    list_init(&w->item.link);
     arena_init(&w->arena, WRITE_ARENA_MAX);
     w->serving = s;
     return w;
@@ -62,6 +65,7 @@ static void write_give_back(struct write *w)
 {
     struct serving *s = w->serving;
     s->outstanding--;
+    gate_leave(&w->item);
     api_call_fini(&w->call);
     if (w->conn)
         ((struct conn_state *)conn_user(w->conn))->write = NULL;
@@ -125,6 +129,44 @@ static void change_done(struct store_change *ch, const struct store_outcome *o)
     queue_push_all(w->serving->process->written, &one);
 }
 
+static void write_plan(struct write *w);
+
+/* Time is over, and the store has not said what became of it: it is asked for
+ * no longer, but goes on. */
+static void write_late(struct serving *s, struct gate_item *it, bool ok)
+{
+    struct write *w = container_of(it, struct write, item);
+    struct conn *c = w->conn;
+
+    (void)ok;
+    if (!c)
+        return;
+    w->conn = NULL;
+    ((struct conn_state *)conn_user(c))->write = NULL;
+    buf_reset(&w->call.body);
+    api_error(&w->call, 500, "No cluster leader");
+    serving_answer_call(s, c, &w->call, 0, false);
+    w->call.request = NULL; /* the connection's, which goes on to the next */
+}
+
+static void write_passed(struct serving *s, struct gate_item *it, bool ok)
+{
+    struct write *w = container_of(it, struct write, item);
+
+    (void)s;
+    w->current = true;
+    if (ok && w->conn)
+        write_plan(w);
+    else
+        write_fail(w, 500, "No cluster leader");
+}
+
+static void write_wait(struct write *w)
+{
+    w->item.pass = write_passed;
+    gate_wait(w->serving, &w->item);
+}
+
 static void write_submit(struct write *w)
 {
     w->change = (struct store_change){
@@ -139,6 +181,10 @@ static void write_submit(struct write *w)
         w->change.meta = api_who(w->call.request, &w->arena);
     struct errtext t = {{0}};
     enum err e = store_submit(w->serving->process->store, &w->change, &t);
+    if (e == ERR_OK && !gate_is_open(w->serving)) {
+        w->item.pass = write_late;
+        gate_sent(w->serving, &w->item);
+    }
     if (e == ERR_FULL)
         write_fail(w, 429,
                    "Too many changes wait for the store; try again shortly");
@@ -161,6 +207,8 @@ static void write_plan(struct write *w)
     serving_unpin(s);
     if (next == API_WRITE && w->plan.op_count > 0)
         write_submit(w);
+    else if (!w->current && !gate_is_open(s))
+        write_wait(w); /* another server may know better */
     else
         write_finish(w);
 }
@@ -177,6 +225,8 @@ void write_begin(struct serving *s, struct conn *c, struct api_call *call)
     s->outstanding++;
     w->conn = c;
     w->attempts = 0;
+    w->current = false;
+    gate_begin(s, &w->item);
     w->call = *call; /* its buffers move */
     ((struct conn_state *)conn_user(c))->write = w;
     write_plan(w);
@@ -198,6 +248,7 @@ static void write_settle(struct write *w)
 void write_written(struct serving *s, struct letter *l)
 {
     struct write *w = container_of(l, struct write, letter);
+    gate_leave(&w->item);
     switch (w->outcome.verdict) {
     case STORE_COMMITTED:
     case STORE_CONFLICT:
@@ -208,7 +259,12 @@ void write_written(struct serving *s, struct letter *l)
                    w->outcome.text.s);
         return;
     case STORE_UNAVAILABLE:
-        write_fail(w, 500, "No cluster leader");
+        /* It is not in: once somebody leads again it may be made. */
+        if (w->conn && !s->closing && !gate_is_open(s) &&
+            w->outcome.why != ERR_UNKNOWN)
+            write_wait(w);
+        else
+            write_fail(w, 500, "No cluster leader");
         return;
     }
 }

@@ -144,7 +144,8 @@ static void load_failed(struct store *s, enum err e, const char *what)
     char text[96];
 
     snprintf(text, sizeof text, "cannot load %s: %s", what, err_text(e));
-    log_error("store", "%s", text);
+    if (s->up != 0) /* else it was said, and is tried again soon */
+        log_error("store", "%s", text);
     s->load_step = LOAD_FAILED;
     engine_state(s, false, e, text);
     engine_retry_later(s);

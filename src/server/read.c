@@ -1,0 +1,175 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* Reads: at the gate, parked, or answered. */
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "server/host.h"
+#include "server/serving.h"
+#include "server/watchers.h"
+
+/* Parks the request if what it has is what there is; true if it did. */
+static bool try_park(struct serving *s, struct conn *c, struct api_call *call,
+                     struct api_env *env, struct bytes target, bool gzip)
+{
+    if (s->closing)
+        return false;
+    if (call->blocking == API_BLOCK_INDEX) {
+        uint64_t index = serving_key_index(env, call->watch);
+        if (call->index == 0 || call->index < index ||
+            call->index < snapshot_floor(env->cat) ||
+            call->index > snapshot_revision(env->cat))
+            return false;
+    } else if (call->blocking == API_BLOCK_HASH) {
+        if (!call->has_hash)
+            return false;
+        api_read(call, env);
+        bool same =
+            call->status == 200 && call->content_hash == call->asked_hash;
+        buf_reset(&call->body);
+        buf_reset(&call->extra_head);
+        if (!same)
+            return false;
+    } else {
+        return false;
+    }
+    return park_add(s, c, call, env, target, gzip);
+}
+
+static uint64_t asked_index(const struct api_call *call,
+                            const struct api_env *env)
+{
+    uint64_t asked = call->blocking == API_BLOCK_INDEX ? call->index : 0;
+    return asked > snapshot_revision(env->cat) ? 0 /* another life's */ : asked;
+}
+
+void serving_measure(const struct serving *s, struct api_env *env)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    env->alloc_bytes = m.uordblks;
+    env->sys_bytes = m.arena + m.hblkhd;
+    env->wall_ms = serving_wall_ms();
+    env->uptime_ms = uv_hrtime() / 1000000 - s->process->started_ms;
+    env->threads = (uint64_t)s->process->serving_count;
+}
+
+static void answer_uncached(struct serving *s, struct conn *c,
+                            struct api_call *call, struct api_env *env,
+                            bool gzip)
+{
+    if (call->watch.kind == WATCH_NONE) /* metrics, self: rare, may cost */
+        serving_measure(s, env);
+    struct api_host *host =
+        call->want_host ? arena_alloc(call->arena, sizeof *host) : NULL;
+    if (host)
+        host_look(s->process->data_dir ? s->process->data_dir : "/", host);
+    env->host = host;
+    api_read(call, env);
+    uint64_t index = serving_index(env, serving_key_index(env, call->watch),
+                                   asked_index(call, env));
+    serving_answer_call(s, c, call, index, gzip);
+    api_call_fini(call);
+}
+
+static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
+                       struct api_env *env, bool gzip)
+{
+    if (call->watch.kind == WATCH_NONE) {
+        answer_uncached(s, c, call, env, gzip);
+        return;
+    }
+    buf_reset(&s->scratch);
+    api_canonical(call, &s->scratch);
+    struct bytes target = buf_bytes(&s->scratch);
+    watchers_note(s, c, call, target);
+    if (try_park(s, c, call, env, target, gzip)) {
+        conn_forget_request(c);
+        api_call_fini(call);
+        return;
+    }
+    bool cacheable = call->watch.kind < WATCH_LOCAL_SERVICE;
+    if (!cacheable) {
+        answer_uncached(s, c, call, env, gzip);
+        return;
+    }
+    serving_reply(s, c, call, env, target, asked_index(call, env), gzip);
+    api_call_fini(call);
+}
+
+/* --- At the gate --------------------------------------------------------- */
+
+struct held_read {
+    struct gate_item item;
+    struct conn *conn;
+    struct api_call call;
+    bool gzip;
+};
+
+static void held_free(struct held_read *h)
+{
+    ((struct conn_state *)conn_user(h->conn))->held = NULL;
+    gate_leave(&h->item);
+    free(h);
+}
+
+/* Pinned. The catalog shows all that was answered before the request came. */
+static void held_passed(struct serving *s, struct gate_item *it, bool ok)
+{
+    struct held_read *h = container_of(it, struct held_read, item);
+    struct conn *c = h->conn;
+    struct api_call call = h->call;
+    bool gzip = h->gzip;
+    struct api_env env = serving_env(s);
+
+    held_free(h);
+    if (ok) {
+        serve_read(s, c, &call, &env, gzip);
+        return;
+    }
+    api_error(&call, 500, "No cluster leader");
+    serving_answer_call(s, c, &call, 1, gzip);
+    api_call_fini(&call);
+}
+
+/* What says where it stands (status, metrics) says so at once. A stale read
+ * waits only if it knows of more than there is. */
+static bool must_wait(const struct serving *s, const struct api_call *call,
+                      const struct api_env *env)
+{
+    if (gate_is_open(s) || call->watch.kind == WATCH_NONE ||
+        call->watch.kind >= WATCH_LOCAL_SERVICE)
+        return false;
+    return !call->stale || (call->blocking == API_BLOCK_INDEX &&
+                            call->index > snapshot_revision(env->cat));
+}
+
+void read_begin(struct serving *s, struct conn *c, struct api_call *call,
+                struct api_env *env, bool gzip)
+{
+    struct conn_state *st = conn_user(c);
+    struct held_read *h = must_wait(s, call, env) ? calloc(1, sizeof *h) : NULL;
+
+    st->stale = call->stale;
+    if (!h) {
+        serve_read(s, c, call, env, gzip);
+        return;
+    }
+    h->conn = c;
+    h->call = *call; /* its buffers move */
+    h->gzip = gzip;
+    h->item.pass = held_passed;
+    st->held = h;
+    gate_begin(s, &h->item);
+    gate_wait(s, &h->item);
+}
+
+void read_gone(struct conn_state *st)
+{
+    struct held_read *h = st->held;
+
+    if (!h)
+        return;
+    api_call_fini(&h->call);
+    held_free(h);
+}

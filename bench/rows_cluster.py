@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: The muster authors
+# SPDX-License-Identifier: Apache-2.0
+"""Row of bench/run about clusters: three servers of muster on a three-member etcd,
+three real Consuls. All on this machine: figures are for comparing."""
+
+import contextlib
+import http.client
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from harness import (CONSUL, MUSTER, REAL_CONSUL, ROUNDS, WRK, free_port, load,
+                     request, row, skip, wrk)
+
+SERVERS = 3
+WATCHED = 300
+
+
+class Group:
+    """Processes that end together; ports: HTTP of each server."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.folder = tempfile.mkdtemp(prefix=f"bench-{kind}-")
+        self.processes = []
+        self.ports = [free_port() for _ in range(SERVERS)]
+
+    def spawn(self, name, *words):
+        with open(f"{self.folder}/{name}.log", "ab") as log:
+            p = subprocess.Popen(words, stdout=log, stderr=log)
+        self.processes.append(p)
+        return p
+
+    def wait(self):
+        deadline = time.monotonic() + 60
+        for port in self.ports:
+            while True:
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    status, body, _ = request(port, "GET", "/v1/status/leader")
+                    if status == 200 and len(body) > 4:
+                        break
+                if time.monotonic() > deadline:
+                    sys.exit(f"bench: {self.kind} is not ready: {self.folder}")
+                time.sleep(0.01)
+        return self
+
+    def stop(self):
+        for p in self.processes:
+            p.kill()
+            p.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def muster():
+    g = Group("muster")
+    client = [free_port() for _ in range(SERVERS)]
+    peer = [free_port() for _ in range(SERVERS)]
+    urls = [f"http://127.0.0.1:{p}" for p in client]
+    peers = [f"http://127.0.0.1:{p}" for p in peer]
+    for i in range(SERVERS):
+        g.spawn(f"etcd{i}", "etcd", "--name", f"e{i}",
+                "--data-dir", f"{g.folder}/etcd{i}", "--max-txn-ops", "1024",
+                "--listen-client-urls", urls[i],
+                "--advertise-client-urls", urls[i],
+                "--listen-peer-urls", peers[i],
+                "--initial-advertise-peer-urls", peers[i],
+                "--initial-cluster",
+                ",".join(f"e{k}={p}" for k, p in enumerate(peers)))
+    store = "etcd://" + ",".join(f"127.0.0.1:{p}" for p in client)
+    for i in range(SERVERS):
+        g.spawn(f"muster{i}", MUSTER, "agent", "-server", "-node", f"bench-{i}",
+                "-bind", "127.0.0.1", "-data-dir", f"{g.folder}/muster{i}",
+                "-http-port", str(g.ports[i]), "-dns-port", "-1",
+                "-serf-lan-port", str(free_port()), "-serf-wan-port", "-1",
+                "-server-port", str(free_port()), "-log-level", "warn",
+                "-store", store)
+    return g.wait()
+
+
+def consul():
+    g = Group("consul")
+    lan = [free_port() for _ in range(SERVERS)]
+    for i in range(SERVERS):
+        g.spawn(f"consul{i}", CONSUL, "agent", "-server",
+                f"-bootstrap-expect={SERVERS}", f"-node=bench-{i}",
+                "-bind=127.0.0.1", f"-data-dir={g.folder}/consul{i}",
+                f"-http-port={g.ports[i]}", "-dns-port=-1", "-grpc-port=-1",
+                f"-serf-lan-port={lan[i]}", f"-serf-wan-port={free_port()}",
+                f"-server-port={free_port()}", "-log-level=err",
+                *(f"-retry-join=127.0.0.1:{p}" for p in lan if p != lan[i]),
+                "-hcl=limits { http_max_conns_per_client = 19000 }",
+                "-hcl=performance { raft_multiplier = 1 }")
+    return g.wait()
+
+
+def propagation(g, n=WATCHED):
+    """From the request on server A until a long poll at B has it, in ms."""
+    seen, ready = {}, threading.Event()
+    stop = threading.Event()
+
+    def follow():
+        c = http.client.HTTPConnection("127.0.0.1", g.ports[1], timeout=60)
+        index = 0
+        while not stop.is_set():
+            c.request("GET", f"/v1/catalog/service/watched?index={index}"
+                             "&wait=10s")
+            r = c.getresponse()
+            body = json.loads(r.read())
+            now = time.monotonic()
+            index = r.headers["X-Consul-Index"]
+            for e in body:
+                seen.setdefault(e["ServicePort"], now)
+            ready.set()
+
+    t = threading.Thread(target=follow, daemon=True)
+    t.start()
+    ready.wait(30)
+    c = http.client.HTTPConnection("127.0.0.1", g.ports[0], timeout=60)
+    took = []
+    for i in range(1, n + 1):
+        body = json.dumps({"Node": "watched", "Address": "10.0.0.1",
+                           "Service": {"Service": "watched", "Port": i}})
+        at = time.monotonic()
+        c.request("PUT", "/v1/catalog/register", body)
+        c.getresponse().read()
+        while i not in seen and time.monotonic() - at < 10:
+            time.sleep(0.0002)
+        took.append((seen.get(i, at + 10) - at) * 1e3)
+    stop.set()
+    took.sort()
+    return took[len(took) // 2], took[len(took) * 99 // 100]
+
+
+def row_cluster():
+    kinds = {"muster": muster}
+    if not shutil.which("etcd"):
+        skip("cluster", "no etcd (Debian: etcd-server)")
+        return
+    if CONSUL and REAL_CONSUL:
+        kinds["consul"] = consul
+    names = ("write p50, serial", "write p99, serial", "write p50, 64 clients",
+             "write p99, 64 clients", "propagation A to B, p50",
+             "propagation A to B, p99")
+    figures = {n: {k: [] for k in kinds} for n in names}
+    rates = {n: {k: [] for k in kinds} for n in ("serial", "64 clients")}
+    reads = {n: {k: [] for k in kinds} for n in ("stale", "default")}
+    groups = {k: make() for k, make in kinds.items()}
+    try:
+        for r in range(ROUNDS):
+            for kind, g in groups.items():
+                one = load(g.ports[0], 1, 500, prefix=f"a{r}")
+                n = 20000 if kind == "muster" else 4000
+                many = load(g.ports[0], 64, n, prefix=f"b{r}")
+                p50, p99 = propagation(g)
+                values = (one["p50_us"] / 1e3, one["p99_us"] / 1e3,
+                          many["p50_us"] / 1e3, many["p99_us"] / 1e3, p50, p99)
+                for name, v in zip(names, values):
+                    figures[name][kind].append(v)
+                rates["serial"][kind].append(one["per_s"])
+                rates["64 clients"][kind].append(many["per_s"])
+                for name, query in (("stale", "&stale"), ("default", "")):
+                    if WRK:
+                        reads[name][kind].append(wrk(
+                            f"http://127.0.0.1:{g.ports[1]}/v1/health/service/"
+                            f"svc-7?passing{query}"))
+    finally:
+        for g in groups.values():
+            g.stop()
+    goals = {"write p50, serial": "<= 3", "propagation A to B, p99": "<= 5"}
+    for name in names:
+        row(f"cluster: {name}", "ms", figures[name], goals.get(name, ""))
+    for name, v in rates.items():
+        row(f"cluster: writes, {name}", "req/s", v,
+            ">= 10,000/s, >= 5x" if name == "64 clients" else "")
+    for name, v in reads.items():
+        row(f"cluster: {name} reads, 32 connections", "req/s", v,
+            ">= 20x" if name == "stale" else ">= 5x")

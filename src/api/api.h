@@ -130,6 +130,7 @@ enum api_next {
     API_WATCHERS, /* who watches a service: the server's table */
     API_LAG,      /* how fast they apply what changes: the same */
     API_ACK,      /* what they have applied (acks): into it */
+    API_SNAPSHOT, /* all of the catalog as a file, or back (GET, PUT) */
     API_STREAM,   /* changes of the answer are to be streamed (entries.h) */
 };
 

@@ -58,6 +58,7 @@ static const struct api_route routes[] = {
     {"/v1/muster/ghosts",         METHOD_GET, API_READ, .consul_headers = true, .read = read_ghosts},
     {"/v1/muster/guard",          METHOD_GET, API_READ, .consul_headers = true, .read = read_guard},
     {"/v1/muster/guard/release/", METHOD_PUT, API_WRITE, .missing = "Missing service name", .write = write_guard_release},
+    {"/v1/snapshot", METHOD_GET | METHOD_PUT, API_SNAPSHOT, .consul_headers = true},
     /* Status */
     {"/v1/status/leader", METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_leader},
     {"/v1/status/peers",  METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_peers},
@@ -116,7 +117,6 @@ static const struct api_route routes[] = {
     {"/v1/txn",      METHOD_PUT, API_READ, .local = true, .read = read_unsupported},
     {"/v1/query",    METHOD_GET | METHOD_POST, API_READ, .local = true, .read = read_unsupported},
     {"/v1/query/",   METHOD_GET | METHOD_PUT | METHOD_DELETE, API_READ, .local = true, .read = read_unsupported},
-    {"/v1/snapshot", METHOD_GET | METHOD_PUT, API_READ, .local = true, .read = read_unsupported},
 };
 /* clang-format on */
 

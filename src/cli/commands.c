@@ -56,7 +56,6 @@ const struct cli_absent cli_absent[] = {
     {"lock", "there is no key-value store to lock in"},
     {"login", "there are no ACLs"},
     {"logout", "there are no ACLs"},
-    {"snapshot", "copy the data directory instead; see docs/operating.md"},
     {"tls", "use openssl to make certificates"},
     {NULL, NULL},
 };
@@ -459,6 +458,19 @@ const struct cli_command cli_commands[] = {
              "A file holds {\"service\": {...}}, {\"services\": [...]}, or both.",
      .examples = {{"From files", "services register web.json db.hcl"},
                   {"From flags", "services register -name=web -port=8080 -tag=v1 -meta=team=shop"}}, .run = cli_services_register},
+
+    {.name = "snapshot", .summary = "Save, restore and inspect the whole catalog",
+     .text = "Everything in the catalog as one file, in the layout of Consul's snapshots. It moves a catalog from one server to an etcd cluster and back.",
+     .examples = {{"Save one", "snapshot save backup.snap"}}},
+    {.name = "snapshot inspect", .summary = "Check a file and tell what it is", .arguments = "FILE", .args_min = 1, .args_max = 1, .complete = CLI_FILE,
+     .text = "Asks no agent. A file that is damaged in any way is refused.",
+     .examples = {{"Is it whole?", "snapshot inspect backup.snap"}}, .run = cli_snapshot_inspect},
+    {.name = "snapshot restore", .summary = "Replace the catalog by what is in a file", .arguments = "FILE", .args_min = 1, .args_max = 1, .complete = CLI_FILE, .api = CLI_AGENT,
+     .text = "All or nothing: a damaged file changes nothing. What is in the catalog now is gone, but for what agents register again by themselves. Indexes go on above all that were ever sent: watchers are told, and none spins.",
+     .examples = {{"Go back to it", "snapshot restore backup.snap"}}, .run = cli_snapshot_restore},
+    {.name = "snapshot save", .summary = "Save the catalog to a file", .arguments = "FILE", .args_min = 1, .args_max = 1, .complete = CLI_FILE, .api = CLI_DATACENTER,
+     .text = "As of one moment, while everything goes on. The file is written only once it has been checked.",
+     .examples = {{"Every night", "snapshot save /var/backups/muster.snap"}}, .run = cli_snapshot_save},
 
     {.name = "undrain", .summary = "Put a drained service instance back into the answers", .arguments = "ID", .args_min = 1, .args_max = 1, .api = CLI_AGENT,
      .text = "Ends what \"muster drain\" began. The instance is found again as far as its other checks allow.",

@@ -82,6 +82,9 @@ static size_t header_lines_max(const struct http_in *in)
 
 static size_t body_bytes_max(const struct http_in *in)
 {
+    if (in->limits->large_path && in->w &&
+        bytes_is(in->w->req.path, in->limits->large_path))
+        return in->limits->large_bytes;
     return or_default(in->limits->body_bytes, HTTP_BODY_MAX_DEFAULT);
 }
 

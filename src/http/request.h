@@ -83,9 +83,11 @@ const struct http_param *http_param(const struct http_request *r,
 struct bytes http_param_value(const struct http_request *r, const char *name);
 
 struct http_limits {
-    size_t header_bytes; /* 0: HTTP_HEADER_BYTES_MAX */
-    size_t header_lines; /* 0: HTTP_HEADER_LINES_MAX */
-    size_t body_bytes;   /* 0: HTTP_BODY_MAX_DEFAULT */
+    size_t header_bytes;    /* 0: HTTP_HEADER_BYTES_MAX */
+    size_t header_lines;    /* 0: HTTP_HEADER_LINES_MAX */
+    size_t body_bytes;      /* 0: HTTP_BODY_MAX_DEFAULT */
+    const char *large_path; /* bodies for this path may have: (NULL: none) */
+    size_t large_bytes;
 };
 
 enum http_in_state {

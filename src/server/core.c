@@ -62,7 +62,8 @@ static void tell_serving(struct core *c, const struct watch_set *set)
     list_each (it, &c->written) {
         struct letter *l = container_of(it, struct letter, link);
         if (l->revision > have &&
-            !(c->serving_ends && l->kind == LETTER_BARRIER))
+            !(c->serving_ends &&
+              (l->kind == LETTER_BARRIER || l->kind == LETTER_SNAPSHOT)))
             continue;
         list_del(it);
         list_add(&out[l->to->number], it);

@@ -31,6 +31,7 @@ enum {
     AGENT_OPS_WAITING_MAX = 8192, /* more: 429 */
     WRITE_ATTEMPTS_MAX = 16,      /* conflicts before a write gives up */
     CACHE_BYTES_DEFAULT = 8 << 20,
+    SNAPSHOT_BODY_MAX = 256 << 20, /* of PUT /v1/snapshot, compressed */
 };
 
 /* What a serving thread finds in its inbox. */
@@ -40,6 +41,7 @@ enum letter_kind {
     LETTER_AGENT,     /* an agent's answer: struct wish */
     LETTER_DRAFT,     /* a long answer: struct draft */
     LETTER_PAST,      /* an answer about the past: struct ask (archive.c) */
+    LETTER_SNAPSHOT,  /* one is saved or restored: struct snap */
     LETTER_BARRIER,   /* the catalog has reached a barrier (gate.c) */
     LETTER_LINE,      /* of the log, for its readers (monitor.c) */
     LETTER_TLS,       /* another certificate (serving.c) */

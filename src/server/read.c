@@ -6,6 +6,7 @@
 
 #include "server/host.h"
 #include "server/serving.h"
+#include "server/snapshot.h"
 #include "server/watchers.h"
 
 /* Parks the request if what it has is what there is; true if it did. */
@@ -104,6 +105,8 @@ struct held_read {
     struct conn *conn;
     struct api_call call;
     bool gzip;
+    void (*then)(struct serving *s, struct conn *c, struct api_call *call,
+                 struct api_env *env, bool gzip);
 };
 
 static void held_free(struct held_read *h)
@@ -121,10 +124,12 @@ static void held_passed(struct serving *s, struct gate_item *it, bool ok)
     struct api_call call = h->call;
     bool gzip = h->gzip;
     struct api_env env = serving_env(s);
+    void (*then)(struct serving * s, struct conn * c, struct api_call * call,
+                 struct api_env * env, bool gzip) = h->then;
 
     held_free(h);
     if (ok) {
-        serve_read(s, c, &call, &env, gzip);
+        then(s, c, &call, &env, gzip);
         return;
     }
     api_error(&call, 500, "No cluster leader");
@@ -144,24 +149,51 @@ static bool must_wait(const struct serving *s, const struct api_call *call,
                             call->index > snapshot_revision(env->cat));
 }
 
-void read_begin(struct serving *s, struct conn *c, struct api_call *call,
-                struct api_env *env, bool gzip)
+/* False: there is nothing to wait for, or no memory to do it. */
+static bool
+hold(struct serving *s, struct conn *c, struct api_call *call, bool gzip,
+     void (*then)(struct serving *s, struct conn *c, struct api_call *call,
+                  struct api_env *env, bool gzip))
 {
-    struct conn_state *st = conn_user(c);
-    struct held_read *h = must_wait(s, call, env) ? calloc(1, sizeof *h) : NULL;
+    struct held_read *h = calloc(1, sizeof *h);
 
-    st->stale = call->stale;
-    if (!h) {
-        serve_read(s, c, call, env, gzip);
-        return;
-    }
+    if (!h)
+        return false;
     h->conn = c;
     h->call = *call; /* its buffers move */
     h->gzip = gzip;
+    h->then = then;
     h->item.pass = held_passed;
-    st->held = h;
+    ((struct conn_state *)conn_user(c))->held = h;
     gate_begin(s, &h->item);
     gate_wait(s, &h->item);
+    return true;
+}
+
+void read_begin(struct serving *s, struct conn *c, struct api_call *call,
+                struct api_env *env, bool gzip)
+{
+    ((struct conn_state *)conn_user(c))->stale = call->stale;
+    if (!must_wait(s, call, env) || !hold(s, c, call, gzip, serve_read))
+        serve_read(s, c, call, env, gzip);
+}
+
+static void begin_snapshot(struct serving *s, struct conn *c,
+                           struct api_call *call, struct api_env *env,
+                           bool gzip)
+{
+    (void)gzip;
+    snapshot_begin(s, c, call, env);
+}
+
+void read_begin_snapshot(struct serving *s, struct conn *c,
+                         struct api_call *call, struct api_env *env)
+{
+    bool waits =
+        call->request->method == HTTP_GET && !call->stale && !gate_is_open(s);
+
+    if (!waits || !hold(s, c, call, false, begin_snapshot))
+        snapshot_begin(s, c, call, env);
 }
 
 void read_gone(struct conn_state *st)

@@ -69,6 +69,8 @@ static bool set_limits(const struct settings *s, struct errtext *t)
     l->max_conns = s->http_max_conns;
     l->max_conns_per_peer = s->http_max_conns_per_client;
     l->http.body_bytes = s->http_max_body_bytes;
+    l->http.large_path = "/v1/snapshot";
+    l->http.large_bytes = SNAPSHOT_BODY_MAX;
     l->http.header_bytes = s->http_max_header_bytes;
     l->handshake_ms = s->handshake_ms;
     if (most <= DESCRIPTORS_SPARE) {

@@ -13,6 +13,7 @@
 #include "server/archive.h"
 #include "server/meter.h"
 #include "server/monitor.h"
+#include "server/snapshot.h"
 #include "server/subscribers.h"
 #include "server/watchers.h"
 
@@ -257,6 +258,9 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     case API_AGENT:
         wish_begin(s, c, &call);
         break;
+    case API_SNAPSHOT:
+        read_begin_snapshot(s, c, &call, &env);
+        break;
     case API_MONITOR:
         if (call.metrics)
             meter_begin(s, c, &call);
@@ -290,6 +294,8 @@ static void on_gone(void *ctx, struct conn *c)
     struct conn_state *st = conn_user(c);
     park_remove(&st->park);
     read_gone(st);
+    snapshot_gone(st->snap);
+    st->snap = NULL;
     draft_wait_gone(&st->draft_wait);
     monitor_gone(&st->monitor);
     meter_gone(st);
@@ -394,6 +400,9 @@ static void on_letters(void *ctx, struct list *letters)
             break;
         case LETTER_PAST:
             archive_made(s, l);
+            break;
+        case LETTER_SNAPSHOT:
+            snapshot_told(s, l);
             break;
         case LETTER_BARRIER:
             gate_answered(s, l);

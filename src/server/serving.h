@@ -189,8 +189,9 @@ struct conn_state {
     struct write *write; /* NULL: none */
     struct wish *wish;
     struct held_read *held; /* at the gate */
-    bool stale;             /* what it asked for: its age is told */
-    struct ask *ask;        /* about the past */
+    struct snap *snap;
+    bool stale;      /* what it asked for: its age is told */
+    struct ask *ask; /* about the past */
     struct monitor monitor;
     struct meter *meter; /* NULL: none */
     struct push *push;   /* NULL: none */
@@ -248,6 +249,8 @@ void serving_reply(struct serving *s, struct conn *c, struct api_call *call,
                    uint64_t asked, bool gzip);
 
 /* read.c. The call moves: answered now or later. */
+void read_begin_snapshot(struct serving *s, struct conn *c,
+                         struct api_call *call, struct api_env *env);
 void read_begin(struct serving *s, struct conn *c, struct api_call *call,
                 struct api_env *env, bool gzip);
 void read_gone(struct conn_state *st);

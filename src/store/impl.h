@@ -41,10 +41,10 @@
 #include "store/store.h"
 
 enum {
-    EPOCH_MAX = (1 << 13) - 1, /* indexes stay below 2^53 for JavaScript */
-    DATA_PREFIX_BYTES = 6,     /* "k0000/" */
-    GROUP_OWN_PUTS_MAX = 2,    /* marker, clock */
-    GROUP_OWN_GUARDS = 2,      /* pointer, marker */
+    EPOCH_MAX = STORE_EPOCHS_MAX - 1,
+    DATA_PREFIX_BYTES = 6,  /* "k0000/" */
+    GROUP_OWN_PUTS_MAX = 2, /* marker, clock */
+    GROUP_OWN_GUARDS = 2,   /* pointer, marker */
     /* Between attempts while the store is gone: doubles from one to the next.
      */
     RETRY_FIRST_MS = 5,

@@ -42,6 +42,7 @@ enum {
     STORE_QUEUE_MAX = 65536, /* changes waiting; more: ERR_FULL */
     STORE_META_MAX = 256,    /* bytes of meta of one change */
     STORE_EPOCH_SHIFT = 40,
+    STORE_EPOCHS_MAX = 1 << 13, /* indexes stay below 2^53 for JavaScript */
 };
 
 /* --- Changes (guards and operations: base/change.h) ---------------------- */

@@ -144,7 +144,7 @@ def test_wrong_use_names_the_thing_and_asks_nobody(words, says, agent):
 def test_commands_that_are_not_there():
     out = run("memebrs")
     assert out.returncode == 127 and 'did you mean "members"' in out.stderr
-    for name in ("kv", "acl", "snapshot", "lock", "exec", "connect"):
+    for name in ("kv", "acl", "lock", "exec", "connect"):
         out = run(name, "get", "x")
         assert out.returncode == 127
         assert f'"{name}" is a command of Consul' in out.stderr

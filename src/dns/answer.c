@@ -128,6 +128,12 @@ static bool is_current(const struct ask *a, struct dns_entry *e)
         return false;
     if (e->revision == snapshot_revision(cat))
         return true;
+    if (a->env->changes &&
+        dns_changes_none(a->env->changes, e->watch, e->revision,
+                         snapshot_revision(cat))) {
+        e->revision = snapshot_revision(cat);
+        return true;
+    }
     if (e->floor != snapshot_floor(cat) || e->index != snapshot_index(cat, k))
         return false;
     e->revision = snapshot_revision(cat);

@@ -30,6 +30,7 @@ struct dns_entry {
     uint64_t revision;   /* of the snapshot in which it was last looked at */
     uint64_t index;      /* of the service's health */
     uint64_t floor;      /* of the snapshot */
+    uint64_t watch;      /* hash of its watch key */
     uint64_t generation; /* of the settings */
     uint64_t weight_sum;
     uint32_t size; /* of the block */

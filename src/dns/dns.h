@@ -24,6 +24,7 @@
 #define DNS_DNS_H
 
 #include "catalog/catalog.h"
+#include "dns/changes.h"
 #include "dns/name.h"
 
 struct dns_ttl {
@@ -60,6 +61,7 @@ enum dns_transport { DNS_OVER_UDP, DNS_OVER_TCP };
 struct dns_env {
     const struct snapshot *cat;
     const struct dns_settings *set;
+    const struct dns_changes *changes; /* NULL: look each service up */
     uint64_t random;
     uint32_t now_s;      /* Unix time: the SOA's serial */
     struct bytes client; /* 4 or 16 bytes of address; empty: unknown */

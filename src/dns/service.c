@@ -128,13 +128,14 @@ static void begin(struct builder *b, struct ask *a, struct bytes name)
 {
     struct dns_entry *e = (struct dns_entry *)(void *)a->w->entry;
     const struct snapshot *cat = a->env->cat;
+    struct watch_key key = {WATCH_SERVICE_HEALTH, name};
 
     b->e = e;
     *e = (struct dns_entry){
         .hash = dns_cache_hash(&a->q),
         .revision = snapshot_revision(cat),
-        .index =
-            snapshot_index(cat, (struct watch_key){WATCH_SERVICE_HEALTH, name}),
+        .index = snapshot_index(cat, key),
+        .watch = watch_hash(key),
         .floor = snapshot_floor(cat),
         .generation = a->env->set->generation,
         .made_s = a->env->now_s,

@@ -26,6 +26,7 @@ void thread_enter(struct dnsd_thread *t, struct dns_env *ret)
     *ret = (struct dns_env){
         .cat = catalog_current(o->catalog),
         .set = atomic_load_explicit(o->settings, memory_order_acquire),
+        .changes = o->changes,
         .now_s = (uint32_t)now.tv_sec,
     };
 }

@@ -37,6 +37,7 @@ struct dnsd_options {
     struct catalog *catalog;
     /* Read under a pin, as a snapshot is. */
     _Atomic(const struct dns_settings *) *settings;
+    const struct dns_changes *changes;
     const char *const *addresses;
     size_t address_count;
     int port;

@@ -108,6 +108,8 @@ static void published(struct core *c)
 {
     struct process *p = c->process;
     const struct watch_set *set = catalog_changes(p->catalog);
+    dns_changes_tell(&p->dns_changes,
+                     snapshot_revision(catalog_current(p->catalog)), set);
     count_catalog(catalog_current(p->catalog));
     metric_set(METRIC_CATALOG_GARBAGE,
                (int64_t)atomic_load(&p->pins.garbage_bytes));

@@ -322,6 +322,7 @@ static bool start_dns(const struct settings *s, struct errtext *t)
                    .pins = &p->pins,
                    .catalog = p->catalog,
                    .settings = &p->dns,
+                   .changes = &p->dns_changes,
                    .addresses = plan->addresses,
                    .address_count = plan->address_count,
                    .port = plan->port,

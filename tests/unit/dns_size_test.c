@@ -315,6 +315,7 @@ static void kept_answers_are_the_answers(void **state)
     struct dns_world *d = *state;
     struct dns_worker *with = d->worker, *without;
     uint64_t seed = 7;
+    size_t cached = 0;
 
     assert_ok(dns_worker_new(0, &without));
     for (int i = 0; i < 20000; i++) {
@@ -333,6 +334,7 @@ static void kept_answers_are_the_answers(void **state)
         d->edns = chance(&seed, 50) ? 4096 : 0;
         d->env.random = 99;
         char *first = xstrdup(ask(d, name, type));
+        cached += d->a.told.cached;
         d->worker = without;
         d->env.random = 99;
         assert_string_equal(ask(d, name, type), first);
@@ -340,7 +342,47 @@ static void kept_answers_are_the_answers(void **state)
         free(first);
         d->worker = with;
     }
+    assert_true(cached > 1000);
     dns_worker_free(without);
+}
+
+/* A version that the table of changes does not know yet: the service is looked up. */
+static void a_table_that_is_late_hides_nothing(void **state)
+{
+    struct dns_world *d = *state;
+    struct check_view v = {.id = bytes_str("web-80"),
+                           .name = bytes_str("c"),
+                           .status = bytes_str("critical"),
+                           .service_id = bytes_str("web-80")};
+
+    (void)ask(d, "web.service.consul", DNS_A);
+    assert_int_equal(d->a.records[0], 3);
+    d->w->revision++;
+    world_put_check(d->w, "n0", &v);
+    (void)world_commit(d->w); /* and nobody told */
+    (void)ask(d, "web.service.consul", DNS_A);
+    assert_int_equal(d->a.records[0], 2);
+    (void)ask(d, "web.service.consul", DNS_A);
+    assert_int_equal(d->a.records[0], 2);
+    tell_changes(d);
+    (void)ask(d, "web.service.consul", DNS_A);
+    assert_int_equal(d->a.records[0], 2);
+    assert_true(d->a.told.cached);
+}
+
+/* Everything may have changed. */
+static void a_load_makes_all_be_looked_at(void **state)
+{
+    struct dns_world *d = *state;
+    uint64_t seed = 3;
+
+    (void)ask(d, "web.service.consul", DNS_A);
+    d->w->revision++;
+    world_load(d->w, d->w->catalog, &seed);
+    tell_changes(d);
+    (void)ask(d, "web.service.consul", DNS_A);
+    assert_int_equal(d->a.records[0], 3);
+    assert_false(d->a.told.cached);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, many, teardown)
@@ -363,6 +405,8 @@ static const struct CMUnitTest tests[] = {
     T(client_subnets_are_told_back),
     T(giving_up_says_what_was_asked),
     T(kept_answers_are_the_answers),
+    T(a_table_that_is_late_hides_nothing),
+    T(a_load_makes_all_be_looked_at),
 };
 
 RUN_TESTS(tests)

@@ -34,6 +34,7 @@ struct dns_world {
     struct dns_settings set;
     struct dns_worker *worker;
     struct dns_env env;
+    struct dns_changes changes;
     int edns; /* bytes; 0: none */
     struct asked a;
 };
@@ -59,6 +60,7 @@ static inline int setup(void **state)
     d->set.udp_answer_limit = 3;
     d->env.now_s = 1000;
     d->env.random = 1;
+    d->env.changes = &d->changes;
     assert_ok(dns_worker_new(1 << 16, &d->worker));
     (void)world_commit(d->w);
     *state = d;
@@ -75,6 +77,20 @@ static inline int teardown(void **state)
     return 0;
 }
 
+/* What the server's core thread does after each version. */
+static inline void tell_changes(struct dns_world *d)
+{
+    dns_changes_tell(&d->changes,
+                     snapshot_revision(catalog_current(d->w->catalog)),
+                     catalog_changes(d->w->catalog));
+}
+
+static inline void commit(struct dns_world *d)
+{
+    (void)world_commit(d->w);
+    tell_changes(d);
+}
+
 static inline void put_node(struct dns_world *d, const char *name,
                             const char *address)
 {
@@ -83,7 +99,7 @@ static inline void put_node(struct dns_world *d, const char *name,
 
     d->w->revision++;
     world_put_node(d->w, &v);
-    (void)world_commit(d->w);
+    commit(d);
 }
 
 static inline void put_service(struct dns_world *d, const char *node,
@@ -105,7 +121,7 @@ static inline void put_service(struct dns_world *d, const char *node,
                              .weight_warning = 1};
     d->w->revision++;
     world_put_service(d->w, node, &v);
-    (void)world_commit(d->w);
+    commit(d);
     buf_fini(&tags);
 }
 
@@ -119,7 +135,7 @@ static inline void put_check(struct dns_world *d, const char *node,
 
     d->w->revision++;
     world_put_check(d->w, node, &v);
-    (void)world_commit(d->w);
+    commit(d);
 }
 
 /* --- Reading answers ------------------------------------------------------ */

@@ -107,10 +107,13 @@ def propagation(g, n=WATCHED):
         c = http.client.HTTPConnection("127.0.0.1", g.ports[1], timeout=60)
         index = 0
         while not stop.is_set():
-            c.request("GET", f"/v1/catalog/service/watched?index={index}"
-                             "&wait=10s")
-            r = c.getresponse()
-            body = json.loads(r.read())
+            try:
+                c.request("GET", f"/v1/catalog/service/watched?index={index}"
+                                 "&wait=10s")
+                r = c.getresponse()
+                body = json.loads(r.read())
+            except (OSError, http.client.HTTPException):
+                return  # the servers are gone
             now = time.monotonic()
             index = r.headers["X-Consul-Index"]
             for e in body:

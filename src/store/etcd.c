@@ -131,6 +131,7 @@ static void attach(struct backend *b, uv_loop_t *loop)
     x->loop = loop;
     require(timers_init(&x->timers, loop) == ERR_OK);
     require(fetcher_new(loop, &x->fetcher) == ERR_OK);
+    etcd_upkeep_begin(x);
 }
 
 static void detach(struct etcd *x)

@@ -9,6 +9,7 @@
  *     etcd_read.c     ranges, walks, barriers, when
  *     etcd_watch.c    the feed, history
  *     etcd_lease.c    leases, compaction
+ *     etcd_upkeep.c   room, when etcd has reached its quota
  *     etcd_message.c  answers -> values       etcd_text.c  JSON, base64
  *
  * Everything on the store thread. The gateway is plain HTTP/1.1 (etcd speaks
@@ -120,6 +121,11 @@ struct etcd {
     uint64_t feed_retry_ms;
     struct list histories;
 
+    struct timer upkeep;
+    bool upkeep_busy, upkeep_soon;
+    uint64_t upkeep_alarm;   /* the member that has it */
+    uint64_t upkeep_made_ms; /* when room was made; 0: never */
+
     uv_idle_t almost, last; /* for the order in which things close */
 };
 
@@ -208,6 +214,11 @@ void etcd_lease_keep(struct backend *b, uint64_t lease, backend_done_fn done,
 void etcd_lease_revoke(struct backend *b, uint64_t lease);
 void etcd_compact(struct backend *b, uint64_t revision, backend_done_fn done,
                   void *ctx);
+
+/* --- etcd_upkeep.c ------------------------------------------------------- */
+
+void etcd_upkeep_begin(struct etcd *x);
+void etcd_upkeep_soon(struct etcd *x); /* a write was refused for space */
 
 /* --- etcd.c -------------------------------------------------------------- */
 

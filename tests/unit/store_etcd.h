@@ -109,8 +109,8 @@ static inline void etcd_exec(const struct etcd_child *c, const char *more)
     execlp("etcd", "etcd", "--name", "a", "--data-dir", data,
            "--listen-client-urls", c->http, "--advertise-client-urls", c->http,
            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-           "--initial-cluster", cluster,
-           more ? "--max-txn-ops=128" : "--max-txn-ops=1024", (char *)NULL);
+           "--initial-cluster", cluster, "--max-txn-ops=1024", more,
+           (char *)NULL);
     _exit(127);
 }
 
@@ -135,7 +135,7 @@ static inline void etcd_kill(struct etcd_child *c, int sig)
     c->pid = 0;
 }
 
-/* more: not NULL: with etcd's own limit for transactions. */
+/* more: a flag; may be NULL. */
 static inline void etcd_begin(struct etcd_child *c, const char *more)
 {
     struct stat st;

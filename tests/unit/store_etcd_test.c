@@ -50,6 +50,16 @@ static void expect_said(const struct errtext *t, const char *part)
         fail_msg("\"%s\" does not say \"%s\"", t->s, part);
 }
 
+static struct store_outcome put_once(struct world *w, const char *key,
+                                     const char *value)
+{
+    struct waited x;
+
+    waited_init(&x, w);
+    waited_op(&x, OP_PUT, key, value);
+    return waited_commit(&x);
+}
+
 /* --- Opening ------------------------------------------------------------- */
 
 static void an_address_that_is_none_is_refused_by_name(void **state)
@@ -83,7 +93,7 @@ static void an_etcd_with_small_transactions_is_refused_by_flag(void **state)
     struct errtext t = {{0}};
 
     (void)state;
-    etcd_begin(&c, "small");
+    etcd_begin(&c, "--max-txn-ops=128");
     assert_int_equal(open_says(c.url, &plain, &t), ERR_LIMIT);
     expect_said(&t, "--max-txn-ops 1024");
     expect_said(&t, "http://127.0.0.1:");
@@ -312,6 +322,36 @@ a_server_that_missed_a_compaction_loads_again_without_a_gap(void **state)
     proxy_end(&p);
 }
 
+/* What fills it is history: one key, written again and again. */
+static void a_full_etcd_is_made_room_in(void **state)
+{
+    static char value[100 * 1024];
+    struct etcd_child c = {0};
+    struct store_outcome o;
+    struct server s;
+
+    (void)state;
+    memset(value, 'v', sizeof value - 1);
+    etcd_begin(&c, "--quota-backend-bytes=3000000");
+    server_open(&s, "server-1", c.url);
+    world_until(&s.w, s.w.ups > 0);
+    do
+        o = put_once(&s.w, "k", value);
+    while (o.verdict == STORE_COMMITTED);
+    assert_int_equal(o.verdict, STORE_REFUSED);
+    assert_int_equal(o.why, ERR_NOSPACE);
+    expect_said(&o.text, "--quota-backend-bytes");
+    uint64_t full = world_barrier(&s.w);
+
+    do /* until it has noticed */
+        o = put_once(&s.w, "k", "small again");
+    while (o.verdict != STORE_COMMITTED);
+    assert_true(o.revision > full);
+    world_expect(&s.w, "k", "small again");
+    server_close(&s);
+    etcd_end(&c);
+}
+
 /* --- Duties -------------------------------------------------------------- */
 
 struct office {
@@ -421,6 +461,7 @@ static struct CMUnitTest tests[] = {
     cmocka_unit_test(connections_that_are_cut_change_nothing),
     cmocka_unit_test(
         a_server_that_missed_a_compaction_loads_again_without_a_gap),
+    cmocka_unit_test(a_full_etcd_is_made_room_in),
     cmocka_unit_test(a_duty_goes_to_the_next_when_its_holder_is_cut_off),
     cmocka_unit_test(a_user_and_a_password_open_an_etcd_that_asks_for_them),
 };

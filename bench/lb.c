@@ -7,9 +7,10 @@
  * Fixed work and seed. One JSON line per policy and number of hosts: ns of the
  * policy's table alone with the key's hash given (as published figures are
  * taken), of a whole pick with its report (grace section, ticket, requests in
- * flight, outcome) on one thread and on two at once, and ms until a changed list
- * of so many hosts is in use. All is time of the CPU, not of the clock.
- * Rendezvous looks at every host: fewer picks. */
+ * flight, outcome) on one thread and on two at once, ms until a changed list of so
+ * many hosts is in use, and the memory of list, counters and table. All time is
+ * the CPU's, not the clock's. Rendezvous looks at every host: fewer picks. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,13 @@ static uint64_t cpu_ns(void)
 
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+static double heap_used(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return (double)(m.uordblks + m.hblkhd);
 }
 
 static void require_ok(enum err e)
@@ -159,13 +167,16 @@ static void measure(const struct lb_policy *p, size_t n)
     lb_options_init(&o);
     o.policy = bytes_str(p->name);
     require_ok(lb_new(&o, &b, &text));
+    double heap = heap_used();
     double ms = rebuild_ms(b, n);
+    heap = heap_used() - heap;
     (void)threads_ns(b, 1, k / 4);
     printf(
         "{\"bench\":\"lb\",\"policy\":\"%s\",\"hosts\":%zu,\"table_ns\":%.1f,"
-        "\"pick_ns\":%.1f,\"pick_2_threads_ns\":%.1f,\"rebuild_ms\":%.3f}\n",
+        "\"pick_ns\":%.1f,\"pick_2_threads_ns\":%.1f,\"rebuild_ms\":%.3f,"
+        "\"bytes_per_host\":%.0f}\n",
         p->name, n, table_ns(p, n, k), threads_ns(b, 1, k),
-        threads_ns(b, THREADS, k), ms);
+        threads_ns(b, THREADS, k), ms, heap / (double)n);
     lb_free(b);
 }
 

@@ -89,14 +89,39 @@ struct api_at {
 MUST_USE enum err api_at_parse(struct bytes text, struct api_at *ret);
 
 /* What an answer about the past is made of. */
+struct map;
+
+/* Who wrote a key at its create revision. */
+struct api_author {
+    struct bytes by; /* meta of the change; empty: unknown */
+    uint64_t ms;
+};
+
 struct api_past {
     const struct story *story; /* NULL: not asked for */
     uint64_t from, from_ms;    /* it is complete from that revision on */
     uint64_t until, until_ms;
+    const struct map *authors; /* key -> api_author; NULL: not asked for */
 };
 
 /* Which part of a story a call wants. */
-enum api_story { API_STORY_NONE, API_STORY_CHANGES, API_STORY_DEPARTED };
+enum api_story {
+    API_STORY_NONE,
+    API_STORY_CHANGES,
+    API_STORY_DEPARTED,
+    API_STORY_AUTHORS, /* of the ghosts */
+};
+
+enum { API_AUTHORS_MAX = 512 /* looked up for one answer */ };
+
+struct api_env;
+
+/* The keys of all ghosts in the snapshot, with their create revisions; a key
+ * lives during the call. */
+void api_ghosts_each(const struct api_env *env,
+                     void (*each)(void *ctx, struct bytes key,
+                                  uint64_t create_rev),
+                     void *ctx);
 
 enum {
     API_STORY_LIMIT_DEFAULT = 1000, /* changes, the newest */

@@ -3,8 +3,10 @@
 /* GET /v1/muster/ghosts - nodes without a living owner, and what is registered on
  * them: no agent ever said that it is theirs (no serfHealth check), or it is not
  * heard any more. When a service was last confirmed is known since this server was
- * started (local/beats.h); who registered it, from history. */
+ * started (local/beats.h); who registered it, as long as history goes back (the
+ * archivist looks it up). */
 #include "api/impl.h"
+#include "base/map.h"
 
 /* NULL: its agent lives. */
 static const char *why_ghost(const struct cat_node *n)
@@ -15,6 +17,16 @@ static const char *why_ghost(const struct cat_node *n)
         return "no agent";
     cat_check_view(serf, &v);
     return bytes_is(v.status, "critical") ? "agent silent" : NULL;
+}
+
+static void put_author(struct json_out *j, const struct api_env *env,
+                       const struct buf *key)
+{
+    const struct map *all = env->past ? env->past->authors : NULL;
+    const struct api_author *a = all ? map_get(all, buf_bytes(key)) : NULL;
+    json_key(j, "RegisteredBy");
+    json_str(j, a ? a->by : (struct bytes){0});
+    encode_moment(j, "Registered", a ? a->ms : 0);
 }
 
 static void put_service(struct json_out *j, const struct api_env *env,
@@ -35,6 +47,10 @@ static void put_service(struct json_out *j, const struct api_env *env,
     json_i64(j, v.port);
     json_key(j, "TTLMs");
     json_u64(j, b ? b->ttl_ms : 0);
+    struct buf key = {0};
+    key_service(&key, v.node, v.id);
+    put_author(j, env, &key);
+    buf_fini(&key);
     encode_moment(j, "LastConfirmed", confirmed_ms);
     encode_moment(j, "Expires",
                   b && b->ttl_ms && confirmed_ms ? confirmed_ms + b->ttl_ms
@@ -61,6 +77,10 @@ static void put_node(struct json_out *j, const struct api_env *env,
     json_str(j, v.address);
     json_key(j, "Why");
     json_str(j, bytes_str(why));
+    struct buf key = {0};
+    key_node(&key, v.name);
+    put_author(j, env, &key);
+    buf_fini(&key);
     json_key(j, "CreateIndex");
     json_u64(j, v.create_rev);
     json_key(j, "ModifyIndex");
@@ -74,6 +94,34 @@ static void put_node(struct json_out *j, const struct api_env *env,
         put_service(j, env, i);
     json_close(j, ']');
     json_close(j, '}');
+}
+
+void api_ghosts_each(const struct api_env *env,
+                     void (*each)(void *ctx, struct bytes key,
+                                  uint64_t create_rev),
+                     void *ctx)
+{
+    struct buf key = {0};
+    struct tree_iter it, of;
+    snapshot_nodes(env->cat, &it);
+    for (const struct cat_node *n; (n = snapshot_next_node(&it));) {
+        struct node_view v;
+        if (!why_ghost(n))
+            continue;
+        cat_node_view(n->record, &v);
+        buf_reset(&key);
+        key_node(&key, v.name);
+        each(ctx, buf_bytes(&key), v.create_rev);
+        tree_first(&n->services, &of);
+        for (const struct cat_instance *i; (i = tree_next(&of));) {
+            struct service_view sv;
+            cat_service_view(i->service, &sv);
+            buf_reset(&key);
+            key_service(&key, sv.node, sv.id);
+            each(ctx, buf_bytes(&key), sv.create_rev);
+        }
+    }
+    buf_fini(&key);
 }
 
 void read_ghosts(struct api_call *c, const struct api_env *env)

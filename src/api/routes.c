@@ -55,7 +55,7 @@ static const struct api_route routes[] = {
     {"/v1/muster/stream", METHOD_GET, API_STREAM, INDEX, WATCH_CATALOG, NULL, true, true, false, read_stream_only, .prepare = prepare_stream, .passing = true, .rows = FILTER_HEALTH, .set = SET_INSTANCES, .row = row_of_stream, .volatile_text = true},
     {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service, .rows = FILTER_HEALTH, .at = true, .story = API_STORY_DEPARTED},
     {"/v1/muster/history/service/", METHOD_GET, API_READ, NONE, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_history_service, .story = API_STORY_CHANGES},
-    {"/v1/muster/ghosts",         METHOD_GET, API_READ, .consul_headers = true, .read = read_ghosts},
+    {"/v1/muster/ghosts",         METHOD_GET, API_READ, .consul_headers = true, .read = read_ghosts, .story = API_STORY_AUTHORS},
     {"/v1/muster/guard",          METHOD_GET, API_READ, .consul_headers = true, .read = read_guard},
     {"/v1/muster/guard/release/", METHOD_PUT, API_WRITE, .missing = "Missing service name", .write = write_guard_release},
     {"/v1/snapshot", METHOD_GET | METHOD_PUT, API_SNAPSHOT, .consul_headers = true},

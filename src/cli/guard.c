@@ -135,13 +135,18 @@ static void ghost_row(struct cli *c, struct cli_table *t, json_t *node,
     cli_cell_str(t, ttl_ms ? arena_printf(&c->arena, "%llds", ttl_ms / 1000)
                            : "none");
     cli_cell_str(t, *confirmed ? confirmed : "-");
+    const char *by = cli_str(service ? service : node, "RegisteredBy");
+    const char *when = cli_str(service ? service : node, "Registered");
+    cli_cell_str(t, *when ? arena_printf(&c->arena, "%s %s", when, by)
+                          : "before what history keeps");
 }
 
 int cli_ghosts(struct cli *c)
 {
     static const char *const heads[] = {
-        "Node", "Why", "Service", "Instance", "Time to live", "Confirmed"};
-    struct cli_table t = {.columns = 6};
+        "Node",         "Why",       "Service",   "Instance",
+        "Time to live", "Confirmed", "Registered"};
+    struct cli_table t = {.columns = 7};
     size_t i, k;
     json_t *node, *service;
 

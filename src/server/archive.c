@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/map.h"
 #include "base/metric.h"
 #include "base/rfc3339.h"
 #include "server/archive_impl.h"
@@ -137,7 +138,11 @@ static void serve(struct archivist *a, struct ask *q)
     past.until_ms = a->moment.wall_ms;
     if (e == ERR_OK && at.kind != API_AT_NONE)
         e = archive_catalog(a, q, past.until, &then);
-    if (e == ERR_OK && q->story != API_STORY_NONE) {
+    struct map authors = {0};
+    if (e == ERR_OK && q->story == API_STORY_AUTHORS) {
+        archive_authors(a, q, &authors);
+        past.authors = &authors;
+    } else if (e == ERR_OK && q->story != API_STORY_NONE) {
         if (at.kind == API_AT_NONE)
             at = q->since;
         e = archive_story(a, q, &past, &story);
@@ -152,6 +157,7 @@ static void serve(struct archivist *a, struct ask *q)
         refuse(a, q, e, at);
     }
     story_free(story);
+    map_fini(&authors);
 }
 
 /* --- The thread ---------------------------------------------------------- */

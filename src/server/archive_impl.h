@@ -79,6 +79,10 @@ MUST_USE enum err archive_catalog(struct archivist *a, struct ask *q,
 /* After an answer: keeps only what may stay. */
 void archive_trim(struct archivist *a);
 
+/* Who registered the ghosts: a map of api_author whose texts are in the ask's
+ * arena; map_fini it. What history does not reach any more is left out. */
+void archive_authors(struct archivist *a, struct ask *q, struct map *ret);
+
 /* What happened up to past->until; sets where it begins. Free it. */
 MUST_USE enum err archive_story(struct archivist *a, struct ask *q,
                                 struct api_past *past, struct story **ret);

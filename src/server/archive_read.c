@@ -1,6 +1,8 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* What the archivist asks of the store: when, how it was, what happened. */
+#include "base/alloc.h"
+#include "base/map.h"
 #include "server/archive_impl.h"
 
 #include <malloc.h>
@@ -301,6 +303,81 @@ enum err archive_story(struct archivist *a, struct ask *q,
         e = tell_from(a, q, past, ret);
     }
     return e;
+}
+
+/* --- Authors ------------------------------------------------------------- */
+
+struct wanted {
+    struct ask *q;
+    struct {
+        struct bytes key;
+        uint64_t revision;
+    } v[API_AUTHORS_MAX];
+    size_t n;
+};
+
+static void want(void *ctx, struct bytes key, uint64_t create_rev)
+{
+    struct wanted *w = ctx;
+    if (w->n == API_AUTHORS_MAX)
+        return;
+    struct bytes copy = arena_copy(&w->q->arena, key);
+    if (!copy.p)
+        return;
+    w->v[w->n].key = copy;
+    w->v[w->n++].revision = create_rev;
+}
+
+static void note_author(struct ask *q, struct map *all, struct bytes key,
+                        const struct store_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        const struct store_event *e = &b->events[i];
+        if (e->is_delete || !bytes_eq(e->key, key))
+            continue;
+        struct api_author *a = arena_alloc(&q->arena, sizeof *a);
+        if (!a)
+            return;
+        *a = (struct api_author){arena_copy(&q->arena, e->by), b->wall_ms};
+        if (map_put(all, key, a) != ERR_OK)
+            return; /* told as unknown */
+    }
+}
+
+/* One revision of history at a time: ghosts are few, and lie far apart. */
+static void find_author(struct archivist *a, struct ask *q, struct map *all,
+                        struct bytes key, uint64_t revision)
+{
+    a->history = (struct store_history){.from_revision = revision,
+                                        .last_revision = revision,
+                                        .batch = on_history};
+    list_init(&a->history.link);
+    enum err e = store_history_begin(a->process->store, &a->history);
+    while (e == ERR_OK) {
+        struct store_batch *b = next_batch(a);
+        if (b)
+            note_author(q, all, key, b);
+        store_batch_free(b);
+        if (!b && a->outcome != ERR_AGAIN)
+            return;
+        if (!b)
+            store_history_more(a->process->store, &a->history,
+                               !atomic_load(&q->gone));
+    }
+}
+
+void archive_authors(struct archivist *a, struct ask *q, struct map *ret)
+{
+    struct process *p = a->process;
+    struct wanted *w = xzalloc(sizeof *w);
+    w->q = q;
+    pin_enter(&p->pins, a->pin);
+    struct api_env env = {.cat = catalog_current(p->catalog)};
+    api_ghosts_each(&env, want, w);
+    pin_leave(&p->pins, a->pin);
+    for (size_t i = 0; i < w->n && !atomic_load(&q->gone); i++)
+        find_author(a, q, ret, w->v[i].key, w->v[i].revision);
+    free(w);
 }
 
 /* --- Life ---------------------------------------------------------------- */

@@ -287,6 +287,9 @@ def test_ghosts_are_those_without_a_living_owner(server):
     service, = ghosts["ghost"]["Services"]
     assert (service["ServiceID"], service["TTLMs"]) == ("lost", 5000)
     assert ghosts["ghost"]["Why"] == "no agent"
+    for one in (service, ghosts["ghost"]):
+        assert one["RegisteredBy"] == "PUT /v1/catalog/register 127.0.0.1"
+        assert one["Registered"].startswith("20")
     assert outside(server, "ghost", name="lost").status == 200
 
     def confirmed():
@@ -294,7 +297,8 @@ def test_ghosts_are_those_without_a_living_owner(server):
         return [s["LastConfirmed"] for n in nodes if n["Node"] == "ghost"
                 for s in n["Services"] if s["LastConfirmed"]]
     until(confirmed, "the beat is shown")
-    assert "lost" in cli(server, "ghosts").stdout
+    shown = cli(server, "ghosts").stdout
+    assert "lost" in shown and "PUT /v1/catalog/register 127.0.0.1" in shown
     assert json.loads(cli(server, "ghosts", "-format=json").stdout)["Nodes"]
     server.put("/v1/catalog/register", {
         "Node": "ghost", "Address": "127.0.0.1", "Check": {

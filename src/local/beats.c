@@ -13,21 +13,31 @@
 struct beats {
     struct pin_domain *pins;
     _Atomic(const struct beats_table *) current;
-    struct map all; /* struct beat by key */
+    struct map all;   /* struct beat by key */
+    struct tree next; /* the same, to be published */
+    uint64_t edit;    /* of next */
     bool changed;
-    struct beat **gone; /* still in current */
+    struct garbage { /* still in current: entries, nodes of its tree */
+        void *p;
+        size_t bytes;
+    } * gone;
     size_t gone_n, gone_cap;
 };
 
-static size_t table_bytes(const struct beats_table *t)
+enum { TREE_NODE_BYTES = 512 /* about; for the garbage metric only */ };
+
+static void key_of_beat(const void *item, struct tree_key *ret)
 {
-    return sizeof *t + t->n * sizeof t->v[0];
+    *ret = (struct tree_key){.a = ((const struct beat *)item)->key};
 }
+
+static const struct tree_type beat_type = {key_of_beat, false};
 
 struct beats *beats_new(struct pin_domain *pins)
 {
     struct beats *b = xzalloc(sizeof *b);
     b->pins = pins;
+    b->edit = 1;
     atomic_store(&b->current, (const struct beats_table *)xzalloc(
                                   sizeof(struct beats_table)));
     return b;
@@ -41,8 +51,9 @@ void beats_free(struct beats *b)
     for (struct beat *e; (e = beats_next(b, &at));)
         free(e);
     for (size_t i = 0; i < b->gone_n; i++)
-        free(b->gone[i]);
+        free(b->gone[i].p);
     free(b->gone);
+    tree_free(&b->next);
     map_fini(&b->all);
     free((void *)beats_current(b));
     free(b);
@@ -102,6 +113,29 @@ static struct beat *beat_new(struct bytes key, struct bytes node,
     return e;
 }
 
+static void put_gone(struct beats *b, void *p, size_t bytes)
+{
+    if (b->gone_n == b->gone_cap) {
+        b->gone_cap = b->gone_cap ? 2 * b->gone_cap : 16;
+        b->gone = xrealloc(b->gone, b->gone_cap * sizeof *b->gone);
+    }
+    b->gone[b->gone_n++] = (struct garbage){p, bytes};
+    b->changed = true;
+}
+
+static void retire_node(void *ctx, void *take_node)
+{
+    put_gone(ctx, take_node, TREE_NODE_BYTES);
+}
+
+static void show(struct beats *b, struct beat *e)
+{
+    const struct tree_edit edit = {b->edit, retire_node, b};
+    require(map_put(&b->all, e->key, e) == ERR_OK);
+    require(tree_put(&b->next, &beat_type, &edit, e, NULL) == ERR_OK);
+    b->changed = true;
+}
+
 enum err beats_put(struct beats *b, struct bytes node, struct bytes service_id,
                    uint64_t ttl_ms, uint64_t seen_ms)
 {
@@ -116,8 +150,7 @@ enum err beats_put(struct beats *b, struct bytes node, struct bytes service_id,
             is->seen_ms = e->seen_ms;
             beats_drop(b, node, service_id);
             is->ttl_ms = ttl_ms;
-            require(map_put(&b->all, is->key, is) == ERR_OK);
-            b->changed = true;
+            show(b, is);
         }
     } else if (b->all.n >= BEATS_MAX) {
         err = ERR_LIMIT;
@@ -125,21 +158,10 @@ enum err beats_put(struct beats *b, struct bytes node, struct bytes service_id,
         e = beat_new(key, node, service_id);
         e->ttl_ms = ttl_ms;
         e->seen_ms = seen_ms;
-        require(map_put(&b->all, e->key, e) == ERR_OK);
-        b->changed = true;
+        show(b, e);
     }
     buf_fini(&space);
     return err;
-}
-
-static void put_gone(struct beats *b, struct beat *e)
-{
-    if (b->gone_n == b->gone_cap) {
-        b->gone_cap = b->gone_cap ? 2 * b->gone_cap : 16;
-        b->gone = xrealloc(b->gone, b->gone_cap * sizeof *b->gone);
-    }
-    b->gone[b->gone_n++] = e;
-    b->changed = true;
 }
 
 void beats_drop(struct beats *b, struct bytes node, struct bytes service_id)
@@ -147,15 +169,21 @@ void beats_drop(struct beats *b, struct bytes node, struct bytes service_id)
     struct buf space;
     struct beat *e = map_del(&b->all, key_of(&space, node, service_id));
     buf_fini(&space);
-    if (e)
-        put_gone(b, e);
+    if (!e)
+        return;
+    const struct tree_edit edit = {b->edit, retire_node, b};
+    require(tree_del(&b->next, &beat_type, &edit,
+                     (struct tree_key){.a = e->key}, NULL) == ERR_OK);
+    put_gone(b, e, sizeof *e);
 }
 
 void beats_clear(struct beats *b)
 {
     size_t at = 0;
+    const struct tree_edit edit = {b->edit, retire_node, b};
     for (struct beat *e; (e = beats_next(b, &at));)
-        put_gone(b, e);
+        put_gone(b, e, sizeof *e);
+    tree_retire(&b->next, &edit);
     map_fini(&b->all);
     b->all = (struct map){0};
 }
@@ -166,30 +194,20 @@ struct beat *beats_next(struct beats *b, size_t *at)
     return map_next(&b->all, at, NULL, &value) ? value : NULL;
 }
 
-static int by_key(const void *a, const void *b)
-{
-    const struct beat *const *x = a, *const *y = b;
-    return bytes_cmp((*x)->key, (*y)->key);
-}
-
 bool beats_publish(struct beats *b)
 {
     const struct beats_table *old = beats_current(b);
-    size_t at = 0, n = 0;
     if (!b->changed)
         return false;
-    struct beats_table *t = xmalloc(sizeof *t + b->all.n * sizeof t->v[0]);
-    for (const struct beat *e; (e = beats_next(b, &at));)
-        t->v[n++] = e;
-    t->n = n;
-    if (n)
-        qsort(t->v, n, sizeof t->v[0], by_key);
+    struct beats_table *t = xmalloc(sizeof *t);
+    *t = (struct beats_table){b->next.n, b->next};
     atomic_store(&b->current, (const struct beats_table *)t);
     for (size_t i = 0; i < b->gone_n; i++)
-        pin_retire(b->pins, b->gone[i], sizeof *b->gone[i]);
+        pin_retire(b->pins, b->gone[i].p, b->gone[i].bytes);
     b->gone_n = 0;
-    pin_retire(b->pins, (void *)old, table_bytes(old));
+    pin_retire(b->pins, (void *)old, sizeof *old);
     pin_publish(b->pins);
+    b->edit++;
     b->changed = false;
     return true;
 }
@@ -201,16 +219,8 @@ const struct beat *beats_of(const struct beats_table *t, struct bytes node,
 {
     struct buf space;
     struct bytes key = key_of(&space, node, service_id);
-    size_t low = 0, high = t->n;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (bytes_cmp(t->v[mid]->key, key) < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    const struct beat *e = low < t->n ? t->v[low] : NULL;
-    bool found = e && bytes_eq(e->key, key);
+    const struct beat *e =
+        tree_get(&t->all, &beat_type, (struct tree_key){.a = key});
     buf_fini(&space);
-    return found ? e : NULL;
+    return e;
 }

@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/pin.h"
+#include "base/tree.h"
 
 #define BEATS_META "muster-ttl"
 
@@ -35,7 +36,7 @@ struct beat {
 
 struct beats_table {
     size_t n;
-    const struct beat *v[]; /* in order of key */
+    struct tree all; /* of struct beat, in order of key */
 };
 
 struct beats;
@@ -46,7 +47,7 @@ void beats_free(struct beats *b); /* no reader left */
 /* --- Writer -------------------------------------------------------------- */
 
 /* The service is there, with this time to live; a new one counts from seen_ms
- * on. ERR_LIMIT: BEATS_MAX are watched. Shown after beats_publish. */
+ * on. O(log n), and so is what it costs to publish it. ERR_LIMIT: BEATS_MAX are watched. Shown after beats_publish. */
 MUST_USE enum err beats_put(struct beats *b, struct bytes node,
                             struct bytes service_id, uint64_t ttl_ms,
                             uint64_t seen_ms);

@@ -23,13 +23,22 @@ BINARY = os.environ.get("MUSTER", str(ROOT / "build" / "muster"))
 LIMIT = 30.0  # seconds for anything that must happen
 
 
+_given = set()
+
+
 def free_ports(n):
-    """n different ports that nobody listens on now."""
+    """n ports that nobody listens on now, and that were not given before: who got
+    one may not have bound it yet."""
+    found = []
     with contextlib.ExitStack() as stack:
-        socks = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for s in socks:
+        while len(found) < n:
+            s = stack.enter_context(socket.socket())
             s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in socks]
+            port = s.getsockname()[1]
+            if port not in _given:
+                _given.add(port)
+                found.append(port)
+    return found
 
 
 def free_port():

@@ -81,8 +81,7 @@ def test_one_service_tells_who_is_out_and_why(page):
              Weights={"Passing": 7, "Warning": 1})
     register(server, "web", "web-2", "critical")
     go(page, "#/service/web")
-    until(lambda: "in" in "\n".join(page.texts('tr[data-instance="web-1"]')),
-          "web-1")
+    until(lambda: page.texts('tr[data-instance="web-1"]'), "web-1")
     out = "\n".join(page.texts('tr[data-instance="web-2"]'))
     assert "out" in out and "HTTP on :80 is critical" in out
     inside = "\n".join(page.texts('tr[data-instance="web-1"]'))
@@ -156,6 +155,7 @@ def test_hostile_names_and_outputs_do_nothing(page):
     go(page, "#/services")
     page.click("tr[data-service] a")
     page.shows(HOSTILE, "h1")
+    until(lambda: page.texts("tr[data-instance] summary"), "the instance")
     page.click("tr[data-instance] summary")
     page.shows(HOSTILE, "tr[data-instance] pre")
     assert page.run("return document.querySelectorAll('main img, main script').length") == 0

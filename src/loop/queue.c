@@ -32,6 +32,11 @@ static void on_async(uv_async_t *async)
         q->consume(q->ctx, &taken);
 }
 
+void queue_drain(struct queue *q)
+{
+    on_async(&q->async);
+}
+
 enum err queue_new(uv_loop_t *loop, size_t max_items,
                    void (*consume)(void *ctx, struct list *take_items),
                    void *ctx, struct queue **ret)

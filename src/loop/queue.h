@@ -27,6 +27,10 @@ MUST_USE enum err queue_new(uv_loop_t *loop, size_t max_items,
  * consume once more. Frees itself when libuv has let go of the handle. */
 void queue_close(struct queue *q);
 
+/* Consumer's thread, not within consume: what has been pushed is consumed now,
+ * instead of in this turn of the loop. */
+void queue_drain(struct queue *q);
+
 /* Any thread. ERR_FULL: not taken. */
 MUST_USE enum err queue_push(struct queue *q, struct list *item);
 

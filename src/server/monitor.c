@@ -88,6 +88,11 @@ enum err monitor_open(struct core *c)
     return e;
 }
 
+void monitor_flush(struct core *c)
+{
+    queue_drain(c->lines);
+}
+
 void monitor_close(struct core *c)
 {
     log_set_tap(NULL, NULL);

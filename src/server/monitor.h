@@ -28,6 +28,10 @@ struct core;
 MUST_USE enum err monitor_open(struct core *c);
 void monitor_close(struct core *c);
 
+/* Core thread: what was written until now goes to the readers before anything
+ * that is posted to them later. */
+void monitor_flush(struct core *c);
+
 /* Serving thread. */
 void monitor_begin(struct serving *s, struct conn *c, struct api_call *call);
 void monitor_line(struct serving *s, struct letter *l);

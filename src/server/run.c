@@ -18,6 +18,7 @@
 #include "server/archive.h"
 #include "server/core.h"
 #include "server/live.h"
+#include "server/monitor.h"
 #include "server/notify.h"
 #include "server/reload.h"
 #include "server/serving.h"
@@ -378,6 +379,7 @@ static void begin_stop(int exit_code)
     notify_manager("STOPPING=1");
     signal(SIGALRM, stop_limit);
     alarm(STOP_LIMIT_MS / 1000);
+    monitor_flush(&run.core); /* the last line that readers get says why */
     for (int i = 0; i < run.process.serving_count; i++)
         post_to_serving(run.process.serving[i], LETTER_CLOSE);
     core_serving_ends(&run.core);

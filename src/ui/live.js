@@ -126,8 +126,9 @@ export async function run() {
   }
 }
 
-/** Calls f now and after changes that concern it, at most each every_ms. */
-export function follow(f, every_ms, concerns) {
+/** Calls f now and after changes that concern it, at most each every_ms; where what it shows
+ *  moves without a change (who watches), also each also_ms. */
+export function follow(f, every_ms, concerns, also_ms) {
   let timer = null, busy = false, again = false, stopped = false;
   const go = async () => {
     timer = null;
@@ -140,6 +141,7 @@ export function follow(f, every_ms, concerns) {
   };
   const soon = () => { timer ??= setTimeout(go, every_ms); };
   const off = onChange(names => { if (!names || !concerns || concerns(names)) soon(); });
+  const beat = also_ms ? setInterval(soon, also_ms) : null;
   go();
-  return () => { stopped = true; off(); clearTimeout(timer); };
+  return () => { stopped = true; off(); clearTimeout(timer); clearInterval(beat); };
 }

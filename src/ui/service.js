@@ -55,14 +55,32 @@ function history(data) {
       c.By ? h("span", {class: "quiet"}, ` by ${c.By}`) : null, c.Output ? h("pre", null, c.Output) : null)));
 }
 
+function watcher(w) {
+  const lag = w.Kind === "stream" && w.Behind ? "behind" : w.LagMs > 0 ? `lag ${w.LagMs} ms` : "up to date";
+  return h("tr", null, h("td", null, w.Label || "unnamed"), h("td", {class: "narrow-hide"}, w.Zone || ""), h("td", null, w.Peer),
+    h("td", null, w.Kind), h("td", null, lag), h("td", {class: "number narrow-hide"}, w.AppliedIndex));
+}
+
+/** Who has to hear of a change here, and how far each is. */
+function watchers(data) {
+  const list = data?.Subscribers ?? [];
+  const unproven = data?.Unproven?.length ?? 0;
+  return [h("h2", null, "Who watches"),
+    list.length === 0 ? h("p", {class: "empty"}, "Nobody tells what it has applied.")
+      : h("div", {class: "scroll"}, h("table", {"aria-label": "Subscribers"}, h("thead", null, h("tr", null,
+        [["Label"], ["Zone", "narrow-hide"], ["From"], ["By"], ["How far"], ["Applied", "number narrow-hide"]]
+          .map(([text, kind]) => h("th", {scope: "col", class: kind}, text)))), h("tbody", null, list.map(watcher)))),
+    unproven ? h("p", {class: "quiet"}, `${unproven} more read it without telling.`) : null];
+}
+
 export function service(main, name) {
   const box = h("div");
   const at = encodeURIComponent(name);
   main.replaceChildren(h("h1", null, "Service ", name), box);
   return follow(async () => {
-    const [{data: told}, {data: entries}, past] = await Promise.all([
+    const [{data: told}, {data: entries}, past, watching] = await Promise.all([
       getJson(`/v1/muster/explain/health/service/${at}?passing`), getJson(`/v1/health/service/${at}`),
-      getIfThere(`/v1/muster/history/service/${at}?limit=${HISTORY_ROWS}`)]);
+      getIfThere(`/v1/muster/history/service/${at}?limit=${HISTORY_ROWS}`), getIfThere(`/v1/muster/watchers/${at}`)]);
     const open = new Set([...box.querySelectorAll("details[open]")].map(d => d.dataset.key));
     const find = i => entries.find(e => e.Service.ID.toLowerCase() === i.ServiceID.toLowerCase()
       && e.Node.Node.toLowerCase() === i.Node.toLowerCase());
@@ -72,6 +90,7 @@ export function service(main, name) {
         : h("div", {class: "scroll"}, h("table", {"aria-label": `Instances of ${name}`},
           h("thead", null, h("tr", null, COLUMNS.map(([text, kind]) => h("th", {scope: "col", class: kind}, text)))),
           h("tbody", null, told.Instances.map(i => instance(i, find(i), open))))),
+      ...watchers(watching).filter(Boolean),
       h("h2", null, "What happened"), history(past));
-  }, 400, names => names.has(name));
+  }, 400, names => names.has(name), 3000);
 }

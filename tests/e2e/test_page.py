@@ -101,6 +101,19 @@ def test_one_service_tells_who_is_out_and_why(page):
     assert page.complaints() == []
 
 
+def test_one_service_shows_who_watches(page):
+    server = page.server
+    register(server, "web", "web-1")
+    c = server.connect()
+    c.request("GET", "/v1/health/service/web?passing&stream",
+              headers={"X-Muster-Subscriber": "checkout", "X-Muster-Zone": "eu-1"})
+    assert c.getresponse().status == 200
+    go(page, "#/service/web")
+    page.shows("checkout", "table[aria-label=Subscribers]")
+    page.shows("eu-1", "table[aria-label=Subscribers]")
+    c.close()
+
+
 def test_changes_are_listed_as_they_happen(page):
     go(page, "#/changes")
     page.shows("Nothing has changed")

@@ -8,6 +8,7 @@ import {ago, getJson} from "./dom.js";
 
 const BEAT_MS = 15000; // the server's; without anything for longer, something is wrong
 const KEPT_CHANGES = 300;
+const ACK_MS = 1000; // what was applied is told together
 const RETRY_MS = 500, RETRY_MAX_MS = 10000;
 
 const KEPT_NAMES = 20000;
@@ -15,6 +16,7 @@ const KEPT_NAMES = 20000;
 const listeners = new Set();
 const names = new Map(); // key of an instance -> its service
 export const changes = []; // newest first
+let subscriber = null, acked = null;
 let lastId = null, lastByte = 0, lastChange = 0, age = 0, state = "connecting", inSnapshot = false;
 
 /** f(names): names of services that changed; null: anything may have. */
@@ -65,7 +67,16 @@ function take(event) {
     changes.length = Math.min(changes.length, KEPT_CHANGES);
     tell(name === undefined ? null : new Set([name]));
   }
+  if (event.event === "subscriber") subscriber = data.Subscriber;
   if (event.id) lastId = event.id;
+}
+
+// Who drains an instance waits for every subscriber, and this page is one.
+function acknowledge() {
+  if (state !== "live" || !subscriber || lastId === null || lastId === acked) return;
+  acked = lastId;
+  fetch("/v1/muster/ack", {method: "PUT", body: JSON.stringify([{Subscriber: subscriber, Index: Number(lastId)}])})
+    .catch(() => { acked = null; }); // the connection is gone; the next one tells again
 }
 
 function comment(text) {
@@ -111,6 +122,7 @@ async function once() {
 
 export async function run() {
   setInterval(show, 1000);
+  setInterval(acknowledge, ACK_MS);
   let wait = RETRY_MS;
   for (;;) {
     try {
@@ -120,6 +132,7 @@ export async function run() {
     }
     wait = state === "live" ? RETRY_MS : Math.min(wait * 2, RETRY_MAX_MS);
     state = "lost";
+    subscriber = acked = null;
     inSnapshot = false;
     show();
     await new Promise(go => setTimeout(go, wait * (0.5 + Math.random())));

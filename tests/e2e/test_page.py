@@ -114,6 +114,18 @@ def test_one_service_shows_who_watches(page):
     c.close()
 
 
+def test_the_page_tells_what_it_has_applied(page):
+    """Or an open page would keep everybody from draining."""
+    server = page.server
+    register(server, "web", "web-1")
+
+    def applied():
+        told = server.get("/v1/muster/watchers/web").json["Subscribers"]
+        index = server.get("/v1/health/service/web").index
+        return [w for w in told if w["Label"] == "web-page" and w["AppliedIndex"] >= index]
+    until(applied, "the page's acknowledgement")
+
+
 def test_changes_are_listed_as_they_happen(page):
     go(page, "#/changes")
     page.shows("Nothing has changed")

@@ -39,10 +39,32 @@ static void paragraphs(FILE *f, const char *text)
     }
 }
 
+enum { CHOICES_IN_PLACE_MAX = 48 /* bytes; longer lists stand in the text */ };
+
+static bool is_long(const struct cli_flag *f)
+{
+    return f->kind == CLI_CHOICE && strlen(f->value) > CHOICES_IN_PLACE_MAX;
+}
+
+const char *cli_flag_value(const struct cli_flag *f)
+{
+    return f->value && is_long(f) ? "NAME" : f->value;
+}
+
+void cli_flag_choices(const struct cli_flag *f, struct buf *out)
+{
+    if (!f->value || !is_long(f))
+        return;
+    buf_puts(out, "; one of ");
+    for (const char *s = f->value; *s; s++)
+        buf_puts(out, *s == '|' ? ", " : (char[2]){*s, 0});
+}
+
 void cli_flag_spelling(const struct cli_flag *f, struct buf *out)
 {
-    buf_printf(out, "-%s%s%s", f->name, f->value ? "=" : "",
-               f->value ? f->value : "");
+    const char *value = cli_flag_value(f);
+
+    buf_printf(out, "-%s%s%s", f->name, value ? "=" : "", value ? value : "");
 }
 
 static void print_flag(FILE *f, const struct cli_flag *flag)
@@ -60,6 +82,7 @@ static void print_flag(FILE *f, const struct cli_flag *flag)
     buf_reset(&line);
     buf_printf(&line, "%s%s%s%s", flag->help, flag->initial ? " (default " : "",
                flag->initial ? flag->initial : "", flag->initial ? ")" : "");
+    cli_flag_choices(flag, &line);
     wrap(f, buf_bytes(&line), HELP_COLUMN, at);
     buf_fini(&line);
 }

@@ -167,6 +167,11 @@ void cli_synopsis(const struct cli_command *c, struct buf *out);
 /* "-tags", "-node=NAME". */
 void cli_flag_spelling(const struct cli_flag *f, struct buf *out);
 
+/* What stands behind its '='; NULL: nothing. Where the choices are too many for
+ * that, "NAME", and cli_flag_choices adds "; one of a, b" to the text. */
+const char *cli_flag_value(const struct cli_flag *f);
+void cli_flag_choices(const struct cli_flag *f, struct buf *out);
+
 /* muster.1, muster.json.5 and one page for each command, into a folder. */
 int cli_man_write(const struct cli *c, const char *folder);
 void cli_man_heading(FILE *f, const char *page, int section);

@@ -67,9 +67,9 @@ static void print_flag(FILE *f, const struct cli_flag *flag)
     fputs(".TP\n\\fB\\-", f);
     cli_roff(f, flag->name);
     fputs("\\fR", f);
-    if (flag->value) {
+    if (cli_flag_value(flag)) {
         fputs("=\\fI", f);
-        cli_roff(f, flag->value);
+        cli_roff(f, cli_flag_value(flag));
         fputs("\\fR", f);
     }
     fputc('\n', f);
@@ -79,6 +79,12 @@ static void print_flag(FILE *f, const struct cli_flag *flag)
         cli_roff(f, flag->initial);
         fputc(')', f);
     }
+    struct buf choices = {0};
+    cli_flag_choices(flag, &choices);
+    buf_putc(&choices, 0);
+    if (!choices.bad)
+        cli_roff(f, choices.p);
+    buf_fini(&choices);
     fputs(".\n", f);
 }
 

@@ -235,8 +235,9 @@ static void story_of_row(void *ctx, const struct store_event *ev)
     story_row(ctx, ev->key, ev->value);
 }
 
-static void story_of_batch(struct story *s, const struct store_batch *b)
+static void story_of_batch(void *ctx, const struct store_batch *b)
 {
+    struct story *s = ctx;
     for (size_t i = 0; i < b->count; i++) {
         const struct store_event *e = &b->events[i];
         struct story_event ev = {e->is_delete, e->key, e->value, e->by};
@@ -245,8 +246,9 @@ static void story_of_batch(struct story *s, const struct store_batch *b)
     story_revision(s, b->revision, b->wall_ms);
 }
 
-static enum err read_history(struct archivist *a, struct ask *q, uint64_t from,
-                             uint64_t last, struct story *s)
+static enum err
+read_history(struct archivist *a, struct ask *q, uint64_t from, uint64_t last,
+             void (*batch)(void *ctx, const struct store_batch *b), void *ctx)
 {
     a->history = (struct store_history){
         .from_revision = from, .last_revision = last, .batch = on_history};
@@ -255,7 +257,7 @@ static enum err read_history(struct archivist *a, struct ask *q, uint64_t from,
     while (e == ERR_OK) {
         struct store_batch *b = next_batch(a);
         if (b)
-            story_of_batch(s, b);
+            batch(ctx, b);
         store_batch_free(b);
         if (!b && a->outcome != ERR_AGAIN)
             return a->outcome;
@@ -274,7 +276,8 @@ static enum err tell_from(struct archivist *a, struct ask *q,
     if (e == ERR_OK) {
         story_rows_end(s);
         if (past->from < past->until)
-            e = read_history(a, q, past->from + 1, past->until, s);
+            e = read_history(a, q, past->from + 1, past->until, story_of_batch,
+                             s);
     }
     if (e == ERR_OK)
         *ret = s;
@@ -328,44 +331,30 @@ static void want(void *ctx, struct bytes key, uint64_t create_rev)
     w->v[w->n++].revision = create_rev;
 }
 
-static void note_author(struct ask *q, struct map *all, struct bytes key,
-                        const struct store_batch *b)
+struct author_of {
+    struct ask *q;
+    struct map *all;
+    struct bytes key;
+};
+
+static void note_author(void *ctx, const struct store_batch *b)
 {
+    struct author_of *of = ctx;
     for (size_t i = 0; i < b->count; i++) {
         const struct store_event *e = &b->events[i];
-        if (e->is_delete || !bytes_eq(e->key, key))
+        if (e->is_delete || !bytes_eq(e->key, of->key))
             continue;
-        struct api_author *a = arena_alloc(&q->arena, sizeof *a);
+        struct api_author *a = arena_alloc(&of->q->arena, sizeof *a);
         if (!a)
             return;
-        *a = (struct api_author){arena_copy(&q->arena, e->by), b->wall_ms};
-        if (map_put(all, key, a) != ERR_OK)
+        *a = (struct api_author){arena_copy(&of->q->arena, e->by), b->wall_ms};
+        if (map_put(of->all, of->key, a) != ERR_OK)
             return; /* told as unknown */
     }
 }
 
-/* One revision of history at a time: ghosts are few, and lie far apart. */
-static void find_author(struct archivist *a, struct ask *q, struct map *all,
-                        struct bytes key, uint64_t revision)
-{
-    a->history = (struct store_history){.from_revision = revision,
-                                        .last_revision = revision,
-                                        .batch = on_history};
-    list_init(&a->history.link);
-    enum err e = store_history_begin(a->process->store, &a->history);
-    while (e == ERR_OK) {
-        struct store_batch *b = next_batch(a);
-        if (b)
-            note_author(q, all, key, b);
-        store_batch_free(b);
-        if (!b && a->outcome != ERR_AGAIN)
-            return;
-        if (!b)
-            store_history_more(a->process->store, &a->history,
-                               !atomic_load(&q->gone));
-    }
-}
-
+/* One revision of history at a time: ghosts are few, and lie far apart. What
+ * cannot be read (any more) is told as unknown. */
 void archive_authors(struct archivist *a, struct ask *q, struct map *ret)
 {
     struct process *p = a->process;
@@ -376,7 +365,9 @@ void archive_authors(struct archivist *a, struct ask *q, struct map *ret)
     api_ghosts_each(&env, want, w);
     pin_leave(&p->pins, a->pin);
     for (size_t i = 0; i < w->n && !atomic_load(&q->gone); i++)
-        find_author(a, q, ret, w->v[i].key, w->v[i].revision);
+        (void)read_history(a, q, w->v[i].revision, w->v[i].revision,
+                           note_author,
+                           &(struct author_of){q, ret, w->v[i].key});
     free(w);
 }
 

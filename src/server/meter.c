@@ -66,21 +66,16 @@ void meter_gone(struct conn_state *st)
         leave(st->meter);
 }
 
-static void refuse(struct serving *s, struct conn *c, struct api_call *call,
-                   int status, const char *text)
-{
-    api_error(call, status, "%s", text);
-    serving_answer_call(s, c, call, 0, false);
-}
-
 void meter_begin(struct serving *s, struct conn *c, struct api_call *call)
 {
     struct conn_state *st = conn_user(c);
     struct buf head;
 
     if (s->meter_count >= METERS_MAX || s->closing) {
-        refuse(s, c, call, 429,
-               "64 readers of the metrics are enough; try again later");
+        api_error(call, 429,
+                  "%d readers of the metrics are enough; try again later",
+                  METERS_MAX);
+        serving_answer_call(s, c, call, 0, false);
         return;
     }
     struct meter *m = calloc(1, sizeof *m);
@@ -91,7 +86,8 @@ void meter_begin(struct serving *s, struct conn *c, struct api_call *call)
     if (!m || !sent) {
         shared_unref(sent);
         free(m);
-        refuse(s, c, call, 500, "out of memory");
+        api_error(call, 500, "out of memory");
+        serving_answer_call(s, c, call, 0, false);
         return;
     }
     *m = (struct meter){.conn = c, .serving = s, .timer.fire = on_due};

@@ -10,7 +10,9 @@ FUZZ_SECONDS ?= 60
 # As many jobs as cores, unless the caller said -j.
 SUBMAKE = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 # Debian 12's ThreadSanitizer cannot map its shadow where addresses are very random.
-RUN_TESTS = $(if $(findstring thread,$(SAN)),TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(shell setarch -R true 2>/dev/null && echo setarch -R)) tests/run
+RUN_TESTS = $(if $(findstring thread,$(SAN)),TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(shell setarch -R true 2>/dev/null && echo setarch -R)) tests/run --jobs $(JOBS)
+# Suites at a time; 0: as many as cores.
+JOBS ?= 0
 
 .PHONY: help
 help: ## this list

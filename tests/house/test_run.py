@@ -4,6 +4,7 @@
 one turns all other tests into decoration."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,42 @@ def test_a_folder_is_searched_for_suites(suite, tmp_path):
     os.chmod(suite("exit 1", "c_test.md"), 0o644)
     code, last, _ = run(str(tmp_path))
     assert (code, last) == (0, "2 passed, 0 failed, 0 skipped")
+
+
+def test_jobs_run_side_by_side(suite, tmp_path):
+    """Each of two suites waits for the other to have begun."""
+    mine, other = tmp_path / "a", tmp_path / "b"
+    os.mkfifo(mine)
+    os.mkfifo(other)
+    a = suite(f"echo >{mine}; read x <{other}; echo 1..1; echo ok 1", "a_test")
+    b = suite(f"read x <{mine}; echo >{other}; echo 1..1; echo ok 1", "b_test")
+    code, last, _ = run("--jobs", "2", "--timeout", "60", a, b)
+    assert (code, last) == (0, "2 passed, 0 failed, 0 skipped")
+
+
+def test_an_interrupt_stops_all_that_runs(suite, tmp_path):
+    """And what waited for its turn does not begin."""
+    begun, late = tmp_path / "begun", tmp_path / "late"
+    os.mkfifo(begun)
+    # A shell waits for its child before it dies of SIGINT: exec, so that none is.
+    suites = [
+        suite(f"echo $$ >{begun}; exec tail -f /dev/null", f"{n}_test")
+        for n in "ab"
+    ]
+    suites.append(suite(f"touch {late}; echo 1..0", "c_test"))
+    proc = subprocess.Popen(
+        [sys.executable, RUN, "--jobs", "2", *suites],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    pids = []
+    while len(pids) < 2:
+        pids += begun.read_text().split()
+    proc.send_signal(signal.SIGINT)
+    _, err = proc.communicate()
+    assert proc.returncode == 130 and b"interrupted" in err
+    assert not late.exists()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def test_no_suite_at_all_is_no_failure(tmp_path):

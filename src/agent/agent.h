@@ -24,6 +24,7 @@ enum {
     AGENT_SYNC_WAIT_MS =
         7000,                /* for the catalog; then the answer is "pending" */
     AGENT_TTL_WAIT_MS = 200, /* the same for pass, warn, fail */
+    AGENT_BEHIND_WORD_MS = 20, /* a state waits so long for a client's word */
     AGENT_SCAN_MS =
         60 * 1000, /* between full comparisons, and up to so much more */
     AGENT_REPAIR_MS = 1000, /* after somebody else changed the own node */

@@ -92,6 +92,7 @@ struct running {
     uint64_t reap_ms;       /* 0: never */
     uint64_t since_wall_ms; /* its status; 0: unknown */
     uint64_t stored_ms;     /* its state, last; 0: not in this process */
+    const struct job *word; /* a client's, on its way to agent.db */
     bool flapping, damped;  /* as counted in the metrics */
     struct deadline due;    /* run_time */
     struct deadline lazy;   /* output or beat to be written */
@@ -243,6 +244,9 @@ void op_lane(struct agent *a, const struct agent_op *op, struct buf *out);
 /* Adds to the job's change what the op means on the current snapshot. False: it
  * has been answered. */
 bool op_plan(struct job *j);
+
+/* It leaves its lane: agent.db has answered. */
+void op_left(const struct job *j);
 
 /* agent.db has it (or there was nothing for it): the rest. Sends the job to
  * sync.c, or answers it. */

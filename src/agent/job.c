@@ -60,6 +60,7 @@ static void lane_leave(struct job *j)
     j->lane = NULL;
     if (!lane)
         return;
+    op_left(j);
     if (list_empty(&lane->waiting)) {
         (void)map_del(&a->lanes, bytes_of(lane->key, lane->key_n));
         free(lane);

@@ -197,7 +197,16 @@ static bool plan_ttl(struct job *j)
     if (!k->from_config)
         job_guard(j, GUARD_PRESENT, LOCAL_KEY_CHECK, k->def.id);
     job_put(j, LOCAL_KEY_STATE, k->def.id, value);
+    r->word = j;
     return true;
+}
+
+void op_left(const struct job *j)
+{
+    struct running *r =
+        j->op->kind == AGENT_TTL ? running_find(j->agent, j->op->id) : NULL;
+    if (r && r->word == j)
+        r->word = NULL;
 }
 
 static void sync_check_of(struct job *j, const struct local_check *k)

@@ -87,6 +87,11 @@ static void on_state_stored(struct store_change *c,
 void state_write(struct running *r, const struct local_check *k,
                  struct bytes output)
 {
+    /* It would come after the word and be older. */
+    if (r->word) {
+        state_lazily(r, AGENT_BEHIND_WORD_MS);
+        return;
+    }
     struct state_write *w = xzalloc(sizeof *w + r->id_n);
 
     r->stored_ms = agent_now(r->agent);

@@ -175,6 +175,32 @@ static void a_crash_costs_no_client_its_place_that_beats_twice(void **state)
     world_teardown(&w);
 }
 
+/* A state that is written late must not be written after a client's newer word. */
+static void a_word_is_not_undone_by_an_older_state(void **state)
+{
+    (void)state;
+    struct world w;
+    world_setup(&w, true);
+    struct agent_op *op = world_service(&w, "web-1");
+    world_add_ttl(op, "beat", 1000);
+    world_add_ttl(op, "other", 1000);
+    assert_int_equal(world_do(&w, op), 200);
+    int before = w.answered;
+    op = world_id_op(&w, AGENT_TTL, "beat");
+    op->status = bytes_str("passing");
+    world_submit(&w, op);
+    world_advance(&w, 1); /* the late write is due, agent.db has the word */
+    world_until(&w, w.answered > before);
+    assert_int_equal(w.last_status, 200);
+    /* agent.db has seen all that came before this one. */
+    assert_int_equal(world_ttl(&w, "other", "passing", ""), 200);
+    crash(&w, 1 * S);
+    world_until(&w, agent_in_sync(w.agent));
+    assert_int_equal(world_local_check(&w, "beat")->status, STATUS_PASSING);
+    assert_true(world_catalog_says(&w, "beat", "passing"));
+    world_teardown(&w);
+}
+
 static void little_time_left_becomes_a_grace(void **state)
 {
     (void)state;
@@ -245,6 +271,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_ttl_goes_on_where_it_was),
     cmocka_unit_test(a_long_time_down_is_given_back_in_part),
     cmocka_unit_test(a_crash_costs_no_client_its_place_that_beats_twice),
+    cmocka_unit_test(a_word_is_not_undone_by_an_older_state),
     cmocka_unit_test(little_time_left_becomes_a_grace),
     cmocka_unit_test(another_boot_starts_in_silence_and_looks_soon),
     cmocka_unit_test(live_output_survives_a_clean_end),

@@ -334,6 +334,20 @@ void conn_input(struct conn *c, struct bytes in)
         (void)conn_keep_ahead(c, in);
 }
 
+/* The first byte of a handshake record (RFC 8446 5.1), and of no method. */
+static bool is_tls(const char *first)
+{
+    return *first == 0x16;
+}
+
+/* He could not read what we would say. */
+static void refuse_tls(struct conn *c)
+{
+    conn_complain_of_peer(c, "it speaks TLS: encrypt is set there, and not "
+                             "here");
+    conn_close(c);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *c = stream->data;
@@ -342,7 +356,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     if (n < 0) {
         if (conn_tls_is_new(c) && c->state == CONN_READING)
-            conn_tls_count_failure(c, "the peer has left");
+            conn_tls_count_failure(c, "");
         if (n == UV_EOF)
             conn_on_eof(c);
         else
@@ -353,8 +367,11 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         lingered(c, (size_t)n);
     else if (c->tls)
         conn_tls_input(c, bytes_of(buf->base, (size_t)n));
+    else if (c->from_peer && !c->greeted && is_tls(buf->base))
+        refuse_tls(c);
     else
         conn_input(c, bytes_of(buf->base, (size_t)n));
+    c->greeted = true;
 }
 
 /* --- What follows an answer ----------------------------------------------- */
@@ -401,14 +418,16 @@ static int open_handle(struct conn *c)
 
 enum err conn_open(struct http_server *s, int take_fd,
                    const struct in6_addr *peer, uint16_t port,
-                   const uint16_t slots[2], bool tcp, bool tls)
+                   const uint16_t slots[2], bool tcp, enum conn_kind kind)
 {
     struct conn *c = calloc(1, sizeof *c + s->events.user_bytes);
+    bool tls = kind == CONN_TLS || (kind == CONN_PEER && s->peer_tls);
 
     if (!c)
         goto fail;
     c->server = s;
     c->tcp = tcp;
+    c->from_peer = kind == CONN_PEER;
     c->peer = *peer;
     c->peer_port = port;
     c->slots[0] = slots[0];
@@ -452,6 +471,11 @@ void *conn_user(struct conn *c)
 struct http_server *conn_server(struct conn *c)
 {
     return c->server;
+}
+
+bool conn_is_peer(const struct conn *c)
+{
+    return c->from_peer;
 }
 
 const char *conn_peer(struct conn *c)

@@ -108,6 +108,13 @@ MUST_USE enum err http_server_listen(struct http_server *s, int take_fd);
  * told so (400). */
 MUST_USE enum err http_server_listen_tls(struct http_server *s, int take_fd);
 
+/* The listener for those who share a key (tls_psk.h), by TLS if there is one
+ * (tls is taken; NULL: plain HTTP): conn_is_peer is true of its connections. At
+ * most once. Failed handshakes are logged, so that who has another key can be
+ * found. */
+MUST_USE enum err http_server_listen_peers(struct http_server *s, int take_fd,
+                                           struct tls_server *take_tls);
+
 /* What connections accepted from now on show and ask for (taken, on error too);
  * others go on as they are. ERR_NOMEM. */
 MUST_USE enum err http_server_tls(struct http_server *s,
@@ -123,6 +130,8 @@ void http_server_free(struct http_server *s); /* after closed */
 /* The caller's bytes of this connection. */
 void *conn_user(struct conn *c);
 struct http_server *conn_server(struct conn *c);
+
+bool conn_is_peer(const struct conn *c);
 
 /* "127.0.0.1:4711" or "unix"; valid during the call's turn. */
 const char *conn_peer(struct conn *c);

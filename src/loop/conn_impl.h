@@ -71,13 +71,15 @@ struct conn {
     bool tcp : 1;
     bool keep_alive : 1;
     bool http_1_0 : 1;
-    bool running : 1; /* conn_feed is on the stack */
-    bool forget : 1;  /* the request's memory is no longer needed */
-    bool more : 1;    /* conn_feed has bytes behind this request */
-    bool eof : 1;     /* the peer sends no more */
-    bool paused : 1;  /* not reading */
-    bool linger : 1;  /* the peer may still be sending when we are done */
-    bool broken : 1;  /* a write failed; gone is to be called */
+    bool running : 1;   /* conn_feed is on the stack */
+    bool forget : 1;    /* the request's memory is no longer needed */
+    bool more : 1;      /* conn_feed has bytes behind this request */
+    bool eof : 1;       /* the peer sends no more */
+    bool paused : 1;    /* not reading */
+    bool linger : 1;    /* the peer may still be sending when we are done */
+    bool broken : 1;    /* a write failed; gone is to be called */
+    bool from_peer : 1; /* came to the listener for peers */
+    bool greeted : 1;   /* a first byte came */
     _Alignas(16) char user[];
 };
 
@@ -100,7 +102,9 @@ struct http_server {
     struct http_in *parsers[CONN_PARSERS_KEPT];
     size_t parser_count;
     char *read_buffer;
-    struct tls_server *tls; /* of connections to come; NULL: none yet */
+    struct tls_server *tls;      /* of connections to come; NULL: none yet */
+    struct tls_server *peer_tls; /* of peers; NULL: plain, or no listener */
+    uint64_t peer_complained_ms;
     struct tls_io *tls_io;
     char peer_text[INET6_ADDRSTRLEN + 16];
 };
@@ -123,10 +127,17 @@ void server_uncount(struct http_server *s, const struct conn *c);
 
 /* --- conn.c --------------------------------------------------------------- */
 
+enum conn_kind {
+    CONN_PLAIN,
+    CONN_TLS,
+    CONN_PEER, /* TLS if the server has peer_tls */
+};
+
 /* An accepted descriptor (taken), already counted. Closed on failure. */
 MUST_USE enum err conn_open(struct http_server *s, int take_fd,
                             const struct in6_addr *peer, uint16_t port,
-                            const uint16_t slots[2], bool tcp, bool tls);
+                            const uint16_t slots[2], bool tcp,
+                            enum conn_kind kind);
 
 /* Idempotent; gone is not called. */
 void conn_close(struct conn *c);
@@ -196,6 +207,7 @@ void conn_write_continue(struct conn *c);
 /* The connection speaks TLS; the server has a struct tls_server. */
 MUST_USE enum err conn_tls_begin(struct conn *c);
 void conn_tls_free(struct conn *c); /* it is plain from here on */
+MUST_USE enum err server_tls_init(struct http_server *s); /* idempotent */
 void server_tls_fini(struct http_server *s);
 
 /* Bytes from the socket. */
@@ -206,7 +218,11 @@ void conn_tls_later(struct conn *c);
 
 /* It speaks TLS and has not agreed on anything yet. */
 bool conn_tls_is_new(const struct conn *c);
+/* why: OpenSSL's reason; "": the peer has left. */
 void conn_tls_count_failure(struct conn *c, const char *why);
+
+/* Somebody came to the listener for peers who is none; not each is logged. */
+void conn_complain_of_peer(struct conn *c, const char *why);
 
 /* Seals bytes into conn_tls_out, which the caller sends and resets before he
  * returns to the loop. False: the connection is of no use any more. */

@@ -18,7 +18,8 @@ struct listener {
     struct http_server *server;
     struct list link;
     int fd;
-    bool tcp, tls;
+    bool tcp;
+    enum conn_kind kind;
 };
 
 enum {
@@ -131,7 +132,7 @@ static void refuse_fd(const struct listener *l, int fd, int status)
                        most->max_conns);
     }
     size_t n = conn_refusal_text(answer, sizeof answer, status, text);
-    if (!l->tls)
+    if (l->kind != CONN_TLS && !(l->kind == CONN_PEER && s->peer_tls))
         (void)send(fd, answer, n, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)shutdown(fd, SHUT_WR);
     /* Unread bytes would turn the close into a reset. */
@@ -172,7 +173,7 @@ static void accepted(struct listener *l, int fd, const union peer_address *a)
     int status = count_conn(s->limits, slots, l->tcp);
     if (status)
         refuse_fd(l, fd, status);
-    else if (conn_open(s, fd, &peer, port, slots, l->tcp, l->tls) == ERR_NOMEM)
+    else if (conn_open(s, fd, &peer, port, slots, l->tcp, l->kind) == ERR_NOMEM)
         uncount(s->limits, slots, l->tcp);
 }
 
@@ -271,7 +272,8 @@ static void poll_listener(struct listener *l)
     require(e == 0); /* fails only when it is closing */
 }
 
-static enum err serve_listener(struct http_server *s, int take_fd, bool tls)
+static enum err serve_listener(struct http_server *s, int take_fd,
+                               enum conn_kind kind)
 {
     int domain = 0;
     socklen_t n = sizeof domain;
@@ -290,7 +292,7 @@ static enum err serve_listener(struct http_server *s, int take_fd, bool tls)
     l->server = s;
     l->fd = take_fd;
     l->tcp = domain != AF_UNIX;
-    l->tls = tls;
+    l->kind = kind;
     list_add(&s->listeners, &l->link);
     s->handles++;
     poll_listener(l);
@@ -299,13 +301,26 @@ static enum err serve_listener(struct http_server *s, int take_fd, bool tls)
 
 enum err http_server_listen(struct http_server *s, int take_fd)
 {
-    return serve_listener(s, take_fd, false);
+    return serve_listener(s, take_fd, CONN_PLAIN);
 }
 
 enum err http_server_listen_tls(struct http_server *s, int take_fd)
 {
     require(s->tls);
-    return serve_listener(s, take_fd, true);
+    return serve_listener(s, take_fd, CONN_TLS);
+}
+
+enum err http_server_listen_peers(struct http_server *s, int take_fd,
+                                  struct tls_server *take_tls)
+{
+    require(!s->peer_tls);
+    s->peer_tls = take_tls;
+    enum err e = take_tls ? server_tls_init(s) : ERR_OK;
+    if (e != ERR_OK) {
+        (void)close(take_fd);
+        return e;
+    }
+    return serve_listener(s, take_fd, CONN_PEER);
 }
 
 /* --- The server ----------------------------------------------------------- */

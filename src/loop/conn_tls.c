@@ -24,6 +24,7 @@
 #include "base/metric.h"
 #include "loop/conn_impl.h"
 #include "loop/tls_files.h"
+#include "loop/tls_psk.h"
 
 enum {
     RECORD_BYTES = 16 * 1024, /* RFC 8446 5.1 */
@@ -31,6 +32,7 @@ enum {
     /* What OpenSSL has to say by itself (tickets, answers to key updates) while
      * the peer takes nothing. */
     CONTROL_BYTES_MAX = 64 * 1024,
+    PEER_COMPLAIN_MS = 5 * 1000, /* of a thread */
 };
 
 struct conn_tls {
@@ -106,11 +108,16 @@ static struct tls_io *io_new(void)
 
 /* --- The server's side ---------------------------------------------------- */
 
-enum err http_server_tls(struct http_server *s, struct tls_server *take)
+enum err server_tls_init(struct http_server *s)
 {
     if (!s->tls_io)
         s->tls_io = io_new();
-    if (!s->tls_io) {
+    return s->tls_io ? ERR_OK : ERR_NOMEM;
+}
+
+enum err http_server_tls(struct http_server *s, struct tls_server *take)
+{
+    if (server_tls_init(s) != ERR_OK) {
         tls_server_unref(take);
         return ERR_NOMEM;
     }
@@ -122,6 +129,7 @@ enum err http_server_tls(struct http_server *s, struct tls_server *take)
 void server_tls_fini(struct http_server *s)
 {
     tls_server_unref(s->tls);
+    tls_server_unref(s->peer_tls);
     if (!s->tls_io)
         return;
     buf_fini(&s->tls_io->sealed);
@@ -136,7 +144,7 @@ enum err conn_tls_begin(struct conn *c)
     struct http_server *s = c->server;
     struct conn_tls *t = calloc(1, sizeof *t);
     BIO *bio = BIO_new(s->tls_io->method);
-    SSL *ssl = SSL_new(tls_server_context(s->tls));
+    SSL *ssl = SSL_new(tls_server_context(c->from_peer ? s->peer_tls : s->tls));
 
     if (!t || !bio || !ssl) {
         free(t);
@@ -294,11 +302,26 @@ static bool may_handshake(struct http_server *s)
     return io->handshakes++ < HANDSHAKES_PER_TURN;
 }
 
+void conn_complain_of_peer(struct conn *c, const char *why)
+{
+    struct http_server *s = c->server;
+    uint64_t now_ms = uv_now(s->loop);
+
+    if (s->peer_complained_ms &&
+        now_ms - s->peer_complained_ms < PEER_COMPLAIN_MS)
+        return;
+    s->peer_complained_ms = now_ms ? now_ms : 1;
+    log_warn("peers", "a connection was refused: peer=%s why=\"%s\"",
+             conn_peer(c), why);
+}
+
 void conn_tls_count_failure(struct conn *c, const char *why)
 {
+    if (c->from_peer && *why)
+        conn_complain_of_peer(c, tls_psk_why(why));
     metric_add(METRIC_HTTP_TLS_FAILED, 1);
     log_debug("http", "TLS handshake failed: peer=%s error=\"%s\"",
-              conn_peer(c), why);
+              conn_peer(c), *why ? why : "the peer has left");
 }
 
 static void handshake_failed(struct conn *c)
@@ -394,10 +417,13 @@ void conn_tls_input(struct conn *c, struct bytes in)
     struct conn_tls *t = c->tls;
 
     if (!t->seen && is_plain_http(in)) {
-        conn_tls_count_failure(c, "plain HTTP");
+        conn_tls_count_failure(c, "http request");
         conn_tls_free(c);
         conn_refuse(c, 400,
-                    "Client sent an HTTP request to an HTTPS server.\n");
+                    c->from_peer
+                        ? "This port is for servers and agents of one "
+                          "cluster, which have its key (encrypt).\n"
+                        : "Client sent an HTTP request to an HTTPS server.\n");
         return;
     }
     t->seen = true;

@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 
 struct fetcher;
+struct tls_psk;
 
 struct fetch_header {
     const char *name;
@@ -41,8 +42,11 @@ struct fetch_options {
     /* PEM, as tls_files_pem has it; not copied: it outlives the request. Goes
      * before ca_file. */
     struct bytes ca_pem;
-    const char *cert_file;   /* what to show to the peer; NULL: nothing */
-    const char *key_file;    /* its key */
+    const char *cert_file; /* what to show to the peer; NULL: nothing */
+    const char *key_file;  /* its key */
+    /* https with who knows this key, and no certificates (tls_psk.h); not
+     * copied. NULL: with certificates. */
+    const struct tls_psk *psk;
     size_t body_keep_bytes;  /* last so many bytes of the answer are kept */
     bool body_refuse_larger; /* instead: ERR_LIMIT beyond body_keep_bytes */
     /* Not NULL: the body of a 200 goes here as it comes, and is not kept. It may

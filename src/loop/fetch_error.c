@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "loop/tls_client.h"
+#include "loop/tls_psk.h"
 
 /* Part of the URL that was asked last (redirects count); "" if it has none. */
 static void url_part(const struct fetch *x, CURLUPart part, char *ret, size_t n)
@@ -104,6 +105,10 @@ static void certificate_error(const struct fetch *x, struct errtext *ret)
 
 static void handshake_error(const struct fetch *x, struct errtext *ret)
 {
+    if (x->psk) {
+        errtext_set(ret, "tls: %s", tls_psk_why(x->why));
+        return;
+    }
     /* OpenSSL's way of seeing "HTTP/1.1" where a TLS record should begin. */
     if (tls_is_other_protocol(x->why))
         errtext_set(ret, "http: server gave HTTP response to HTTPS client");
@@ -179,7 +184,10 @@ static enum err io_error(const struct fetch *x, CURLcode code,
         errtext_set(ret, "stopped after %d redirects", FETCH_REDIRECTS_MAX);
         break;
     case CURLE_PEER_FAILED_VERIFICATION:
-        certificate_error(x, ret);
+        if (x->psk)
+            handshake_error(x, ret);
+        else
+            certificate_error(x, ret);
         break;
     case CURLE_SSL_CONNECT_ERROR:
         handshake_error(x, ret);

@@ -40,6 +40,7 @@ struct fetch {
     void *ctx;
     size_t keep_bytes;
     bool refuse_larger;
+    const struct tls_psk *psk; /* NULL: certificates */
     void (*on_piece)(void *ctx, struct bytes piece);
     void *piece_ctx;
 

@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "loop/tls_files.h"
+#include "loop/tls_psk.h"
 
 struct tls_client {
     SSL_CTX *ctx;
+    bool psk; /* nobody shows a certificate, so no name is looked for */
 };
 
 /* --- Errors --------------------------------------------------------------- */
@@ -58,7 +60,9 @@ void tls_client_error(const struct ssl_st *s, const char *name,
     long verify = SSL_get_verify_result(s);
     const char *reason = tls_last_reason();
 
-    if (verify != X509_V_OK && strstr(reason, "certificate verify failed"))
+    if (*reason && tls_psk_is_used(s))
+        errtext_set(ret, "tls: %s", tls_psk_why(reason));
+    else if (verify != X509_V_OK && strstr(reason, "certificate verify failed"))
         tls_verify_text(verify, name, ret);
     else if (tls_is_other_protocol(reason))
         errtext_set(ret, "tls: first record does not look like a TLS "
@@ -75,6 +79,12 @@ void tls_client_error(const struct ssl_st *s, const char *name,
 }
 
 /* --- Contexts ------------------------------------------------------------- */
+
+static void set_mode(SSL_CTX *ctx)
+{
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
 
 enum err tls_client_new(const struct tls_files *files, struct tls_client **ret,
                         struct errtext *t)
@@ -94,8 +104,24 @@ enum err tls_client_new(const struct tls_files *files, struct tls_client **ret,
         tls_client_free(c);
         return e;
     }
-    SSL_CTX_set_mode(c->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    set_mode(c->ctx);
+    *ret = c;
+    return ERR_OK;
+}
+
+enum err tls_client_new_psk(const struct tls_psk *psk, struct tls_client **ret)
+{
+    struct tls_client *c = calloc(1, sizeof *c);
+
+    if (c)
+        c->ctx = SSL_CTX_new(TLS_client_method());
+    if (!c || !c->ctx || !tls_psk_client(c->ctx, psk)) {
+        tls_client_free(c);
+        ERR_clear_error();
+        return ERR_NOMEM;
+    }
+    c->psk = true;
+    set_mode(c->ctx);
     *ret = c;
     return ERR_OK;
 }
@@ -141,9 +167,11 @@ struct ssl_st *tls_client_session(const struct tls_client *c, int fd,
 
     if (!s)
         return NULL;
-    SSL_set_verify(s, skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+    if (!c->psk)
+        SSL_set_verify(s, skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
+                       NULL);
     SSL_set_connect_state(s);
-    if (!expect_name(s, name) || (alpn && !offer(s, alpn)) ||
+    if ((!c->psk && !expect_name(s, name)) || (alpn && !offer(s, alpn)) ||
         SSL_set_fd(s, fd) != 1) {
         SSL_free(s);
         return NULL;

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "loop/tls_files.h"
+#include "loop/tls_psk.h"
 
 struct tls_server {
     SSL_CTX *ctx;
@@ -135,19 +136,22 @@ static enum err ask_clients(SSL_CTX *ctx, const struct tls_server_options *o,
     return e;
 }
 
-static enum err fill(SSL_CTX *ctx, const struct tls_server_options *o,
-                     struct errtext *t)
+static void fill_common(SSL_CTX *ctx)
 {
-    uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION;
-
-    if (o->prefer_server_ciphers)
-        options |= SSL_OP_CIPHER_SERVER_PREFERENCE;
-    SSL_CTX_set_options(ctx, options);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     /* An idle connection gives its record buffers (33 kB) back. */
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     /* Tickets only: nothing is remembered of who was here. */
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
+}
+
+static enum err fill(SSL_CTX *ctx, const struct tls_server_options *o,
+                     struct errtext *t)
+{
+    fill_common(ctx);
+    if (o->prefer_server_ciphers)
+        SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
     if (o->min_minor < 2)
         SSL_CTX_set_security_level(ctx, 0);
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_VERSION + o->min_minor) != 1)
@@ -180,6 +184,26 @@ enum err tls_server_new(const struct tls_server_options *o,
             SSL_CTX_free(s->ctx);
         free(s);
         return e;
+    }
+    atomic_init(&s->refs, 1);
+    *ret = s;
+    return ERR_OK;
+}
+
+enum err tls_server_new_psk(const struct tls_psk *psk, struct tls_server **ret)
+{
+    struct tls_server *s = calloc(1, sizeof *s);
+
+    if (s)
+        s->ctx = SSL_CTX_new(TLS_server_method());
+    if (s && s->ctx)
+        fill_common(s->ctx);
+    if (!s || !s->ctx || !tls_psk_server(s->ctx, psk)) {
+        if (s)
+            SSL_CTX_free(s->ctx);
+        free(s);
+        ERR_clear_error();
+        return ERR_NOMEM;
     }
     atomic_init(&s->refs, 1);
     *ret = s;

@@ -62,6 +62,39 @@ struct api_self {
     uint64_t generation;        /* of this struct: heads are cached */
 };
 
+/* A server, as the others know it. */
+struct api_server {
+    struct bytes id, node; /* node empty: not known yet */
+    struct bytes address;
+    uint16_t peer_port, server_port;
+    bool leader, voter, alive;
+    uint64_t contact_ms;              /* since it was heard */
+    uint64_t store_index, store_term; /* of its member of the store */
+};
+
+/* The servers that share a store which they keep themselves. Immutable. */
+struct api_cluster {
+    bool managed;      /* there is such a store */
+    bool fresh;        /* not yet, and no set of members is agreed on */
+    const char *phase; /* for people and hello; NULL: alone */
+    struct bytes id, token;
+    uint64_t expect;
+    uint64_t store_index, store_term; /* of the own member */
+    /* fresh: who else waits. Else the members, this one among them. */
+    const struct api_server *servers;
+    size_t server_count;
+};
+
+enum {
+    API_PEER_PROTOCOL = 1, /* of /v1/peer/; grows when an old one breaks */
+    API_EPOCH_SHIFT = 40,  /* of an index (store/store.h) */
+};
+
+/* Under which name a server's service "consul" has the port of the listener for
+ * peers in its metadata. */
+#define API_PEER_PORT "muster_peer_port"
+uint64_t api_peer_port(struct packed meta); /* 0: none */
+
 enum { API_CPUS_SHOWN = 1024 };
 
 /* The machine, for /v1/agent/host; unknown: 0 or empty. */
@@ -136,7 +169,8 @@ struct api_env {
     const struct local_snapshot *local;
     const struct heard_snapshot *heard;
     const struct beats_table *beats;
-    bool leaderless;  /* ready, but nobody leads just now */
+    const struct api_cluster *cluster; /* NULL: alone */
+    bool leaderless;                   /* ready, but nobody leads just now */
     bool ready;       /* loaded, own node registered: there is a leader */
     uint64_t wall_ms; /* Unix time, for people */
     uint64_t uptime_ms;

@@ -58,7 +58,8 @@ struct api_route {
     /* Sets watch.name, or refuses: ANSWER. May be NULL. */
     enum api_next (*prepare)(struct api_call *c, const struct api_env *env);
 
-    bool at; /* takes ?at */
+    bool peer; /* exists on the listener for peers only */
+    bool at;   /* takes ?at */
     enum api_story story;
 
     bool page; /* a list by pages: takes page_param_names */
@@ -379,6 +380,7 @@ void read_agent_service(struct api_call *c, const struct api_env *env);
 void read_agent_checks(struct api_call *c, const struct api_env *env);
 void read_agent_health_id(struct api_call *c, const struct api_env *env);
 void read_agent_health_name(struct api_call *c, const struct api_env *env);
+void read_peer_hello(struct api_call *c, const struct api_env *env);
 void read_agent_host(struct api_call *c, const struct api_env *env);
 void read_agent_version(struct api_call *c, const struct api_env *env);
 void read_catalog_connect(struct api_call *c, const struct api_env *env);

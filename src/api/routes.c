@@ -59,6 +59,8 @@ static const struct api_route routes[] = {
     {"/v1/muster/guard",          METHOD_GET, API_READ, .consul_headers = true, .read = read_guard},
     {"/v1/muster/guard/release/", METHOD_PUT, API_WRITE, .missing = "Missing service name", .write = write_guard_release},
     {"/v1/snapshot", METHOD_GET | METHOD_PUT, API_SNAPSHOT, .consul_headers = true},
+    /* Among servers and agents */
+    {"/v1/peer/hello", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_hello},
     /* Status */
     {"/v1/status/leader", METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_leader},
     {"/v1/status/peers",  METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_peers},
@@ -273,32 +275,53 @@ static enum api_next common(struct api_call *c, const struct api_env *env)
     return r->kind;
 }
 
+/* Users do not see what peers ask each other; peers pass on what their users
+ * ask of the catalog, but nobody has others to ask about their own agent. */
+static bool is_here(const struct api_route *route, const struct http_request *r)
+{
+    if (route->peer)
+        return r->from_peer;
+    return !r->from_peer || !bytes_starts(r->path, bytes_str("/v1/agent/"));
+}
+
+/* What is no route. */
+static bool page_begin(struct api_call *c, const struct api_env *env,
+                       const struct http_request *r, enum api_next *ret)
+{
+    if (bytes_is(r->path, "/ui") ||
+        (bytes_is(r->path, "/") && page_is_wanted(env->self, r)))
+        *ret = env->self->ui ? redirect(c, bytes_str("/ui/"))
+                             : empty_answer(c, 404);
+    else if (page_is_asked(env->self, r->path))
+        *ret = page_answer(c);
+    else if (bytes_is(r->path, "/")) {
+        api_error(c, 200, "Consul Agent");
+        *ret = API_ANSWER;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 enum api_next api_begin(struct api_call *c, const struct api_env *env,
                         struct http_request *r)
 {
+    enum api_next next;
+    struct bytes clean;
     c->request = r;
     c->arena = r->arena;
     c->unrouted = true;
-    struct bytes clean;
     if (http_clean_path(r->arena, r->raw_path, &clean))
         return redirect(c, clean);
     if (!env->self->allow_unprintable && !printable(r->path))
         return empty_answer(c, 400);
-    if (bytes_is(r->path, "/ui") ||
-        (bytes_is(r->path, "/") && page_is_wanted(env->self, r)))
-        return env->self->ui ? redirect(c, bytes_str("/ui/"))
-                             : empty_answer(c, 404);
-    if (page_is_asked(env->self, r->path))
-        return page_answer(c);
-    if (bytes_is(r->path, "/")) {
-        api_error(c, 200, "Consul Agent");
-        return API_ANSWER;
-    }
+    if (!r->from_peer && page_begin(c, env, r, &next))
+        return next;
     c->route = api_route_find(r->path, &c->arg);
-    if (!c->route)
+    if (!c->route || !is_here(c->route, r))
         return empty_answer(c, 404);
     c->unrouted = false;
-    if (blocked(env->self, r->path)) {
+    if (!r->from_peer && blocked(env->self, r->path)) {
         api_error(c, 403, "Endpoint is blocked by agent configuration");
         return API_ANSWER;
     }
@@ -306,7 +329,7 @@ enum api_next api_begin(struct api_call *c, const struct api_env *env,
         allow_line(c, c->route);
         return empty_answer(c, 200);
     }
-    if (!may_write(env->self, r)) {
+    if (!r->from_peer && !may_write(env->self, r)) {
         api_error(c, 403, "Access is restricted");
         return API_ANSWER;
     }

@@ -375,8 +375,8 @@ const struct cli_command cli_commands[] = {
      .exits = "0 if at least one could be joined.",
      .examples = {{"Join through a server", "join 10.0.0.5"}}, .run = cli_join},
 
-    {.name = "keygen", .summary = "Make a gossip encryption key",
-     .text = "Prints 32 random bytes in base64, as the setting \"encrypt\" takes them. muster has no gossip to encrypt; the key is for the files it shares with Consul.",
+    {.name = "keygen", .summary = "Make the key that servers and agents share",
+     .text = "Prints 32 random bytes in base64, as the setting \"encrypt\" takes them. Servers and agents that share one prove it to each other and encrypt all they say (TLS 1.3); the key itself is never sent.",
      .examples = {{"One key", "keygen"}}, .args_max = CLI_ARGS_MAX, .run = cli_keygen},
 
     {.name = "lag", .summary = "Show how fast subscribers apply changes", .api = CLI_AGENT, .flags = format_flags,

@@ -76,6 +76,18 @@ struct agent_config {
     bool server;
     bool bootstrap; /* also by bootstrap_expect = 1 */
     int64_t bootstrap_expect;
+    struct {
+        const char *encrypt; /* base64; NULL: none */
+        struct config_strings retry, start;
+        uint64_t interval_ms;
+        int64_t attempts_max; /* 0: no limit */
+        /* After validation: start, then retry, each HOST:PORT or [V6]:PORT. */
+        struct config_strings all;
+        struct bytes key; /* of encrypt, 16 to 32 bytes; empty: none */
+        /* Others may reach ports.serf_lan: bind_addr is loopback, or there is
+         * a key. */
+        bool safe;
+    } join;
 
     const char *bind_addr;          /* 0.0.0.0 */
     const char *advertise_addr;     /* NULL: from bind_addr or the interfaces */

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* agent_parts - what agent_config.c, agent_apply.c, agent_validate.c, agent_dns.c,
- * agent_listen.c and agent_tls.c share; nobody else includes it. */
+ * agent_join.c, agent_listen.c and agent_tls.c share; nobody else includes it. */
 #ifndef CONFIG_AGENT_PARTS_H
 #define CONFIG_AGENT_PARTS_H
 
@@ -30,5 +30,8 @@ MUST_USE enum err agent_config_listen(struct agent_config *c,
 
 /* Domains, time-outs, recursors. */
 MUST_USE enum err agent_config_dns(struct agent_config *c, struct errtext *t);
+
+/* Servers to join, and the key to do it with. After agent_config_listen. */
+MUST_USE enum err agent_config_join(struct agent_config *c, struct errtext *t);
 
 #endif

@@ -334,6 +334,8 @@ enum err agent_config_validate(struct agent_config *c, struct errtext *t)
         e = agent_config_dns(c, t);
     if (e == ERR_OK)
         e = agent_config_listen(c, t);
+    if (e == ERR_OK)
+        e = agent_config_join(c, t);
     if (e == ERR_NOMEM)
         errtext_set(t, "%s", err_text(e));
     return e;

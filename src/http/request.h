@@ -70,6 +70,7 @@ struct http_request {
     /* Who asks: "10.0.0.1:4711", "[::1]:4711"; empty: a unix socket, or not
      * told, as for a GET. Set by whoever owns the connection. */
     struct bytes peer;
+    bool from_peer; /* it came to the listener for peers; set by the same */
 };
 
 /* First header of that name, any case; {NULL, 0} if none. */

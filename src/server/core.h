@@ -21,6 +21,8 @@ struct core_options {
     struct store_etcd etcd;
     const char *agent_path;
 
+    int peer_port; /* where peers reach this agent; 0: nowhere */
+
     bool scripts_allowed, scripts_allowed_local;
     struct tls_files check_tls;
     const char *docker_host; /* NULL: the usual socket */

@@ -4,6 +4,7 @@
  * the service "consul" (clients look for both). Registered before anybody is
  * told that there is a leader, and again whenever somebody removes or changes
  * it. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -21,6 +22,7 @@ struct own {
     struct plan plan;
     struct timer retry;
     struct buf service_meta;
+    uint32_t service_meta_count;
     bool under_way;
     void (*left)(void *ctx); /* leaving: to call at the end */
     void *left_ctx;
@@ -41,6 +43,14 @@ enum err own_new(struct core *c)
     arena_init(&o->arena, 1 << 20);
     o->retry.fire = retry_fire;
     buf_init(&o->service_meta, 0);
+    if (c->options.peer_port > 0) {
+        char port[16];
+        snprintf(port, sizeof port, "%d", c->options.peer_port);
+        packed_put_pair(&o->service_meta, bytes_str(API_PEER_PORT),
+                        bytes_str(port));
+        o->service_meta_count++;
+    }
+    o->service_meta_count += 6;
     packed_put_pair(&o->service_meta, bytes_str("non_voter"),
                     bytes_str("false"));
     packed_put_pair(&o->service_meta, bytes_str("raft_version"),
@@ -146,7 +156,7 @@ static enum err own_plan(struct core *c, struct errtext *t)
         .port = self->server_port,
         .weight_passing = 1,
         .weight_warning = 1,
-        .meta = {buf_bytes(&o->service_meta), 6},
+        .meta = {buf_bytes(&o->service_meta), o->service_meta_count},
         .meta_set = true,
     };
     struct check_view check = {

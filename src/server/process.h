@@ -91,8 +91,9 @@ struct process {
     struct api_self self; /* as at the start */
     /* With what reloads changed; read under a pin (live.h). */
     _Atomic(const struct api_self *) live;
-    _Atomic(const struct dns_settings *) dns; /* the same, for DNS threads */
-    struct dns_changes dns_changes;           /* told each published version */
+    _Atomic(const struct dns_settings *) dns;    /* the same, for DNS threads */
+    _Atomic(const struct api_cluster *) cluster; /* the same; NULL: alone */
+    struct dns_changes dns_changes; /* told each published version */
     struct conn_limits conn_limits;
     const char *data_dir; /* NULL: in memory */
     size_t cache_bytes;   /* of all serving threads together */

@@ -235,8 +235,12 @@ static bool listen_all(const struct settings *s, int threads,
             return false;
         for (int i = 0; i < threads; i++)
             fds[i][a] = one[i];
-        log_info("server", "%s listens: address=%s port=%d",
-                 l->tls ? "HTTPS" : "HTTP", where, l->port);
+        if (l->peers)
+            log_info("peers", "listens: address=%s port=%d encrypted=%s", where,
+                     l->port, s->peers.tls ? "true" : "false");
+        else
+            log_info("server", "%s listens: address=%s port=%d",
+                     l->tls ? "HTTPS" : "HTTP", where, l->port);
     }
     return true;
 }
@@ -455,6 +459,14 @@ static void on_reload(void *ctx, struct agent_op *take)
     reload_ask(&run.reload, take);
 }
 
+static int peer_port(const struct settings *s)
+{
+    for (size_t i = 0; i < s->listener_count; i++)
+        if (s->listeners[i].peers)
+            return s->listeners[i].port;
+    return 0;
+}
+
 static bool start(const struct settings *s, char id[37], struct errtext *t)
 {
     if (!set_limits(s, t) || !open_data_dir(s, t) || !node_id(s, id, t))
@@ -478,6 +490,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
         .etcd_url = s->store,
         .etcd = s->store_etcd,
         .agent_path = run.agent_path,
+        .peer_port = peer_port(s),
         .scripts_allowed = s->scripts_allowed,
         .scripts_allowed_local = s->scripts_allowed_local,
         .check_tls = s->check_tls,

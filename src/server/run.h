@@ -7,13 +7,13 @@
 #include "base/arena.h"
 #include "health/damp.h"
 #include "local/op.h"
-#include "loop/tls_server.h"
+#include "loop/tls_psk.h"
 #include "server/dns_live.h"
 #include "store/store.h"
 
 enum {
-    RUN_ADDRESSES_MAX = 8, /* of one port */
-    RUN_LISTENERS_MAX = 2 * RUN_ADDRESSES_MAX,
+    RUN_ADDRESSES_MAX = 8,                         /* of one port */
+    RUN_LISTENERS_MAX = 2 * RUN_ADDRESSES_MAX + 1, /* that of peers */
 };
 
 /* Where HTTP listens. */
@@ -21,6 +21,21 @@ struct run_listener {
     const char *address; /* or unix:///path */
     int port;
     bool tls;
+    bool peers; /* for servers and agents, settings.peers */
+};
+
+/* Other servers and agents. */
+struct run_peers {
+    struct bytes secret;     /* encrypt; empty: plain HTTP, on loopback only */
+    struct tls_psk psk;      /* of the secret */
+    struct tls_server *tls;  /* NULL without */
+    const char *const *join; /* HOST:PORT, in order */
+    size_t join_count;
+    size_t start_count; /* so many of them must answer at the first try: one */
+    uint64_t retry_ms;
+    uint64_t attempts_max; /* 0: no limit */
+    uint64_t expect;       /* bootstrap_expect */
+    bool bootstrap;
 };
 
 /* Everything that configuration and command line decide; strings live as long
@@ -32,6 +47,7 @@ struct settings {
     const char *bind_addr, *advertise_addr;
     struct run_listener listeners[RUN_LISTENERS_MAX];
     size_t listener_count;
+    struct run_peers peers;
     struct tls_server *https; /* NULL: nothing listens with TLS */
     unsigned unix_mode;
     const char *unix_user, *unix_group;

@@ -31,6 +31,7 @@ void serving_pin(struct serving *s)
         .local = local_current(p->local),
         .heard = heard_current(p->heard),
         .beats = beats_current(p->beats),
+        .cluster = atomic_load_explicit(&p->cluster, memory_order_acquire),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
     };
     bool known;
@@ -234,6 +235,7 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
         if (!r->peer.p) /* nobody must take him for a unix socket */
             r->peer = bytes_str("?");
     }
+    r->from_peer = conn_is_peer(c);
     enum api_next next = api_begin(&call, &env, r);
     ((struct conn_state *)conn_user(c))->cache = TOLD_NOTHING;
     ((struct conn_state *)conn_user(c))->subscriber[0] = 0;
@@ -477,14 +479,25 @@ static enum err open_parts(struct serving *s, struct process *p,
     return e;
 }
 
+static enum err listen_on(struct serving *s, const struct settings *o,
+                          const struct run_listener *l, int take_fd)
+{
+    struct tls_server *tls = o->peers.tls;
+
+    if (l->peers)
+        return http_server_listen_peers(s->http, take_fd,
+                                        tls ? tls_server_ref(tls) : NULL);
+    return l->tls ? http_server_listen_tls(s->http, take_fd)
+                  : http_server_listen(s->http, take_fd);
+}
+
 static enum err listen_all(struct serving *s, const struct settings *o,
                            const int *take_fds)
 {
     enum err e =
         o->https ? http_server_tls(s->http, tls_server_ref(o->https)) : ERR_OK;
     for (size_t i = 0; e == ERR_OK && i < o->listener_count; i++)
-        e = o->listeners[i].tls ? http_server_listen_tls(s->http, take_fds[i])
-                                : http_server_listen(s->http, take_fds[i]);
+        e = listen_on(s, o, &o->listeners[i], take_fds[i]);
     return e;
 }
 

@@ -380,6 +380,8 @@ static enum err make_settings(struct setup *s)
     plain_settings(s);
     enum err e = addresses(s);
     if (e == ERR_OK)
+        e = setup_peers(s);
+    if (e == ERR_OK)
         e = dns_plan_make(&s->config, &s->settings.dns, &s->text);
     if (e == ERR_OK)
         e = tagged_addresses(s);
@@ -422,6 +424,7 @@ static struct {
 static void setup_free(struct setup *s)
 {
     tls_server_unref(s->settings.https);
+    tls_server_unref(s->settings.peers.tls);
     arena_fini(&s->arena);
     free(s);
 }
@@ -583,6 +586,7 @@ int setup_and_run(int argc, char **argv)
     fflush(stdout);
     log_notices(s);
     log_not_served(&s->settings);
+    setup_peers_notices(s);
     running.argc = argc;
     running.argv = argv;
     running.start = running.applied = s;

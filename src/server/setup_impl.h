@@ -1,6 +1,6 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* setup_impl - what setup.c, setup_files.c and setup_system.c share; nobody else includes it. */
+/* setup_impl - what setup.c, setup_files.c, setup_peers.c and setup_system.c share; nobody else includes it. */
 #ifndef SERVER_SETUP_IMPL_H
 #define SERVER_SETUP_IMPL_H
 
@@ -31,6 +31,11 @@ struct tls_files setup_tls_files(const struct config_tls *c);
 /* Reads the certificate and all that belongs to it into settings.https, if
  * HTTPS is wanted. */
 MUST_USE enum err setup_https(struct setup *s);
+
+/* Whom to join, and the listener for those who join; settings.listeners gets one
+ * more if there is one. */
+MUST_USE enum err setup_peers(struct setup *s);
+void setup_peers_notices(const struct setup *s); /* what to log of them */
 
 /* From here on there is a log. */
 MUST_USE enum err setup_log(struct setup *s);

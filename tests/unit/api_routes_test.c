@@ -260,6 +260,72 @@ static void the_machine_is_shown_as_it_was_found(void **state)
     assert_true(has(body, "\"CollectionTime\":1234567000000,"));
 }
 
+/* --- Peers ---------------------------------------------------------------- */
+
+static void users_do_not_see_what_peers_ask(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(status_of_get(w, "/v1/peer/hello"), 404);
+    assert_bytes(buf_bytes(&w->call.body), "");
+    w->from_peer = true;
+    assert_int_equal(status_of_get(w, "/v1/peer/hello"), 200);
+    assert_int_equal(status_of_get(w, "/v1/peer/nope"), 404);
+    assert_int_equal(status_of_get(w, "/v1/catalog/nodes"), 200);
+    assert_int_equal(status_of_get(w, "/v1/agent/self"), 404);
+    assert_int_equal(status_of_get(w, "/"), 404);
+    assert_int_equal(status_of_get(w, "/ui/"), 404);
+    assert_int_equal(begin(w, "PUT", "/v1/agent/leave", ""), API_ANSWER);
+    assert_int_equal(w->call.status, 404);
+}
+
+static void hello_says_who_and_of_what(void **state)
+{
+    struct world *w = *state;
+    struct api_server other = {.id = bytes_str("u-2"),
+                               .node = bytes_str("n2"),
+                               .address = bytes_str("10.0.0.2"),
+                               .peer_port = 8301,
+                               .server_port = 8300};
+    struct api_cluster cl = {.managed = true,
+                             .fresh = true,
+                             .phase = "fresh",
+                             .expect = 3,
+                             .servers = &other,
+                             .server_count = 1};
+
+    w->from_peer = true;
+    w->cluster = &cl;
+    struct bytes got = get(w, "/v1/peer/hello");
+    assert_true(bytes_starts(got, bytes_str("{\"Node\":\"own\",")));
+    assert_true(has(got, "\"BootstrapExpect\":3,\"Phase\":\"fresh\","
+                         "\"Fresh\":true"));
+    assert_true(has(got, "\"Sees\":[{\"Node\":\"n2\",\"ID\":\"u-2\","
+                         "\"Address\":\"10.0.0.2\",\"PeerPort\":8301,"
+                         "\"ServerPort\":8300}]"));
+}
+
+static void hello_lists_servers_that_peers_can_reach(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(
+        put(w, "/v1/catalog/register",
+            "{\"Node\":\"s1\",\"Address\":\"10.0.0.1\",\"Service\":{"
+            "\"Service\":\"consul\",\"Port\":8300,\"Meta\":{"
+            "\"muster_peer_port\":\"9301\"}}}"),
+        200);
+    assert_int_equal(put(w, "/v1/catalog/register",
+                         "{\"Node\":\"s2\",\"Address\":\"10.0.0.2\","
+                         "\"Service\":{\"Service\":\"consul\"}}"),
+                     200);
+    w->from_peer = true;
+    assert_true(has(get(w, "/v1/peer/hello"),
+                    "\"Servers\":[{\"Node\":\"s1\",\"ID\":\"\","
+                    "\"Address\":\"10.0.0.1\",\"PeerPort\":9301,"
+                    "\"ServerPort\":8300}]"));
+}
+
 static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     T(proxies_are_found_by_what_they_are_for),
@@ -271,6 +337,9 @@ static const struct CMUnitTest tests[] = {
     T(what_is_off_says_so_in_consuls_words),
     T(one_server_leads_itself),
     T(the_machine_is_shown_as_it_was_found),
+    T(users_do_not_see_what_peers_ask),
+    T(hello_says_who_and_of_what),
+    T(hello_lists_servers_that_peers_can_reach),
 };
 
 RUN_TESTS(tests)

@@ -20,6 +20,8 @@ struct world {
     struct api_call call;
     uint64_t revision;
     const char *peer; /* who asks; NULL: a unix socket */
+    bool from_peer;
+    const struct api_cluster *cluster;
 };
 
 static inline int setup(void **state)
@@ -60,6 +62,7 @@ static inline struct api_env env_of(struct world *w)
                             .cat = catalog_current(w->catalog),
                             .local = local_current(w->local),
                             .heard = heard_current(w->heard),
+                            .cluster = w->cluster,
                             .ready = true};
 }
 
@@ -94,6 +97,7 @@ static inline struct http_request *request(struct world *w, const char *method,
     r->params = params;
     r->headers = NULL;
     r->header_count = 0;
+    r->from_peer = w->from_peer;
     r->peer = w->peer ? bytes_str(w->peer) : (struct bytes){0};
     http_in_free(in);
     return r;

@@ -81,6 +81,8 @@ static void every_setting_is_stored(void **state)
     good("datacenter = \"EU-1\" node_name = \"n\"\n"
          "node_id = \"7d1f3a5c-0c4d-4a53-9c3b-0f1b7d7ad6f1\"\n"
          "data_dir = \"/d\" server = true bootstrap_expect = 3\n"
+         "retry_join = [\"a\", \"b:1\"] retry_interval = \"5s\" retry_max = 4\n"
+         "start_join = [\"c\"] encrypt = \"MDEyMzQ1Njc4OWFiY2RlZg==\"\n"
          "advertise_addr = \"[2001:db8::1]\" domain = \"d.\" alt_domain = "
          "\"a.\"\n"
          "enable_script_checks = true enable_local_script_checks = true\n"
@@ -108,6 +110,10 @@ static void every_setting_is_stored(void **state)
     assert_true(c.server);
     assert_int_equal(c.bootstrap_expect, 3);
     assert_false(c.bootstrap);
+    assert_int_equal(c.join.all.n, 3);
+    assert_int_equal(c.join.interval_ms, 5000);
+    assert_int_equal(c.join.attempts_max, 4);
+    assert_int_equal(c.join.key.n, 16);
     assert_string_equal(c.advertise_addr, "2001:db8::1");
     assert_string_equal(c.domain, "d.");
     assert_string_equal(c.alt_domain, "a.");

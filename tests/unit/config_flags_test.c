@@ -239,15 +239,10 @@ static void flags_without_effect_are_told(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "-join=a",
         "-join-wan=a",
-        "-retry-join=a",
         "-retry-join-wan=a",
-        "-retry-interval=1s",
-        "-retry-max=1",
         "-retry-interval-wan=1s",
         "-retry-max-wan=1",
-        "-encrypt=k",
         "-rejoin",
         "-primary-gateway=a",
         "-protocol=2",

@@ -1,0 +1,131 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* What servers and agents ask each other, on the listener for peers only.
+ *
+ * GET /v1/peer/hello says who this is and to what it belongs. Whoever asks
+ * compares that with what he expects, and names both sides if it differs; of
+ * what is not known yet the members are empty, and members may be added. */
+#include "api/impl.h"
+
+static void put_text(struct json_out *j, const char *key, struct bytes v)
+{
+    json_key(j, key);
+    json_str(j, v);
+}
+
+static void put_number(struct json_out *j, const char *key, uint64_t v)
+{
+    json_key(j, key);
+    json_u64(j, v);
+}
+
+static void put_flag(struct json_out *j, const char *key, bool v)
+{
+    json_key(j, key);
+    json_bool(j, v);
+}
+
+/* What a server tells of itself beside its service "consul". */
+uint64_t api_peer_port(struct packed meta)
+{
+    uint64_t port = 0;
+
+    if (bytes_u64(packed_find(meta, bytes_str(API_PEER_PORT)), &port) !=
+            ERR_OK ||
+        port > 65535)
+        return 0;
+    return port;
+}
+
+static void put_server(struct json_out *j, const struct api_env *env,
+                       const struct cat_instance *i)
+{
+    struct service_view s;
+    struct node_view n;
+    const struct cat_node *node = snapshot_node_of(env->cat, i);
+
+    if (!node || !node->record)
+        return;
+    cat_service_view(i->service, &s);
+    cat_node_view(node->record, &n);
+    uint64_t port = api_peer_port(s.meta);
+    if (port == 0)
+        return;
+    json_open(j, '{');
+    put_text(j, "Node", n.name);
+    put_text(j, "ID", n.id);
+    put_text(j, "Address", n.address);
+    put_number(j, "PeerPort", port);
+    put_number(j, "ServerPort", s.port > 0 ? (uint64_t)s.port : 0);
+    json_close(j, '}');
+}
+
+/* Those in the catalog that peers can reach. */
+static void put_servers(struct json_out *j, const struct api_env *env)
+{
+    const struct cat_name *name = snapshot_name(env->cat, bytes_str("consul"));
+    struct tree_iter it;
+
+    json_key(j, "Servers");
+    json_open(j, '[');
+    if (name && env->ready) {
+        tree_first(&name->instances, &it);
+        for (const struct cat_instance *i; (i = tree_next(&it));)
+            put_server(j, env, i);
+    }
+    json_close(j, ']');
+}
+
+/* Other servers that wait, too; so that all see the same ones. */
+static void put_seen(struct json_out *j, const struct api_cluster *cl)
+{
+    json_key(j, "Sees");
+    json_open(j, '[');
+    for (size_t i = 0; i < cl->server_count; i++) {
+        const struct api_server *s = &cl->servers[i];
+        json_open(j, '{');
+        put_text(j, "Node", s->node);
+        put_text(j, "ID", s->id);
+        put_text(j, "Address", s->address);
+        put_number(j, "PeerPort", (uint64_t)s->peer_port);
+        put_number(j, "ServerPort", (uint64_t)s->server_port);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+}
+
+void read_peer_hello(struct api_call *c, const struct api_env *env)
+{
+    static const struct api_cluster alone = {0};
+    const struct api_self *self = env->self;
+    const struct api_cluster *cl = env->cluster ? env->cluster : &alone;
+    struct json_out j = json_out(&c->body);
+    uint64_t revision = snapshot_revision(env->cat);
+
+    json_open(&j, '{');
+    put_text(&j, "Node", self->node_name);
+    put_text(&j, "ID", self->node_id);
+    put_text(&j, "Datacenter", self->datacenter);
+    put_text(&j, "Version", bytes_str(MUSTER_VERSION));
+    put_number(&j, "Protocol", API_PEER_PROTOCOL);
+    put_flag(&j, "Server", self->is_server);
+    put_text(&j, "Address", self->advertise_address);
+    put_number(&j, "PeerPort",
+               self->serf_lan_port > 0 ? (uint64_t)self->serf_lan_port : 0);
+    put_number(&j, "ServerPort",
+               self->server_port > 0 ? (uint64_t)self->server_port : 0);
+    put_flag(&j, "Ready", env->ready && !env->leaderless);
+    put_text(&j, "ClusterID", cl->id);
+    put_number(&j, "Epoch", revision >> API_EPOCH_SHIFT);
+    put_number(&j, "Index", revision);
+    put_number(&j, "BootstrapExpect", cl->expect);
+    put_text(&j, "Phase", bytes_str(cl->phase));
+    put_flag(&j, "Fresh", cl->fresh);
+    put_text(&j, "Token", cl->token);
+    put_number(&j, "StoreIndex", cl->store_index);
+    put_number(&j, "StoreTerm", cl->store_term);
+    put_servers(&j, env);
+    if (cl->fresh)
+        put_seen(&j, cl);
+    json_close(&j, '}');
+}

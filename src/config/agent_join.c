@@ -1,0 +1,221 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* Whom an agent joins, and the key that proves it to be one of them. What can
+ * be refused is refused here, before anything listens. */
+
+#include "config/agent_parts.h"
+
+#include <stdio.h>
+
+enum {
+    JOIN_MAX = 64, /* addresses */
+    HOST_MAX = 255,
+};
+
+/* --- The key -------------------------------------------------------------- */
+
+static int base64_value(char ch)
+{
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = ch ? strchr(digits, ch) : NULL;
+
+    return at ? (int)(at - digits) : -1;
+}
+
+/* RFC 4648 4, with its padding. False: it is none, or more than max bytes. */
+static bool base64_decode(struct bytes text, unsigned char *ret, size_t max,
+                          size_t *ret_n)
+{
+    uint32_t group = 0;
+    size_t n = 0, pad = 0;
+
+    if (text.n == 0 || text.n % 4 != 0)
+        return false;
+    while (pad < 2 && text.p[text.n - 1 - pad] == '=')
+        pad++;
+    for (size_t i = 0; i < text.n; i++) {
+        int v = i < text.n - pad ? base64_value(text.p[i]) : 0;
+        if (v < 0)
+            return false;
+        group = group << 6 | (uint32_t)v;
+        for (int k = 0; i % 4 == 3 && k < 3; k++) {
+            bool past = i + 1 == text.n && k >= 3 - (int)pad;
+            if (!past && n == max)
+                return false;
+            if (!past)
+                ret[n++] = (unsigned char)(group >> (16 - 8 * k));
+        }
+    }
+    *ret_n = n;
+    return true;
+}
+
+static enum err take_key(struct agent_config *c, struct errtext *t)
+{
+    unsigned char key[64];
+    size_t n;
+
+    if (!c->join.encrypt)
+        return ERR_OK;
+    if (!base64_decode(bytes_str(c->join.encrypt), key, sizeof key, &n))
+        return agent_config_fail(c, "encrypt", t,
+                                 "encrypt has invalid key: it is not base64 of "
+                                 "16, 24 or 32 bytes; muster keygen makes one");
+    if (n != 16 && n != 24 && n != 32)
+        return agent_config_fail(c, "encrypt", t,
+                                 "encrypt has invalid key: key size must be "
+                                 "16, 24 or 32 bytes, this one has %zu; muster "
+                                 "keygen makes one",
+                                 n);
+    c->join.key = arena_copy(c->arena, bytes_of(key, n));
+    return c->join.key.p ? ERR_OK : ERR_NOMEM;
+}
+
+/* --- Addresses ------------------------------------------------------------ */
+
+static bool is_host_char(char ch)
+{
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+           (ch >= '0' && ch <= '9') || ch == '.' || ch == '-' || ch == '_';
+}
+
+static bool is_v6_char(char ch)
+{
+    return (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'f') ||
+           (ch >= 'A' && ch <= 'F') || ch == ':' || ch == '.' || ch == '%' ||
+           is_host_char(ch);
+}
+
+static bool all_are(struct bytes s, bool (*is)(char ch))
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!is(s.p[i]))
+            return false;
+    return s.n > 0 && s.n <= HOST_MAX;
+}
+
+/* host, host:port, [v6], [v6]:port, v6. *ret_port 0: none was said. */
+static bool split(struct bytes s, struct bytes *ret_host, bool *ret_v6,
+                  uint64_t *ret_port)
+{
+    struct bytes port = {0};
+    size_t colon = bytes_find(s, ':');
+    bool one = colon < s.n &&
+               bytes_find(bytes_skip(s, colon + 1), ':') == s.n - colon - 1;
+
+    *ret_v6 = false;
+    *ret_port = 0;
+    *ret_host = s;
+    if (s.n && s.p[0] == '[') {
+        size_t end = bytes_find(s, ']');
+        if (end == s.n)
+            return false;
+        *ret_v6 = true;
+        *ret_host = bytes_of(s.p + 1, end - 1);
+        port = bytes_skip(s, end + 1);
+        if (port.n && port.p[0] != ':')
+            return false;
+    } else if (one) {
+        *ret_host = bytes_head(s, colon);
+        port = bytes_skip(s, colon);
+    } else if (colon < s.n) {
+        *ret_v6 = true;
+    }
+    if (port.n && (bytes_u64(bytes_skip(port, 1), ret_port) != ERR_OK ||
+                   *ret_port == 0 || *ret_port > 65535))
+        return false;
+    return all_are(*ret_host, *ret_v6 ? is_v6_char : is_host_char);
+}
+
+static enum err add(struct agent_config *c, const char *key, const char *text,
+                    struct errtext *t)
+{
+    struct bytes s = bytes_str(text), host;
+    uint64_t port;
+    bool v6;
+
+    if (bytes_find(s, '=') < s.n)
+        return agent_config_fail(c, key, t,
+                                 "%s: %s: clouds are not asked for addresses "
+                                 "(provider=...): write HOST:PORT, or a name "
+                                 "that resolves to the servers",
+                                 key, config_quote(s).s);
+    if (!split(s, &host, &v6, &port))
+        return agent_config_fail(c, key, t,
+                                 "%s: %s is not HOST, HOST:PORT or [V6]:PORT",
+                                 key, config_quote(s).s);
+    if (c->join.all.n == JOIN_MAX)
+        return agent_config_fail(c, key, t, "%s: more than %d addresses", key,
+                                 JOIN_MAX);
+    /* Consul's lists name the gossip port, which is this one. */
+    if (port == 0)
+        port = c->ports.serf_lan > 0 ? (uint64_t)c->ports.serf_lan
+                                     : (uint64_t)agent_defaults.ports.serf_lan;
+    char *full = arena_printf(c->arena, v6 ? "[%.*s]:%llu" : "%.*s:%llu",
+                              BYTES_ARG(host), (unsigned long long)port);
+    return full ? config_strings_add(c->arena, &c->join.all, full) : ERR_NOMEM;
+}
+
+/* --- What goes together --------------------------------------------------- */
+
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}
+
+/* Who is given no address waits for ever for the others. */
+static enum err check_expect(struct agent_config *c, struct errtext *t)
+{
+    if (c->bootstrap_expect < 2 || c->store)
+        return ERR_OK;
+    if (c->join.all.n == 0)
+        return agent_config_fail(c, "bootstrap_expect", t,
+                                 "'bootstrap_expect = %lld' requires "
+                                 "retry_join: the addresses of the servers",
+                                 (long long)c->bootstrap_expect);
+    if (c->ports.server < 0)
+        return agent_config_fail(c, "ports.server", t,
+                                 "'bootstrap_expect = %lld' requires "
+                                 "ports.server: the servers' stores talk there",
+                                 (long long)c->bootstrap_expect);
+    return ERR_OK;
+}
+
+enum err agent_config_join(struct agent_config *c, struct errtext *t)
+{
+    const struct {
+        const char *key;
+        const struct config_strings *from;
+    } lists[] = {{"start_join", &c->join.start},
+                 {"retry_join", &c->join.retry}};
+    enum err e = take_key(c, t);
+
+    for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++)
+        for (size_t i = 0; e == ERR_OK && i < lists[l].from->n; i++)
+            e = add(c, lists[l].key, lists[l].from->v[i], t);
+    if (e == ERR_OK && c->join.interval_ms == 0)
+        return agent_config_fail(c, "retry_interval", t,
+                                 "retry_interval must be over 0s");
+    if (e == ERR_OK)
+        e = check_expect(c, t);
+    if (e != ERR_OK)
+        return e;
+    c->join.safe = c->join.key.n > 0 || is_loopback(c->bind_addr);
+    /* A server that is alone wants nobody. */
+    bool alone = c->server && (c->bootstrap || c->store);
+    if (c->join.all.n == 0 || alone)
+        return ERR_OK;
+    if (c->ports.serf_lan < 0)
+        return agent_config_fail(c, "ports.serf_lan", t,
+                                 "joining others requires ports.serf_lan: they "
+                                 "reach this agent there");
+    if (!c->join.safe)
+        return agent_config_fail(c, "bind_addr", t,
+                                 "bind_addr %s is open to the network, and "
+                                 "there is no key: set encrypt to the same on "
+                                 "all servers and agents (muster keygen makes "
+                                 "one)",
+                                 c->bind_addr);
+    return ERR_OK;
+}

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "store/impl.h"
+#include "store/marker.h"
 
 void data_prefix(uint32_t epoch, char ret[DATA_PREFIX_BYTES + 1])
 {
@@ -80,6 +81,23 @@ static void hand_out(struct store *s, struct store_batch *take)
     emit(s, take);
 }
 
+/* Who deleted something is told: to those who follow it, a removal by somebody
+ * is another than one by time. True: there is something to tell. */
+static bool deleters(const struct store *s, const struct store_event *events,
+                     size_t count, struct marker *m)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < count && !any; i++)
+        any = events[i].is_delete && bytes_starts(events[i].key,
+                                                  store_prefix(s));
+    for (size_t i = 0; i < count && any; i++)
+        if (!events[i].is_delete &&
+            bytes_starts(events[i].key, bytes_str("m/")))
+            marker_read(m, events[i].value);
+    return any;
+}
+
 static void on_revision(void *ctx, uint64_t revision, uint64_t wall_ms,
                         const struct store_event *events, size_t count)
 {
@@ -99,9 +117,12 @@ static void on_revision(void *ctx, uint64_t revision, uint64_t wall_ms,
         feed_load(s);
         return;
     }
-    struct store_batch *b =
-        batch_of_revision(s, revision, wall_ms, events, count, NULL);
+    struct marker who = {0};
+    bool tell = deleters(s, events, count, &who);
+    struct store_batch *b = batch_of_revision(s, revision, wall_ms, events,
+                                              count, tell ? &who : NULL);
 
+    marker_fini(&who);
     if (s->loading) {
         list_add(&s->held, &b->link);
     } else {

@@ -98,7 +98,8 @@ struct store_event {
     struct bytes value;  /* puts */
     uint64_t create_rev; /* puts */
     uint64_t mod_rev;
-    struct bytes by; /* of a history: meta of the change that wrote it; empty:
+    struct bytes by; /* of a history, and of a feed's revision that deletes
+                        something: meta of the change that wrote it; empty:
                         nobody knows */
 };
 

@@ -160,6 +160,25 @@ static void what_is_deleted_twice_goes_once(void **state)
     world_expect(w, "n/1", "again");
 }
 
+static void who_deletes_is_fed_too(void **state)
+{
+    struct world *w = world_of(state);
+    struct waited x;
+
+    (void)world_put(w, "n/1", "x");
+    (void)world_put(w, "n/2", "x");
+    waited_init(&x, w);
+    x.change.meta = bytes_str("somebody");
+    waited_op(&x, OP_DELETE, "n/1", NULL);
+    expect_verdict(waited_commit(&x), STORE_COMMITTED);
+    assert_string_equal(w->deleted_by, "somebody");
+    waited_init(&x, w);
+    x.change.meta = bytes_str("somebody else");
+    waited_op(&x, OP_DELETE_PREFIX, "n/", NULL);
+    expect_verdict(waited_commit(&x), STORE_COMMITTED);
+    assert_string_equal(w->deleted_by, "somebody else");
+}
+
 static void a_change_is_all_or_nothing(void **state)
 {
     struct world *w = world_of(state);
@@ -492,6 +511,7 @@ static struct CMUnitTest tests[] = {
     OVER_ALL(a_quiet_guard_sees_what_was_added_to_a_set),
     OVER_ALL(a_prefix_goes_with_all_under_it),
     OVER_ALL(what_is_deleted_twice_goes_once),
+    OVER_ALL(who_deletes_is_fed_too),
     OVER_ALL(a_change_is_all_or_nothing),
     OVER_ALL(empty_values_and_binary_keys_are_kept),
     OVER_ALL(only_one_of_many_creates_a_key),

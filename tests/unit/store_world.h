@@ -47,6 +47,7 @@ struct world {
     enum err why;
     char why_text[160];
     size_t done_before_feed; /* must stay 0 */
+    char deleted_by[64];     /* of the last deletion that was fed */
 };
 
 static inline struct bytes seen_key(const struct seen_row *r)
@@ -121,6 +122,8 @@ static inline void world_event(struct world *w, const struct store_event *ev,
         world_rule(w, r != NULL, "only what is there is deleted");
         if (r)
             seen_drop(w, r);
+        snprintf(w->deleted_by, sizeof w->deleted_by, "%.*s",
+                 BYTES_ARG(ev->by));
         return;
     }
     world_rule(w, ev->create_rev == (r ? r->create_rev : revision),

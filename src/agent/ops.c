@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "agent/impl.h"
+#include "catalog/plan_guard.h"
 
 static const struct local_snapshot *here(const struct job *j)
 {
@@ -391,7 +392,7 @@ void op_reap(struct agent *a, struct bytes service_id)
 
     require(op != NULL);
     op->id = arena_copy(&op->arena, service_id);
-    op->meta = bytes_str("agent: critical for too long");
+    op->meta = bytes_str(META_REAPED_CRITICAL);
     op->done = agent_op_free;
     require(op->id.p != NULL);
     agent_submit(a, op);

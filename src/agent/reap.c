@@ -129,7 +129,7 @@ void reap_submit(struct agent *a)
         .guard_count = r->plan.guard_count,
         .ops = r->plan.ops,
         .op_count = r->plan.op_count,
-        .meta = bytes_str("agent: silent for too long"),
+        .meta = bytes_str(META_REAPED_SILENT),
         .done = on_removed,
     };
     list_init(&r->change.link);

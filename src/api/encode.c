@@ -27,14 +27,13 @@ static void digest_upto_here(struct encoder *e)
     e->hashed = b->n;
 }
 
-/* What is written between begin and end does not count. */
-static void volatile_begin(struct encoder *e)
+void encode_aside_begin(struct encoder *e)
 {
     if (e->digest && e->skip_volatile)
         digest_upto_here(e);
 }
 
-static void volatile_end(struct encoder *e)
+void encode_aside_end(struct encoder *e)
 {
     if (e->digest && e->skip_volatile)
         e->hashed = e->j.out->n;
@@ -334,18 +333,18 @@ void encode_check(struct encoder *e, struct bytes node_name,
     json_open(j, '{');
     check_head(j, node_name, v);
     json_key(j, "Output");
-    volatile_begin(e);
+    encode_aside_begin(e);
     json_str(j, v->output);
-    volatile_end(e);
+    encode_aside_end(e);
     check_of_service(j, v->service_id, service_name, service_tags, v->type);
     json_key(j, "Definition");
     json_raw(j, v->definition.n ? v->definition : bytes_str("{}"));
     json_key(j, "CreateIndex");
     json_u64(j, v->create_rev);
     json_key(j, "ModifyIndex");
-    volatile_begin(e);
+    encode_aside_begin(e);
     json_u64(j, v->modify_rev);
-    volatile_end(e);
+    encode_aside_end(e);
     json_close(j, '}');
 }
 

@@ -257,11 +257,12 @@ static void tell_all_on_node(const struct touched *t, enum entry_kind kind)
 }
 
 /* Damping and the guard judge the instances of a name together: with one of
- * them others may come or go. */
+ * them others may come or go, or be told otherwise. */
 static bool judged_together(const struct touched *t)
 {
-    return t->c->passing && (t->ch->kind == RECORD_GUARD ||
-                             snapshot_marked_count(t->env->cat) > 0);
+    return t->c->route->rows == FILTER_HEALTH &&
+           (t->ch->kind == RECORD_GUARD ||
+            snapshot_marked_count(t->env->cat) > 0);
 }
 
 /* All of them, once. */

@@ -26,7 +26,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
-#include "catalog/catalog.h"
+#include "catalog/member.h"
 
 enum {
     FILTER_BYTES_MAX = 4096,          /* of an expression */
@@ -76,6 +76,7 @@ struct filter_row {
     /* Of HEALTH: where the checks are, node-level ones first. */
     const struct cat_node_checks *node_checks; /* or NULL */
     const struct cat_instance *instance;       /* or NULL */
+    enum member is;                            /* of HEALTH */
     bool held; /* its checks are sent as passing (catalog/member.h) */
 };
 

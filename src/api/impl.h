@@ -175,6 +175,10 @@ void encode_map(struct json_out *j, struct packed map);
 void encode_map_or_null(struct json_out *j, struct packed map, bool set);
 void encode_tagged(struct json_out *j, struct packed tagged);
 
+/* What is written in between does not count: no long poll is woken for it. */
+void encode_aside_begin(struct encoder *e);
+void encode_aside_end(struct encoder *e);
+
 /* What a check says about its service: name and tags, derived now. */
 void check_service(const struct cat_node *n, const struct check_view *v,
                    struct bytes *ret_name, struct packed *ret_tags);
@@ -202,7 +206,7 @@ bool row_of_stream(struct api_call *c, struct encoder *e,
 /* Of /health/service, which others show too. */
 void put_health_entry(struct encoder *e, const struct filter_row *row);
 
-/* Is the instance in the answer, by its health? Sets row->held. */
+/* Is the instance in the answer, by its health? Sets row->is and held. */
 bool answered_row(struct api_call *c, const struct api_env *env,
                   const struct cat_name *name, const struct cat_node *n,
                   const struct cat_instance *i, struct filter_row *row);

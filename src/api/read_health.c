@@ -11,10 +11,9 @@ bool answered_row(struct api_call *c, const struct api_env *env,
                   const struct cat_instance *i, struct filter_row *row)
 {
     row->held = false;
-    if (!c->passing)
-        return true;
+    row->is = MEMBER_OUT;
     if (!name)
-        return false;
+        return !c->passing;
     struct answered *a = &c->answered;
     if (a->name != name || a->revision != snapshot_revision(env->cat)) {
         membership_begin(&a->m, env->cat, name);
@@ -23,9 +22,9 @@ bool answered_row(struct api_call *c, const struct api_env *env,
         a->name = name;
         a->revision = snapshot_revision(env->cat);
     }
-    enum member m = member_of(&a->m, n, i);
-    row->held = m == MEMBER_HELD;
-    return member_is_in(m);
+    row->is = member_of(&a->m, n, i);
+    row->held = c->passing && row->is == MEMBER_HELD;
+    return !c->passing || member_is_in(row->is);
 }
 
 static void put_check(struct encoder *e, const struct filter_row *row,
@@ -52,6 +51,46 @@ void put_checks(struct encoder *e, const struct filter_row *row)
     json_close(&e->j, ']');
 }
 
+static bool is_draining(const struct cat_instance *i)
+{
+    struct check_view v;
+    for (uint32_t k = 0; k < i->check_count; k++) {
+        cat_check_view(i->checks[k], &v);
+        if (local_is_drain(v.id) && !bytes_is(v.status, "passing"))
+            return true;
+    }
+    return false;
+}
+
+/* What Consul's answers cannot say: why the instance is in the answers of
+ * ?passing, or out of them, against its checks; nothing where there is nothing
+ * to say. To be held changes nothing in those answers, and wakes nobody. */
+static void put_membership(struct encoder *e, const struct filter_row *row)
+{
+    const struct cat_node *n = snapshot_node_of(e->env->cat, row->instance);
+    struct json_out *j = &e->j;
+    struct check_view v;
+    uint64_t ready_ms = 0;
+    if (member_is_in(row->is))
+        ready_ms = member_ready_ms(n, row->instance);
+    encode_aside_begin(e);
+    if (row->is == MEMBER_HELD) {
+        json_key(j, "Held");
+        json_bool(j, true);
+    }
+    if (ready_ms)
+        encode_moment(j, "ReadySince", ready_ms);
+    encode_aside_end(e);
+    if (row->is == MEMBER_SUPPRESSED) {
+        cat_check_view(member_damped(n, row->instance), &v);
+        encode_moment(j, "DampedUntil", v.marks.damped_until_ms);
+    }
+    if (is_draining(row->instance)) {
+        json_key(j, "Draining");
+        json_bool(j, true);
+    }
+}
+
 void put_health_entry(struct encoder *e, const struct filter_row *row)
 {
     json_open(&e->j, '{');
@@ -61,6 +100,7 @@ void put_health_entry(struct encoder *e, const struct filter_row *row)
     encode_node_service(e, &row->service);
     json_key(&e->j, "Checks");
     put_checks(e, row);
+    put_membership(e, row);
     json_close(&e->j, '}');
 }
 
@@ -71,7 +111,7 @@ bool row_of_health(struct api_call *c, struct encoder *e,
     const struct cat_instance *i = of->instance;
     struct filter_row row = filter_row(e->env);
     const struct cat_name *name = of->name;
-    if (c->passing && !name) {
+    if (!name) {
         cat_service_view(i->service, &row.service);
         name = snapshot_name(e->env->cat, row.service.name);
     }

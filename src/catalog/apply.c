@@ -203,11 +203,15 @@ void apply_service(struct catalog *c, struct bytes node,
     struct cat_instance *ghost = old ? NULL : ghost_take(c, node, id);
     struct cat_instance *i = instance_new(old ? old : ghost, take, NULL, NULL);
 
+    bool renamed = old && !bytes_eq_fold(cat_service_name(old->service),
+                                         cat_service_name(take));
+
     free(ghost);
+    if (!old || renamed)
+        i->let_in_s = c->wall_s;
     (void)edit_put(c, &e->pub.services, &service_tree, i);
     if (e->pub.record) {
-        if (old && !bytes_eq_fold(cat_service_name(old->service),
-                                  cat_service_name(take)))
+        if (renamed)
             hide(c, old);
         show(c, i);
         address_change(c, old ? old->service : NULL, take);
@@ -259,11 +263,14 @@ static void owner_change(struct catalog *c, struct node_entry *e,
                          const struct cat_record *in)
 {
     struct cat_instance *i;
+    bool lets_in = out && !in && !cat_check_passes(out);
 
     if (service_id.n == 0) {
         struct cat_node_checks *own = own_checks_new(e->pub.own, out, in);
         edit_drop(c, e->pub.own);
         e->pub.own = own;
+        if (lets_in)
+            e->pub.let_in_s = c->wall_s;
         return;
     }
     i = tree_get(&e->pub.services, &service_tree, key_of_bytes(service_id));
@@ -272,6 +279,8 @@ static void owner_change(struct catalog *c, struct node_entry *e,
         return;
     }
     struct cat_instance *changed = instance_new(i, i->service, out, in);
+    if (lets_in)
+        changed->let_in_s = c->wall_s;
     (void)edit_put(c, &e->pub.services, &service_tree, changed);
     if (e->pub.record)
         show(c, changed);

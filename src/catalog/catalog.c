@@ -103,10 +103,17 @@ void catalog_commit(struct catalog *c, uint64_t revision)
     publish(c, revision);
 }
 
+void catalog_context(struct catalog *c, uint64_t wall_ms, bool reaped)
+{
+    c->wall_s = (uint32_t)(wall_ms / 1000);
+    c->reaped = reaped;
+}
+
 void catalog_load_begin(struct catalog *c)
 {
     uint64_t floor = c->next.floor;
 
+    catalog_context(c, 0, false);
     begin(c);
     ghosts_free(c);
     tombs_clear(c);

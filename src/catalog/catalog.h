@@ -42,6 +42,10 @@ struct cat_record; /* one stored value and its revisions; opaque */
 struct cat_instance {
     const struct cat_record *service;
     uint32_t check_count;
+    /* Unix time at which it was let in by what left no trace in a record: it
+     * was registered, or a check that did not pass was removed. 0: unknown, it
+     * was so at the load. */
+    uint32_t let_in_s;
     const struct cat_record *checks[]; /* by folded check ID */
 };
 
@@ -53,7 +57,8 @@ struct cat_node {
     struct cat_node_checks *own; /* node-level checks; NULL: none */
     uint64_t node_index;         /* record or services changed */
     uint64_t checks_index;
-    uint64_t edit; /* of the writer */
+    uint64_t edit;     /* of the writer */
+    uint32_t let_in_s; /* one of own was removed, as in cat_instance */
 };
 
 struct cat_node_checks {
@@ -90,6 +95,12 @@ MUST_USE enum err catalog_put(struct catalog *c, struct bytes key,
                               struct bytes value, uint64_t create_rev,
                               uint64_t mod_rev, struct errtext *t);
 void catalog_delete(struct catalog *c, struct bytes key, uint64_t mod_rev);
+
+/* About what is put and deleted from here on: the wall time of whoever
+ * committed it (0: unknown), and whether it is muster that removes, because
+ * nobody spoke for it any more. Of no influence on what the catalog holds but
+ * let_in_s and the journal's reaped. A load begins with neither. */
+void catalog_context(struct catalog *c, uint64_t wall_ms, bool reaped);
 
 /* Publishes the version of this revision. What it touched is in
  * catalog_changes until the next put. */

@@ -333,6 +333,7 @@ struct cat_instance *instance_new(const struct cat_instance *old,
         xmalloc(sizeof *i + room * sizeof(struct cat_record *));
 
     i->service = service;
+    i->let_in_s = old ? old->let_in_s : 0;
     i->check_count =
         checks_copy(i->checks, old ? old->checks : NULL, n, out, in);
     require(i->check_count == room);

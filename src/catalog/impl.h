@@ -159,6 +159,8 @@ struct catalog {
     bool published; /* nothing happened since: changes are of current */
     struct watch_set changes;
     struct journal journal;
+    uint32_t wall_s; /* catalog_context */
+    bool reaped;
 
     struct tree ghosts; /* the writer's own, never shared */
     struct list tombs;  /* oldest first */

@@ -8,8 +8,8 @@
 #include "base/reader.h"
 #include "catalog/impl.h"
 
-/* Of one version. Changes are packed one behind the other: revision, kind, the
- * four texts. */
+/* Of one version. Changes are packed one behind the other: revision, kind << 1
+ * | reaped, the four texts. */
 struct journal_block {
     struct journal_block *_Atomic older; /* cut when that one is dropped */
     struct journal_block *newer;         /* the writer's */
@@ -32,7 +32,9 @@ static void walk_block(const struct journal_block *b, uint64_t since,
     struct reader r = reader_over(bytes_of(b->data, b->bytes));
     for (size_t i = 0; i < b->changes; i++) {
         struct cat_change ch = {.revision = read_varint(&r)};
-        ch.kind = (enum record_kind)read_varint(&r);
+        uint64_t kind = read_varint(&r);
+        ch.kind = (enum record_kind)(kind >> 1);
+        ch.reaped = kind & 1;
         ch.node = read_lp(&r);
         ch.service_id = read_lp(&r);
         ch.check_id = read_lp(&r);
@@ -74,7 +76,7 @@ void journal_note(struct catalog *c, enum record_kind kind, struct bytes node,
     if (c->loading)
         return;
     buf_varint(b, rev);
-    buf_varint(b, (uint64_t)kind);
+    buf_varint(b, (uint64_t)kind << 1 | c->reaped);
     buf_lp(b, node);
     buf_lp(b, service_id);
     buf_lp(b, check_id);

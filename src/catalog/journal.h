@@ -33,6 +33,7 @@ struct cat_change {
     struct bytes service_id; /* SERVICE; CHECK: empty for the node's own */
     struct bytes check_id;   /* CHECK */
     struct bytes name;       /* of the service, then; empty: none, unknown */
+    bool reaped; /* SERVICE: removed by muster itself (catalog_context) */
 };
 
 /* Whoever has the state of this revision or a newer one can be told what

@@ -202,3 +202,23 @@ enum member member_of(const struct membership *m, const struct cat_node *node,
         return MEMBER_SUPPRESSED;
     return is;
 }
+
+uint64_t member_ready_ms(const struct cat_node *node,
+                         const struct cat_instance *i)
+{
+    uint32_t own = node->own ? node->own->n : 0;
+    uint32_t s = node->let_in_s > i->let_in_s ? node->let_in_s : i->let_in_s;
+    uint64_t ready = (uint64_t)s * 1000;
+    struct check_view v;
+
+    for (uint32_t k = 0; k < own + i->check_count; k++) {
+        const struct cat_record *r =
+            k < own ? node->own->v[k] : i->checks[k - own];
+        if (!cat_check_passes(r))
+            continue;
+        cat_check_view(r, &v);
+        if (v.marks.since_ms > ready)
+            ready = v.marks.since_ms;
+    }
+    return ready;
+}

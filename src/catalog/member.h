@@ -57,6 +57,11 @@ bool member_check_held(const struct membership *m, const struct cat_instance *i,
 const struct cat_record *member_damped(const struct cat_node *node,
                                        const struct cat_instance *i);
 
+/* Since when all checks of the instance and of its node have passed, those that
+ * do; wall time, 0: unknown (it was so before the catalog was loaded). */
+uint64_t member_ready_ms(const struct cat_node *node,
+                         const struct cat_instance *i);
+
 /* Candidates among the instances, without one (NULL: all of them); stops at
  * limit. O(instances). */
 size_t member_candidates(const struct snapshot *s, const struct cat_name *name,

@@ -11,6 +11,12 @@
 
 #include "catalog/plan.h"
 
+/* The meta of changes that remove instances of which nobody spoke any more; the
+ * feed tells it of what they delete. */
+#define META_REAPED_CRITICAL "agent: critical for too long"
+#define META_REAPED_SILENT   "agent: silent for too long"
+#define META_REAPED_EXPIRED  "guard: expired"
+
 /* One instance. */
 struct guard_who {
     struct bytes node, service_id;

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
 #include "catalog/journal.h"
+#include "catalog/plan_guard.h"
 #include "duty/impl.h"
 
 enum {
@@ -160,7 +161,7 @@ bool expire_plan(struct duty *d)
     }
     if (n)
         d->expire_ms = d->now_ms; /* perhaps there are more */
-    bool under_way = duty_submit(d, err, &t, "guard: expired");
+    bool under_way = duty_submit(d, err, &t, META_REAPED_EXPIRED);
     if (under_way)
         d->counts.expired += n;
     return under_way;

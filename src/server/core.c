@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "catalog/plan_guard.h"
 #include "server/gate.h"
 #include "server/guard.h"
 #include "server/monitor.h"
@@ -136,11 +137,20 @@ static void local_published(void *ctx)
 
 /* --- The store's feed ---------------------------------------------------- */
 
+/* Nobody's word, but that nobody spoke any more. */
+static bool is_reaped(const struct store_event *e)
+{
+    return e->is_delete && (bytes_is(e->by, META_REAPED_CRITICAL) ||
+                            bytes_is(e->by, META_REAPED_SILENT) ||
+                            bytes_is(e->by, META_REAPED_EXPIRED));
+}
+
 static void apply_events(struct core *c, const struct store_batch *b)
 {
     for (size_t i = 0; i < b->count; i++) {
         const struct store_event *e = &b->events[i];
         struct errtext t = {{0}};
+        catalog_context(c->process->catalog, b->wall_ms, is_reaped(e));
         if (e->is_delete)
             catalog_delete(c->process->catalog, e->key, e->mod_rev);
         else if (catalog_put(c->process->catalog, e->key, e->value,

@@ -149,6 +149,12 @@ def extra(name, *beside):
     return change
 
 
+def membership(a, b):
+    """What muster tells of an instance beside its checks."""
+    if has(a, "Checks") and has(b, "Node", "Service", "Checks"):
+        drop(a, "Held", "DampedUntil", "Draining", "ReadySince")
+
+
 ANY = object()
 
 # --- The rules ---
@@ -330,6 +336,9 @@ RULES = [
             r"%c2%a0", consul="400 $", muster=r"200 \[\]$"),
     Head("gzip of short answers", "below 256 bytes it costs more than it saves",
          "content-encoding", only="consul", request="Accept-Encoding: gzip"),
+
+    Parts("membership of health entries", "a client without ?passing can tell who "
+          "is in its answers, and since when", membership),
 
     # Parameters
     Answers("parameters without use", "a route looks at what it has use for",

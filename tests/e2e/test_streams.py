@@ -258,10 +258,10 @@ def sorted_rows(rows):
 
 
 def stable(x):
-    """Without what streams do not tell of: text of a check alone."""
+    """Without what streams do not tell of: what changes alone and wakes nobody."""
     if isinstance(x, dict):
         return {k: stable(v) for k, v in x.items()
-                if k not in ("Output", "ModifyIndex")}
+                if k not in ("Output", "ModifyIndex", "ReadySince")}
     return [stable(v) for v in x] if isinstance(x, list) else x
 
 

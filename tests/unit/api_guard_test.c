@@ -101,6 +101,84 @@ static void without_passing_the_plain_truth_is_told(void **state)
     assert_true(has(get(w, "/v1/health/node/b"), "critical"));
 }
 
+/* What stands behind the checks of the only instance on this node. */
+static struct bytes beside(struct world *w, const char *target,
+                           const char *node)
+{
+    char filter[256];
+    snprintf(filter, sizeof filter, "%s%cfilter=Node.Node%%20%%3D%%3D%%20%s",
+             target, strchr(target, '?') ? '&' : '?', node);
+    struct bytes body = get(w, filter);
+    const char *at = memmem(body.p, body.n, "}],\"", 4);
+    if (!at)
+        return bytes_str("");
+    return bytes_skip(body, (size_t)(at + 3 - body.p));
+}
+
+static void what_the_checks_do_not_say_stands_beside_them(void **state)
+{
+    static const char web[] = "/v1/health/service/web";
+    struct world *w = *state;
+    usual(w);
+    assert_bytes(beside(w, web, "a"), "");
+    assert_bytes(beside(w, web, "b"), "\"Held\":true}]");
+    assert_bytes(beside(w, "/v1/health/service/web?passing", "b"),
+                 "\"Held\":true}]");
+    assert_bytes(beside(w, web, "c"), "");
+    turn(w, "c", "passing",
+         (struct check_marks){.damped = true,
+                              .since_ms = 1764170000000,
+                              .damped_until_ms = 1764170060000});
+    assert_bytes(beside(w, web, "c"),
+                 "\"DampedUntil\":\"2025-11-26T15:14:20.000Z\"}]");
+    struct check_view drain = {.id = bytes_str("_muster_drain:web"),
+                               .service_id = bytes_str("web"),
+                               .status = bytes_str("critical")};
+    put_check(w, "a", &drain);
+    assert_bytes(beside(w, web, "a"), "\"Draining\":true}]");
+}
+
+/* Of four the one that is damped for longest is out; the others need not say
+ * that they flap. */
+static void who_is_damped_and_in_all_the_same_says_nothing(void **state)
+{
+    struct world *w = *state;
+    usual(w);
+    for (int i = 0; i < 3; i++) {
+        const char node[2] = {(char)('a' + i), 0};
+        turn(w, node, "passing",
+             (struct check_marks){.damped = true,
+                                  .damped_until_ms =
+                                      1764170000000 + (uint64_t)i});
+    }
+    add(w, "d", "{\"ID\":\"web\",\"Service\":\"web\",\"Port\":80}");
+    assert_true(has(beside(w, "/v1/health/service/web", "c"), "DampedUntil"));
+    assert_bytes(beside(w, "/v1/health/service/web", "b"), "");
+    assert_bytes(beside(w, "/v1/health/service/web", "a"), "");
+}
+
+static void ready_since_the_last_check_has_passed(void **state)
+{
+    static const char web[] = "/v1/health/service/web";
+    const struct check_marks turned = {.since_ms = 1764170000000};
+    struct world *w = *state;
+    usual(w);
+    turn(w, "a", "critical", turned);
+    assert_bytes(beside(w, web, "a"), "");
+    turn(w, "a", "warning", turned);
+    assert_bytes(beside(w, web, "a"), "");
+    uint64_t before = digest_of(w, web);
+    turn(w, "a", "passing", turned);
+    assert_bytes(beside(w, web, "a"),
+                 "\"ReadySince\":\"2025-11-26T15:13:20.000Z\"}]");
+    assert_true(digest_of(w, web) != before);
+    before = digest_of(w, web);
+    turn(w, "a", "passing", (struct check_marks){.since_ms = 1764170005000});
+    assert_bytes(beside(w, web, "a"),
+                 "\"ReadySince\":\"2025-11-26T15:13:25.000Z\"}]");
+    assert_true(digest_of(w, web) == before); /* nobody wakes for that */
+}
+
 static void to_be_held_wakes_nobody(void **state)
 {
     struct world *w = *state;
@@ -232,6 +310,9 @@ static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     T(a_held_instance_is_answered_as_passing),
     T(without_passing_the_plain_truth_is_told),
+    T(what_the_checks_do_not_say_stands_beside_them),
+    T(who_is_damped_and_in_all_the_same_says_nothing),
+    T(ready_since_the_last_check_has_passed),
     T(to_be_held_wakes_nobody),
     T(a_filter_sees_what_is_sent),
     T(proxies_are_held_as_services_are),

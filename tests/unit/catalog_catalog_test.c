@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
+#include "catalog/member.h"
 #include "catalog_world.h"
 
 #define UUID_1 "11110000-0000-4000-8000-000000000001"
@@ -81,6 +82,57 @@ static void commit(struct world *w)
 static void del(struct world *w, const char *key)
 {
     world_delete(w, bytes_str(key));
+}
+
+/* --- Since when ---------------------------------------------------------- */
+
+static uint64_t ready_ms(const struct world *w, const char *on, const char *id)
+{
+    const struct cat_node *n = snapshot_node(now(w), bytes_str(on));
+
+    return member_ready_ms(n, cat_node_service(n, bytes_str(id)));
+}
+
+static void an_instance_knows_since_when_it_is_in(void **state)
+{
+    struct world *w = *state;
+
+    node(w, "n", "");
+    catalog_context(w->catalog, 1000999, false);
+    service(w, "n", "1", "web");
+    check(w, "n", "c", "1", "passing", "");
+    commit(w);
+    assert_int_equal(ready_ms(w, "n", "1"), 1000000);
+    catalog_context(w->catalog, 2000000, false);
+    service(w, "n", "1", "web"); /* the same instance, changed */
+    check(w, "n", "c", "1", "passing", "text");
+    check(w, "n", "m", "1", "critical", "");
+    check(w, "n", "own", "", "critical", "");
+    commit(w);
+    assert_int_equal(ready_ms(w, "n", "1"), 1000000);
+    catalog_context(w->catalog, 3000000, false);
+    del(w, "c/n/c"); /* that one passed */
+    commit(w);
+    assert_int_equal(ready_ms(w, "n", "1"), 1000000);
+    catalog_context(w->catalog, 4000000, false);
+    del(w, "c/n/m");
+    commit(w);
+    assert_int_equal(ready_ms(w, "n", "1"), 4000000);
+    catalog_context(w->catalog, 5000000, false);
+    del(w, "c/n/own");
+    commit(w);
+    assert_int_equal(ready_ms(w, "n", "1"), 5000000);
+    catalog_context(w->catalog, 6000000, false);
+    service(w, "n", "1", "other");
+    commit(w);
+    assert_int_equal(ready_ms(w, "n", "1"), 6000000);
+    world_put_check(w, "n",
+                    &(struct check_view){.id = bytes_str("c"),
+                                         .service_id = bytes_str("1"),
+                                         .status = bytes_str("passing"),
+                                         .marks = {.since_ms = 7000001}});
+    commit(w);
+    assert_int_equal(ready_ms(w, "n", "1"), 7000001);
 }
 
 /* --- Bad rows ------------------------------------------------------------ */
@@ -471,6 +523,7 @@ static void deleted_nodes_leave_tombstones_too(void **state)
 
 static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    T(an_instance_knows_since_when_it_is_in),
     T(what_is_no_key_of_the_catalog_is_refused_by_name),
     T(a_damaged_value_is_left_out_and_replaces_what_was_there),
     T(a_value_under_a_key_of_another_name_is_damaged),

@@ -17,21 +17,22 @@ static struct entry of_node(const struct cat_node *n)
 {
     struct node_view v;
     cat_node_view(n->record, &v);
-    return (struct entry){ENTRY_NODE, v.name, none};
+    return (struct entry){.kind = ENTRY_NODE, .a = v.name};
 }
 
 static struct entry of_instance(const struct cat_instance *i)
 {
     struct service_view v;
     cat_service_view(i->service, &v);
-    return (struct entry){ENTRY_INSTANCE, v.node, v.id};
+    return (struct entry){
+        .kind = ENTRY_INSTANCE, .a = v.node, .b = v.id, .name = v.name};
 }
 
 static struct entry of_check(const struct cat_record *r)
 {
     struct check_view v;
     cat_check_view(r, &v);
-    return (struct entry){ENTRY_CHECK, v.node, v.id};
+    return (struct entry){.kind = ENTRY_CHECK, .a = v.node, .b = v.id};
 }
 
 static bool next_node(const struct api_env *env, const struct entry *after,
@@ -46,6 +47,11 @@ static bool next_node(const struct api_env *env, const struct entry *after,
     return *ret != NULL;
 }
 
+static struct entry of_name(struct bytes name)
+{
+    return (struct entry){.kind = ENTRY_NAME, .a = name};
+}
+
 static bool next_name(const struct api_env *env, const struct entry *after,
                       struct entry *ret)
 {
@@ -56,7 +62,7 @@ static bool next_name(const struct api_env *env, const struct entry *after,
         snapshot_names(env->cat, &it);
     const struct cat_name *n = snapshot_next_name(&it);
     if (n)
-        *ret = (struct entry){ENTRY_NAME, bytes_of(n->name, n->name_len), none};
+        *ret = of_name(bytes_of(n->name, n->name_len));
     return n != NULL;
 }
 
@@ -204,8 +210,28 @@ struct touched {
 static void tell(const struct touched *t, enum entry_kind kind, struct bytes a,
                  struct bytes b)
 {
-    struct entry e = {kind, a, b};
+    struct entry e = {.kind = kind, .a = a, .b = b};
     t->each(t->ctx, &e);
+}
+
+/* Unless its service is none of those that are asked for. */
+static void tell_instance(const struct touched *t, const struct entry *e)
+{
+    struct bytes prefix = t->c->prefix;
+    if (prefix.n && e->name.n &&
+        !bytes_eq_fold(bytes_head(e->name, prefix.n), prefix))
+        return;
+    t->each(t->ctx, e);
+}
+
+static void tell_changed(const struct touched *t)
+{
+    struct entry e = {.kind = ENTRY_INSTANCE,
+                      .a = t->ch->node,
+                      .b = t->ch->service_id,
+                      .name = t->ch->name,
+                      .reaped = t->ch->reaped};
+    tell_instance(t, &e);
 }
 
 static void tell_checks_of(const struct touched *t,
@@ -250,9 +276,9 @@ static void tell_all_on_node(const struct touched *t, enum entry_kind kind)
             kind == ENTRY_CHECK ? of_check(item) : of_instance(item);
         if (kind == ENTRY_NAME) {
             cat_service_view(((const struct cat_instance *)item)->service, &v);
-            e = (struct entry){ENTRY_NAME, v.name, none};
+            e = of_name(v.name);
         }
-        t->each(t->ctx, &e);
+        tell_instance(t, &e);
     }
 }
 
@@ -276,7 +302,7 @@ static void tell_whole_name(const struct touched *t, struct bytes text)
     tree_first(&name->instances, &it);
     for (const struct cat_instance *i; (i = tree_next(&it));) {
         struct entry e = of_instance(i);
-        t->each(t->ctx, &e);
+        tell_instance(t, &e);
     }
 }
 
@@ -299,7 +325,7 @@ static void touch_instances(const struct touched *t)
         return;
     }
     if (own_name)
-        tell(t, ENTRY_INSTANCE, ch->node, ch->service_id);
+        tell_changed(t);
 }
 
 static void touch_checks(const struct touched *t)
@@ -362,7 +388,7 @@ void entries_touched(struct api_call *c, const struct api_env *env,
         if (own && ch->kind == RECORD_NODE)
             tell(&t, ENTRY_NODE, ch->node, none);
         else if (own && ch->kind == RECORD_SERVICE)
-            tell(&t, ENTRY_INSTANCE, ch->node, ch->service_id);
+            tell_changed(&t);
         break;
     case SET_CHECKS_OF_NODE:
         if (own)
@@ -449,7 +475,7 @@ bool entry_read(struct api_call *c, const struct api_env *env,
 {
     struct row_of of;
     buf_reset(&c->body);
-    *ret_why = "deregistered";
+    *ret_why = e->reaped ? "reaped" : "deregistered";
     if (!find(c, env, e, &of))
         return false;
     c->want_digest = true;

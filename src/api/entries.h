@@ -19,9 +19,10 @@
 #include "http/json_out.h"
 
 enum {
-    API_STREAM_SUBSCRIPTIONS_MAX = 128, /* of one connection */
-    API_SUBSCRIBER_LABEL_MAX = 128,     /* bytes of X-Muster-Subscriber */
-    API_ZONE_LABEL_MAX = 64,            /* bytes of X-Muster-Zone */
+    API_STREAM_SUBSCRIPTIONS_MAX = 128,   /* of one connection */
+    API_SUBSCRIBER_LABEL_MAX = 128,       /* bytes of X-Muster-Subscriber */
+    API_ZONE_LABEL_MAX = 64,              /* bytes of X-Muster-Zone */
+    API_CALLERS_RANK_MAX = (1 << 20) - 1, /* of ?callers=RANK */
 };
 
 enum entry_kind { ENTRY_NODE, ENTRY_NAME, ENTRY_INSTANCE, ENTRY_CHECK };
@@ -31,6 +32,8 @@ enum entry_kind { ENTRY_NODE, ENTRY_NAME, ENTRY_INSTANCE, ENTRY_CHECK };
 struct entry {
     enum entry_kind kind;
     struct bytes a, b;
+    struct bytes name; /* INSTANCE: its service, as far as known; else empty */
+    bool reaped;       /* INSTANCE: if it is gone, muster itself removed it */
 };
 
 /* Whether the call's answer is such a list. */

@@ -197,8 +197,14 @@ void api_stream_subject(const struct api_call *c, const struct entry *e,
         json_str(j, c->arg);
         break;
     case SET_INSTANCES:
-        json_key(j, is_many(c) ? "Prefix" : "Service");
-        json_str(j, is_many(c) ? c->prefix : c->arg);
+        if (!is_many(c) || (e && e->name.n)) {
+            json_key(j, "Service");
+            json_str(j, is_many(c) ? e->name : c->arg);
+        }
+        if (is_many(c)) {
+            json_key(j, "Prefix");
+            json_str(j, c->prefix);
+        }
         break;
     case SET_CHECKS:
         if (e)

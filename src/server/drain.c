@@ -83,7 +83,8 @@ static void add_target(void *ctx, const struct watcher *w)
 
 static void look_at(struct drain *d, const struct api_env *env, struct held *h)
 {
-    struct entry e = {ENTRY_INSTANCE, bytes_str(d->node), bytes_str(d->id)};
+    struct entry e = {
+        .kind = ENTRY_INSTANCE, .a = bytes_str(d->node), .b = bytes_str(d->id)};
     struct arena arena;
     struct api_call call;
     const char *why;

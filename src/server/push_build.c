@@ -237,8 +237,10 @@ static struct json_out event_data(struct step *st)
 static void put_event(struct step *st, const struct entry *e)
 {
     struct json_out j = event_data(st);
+    struct entry shown = *e;
+    shown.name = (struct bytes){NULL, 0}; /* the entry tells it */
     entry_names(e, &j);
-    api_stream_subject(&st->call, e, &j);
+    api_stream_subject(&st->call, &shown, &j);
     json_key(&j, "Entry");
     json_raw(&j, buf_bytes(&st->call.body));
     json_close(&j, '}');
@@ -324,17 +326,20 @@ static void look_snapshot(struct step *st, const struct entry *e)
 
 static void keep_entry(struct buf *out, const struct entry *e)
 {
-    buf_putc(out, (char)e->kind);
+    buf_putc(out, (char)(e->kind << 1 | e->reaped));
     buf_lp(out, e->a);
     buf_lp(out, e->b);
+    buf_lp(out, e->name);
 }
 
 static struct entry kept_entry(struct bytes kept, size_t *at)
 {
     struct reader r = reader_over(bytes_skip(kept, *at));
-    struct entry e = {.kind = (enum entry_kind)read_u8(&r)};
+    uint8_t kind = read_u8(&r);
+    struct entry e = {.kind = (enum entry_kind)(kind >> 1), .reaped = kind & 1};
     e.a = read_lp(&r);
     e.b = read_lp(&r);
+    e.name = read_lp(&r);
     *at = kept.n - reader_left(&r);
     return e;
 }

@@ -11,10 +11,7 @@ const KEPT_CHANGES = 300;
 const ACK_MS = 1000; // what was applied is told together
 const RETRY_MS = 500, RETRY_MAX_MS = 10000;
 
-const KEPT_NAMES = 20000;
-
 const listeners = new Set();
-const names = new Map(); // key of an instance -> its service
 export const changes = []; // newest first
 let subscriber = null, acked = null;
 let lastId = null, lastByte = 0, lastChange = 0, age = 0, state = "connecting", inSnapshot = false;
@@ -44,16 +41,6 @@ function show() {
   if (shown.textContent !== text) shown.textContent = text;
 }
 
-/** A remove does not say which service its instance was of: a put before it did. */
-function nameOf(data) {
-  const name = data.Entry?.Service?.Service ?? names.get(data.Key);
-  if (name === undefined) return undefined;
-  names.delete(data.Key); // the newest last
-  if (data.Entry) names.set(data.Key, name);
-  if (names.size > KEPT_NAMES) names.delete(names.keys().next().value);
-  return name;
-}
-
 function take(event) {
   const data = event.data ? JSON.parse(event.data) : {};
   if (event.event === "snapshot") {
@@ -61,7 +48,7 @@ function take(event) {
     inSnapshot = data.Phase === "begin";
     if (!inSnapshot) tell(null);
   } else if ((event.event === "put" || event.event === "remove") && !inSnapshot) {
-    const name = nameOf(data);
+    const name = data.Entry?.Service?.Service ?? data.Service;
     lastChange = Date.now();
     changes.unshift({kind: event.event, when: new Date(), ...data, Service: name});
     changes.length = Math.min(changes.length, KEPT_CHANGES);

@@ -112,7 +112,9 @@ class Stream:
     def _subject(self, data):
         if not self.many:
             return ""
-        return data.get("Service") or "prefix " + data.get("Prefix", "")
+        if "Prefix" in data:
+            return "prefix " + data["Prefix"]
+        return data.get("Service", "")
 
     def _apply(self, event):
         subject = self._subject(event.data)

@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from muster import BINARY, free_port, until
+from streams import Stream
 
 TTL = "1500ms"
 
@@ -231,6 +232,8 @@ def test_beats_keep_what_is_from_outside_and_the_rest_goes(quick):
     assert outside(quick, "kept").status == 200
     assert outside(quick, "gone", name="other").status == 200
     assert outside(quick, "stays", ttl=None, name="third").status == 200
+    s = Stream(quick, "/v1/muster/stream?all")
+    s.ready()
 
     def gone():
         assert outside(quick, "kept").status == 200
@@ -240,6 +243,11 @@ def test_beats_keep_what_is_from_outside_and_the_rest_goes(quick):
     assert len(quick.get("/v1/catalog/service/third").json) == 1
     assert metric(quick, "guard_expired") == 1
     assert "expired, removed: node=gone" in quick.log()
+    told = s.until(lambda: "s/gone/other" not in s.entries, "a remove")[-1]
+    assert told.data == {"Key": "s/gone/other", "Node": "gone",
+                         "ServiceID": "other", "Service": "other",
+                         "Prefix": "", "Why": "reaped"}
+    s.close()
 
 
 def test_of_many_that_expire_half_are_kept(held):

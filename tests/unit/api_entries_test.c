@@ -292,7 +292,8 @@ static void the_journal_names_every_entry_that_differs(void **state)
 static const char *why(struct world *w, const char *target, const char *id)
 {
     struct api_env env = env_of(w);
-    struct entry e = {ENTRY_INSTANCE, bytes_str("n"), bytes_str(id)};
+    struct entry e = {
+        .kind = ENTRY_INSTANCE, .a = bytes_str("n"), .b = bytes_str(id)};
     const char *ret;
     call_of(w, &env, target);
     return entry_read(&w->call, &env, &e, &ret) ? "in" : ret;
@@ -336,6 +337,73 @@ static void draining_is_told_apart(void **state)
     check(w, "_muster_drain:web", "critical");
     assert_string_equal(why(w, "/v1/health/service/web?passing", "web"),
                         "drained");
+}
+
+/* --- What is known of one that went ------------------------------------- */
+
+struct gone {
+    struct world *w;
+    struct api_env env;
+    char text[512]; /* "<name> <why>;" of each */
+};
+
+static void look_at_gone(void *ctx, const struct entry *e)
+{
+    struct gone *g = ctx;
+    const char *ret = "in";
+    (void)entry_read(&g->w->call, &g->env, e, &ret);
+    size_t at = strlen(g->text);
+    snprintf(g->text + at, sizeof g->text - at, "%.*s %s;", BYTES_ARG(e->name),
+             ret ? ret : "in");
+}
+
+static void gone_by(void *ctx, const struct cat_change *ch)
+{
+    struct gone *g = ctx;
+    entries_touched(&g->w->call, &g->env, ch, look_at_gone, g);
+}
+
+/* What is told on this target of what changed since. */
+static const char *told_since(struct world *w, const char *target,
+                              uint64_t since)
+{
+    static struct gone g;
+    g = (struct gone){.w = w, .env = env_of(w)};
+    call_of(w, &g.env, target);
+    assert_ok(snapshot_changes(g.env.cat, since, gone_by, &g));
+    return g.text;
+}
+
+static void who_went_is_told_with_its_service_and_by_whose_will(void **state)
+{
+    struct world *w = *state;
+    add(w, "n", "{\"ID\":\"1\",\"Service\":\"Web\"}");
+    add(w, "n", "{\"ID\":\"2\",\"Service\":\"Web\"}");
+    uint64_t since = w->revision;
+    assert_int_equal(put(w, "/v1/catalog/deregister",
+                         "{\"Node\":\"n\",\"ServiceID\":\"1\"}"),
+                     200);
+    catalog_context(w->catalog, 0, true);
+    assert_int_equal(put(w, "/v1/catalog/deregister",
+                         "{\"Node\":\"n\",\"ServiceID\":\"2\"}"),
+                     200);
+    catalog_context(w->catalog, 0, false);
+    assert_string_equal(told_since(w, "/v1/muster/stream?prefix=", since),
+                        "Web reaped;Web deregistered;");
+    assert_string_equal(told_since(w, "/v1/health/service/web", since),
+                        "Web reaped;Web deregistered;");
+    assert_string_equal(told_since(w, "/v1/muster/stream?prefix=other", since),
+                        "");
+}
+
+static void under_another_name_it_leaves_a_prefix_as_what_it_was(void **state)
+{
+    struct world *w = *state;
+    add(w, "n", "{\"ID\":\"1\",\"Service\":\"team-a\"}");
+    uint64_t since = w->revision;
+    add(w, "n", "{\"ID\":\"1\",\"Service\":\"other\"}");
+    assert_string_equal(told_since(w, "/v1/muster/stream?prefix=team-", since),
+                        "team-a filter;");
 }
 
 /* --- Requests for streams ------------------------------------------------ */
@@ -444,6 +512,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(bad_stream_requests_are_refused, setup,
                                     teardown),
     cmocka_unit_test_setup_teardown(too_many_subscriptions_are_refused, setup,
+    cmocka_unit_test_setup_teardown(
+        who_went_is_told_with_its_service_and_by_whose_will, setup, teardown),
+    cmocka_unit_test_setup_teardown(
+        under_another_name_it_leaves_a_prefix_as_what_it_was, setup, teardown),
                                     teardown),
     cmocka_unit_test(the_table_is_a_map),
 };

@@ -7,12 +7,14 @@
 struct ack_in {
     struct bytes subscriber;
     int64_t index;
+    bool gone;
 };
 
 /* clang-format off */
 static const struct json_field ack_fields[] = {
     FIELD(ack_in, "Subscriber", "subscriber", FIELD_STRING, subscriber),
     FIELD(ack_in, "Index", "index", FIELD_INT, index),
+    FIELD(ack_in, "Gone", "gone", FIELD_BOOL, gone),
 };
 static const struct json_table ack_table = TABLE(ack_fields, ack_in);
 /* clang-format on */
@@ -42,11 +44,12 @@ enum api_next prepare_ack(struct api_call *c, const struct api_env *env)
         return refuse(c, 500, "out of memory");
     const struct ack_in *in = list.v;
     for (size_t i = 0; i < list.n; i++) {
-        if (!in[i].subscriber.n || in[i].index <= 0)
+        if (!in[i].subscriber.n || in[i].index < (in[i].gone ? 0 : 1))
             return refuse(c, 400,
                           "each acknowledgement names a Subscriber and an "
                           "Index above 0");
-        acks[i] = (struct api_ack){in[i].subscriber, (uint64_t)in[i].index};
+        acks[i] = (struct api_ack){in[i].subscriber, (uint64_t)in[i].index,
+                                   in[i].gone};
     }
     c->acks = acks;
     c->ack_count = list.n;

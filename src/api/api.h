@@ -200,6 +200,7 @@ enum api_blocking { API_BLOCK_NONE, API_BLOCK_INDEX, API_BLOCK_HASH };
 struct api_ack {
     struct bytes subscriber;
     uint64_t index;
+    bool gone; /* it will not come back, and holds nothing any more */
 };
 
 enum { API_ACKS_MAX = 1024 /* in one request */ };
@@ -247,6 +248,8 @@ struct api_call {
     const struct api_ack *acks;         /* ACK */
     size_t ack_count;
     struct bytes subscriber, zone;
+    bool calls;          /* STREAM: it is a caller's, who had this rank */
+    uint32_t calls_rank; /* (UINT32_MAX: none) */
 
     /* READ: not of now, but of a moment (then not in the canonical target), or
      * with what happened: api_wants_past. */

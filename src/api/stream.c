@@ -81,6 +81,29 @@ static enum api_next subscriptions(struct api_call *c)
     return API_STREAM;
 }
 
+/* ?callers, or ?callers=RANK */
+static enum api_next callers(struct api_call *c)
+{
+    const struct http_param *p = http_param(c->request, "callers");
+    uint64_t rank = UINT32_MAX;
+    if (!p)
+        return API_STREAM;
+    if (c->route->set != SET_OF_NAME)
+        api_error(c, 400, "?callers is for streams of one service");
+    else if (p->value.n && (bytes_u64(p->value, &rank) != ERR_OK ||
+                            rank > API_CALLERS_RANK_MAX))
+        api_error(c, 400,
+                  "Invalid value for ?callers: nothing, or the rank that you "
+                  "had, at most %d",
+                  API_CALLERS_RANK_MAX);
+    else {
+        c->calls = true;
+        c->calls_rank = (uint32_t)rank;
+        return API_STREAM;
+    }
+    return API_ANSWER;
+}
+
 enum api_next stream_begin(struct api_call *c)
 {
     const struct http_param *p = http_param(c->request, "stream");
@@ -94,7 +117,8 @@ enum api_next stream_begin(struct api_call *c)
         return API_ANSWER;
     }
     c->pretty = c->stale = c->consistent = false; /* one line, one state */
-    if (resume(c) == API_ANSWER || subscriptions(c) == API_ANSWER)
+    if (resume(c) == API_ANSWER || subscriptions(c) == API_ANSWER ||
+        callers(c) == API_ANSWER)
         return API_ANSWER;
     if (label(c, "X-Muster-Subscriber", "subscriber", API_SUBSCRIBER_LABEL_MAX,
               &c->subscriber) == API_ANSWER)

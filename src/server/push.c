@@ -36,6 +36,7 @@ enum err pushes_init(struct serving *s)
     list_init(&ss->all);
     list_init(&ss->texts);
     ss->beat.fire = on_beat;
+    push_calls_init(ss);
     ss->idle.data = s;
     if (getentropy(&ss->seed, sizeof ss->seed) != 0 ||
         uv_idle_init(&s->loop, &ss->idle) != 0)
@@ -46,6 +47,7 @@ enum err pushes_init(struct serving *s)
 void pushes_close(struct serving *s)
 {
     timer_clear(&s->timers, &s->pushes.beat);
+    timer_clear(&s->timers, &s->pushes.calls);
     uv_close((uv_handle_t *)&s->pushes.idle, NULL);
 }
 
@@ -62,6 +64,7 @@ static void push_free(struct push *st)
     struct serving *s = st->serving;
     for (uint32_t i = 0; i < st->sub_count; i++)
         push_leave(s, &st->subs[i]);
+    push_calls_end(st);
     if (st->flow)
         subscribers_left(s->process->subscribers, st->id);
     list_del(&st->link);
@@ -182,6 +185,7 @@ static struct push *push_new(struct serving *s, struct conn *c, size_t subs)
     st->serving = s;
     st->sub_count = (uint32_t)subs;
     st->beat_ms = uv_now(&s->loop) + STREAM_BEAT_MS;
+    list_init(&st->calls);
     for (size_t i = 0; i < subs; i++)
         st->subs[i].push = st;
     list_add(&s->pushes.all, &st->link);
@@ -320,6 +324,8 @@ void push_open(struct serving *s, struct conn *c, struct api_call *call,
     conn_stream_begin(c, head);
     if (conn_stream_piece(c, first, STREAM_QUEUE_BYTES_MAX) != ERR_OK)
         shared_unref(first); /* the peer has gone, or is about to */
+    if (call->calls)
+        push_calls_begin(st, call);
     if (!s->pushes.beat.item.in)
         timer_set(&s->timers, &s->pushes.beat, STREAM_BEAT_MS);
     push_start_work(s);

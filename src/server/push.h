@@ -3,6 +3,7 @@
 /* push - event streams: what changed in an answer, as it changes.
  *
  *   push.c        connections: begin, end, beats
+ *   push_calls.c  their places among all callers
  *   push_group.c  who is to be sent what, and when
  *   push_send.c   texts on their way
  *   push_build.c  the texts that are sent
@@ -130,9 +131,20 @@ struct push {
     bool dead;        /* no memory for a piece: ends at the next beat */
     char id[33];      /* random, hexadecimal */
     struct subscriber_flow *flow; /* NULL: not listed */
+    struct caller *caller;        /* NULL: has not asked */
+    struct list calls;            /* in pushes.callers */
+    uint64_t calls_ms;            /* due */
     uint32_t sub_count;
     struct push_sub subs[];
 };
+
+/* --- push_calls.c ------------------------------------------------------ */
+
+void push_calls_init(struct pushes *ss);
+
+/* The stream is that of a caller, and is told at once if it may be. */
+void push_calls_begin(struct push *st, const struct api_call *call);
+void push_calls_end(struct push *st);
 
 /* --- push_group.c ------------------------------------------------------ */
 

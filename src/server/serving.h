@@ -121,6 +121,8 @@ struct pushes {
     uint64_t seed; /* of the hashes of entries */
     uv_idle_t idle;
     struct timer beat;
+    struct list callers; /* streams that are told of them, the next due first */
+    struct timer calls;
 };
 
 struct serving {

@@ -24,7 +24,7 @@ struct subscriber {
     struct list link; /* in all, the longest unheard first */
     struct list watches;
     uint32_t watch_count;
-    bool stream, connected;
+    bool stream, connected, gone;
     uint64_t joined_ms, seen_ms; /* monotonic */
     uint64_t applied;
     uint64_t lag_ms, max_lag_ms, lag_count;
@@ -54,6 +54,7 @@ struct subscribers {
     size_t count, reader_count;
     uint64_t reader_lost_ms; /* when one was not remembered last; 0: never */
     struct lags lags;
+    struct callers callers;
 };
 
 static uint64_t now_ms(void)
@@ -79,6 +80,7 @@ struct subscribers *subscribers_new(void)
     list_init(&ss->unproven);
     list_init(&ss->several);
     ss->started_ms = now_ms();
+    callers_init(&ss->callers, ss->started_ms);
     return ss;
 }
 
@@ -253,6 +255,7 @@ void subscribers_free(struct subscribers *ss)
     list_each (it, &ss->unproven)
         free(container_of(it, struct reader, link));
     lags_fini(&ss->lags);
+    callers_fini(&ss->callers);
     map_fini(&ss->by_id);
     map_fini(&ss->by_name);
     map_fini(&ss->readers);
@@ -284,7 +287,9 @@ void subscribers_left(struct subscribers *ss, const char *id)
 {
     uv_mutex_lock(&ss->mutex);
     struct subscriber *s = map_get(&ss->by_id, bytes_str(id));
-    if (s) {
+    if (s && s->gone) {
+        subscriber_free(ss, s);
+    } else if (s) {
         s->connected = false;
         seen(ss, s);
     }
@@ -337,7 +342,7 @@ static void applied(struct subscribers *ss, struct subscriber *s,
 }
 
 enum ack_result subscribers_ack(struct subscribers *ss, struct bytes id,
-                                uint64_t index)
+                                uint64_t index, bool gone)
 {
     enum ack_result result = ACK_TAKEN;
     uv_mutex_lock(&ss->mutex);
@@ -348,7 +353,10 @@ enum ack_result subscribers_ack(struct subscribers *ss, struct bytes id,
         result = ACK_NEVER;
     } else {
         applied(ss, s, index);
-        if (!s->connected)
+        s->gone = gone;
+        if (!s->connected && gone)
+            subscriber_free(ss, s);
+        else if (!s->connected)
             seen(ss, s);
     }
     uv_mutex_unlock(&ss->mutex);
@@ -435,6 +443,37 @@ void subscribers_read(struct subscribers *ss, struct bytes name,
         ss->reader_lost_ms = now_ms();
     }
     uv_mutex_unlock(&ss->mutex);
+}
+
+/* --- Callers ------------------------------------------------------------- */
+
+struct caller *subscribers_calls(struct subscribers *ss, struct bytes name,
+                                 const struct subscriber_labels *l,
+                                 uint32_t rank)
+{
+    char space[512];
+    name = folded(name, space, sizeof space);
+    uv_mutex_lock(&ss->mutex);
+    struct caller *c =
+        callers_join(&ss->callers, name, l->label, l->zone, rank, now_ms());
+    uv_mutex_unlock(&ss->mutex);
+    return c;
+}
+
+void subscribers_called(struct subscribers *ss, struct caller *take)
+{
+    uv_mutex_lock(&ss->mutex);
+    callers_leave(&ss->callers, take, now_ms());
+    uv_mutex_unlock(&ss->mutex);
+}
+
+bool subscribers_callers(struct subscribers *ss, struct caller *who,
+                         struct json_out *j)
+{
+    uv_mutex_lock(&ss->mutex);
+    bool new = callers_tell(&ss->callers, who, now_ms(), j);
+    uv_mutex_unlock(&ss->mutex);
+    return new;
 }
 
 /* --- Looking ------------------------------------------------------------- */

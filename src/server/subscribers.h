@@ -21,6 +21,7 @@
 
 #include <stdatomic.h>
 
+#include "server/callers.h"
 #include "server/lags.h"
 #include "server/process.h"
 
@@ -99,8 +100,19 @@ void subscribers_read(struct subscribers *ss, struct bytes name,
 
 enum ack_result { ACK_TAKEN, ACK_NOBODY, ACK_NEVER };
 
+/* gone: it holds nothing any more, and is forgotten once its connection has
+ * ended. */
 enum ack_result subscribers_ack(struct subscribers *ss, struct bytes id,
-                                uint64_t index);
+                                uint64_t index, bool gone);
+
+/* A stream's place among the callers of the service (callers.h; the same with
+ * the mutex). */
+struct caller *subscribers_calls(struct subscribers *ss, struct bytes name,
+                                 const struct subscriber_labels *l,
+                                 uint32_t rank);
+void subscribers_called(struct subscribers *ss, struct caller *take);
+bool subscribers_callers(struct subscribers *ss, struct caller *who,
+                         struct json_out *j);
 
 /* Under the mutex: the callbacks must not come back here. Those of the name,
  * and those of several services. */

@@ -191,7 +191,8 @@ void ack_answer(struct subscribers *ss, struct api_call *call)
     json_open(&j, '[');
     for (size_t i = 0; i < call->ack_count; i++) {
         const struct api_ack *a = &call->acks[i];
-        enum ack_result r = subscribers_ack(ss, a->subscriber, a->index);
+        enum ack_result r =
+            subscribers_ack(ss, a->subscriber, a->index, a->gone);
         if (r == ACK_TAKEN) {
             taken++;
             continue;

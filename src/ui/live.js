@@ -13,6 +13,7 @@ const RETRY_MS = 500, RETRY_MAX_MS = 10000;
 
 const listeners = new Set();
 export const changes = []; // newest first
+let stream = null; // ends the connection
 let subscriber = null, acked = null;
 let lastId = null, lastByte = 0, lastChange = 0, age = 0, state = "connecting", inSnapshot = false;
 
@@ -66,6 +67,16 @@ function acknowledge() {
     .catch(() => { acked = null; }); // the connection is gone; the next one tells again
 }
 
+// A page that was closed holds nothing: nobody need wait for it. The browser may keep it,
+// with its connection; if it is shown again it connects anew.
+function bye() {
+  stream?.abort();
+  if (!subscriber) return;
+  fetch("/v1/muster/ack", {method: "PUT", keepalive: true, body: JSON.stringify([{Subscriber: subscriber, Index: 0, Gone: true}])})
+    .catch(() => {});
+  subscriber = null;
+}
+
 function comment(text) {
   const beat = /age=(\d+)ms/.exec(text);
   if (beat) age = Number(beat[1]);
@@ -98,8 +109,11 @@ async function read(body) {
 
 async function once() {
   if (lastId === null) lastId = String((await getJson("/v1/muster/services?limit=0")).index);
+  stream = new AbortController();
   const answer = await fetch("/v1/muster/stream?all&subscriber=web-page", {
-    headers: {Accept: "text/event-stream", "Last-Event-ID": lastId}, cache: "no-store"});
+    headers: {Accept: "text/event-stream", "Last-Event-ID": lastId,
+      ...(subscriber && {"X-Muster-Subscriber-Id": subscriber})}, // what that one held, this one answers for
+    cache: "no-store", signal: stream.signal});
   if (!answer.ok) throw new Error(String(answer.status));
   lastByte = Date.now();
   state = "live";
@@ -110,6 +124,7 @@ async function once() {
 export async function run() {
   setInterval(show, 1000);
   setInterval(acknowledge, ACK_MS);
+  addEventListener("pagehide", bye);
   let wait = RETRY_MS;
   for (;;) {
     try {
@@ -119,7 +134,7 @@ export async function run() {
     }
     wait = state === "live" ? RETRY_MS : Math.min(wait * 2, RETRY_MAX_MS);
     state = "lost";
-    subscriber = acked = null;
+    acked = null;
     inSnapshot = false;
     show();
     await new Promise(go => setTimeout(go, wait * (0.5 + Math.random())));

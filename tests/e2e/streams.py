@@ -30,6 +30,7 @@ class Stream:
         self.last_id = last_id
         self.beats = 0
         self.subscriber = None
+        self.callers = None  # what it was told last
         self.snapshots = 0
         self.building = {}  # snapshots under way, the same
         self.ended = False
@@ -131,6 +132,8 @@ class Stream:
             to[event.data["Key"]] = event.data["Entry"]
         elif event.name == "remove":
             to.pop(event.data["Key"], None)
+        elif event.name == "callers":
+            self.callers = event.data
         else:
             assert event.name == "current", event
         if event.id is not None:

@@ -178,6 +178,24 @@ def test_who_refuses_to_let_go_is_named(server):
     fine.close()
 
 
+def test_who_says_that_he_is_gone_holds_nothing(server):
+    def bye(s, index):
+        return server.put("/v1/muster/ack", [
+            {"Subscriber": s.subscriber, "Index": index, "Gone": True}])
+    leaving = follow(server, label="leaving")
+    assert bye(leaving, leaving.last_id).json["Taken"] == 1
+    leaving.close()
+    until(lambda: not watchers(server)["Subscribers"], "it is forgotten")
+    left = follow(server, label="left")
+    left.close()
+    until(lambda: not watchers(server)["Subscribers"][0]["Connected"], "it left")
+    assert bye(left, 0).json["Taken"] == 1
+    assert not watchers(server)["Subscribers"]
+    assert bye(left, 0).json["Refused"][0]["Why"] == "no stream has this id"
+    knows_all(server)
+    assert drain(server, "w1", "wait=0s")["Result"] == "safe"
+
+
 def test_after_a_restart_it_is_unknown(server):
     knows_all(server)
     assert drain(server, "w1")["Result"] == "safe"

@@ -124,6 +124,9 @@ def test_the_page_tells_what_it_has_applied(page):
         index = server.get("/v1/health/service/web").index
         return [w for w in told if w["Label"] == "web-page" and w["AppliedIndex"] >= index]
     until(applied, "the page's acknowledgement")
+    page.open("about:blank")
+    until(lambda: server.get("/v1/muster/watchers/web").json["Subscribers"] == [],
+          "a page that was closed is forgotten")
 
 
 def test_changes_are_listed_as_they_happen(page):

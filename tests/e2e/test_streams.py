@@ -351,8 +351,53 @@ def test_a_prefix_follows_services_that_come_and_go(server):
     s.until(lambda: len(s.entries) == 2, "two instances")
     assert set(s.entries) == {"s/p1/pre-one", "s/p1/pre-two"}
     deregister(server, "p1", ServiceID="pre-one")
-    s.until(lambda: len(s.entries) == 1, "one instance")
+    told = s.until(lambda: len(s.entries) == 1, "one instance")[-1]
+    assert (told.data["Service"], told.data["Prefix"]) == ("pre-one", "pre-")
+    # Under another name it is gone from here, and what it was is told.
+    server.register("p1", "renamed", "PRE-two")
+    told = s.until(lambda: not s.entries, "the other")[-1]
+    assert (told.data["Service"], told.data["Why"]) == ("PRE-two", "filter")
     s.close()
+
+
+# --- Callers -----------------------------------------------------------------
+
+
+def caller(server, label, zone, rank="", path="/v1/health/service/called"):
+    return Stream(server, f"{path}?callers={rank}&subscriber={label}"
+                  f"&zone={zone}")
+
+
+def watchers(server, service):
+    return server.get(f"/v1/muster/watchers/{service}").json["Subscribers"]
+
+
+def told_so(s, zones, rank, size):
+    s.until(lambda: s.callers and (s.callers["Zones"], s.callers["Rank"],
+                                   s.callers["Size"]) == (zones, rank, size),
+            f"{zones} {rank}/{size}, last was {s.callers}")
+
+
+def test_callers_are_told_their_place_among_all(server):
+    first = caller(server, "shop", "a")
+    told_so(first, {"a": 1}, 0, 1)
+    second = caller(server, "shop", "b")
+    told_so(second, {"a": 1, "b": 1}, 1, 2)
+    other = caller(server, "cron", "b", path="/v1/catalog/service/CALLED")
+    told_so(other, {"a": 1, "b": 2}, 0, 1)
+    told_so(first, {"a": 1, "b": 2}, 0, 2)  # within some seconds
+    watching = open_ready(server, "/v1/health/service/called")  # calls nobody
+    second.close()
+    until(lambda: [w["Connected"] for w in watchers(server, "called")
+                   if w["Subscriber"] == second.subscriber] == [False],
+          "the server knows that it left")
+    # Its place is kept for it, and for nobody else.
+    third = caller(server, "shop", "a")
+    told_so(third, {"a": 2, "b": 2}, 2, 3)
+    again = caller(server, "shop", "b", rank=1)
+    told_so(again, {"a": 2, "b": 2}, 1, 3)
+    for s in (first, other, watching, third, again):
+        s.close()
 
 
 # --- Readers of all kinds ----------------------------------------------------

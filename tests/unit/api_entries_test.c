@@ -448,6 +448,11 @@ static void bad_stream_requests_are_refused(void **state)
         "/v1/health/service/web?stream&index=x",
         "/v1/health/service/web?stream&zone=a%0Ab",
         "/v1/health/service/web?stream&filter=nonsense",
+        "/v1/health/service/web?stream&callers=-1",
+        "/v1/health/service/web?stream&callers=1048576",
+        "/v1/health/service/web?stream&callers=all",
+        "/v1/catalog/nodes?stream&callers",
+        "/v1/muster/stream?service=web&callers",
     };
     struct world *w = *state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -507,15 +512,15 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(an_entry_that_is_not_in_says_why, setup,
                                     teardown),
     cmocka_unit_test_setup_teardown(draining_is_told_apart, setup, teardown),
+    cmocka_unit_test_setup_teardown(
+        who_went_is_told_with_its_service_and_by_whose_will, setup, teardown),
+    cmocka_unit_test_setup_teardown(
+        under_another_name_it_leaves_a_prefix_as_what_it_was, setup, teardown),
     cmocka_unit_test_setup_teardown(subscriptions_become_canonical_targets,
                                     setup, teardown),
     cmocka_unit_test_setup_teardown(bad_stream_requests_are_refused, setup,
                                     teardown),
     cmocka_unit_test_setup_teardown(too_many_subscriptions_are_refused, setup,
-    cmocka_unit_test_setup_teardown(
-        who_went_is_told_with_its_service_and_by_whose_will, setup, teardown),
-    cmocka_unit_test_setup_teardown(
-        under_another_name_it_leaves_a_prefix_as_what_it_was, setup, teardown),
                                     teardown),
     cmocka_unit_test(the_table_is_a_map),
 };

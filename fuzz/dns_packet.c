@@ -20,6 +20,7 @@ enum {
     RECURSORS = 1 << 3,
     SMALL_BUFFER = 1 << 4,
     NO_TRUNCATE = 1 << 5,
+    LIMITED = 1 << 6, /* answers to this one are over the limit */
     INSTANCES = 120,
 };
 
@@ -135,6 +136,8 @@ static void same_query(const struct dns_query *a, const struct dns_query *b)
          (a->ecs.family == b->ecs.family && a->ecs.source == b->ecs.source &&
           a->ecs.n == b->ecs.n &&
           memcmp(a->ecs.address, b->ecs.address, a->ecs.n) == 0));
+    need(!a->edns || (a->cookie.n == b->cookie.n &&
+                      memcmp(a->cookie.p, b->cookie.p, a->cookie.n) == 0));
 }
 
 static void written_back(const struct dns_query *q)
@@ -242,7 +245,11 @@ static void answered(struct bytes packet, const struct dns_query *q,
                      uint8_t how)
 {
     static uint8_t with[DNS_TCP_MOST], without[DNS_TCP_MOST];
-    struct dns_env env = {.cat = catalog_current(catalog),
+    static const struct dns_key key = {"fuzz"};
+    static struct dns_limits limits;
+    struct dns_env env = {.key = &key,
+                          .limits = how & LIMITED ? &limits : NULL,
+                          .cat = catalog_current(catalog),
                           .set = &settings,
                           .random = 42,
                           .now_s = 7,
@@ -258,6 +265,10 @@ static void answered(struct bytes packet, const struct dns_query *q,
     settings.recursors = how & RECURSORS;
     settings.truncate = !(how & NO_TRUNCATE);
     settings.generation = 1 + settings.compress;
+    settings.rrl_rate = 1;
+    settings.rrl_slip = 1;
+    for (int i = 0; i < 2 && env.limits; i++)
+        (void)dns_limit_take(&limits, env.client, 1, 0);
     enum dns_verdict v = dns_answer(keeps, &env, packet, with, cap, &n, &told);
     need(dns_answer(forgets, &env, packet, without, cap, &m, &told) == v);
     if (v != DNS_ANSWERED) {
@@ -266,8 +277,10 @@ static void answered(struct bytes packet, const struct dns_query *q,
     }
     need(n <= cap && n <= most(q, how) && n >= DNS_HEADER_BYTES);
     need(n == m && memcmp(with, without, n) == 0);
+    need(!told.limited || n <= packet.n + DNS_COOKIE_MADE);
     whole_answer(with, n, packet, q);
-    n = dns_refuse(packet, DNS_SERVFAIL, true, with, DNS_UDP_PLAIN);
+    n = dns_refuse(packet, DNS_SERVFAIL, &(struct dns_ede){"why", 22}, true,
+                   with, DNS_UDP_PLAIN);
     need(n <= DNS_UDP_PLAIN);
     if (n)
         whole_answer(with, n, packet, q);

@@ -44,6 +44,10 @@
     X(METRIC_DNS_AAAA,             COUNTER, "dns.queries.aaaa",         "DNS queries for AAAA")           \
     X(METRIC_DNS_SRV,              COUNTER, "dns.queries.srv",          "DNS queries for SRV")            \
     X(METRIC_DNS_PTR,              COUNTER, "dns.queries.ptr",          "DNS queries for PTR")            \
+    X(METRIC_DNS_TXT,              COUNTER, "dns.queries.txt",          "DNS queries for TXT")            \
+    X(METRIC_DNS_NS,               COUNTER, "dns.queries.ns",           "DNS queries for NS")             \
+    X(METRIC_DNS_SOA,              COUNTER, "dns.queries.soa",          "DNS queries for SOA")            \
+    X(METRIC_DNS_ANY,              COUNTER, "dns.queries.any",          "DNS queries for ANY")            \
     X(METRIC_DNS_OTHER,            COUNTER, "dns.queries.other",        "DNS queries of any other type")  \
     X(METRIC_DNS_TCP,              COUNTER, "dns.tcp",                  "DNS queries that came over TCP") \
     X(METRIC_DNS_CACHED,           COUNTER, "dns.cached",               "DNS answers whose records had been put together before") \
@@ -52,6 +56,8 @@
     X(METRIC_DNS_REFUSED,          COUNTER, "dns.refused",              "DNS queries for names of other domains, without recursors") \
     X(METRIC_DNS_FAILED,           COUNTER, "dns.failed",               "DNS answers SERVFAIL")           \
     X(METRIC_DNS_MALFORMED,        COUNTER, "dns.malformed",            "packets that are no DNS query, or one of another kind") \
+    X(METRIC_DNS_LIMITED,          COUNTER, "dns.limited",              "DNS queries of networks that get too many answers (rrl_rate)") \
+    X(METRIC_DNS_SLIPPED,          COUNTER, "dns.slipped",              "DNS queries over the limit that were told TC, not nothing") \
     X(METRIC_DNS_UNSENT,           COUNTER, "dns.unsent",               "DNS answers that the network did not take") \
     X(METRIC_DNS_FORWARDED,        COUNTER, "dns.forwarded",            "DNS queries handed on to recursors") \
     X(METRIC_DNS_RECURSOR_FAILED,  COUNTER, "dns.recursor.failed",      "forwarded DNS queries that no recursor answered") \

@@ -59,15 +59,31 @@ enum err net_parse(struct bytes text, struct net *ret)
     return ERR_OK;
 }
 
+enum err net_parse_host(struct bytes text, struct net *ret)
+{
+    struct net n = {.bits = 128};
+    bool v4;
+
+    if (net_parse(text, ret) == ERR_OK)
+        return ERR_OK;
+    if (!parse_address(text, n.address, &v4))
+        return ERR_BAD;
+    *ret = n;
+    return ERR_OK;
+}
+
+bool net_has_bytes(const struct net *n, const uint8_t a[16])
+{
+    for (size_t i = 0; i < sizeof n->address; i++)
+        if ((a[i] & mask(n, i)) != n->address[i])
+            return false;
+    return true;
+}
+
 bool net_has(const struct net *n, struct bytes address)
 {
     uint8_t a[16] = {0};
     bool v4;
 
-    if (!parse_address(address, a, &v4))
-        return false;
-    for (size_t i = 0; i < sizeof a; i++)
-        if ((a[i] & mask(n, i)) != n->address[i])
-            return false;
-    return true;
+    return parse_address(address, a, &v4) && net_has_bytes(n, a);
 }

@@ -16,8 +16,14 @@ struct net {
 /* ERR_BAD: not ADDRESS/BITS; an address alone is none, as in Consul. */
 MUST_USE enum err net_parse(struct bytes text, struct net *ret);
 
+/* An address alone, too: that one host. */
+MUST_USE enum err net_parse_host(struct bytes text, struct net *ret);
+
 /* address as inet_ntop writes it; IPv4 in IPv6 (::ffff:10.0.0.1) counts as
  * IPv4. Something else is in no network. */
 bool net_has(const struct net *n, struct bytes address);
+
+/* The same for an address in bytes, IPv4 as ::ffff:a.b.c.d. */
+bool net_has_bytes(const struct net *n, const uint8_t address[16]);
 
 #endif

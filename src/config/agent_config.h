@@ -183,8 +183,10 @@ struct agent_config {
         int64_t soa_refresh, soa_retry, soa_expire, soa_min_ttl; /* seconds */
         bool only_passing, enable_truncate, disable_compression, node_meta_txt;
         int64_t udp_answer_limit, a_record_limit;
-        const char *order; /* random, sticky */
-        int64_t threads;   /* 0: one per core */
+        int64_t rrl_rate, rrl_slip;       /* 0: no limit; never TC */
+        struct config_strings rrl_exempt; /* addresses and networks */
+        const char *order;                /* random, sticky */
+        int64_t threads;                  /* 0: one per core */
     } dns;
     bool ui;            /* ui or ui_config.enabled */
     const char *ui_dir; /* NULL: the built-in page */

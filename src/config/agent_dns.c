@@ -5,12 +5,14 @@
 #include <arpa/inet.h>
 
 #include "base/duration.h"
+#include "base/net.h"
 #include "config/agent_parts.h"
 
 enum {
     NAME_BYTES_MAX = 200, /* of a domain: names are put before it */
     LABEL_BYTES_MAX = 63,
     RECURSORS_MAX = 16,
+    EXEMPT_MAX = 256, /* each is looked at for each query */
     TTL_MAX_S = 7 * 24 * 3600,
 };
 
@@ -135,6 +137,27 @@ static enum err check_ttls(const struct agent_config *c, struct errtext *t)
     return ERR_OK;
 }
 
+static enum err check_exempt(const struct agent_config *c, struct errtext *t)
+{
+    const struct config_strings *list = &c->dns.rrl_exempt;
+
+    if (list->n > EXEMPT_MAX)
+        return agent_config_fail(c, "dns_config.rrl_exempt", t,
+                                 "dns_config.rrl_exempt: %zu of them, the "
+                                 "limit is %d: write networks",
+                                 list->n, EXEMPT_MAX);
+    for (size_t i = 0; i < list->n; i++) {
+        struct net n;
+        if (net_parse_host(bytes_str(list->v[i]), &n) != ERR_OK)
+            return agent_config_fail(
+                c, "dns_config.rrl_exempt", t,
+                "dns_config.rrl_exempt: %s is neither an address nor a "
+                "network: write 10.0.0.1, 10.0.0.0/8 or fd00::/8",
+                config_quote(bytes_str(list->v[i])).s);
+    }
+    return ERR_OK;
+}
+
 enum err agent_config_dns(struct agent_config *c, struct errtext *t)
 {
     enum err e = check_domain(c, "domain", c->domain, t);
@@ -149,5 +172,7 @@ enum err agent_config_dns(struct agent_config *c, struct errtext *t)
     if (e == ERR_OK)
         e = check_word(c, "dns_config.order", c->dns.order, "random", "sticky",
                        t);
+    if (e == ERR_OK)
+        e = check_exempt(c, t);
     return e == ERR_OK ? check_ttls(c, t) : e;
 }

@@ -7,7 +7,7 @@
 
 #include "dns/impl.h"
 
-enum { FLAGS_AT = 2, ANSWERS_AT = 6, DNS_CD = 0x0010 };
+enum { DNS_CD = 0x0010 };
 
 /* --- Workers -------------------------------------------------------------------- */
 
@@ -38,8 +38,7 @@ void dns_worker_free(struct dns_worker *w)
 
 /* --- Messages -------------------------------------------------------------------- */
 
-static size_t most_bytes(const struct dns_query *q, enum dns_transport t,
-                         size_t cap)
+size_t most_bytes(const struct dns_query *q, enum dns_transport t, size_t cap)
 {
     size_t most = DNS_UDP_PLAIN;
 
@@ -81,7 +80,7 @@ static size_t end(struct ask *a, struct dns_told *told)
     if (a->env->set->recursors || a->recursion)
         flags |= DNS_RA;
     a->out.cap += dns_opt_bytes(&a->q);
-    dns_put_opt(&a->out, &a->q);
+    dns_put_opt(&a->out, &a->q, &a->ede);
     dns_patch_16(&a->out, FLAGS_AT, flags);
     dns_patch_16(&a->out, ANSWERS_AT, a->answers);
     dns_patch_16(&a->out, ANSWERS_AT + 2, a->authority);
@@ -151,12 +150,25 @@ static bool answer_cached(struct ask *a)
     return true;
 }
 
+/* A name that exists and is not told looks like one that was misspelled. */
+static void explain_none(struct ask *a, const struct form *f)
+{
+    const struct cat_name *name = snapshot_name(a->env->cat, f->name);
+
+    if (!name || name->instances.n == 0)
+        return;
+    a->ede.code = DNS_EDE_OTHER;
+    a->ede.text = f->tag.n ? "no healthy instance has this tag"
+                           : "all instances are unhealthy";
+}
+
 static void answer_service(struct ask *a, const struct form *f)
 {
     struct dns_entry *e;
 
     if (!service_entry(a, f, &e)) {
         a->rcode = DNS_NXDOMAIN;
+        explain_none(a, f);
         answer_soa_authority(a);
         return;
     }
@@ -222,6 +234,8 @@ static bool answer_outside(struct ask *a)
         return false;
     a->rcode = reverse ? DNS_SERVFAIL : DNS_REFUSED;
     a->recursion = reverse;
+    a->ede = (struct dns_ede){"no recursors are configured",
+                              DNS_EDE_NOT_AUTHORITATIVE};
     return true;
 }
 
@@ -239,6 +253,45 @@ static void find_domain(struct ask *a)
         a->domain = NULL;
 }
 
+/* --- Limits ------------------------------------------------------------------------ */
+
+/* A client whose cookie we gave is where it says it is. */
+static bool is_over_limit(const struct dns_env *env, bool known)
+{
+    const struct dns_settings *set = env->set;
+
+    return env->limits && set->rrl_rate && !known &&
+           env->transport == DNS_OVER_UDP &&
+           !dns_limit_exempt(env->client, set->rrl_exempt,
+                             set->rrl_exempt_count) &&
+           !dns_limit_take(env->limits, env->client, set->rrl_rate,
+                           env->now_us);
+}
+
+/* TC without a record is no longer than the query: who really asks comes over TCP,
+ * who is only made to have asked is not flooded. */
+static enum dns_verdict slip(struct ask *a, uint8_t *out, size_t cap,
+                             size_t *ret_n, struct dns_told *told)
+{
+    uint32_t one_in = a->env->set->rrl_slip;
+
+    told->limited = true;
+    if (one_in == 0 || random_next(&a->random) % one_in)
+        return DNS_SILENCE;
+    begin(a, out, cap);
+    a->truncated = true;
+    *ret_n = end(a, told);
+    return DNS_ANSWERED;
+}
+
+static bool take_cookie(const struct dns_env *env, struct dns_query *q)
+{
+    if (q->cookie.n && env->key)
+        return dns_cookie_answer(env->key, env->client, env->now_s, &q->cookie);
+    q->cookie.n = 0;
+    return false;
+}
+
 enum dns_verdict dns_answer(struct dns_worker *w, const struct dns_env *env,
                             struct bytes packet, uint8_t *out, size_t cap,
                             size_t *ret_n, struct dns_told *ret_told)
@@ -249,9 +302,15 @@ enum dns_verdict dns_answer(struct dns_worker *w, const struct dns_env *env,
     a.w = w;
     a.random = env->random;
     *ret_told = (struct dns_told){0};
-    if (not_a_question(dns_query_parse(packet, &a.q), &a.q, out, ret_n,
-                       ret_told))
-        return *ret_n ? DNS_ANSWERED : DNS_SILENCE;
+    enum dns_parsed parsed = dns_query_parse(packet, &a.q);
+    bool known = parsed == DNS_PARSED && take_cookie(env, &a.q);
+    bool limited = parsed != DNS_NOT_A_QUERY && is_over_limit(env, known);
+    if (limited && parsed == DNS_PARSED)
+        return slip(&a, out, cap, ret_n, ret_told);
+    if (not_a_question(parsed, &a.q, out, ret_n, ret_told)) {
+        ret_told->limited = limited;
+        return *ret_n && !limited ? DNS_ANSWERED : DNS_SILENCE;
+    }
     ret_told->type = a.q.type;
     begin(&a, out, cap);
     find_domain(&a);
@@ -263,8 +322,9 @@ enum dns_verdict dns_answer(struct dns_worker *w, const struct dns_env *env,
     return DNS_ANSWERED;
 }
 
-size_t dns_refuse(struct bytes packet, enum dns_rcode rcode, bool recursors,
-                  uint8_t *out, size_t cap)
+size_t dns_refuse(struct bytes packet, enum dns_rcode rcode,
+                  const struct dns_ede *why, bool recursors, uint8_t *out,
+                  size_t cap)
 {
     struct dns_settings set = {.recursors = recursors};
     struct dns_env env = {.set = &set, .transport = DNS_OVER_UDP};
@@ -274,7 +334,10 @@ size_t dns_refuse(struct bytes packet, enum dns_rcode rcode, bool recursors,
 
     if (not_a_question(dns_query_parse(packet, &a.q), &a.q, out, &n, &told))
         return n;
+    a.q.cookie.n = 0;
     begin(&a, out, cap);
     a.rcode = rcode;
+    if (why)
+        a.ede = *why;
     return end(&a, &told);
 }

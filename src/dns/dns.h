@@ -25,6 +25,8 @@
 
 #include "catalog/catalog.h"
 #include "dns/changes.h"
+#include "dns/cookie.h"
+#include "dns/limit.h"
 #include "dns/name.h"
 
 struct dns_ttl {
@@ -51,9 +53,14 @@ struct dns_settings {
     bool sticky;     /* order by who asks, not by chance */
     bool recursors;  /* there are some */
     uint32_t udp_answer_limit, a_record_limit; /* 0: Consul's 8, none */
+    uint32_t rrl_rate; /* answers a second to a network; 0: no limit */
+    uint32_t rrl_slip; /* each so many limited ones are told TC; 0: none */
+    const struct net *rrl_exempt;
+    size_t rrl_exempt_count;
 };
 
-/* Seconds for which answers about a service may be kept; name: lower case. */
+/* Seconds for which answers about a service may be kept, at least and at most;
+ * name: lower case. */
 uint32_t dns_service_ttl(const struct dns_settings *set, struct bytes name);
 
 enum dns_transport { DNS_OVER_UDP, DNS_OVER_TCP };
@@ -62,6 +69,9 @@ struct dns_env {
     const struct snapshot *cat;
     const struct dns_settings *set;
     const struct dns_changes *changes; /* NULL: look each service up */
+    const struct dns_key *key; /* of cookies; NULL: none are given out */
+    struct dns_limits *limits; /* with now_us; NULL: nobody is limited */
+    uint64_t now_us;
     uint64_t random;
     uint32_t now_s;      /* Unix time: the SOA's serial */
     struct bytes client; /* 4 or 16 bytes of address; empty: unknown */
@@ -79,6 +89,10 @@ struct dns_told {
     uint16_t type;
     uint8_t rcode;
     bool truncated, cached;
+    uint16_t
+        alias_at; /* the host name in an answer that ends with it, and which
+                        * a recursor may know (dns_follow); 0: none */
+    bool limited; /* more than its network gets: TC or silence */
 };
 
 struct dns_worker;
@@ -94,9 +108,20 @@ enum dns_verdict dns_answer(struct dns_worker *w, const struct dns_env *env,
                             struct bytes packet, uint8_t *out, size_t cap,
                             size_t *ret_n, struct dns_told *ret_told);
 
-/* The answer that gives up: the query's id, question and EDNS, with an rcode.
- * 0: to what is no query nothing is said. */
-size_t dns_refuse(struct bytes packet, enum dns_rcode rcode, bool recursors,
+/* An answer that ended with a host name (`alone`, its place in it), with what a
+ * recursor told about that name. 0: nothing to add. packet: the client's query. */
+size_t dns_follow(struct bytes packet, enum dns_transport transport,
+                  struct bytes alone, size_t alias_at, struct bytes found,
                   uint8_t *out, size_t cap);
+
+/* What to ask the recursor. 0: no room, or no such name. */
+size_t dns_follow_query(struct bytes packet, struct bytes alone,
+                        size_t alias_at, uint8_t *out, size_t cap);
+
+/* The answer that gives up: the query's id, question and EDNS, with an rcode and
+ * why (NULL: no word). 0: to what is no query nothing is said. */
+size_t dns_refuse(struct bytes packet, enum dns_rcode rcode,
+                  const struct dns_ede *why, bool recursors, uint8_t *out,
+                  size_t cap);
 
 #endif

@@ -25,6 +25,9 @@ enum {
     INSTANCES_LOOKED_AT = 32, /* for those */
     IP_TEXT_MAX = 46,
     CLASS_IN = 1,
+    FLAGS_AT = 2, /* in a header */
+    ANSWERS_AT = 6,
+    FOLLOW_UDP_BYTES = 1232, /* of a recursor's answer (DNS flag day 2020) */
     OWNER_POINTER = 0xc000 | DNS_HEADER_BYTES, /* the question's name */
 };
 
@@ -53,9 +56,15 @@ struct ask {
     size_t limit; /* bytes of the answer, room for OPT already taken off */
     unsigned answers, authority, additional;
     enum dns_rcode rcode;
+    struct dns_ede ede;
     bool authoritative, truncated;
     bool recursion; /* RA even without recursors: Consul's PTR */
 };
+
+/* --- answer.c --------------------------------------------------------------- */
+
+/* How long an answer to q may be. */
+size_t most_bytes(const struct dns_query *q, enum dns_transport t, size_t cap);
 
 /* --- form.c ---------------------------------------------------------------- */
 

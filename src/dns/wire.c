@@ -7,6 +7,9 @@
 
 enum {
     OPTION_ECS = 8,
+    OPTION_COOKIE = 10,
+    OPTION_EDE = 15,
+    OPTION_HEAD_BYTES = 4,  /* code, length */
     RECORDS_LOOKED_AT = 64, /* of a query, for its OPT */
     OPT_BYTES = 11,
     ECS_HEAD_BYTES = 8, /* code, length, family, source, scope */
@@ -92,6 +95,17 @@ static bool read_ecs(struct bytes option, struct dns_ecs *e)
     return true;
 }
 
+/* RFC 7873 5.2.2: the client's half alone, or both. Of two the first counts. */
+static bool read_cookie(struct bytes option, struct dns_cookie *c)
+{
+    if (option.n != DNS_COOKIE_CLIENT &&
+        (option.n < 2 * DNS_COOKIE_CLIENT || option.n > DNS_COOKIE_MAX))
+        return false;
+    memcpy(c->p, option.p, option.n);
+    c->n = (uint8_t)option.n;
+    return true;
+}
+
 static bool read_options(struct bytes data, struct dns_query *q)
 {
     struct reader r = reader_over(data);
@@ -102,6 +116,9 @@ static bool read_options(struct bytes data, struct dns_query *q)
         if (r.bad)
             return false;
         if (code == OPTION_ECS && !q->ecs.set && !read_ecs(option, &q->ecs))
+            return false;
+        if (code == OPTION_COOKIE && q->cookie.n == 0 &&
+            !read_cookie(option, &q->cookie))
             return false;
     }
     return true;
@@ -123,6 +140,7 @@ static bool read_edns(struct reader *r, unsigned records, struct dns_query *q)
             continue;
         q->edns = true;
         q->ecs.set = false;
+        q->cookie.n = 0;
         q->udp_size = class;
         if (!read_options(data, q))
             return false;
@@ -141,6 +159,7 @@ enum dns_parsed dns_query_parse(struct bytes packet, struct dns_query *q)
     q->labels = 0;
     q->edns = false;
     q->ecs.set = false;
+    q->cookie.n = 0;
     q->id = read_be16(&r);
     q->flags = read_be16(&r);
     unsigned questions = read_be16(&r);
@@ -176,32 +195,54 @@ void dns_query_write(const struct dns_query *q, struct dns_out *o)
     dns_put(o, q->name, q->name_n);
     dns_put_16(o, q->type);
     dns_put_16(o, q->class);
-    dns_put_opt(o, q);
+    dns_put_opt(o, q, NULL);
 }
 
 size_t dns_opt_bytes(const struct dns_query *q)
 {
     if (!q->edns)
         return 0;
-    return OPT_BYTES + (q->ecs.set ? ECS_HEAD_BYTES + (size_t)q->ecs.n : 0);
+    return OPT_BYTES + (q->ecs.set ? ECS_HEAD_BYTES + (size_t)q->ecs.n : 0) +
+           (q->cookie.n ? OPTION_HEAD_BYTES + (size_t)q->cookie.n : 0);
+}
+
+static void put_ecs(struct dns_out *o, const struct dns_ecs *e)
+{
+    dns_put_16(o, OPTION_ECS);
+    dns_put_16(o, 4u + e->n);
+    dns_put_16(o, e->family);
+    dns_put_16(o, (unsigned)e->source << 8);
+    dns_put(o, e->address, e->n);
 }
 
 /* Consul's: the size that the client named, and its subnet with scope 0 (the
  * answer is the same for all). */
-void dns_put_opt(struct dns_out *o, const struct dns_query *q)
+void dns_put_opt(struct dns_out *o, const struct dns_query *q,
+                 const struct dns_ede *ede)
 {
+    size_t n = dns_opt_bytes(q), more = 0;
+    struct bytes text = bytes_str(ede ? ede->text : NULL);
+
     if (!q->edns)
         return;
+    if (text.n && n + OPTION_HEAD_BYTES + 2 + text.n <= o->cap - o->n)
+        more = OPTION_HEAD_BYTES + 2 + text.n;
     dns_put(o, "", 1);
     dns_put_16(o, DNS_OPT);
     dns_put_16(o, q->udp_size);
     dns_put_32(o, 0);
-    dns_put_16(o, (unsigned)dns_opt_bytes(q) - OPT_BYTES);
-    if (!q->ecs.set)
-        return;
-    dns_put_16(o, OPTION_ECS);
-    dns_put_16(o, 4u + q->ecs.n);
-    dns_put_16(o, q->ecs.family);
-    dns_put_16(o, (unsigned)q->ecs.source << 8);
-    dns_put(o, q->ecs.address, q->ecs.n);
+    dns_put_16(o, (unsigned)(n + more) - OPT_BYTES);
+    if (q->ecs.set)
+        put_ecs(o, &q->ecs);
+    if (q->cookie.n) {
+        dns_put_16(o, OPTION_COOKIE);
+        dns_put_16(o, q->cookie.n);
+        dns_put(o, q->cookie.p, q->cookie.n);
+    }
+    if (more) {
+        dns_put_16(o, OPTION_EDE);
+        dns_put_16(o, 2 + (unsigned)text.n);
+        dns_put_16(o, ede->code);
+        dns_put(o, text.p, text.n);
+    }
 }

@@ -1,7 +1,8 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* wire - DNS messages as bytes: what a query says, and a bounded place where an
- * answer is written (RFC 1035 4.1, RFC 6891, RFC 7871). Pure, any thread.
+ * answer is written (RFC 1035 4.1; EDNS: RFC 6891, 7871, 7873, 8914). Pure, any
+ * thread.
  *
  * Names are kept in wire form: a length byte and so many bytes per label, a zero
  * byte at the end. A query's name holds no compression pointer: nobody needs one
@@ -21,6 +22,8 @@ enum {
     DNS_TCP_MOST = 65535, /* bytes of one message */
     DNS_POINTER_MAX = 0x3fff,
     DNS_ECS_BYTES_MAX = 16,
+    DNS_COOKIE_CLIENT = 8,
+    DNS_COOKIE_MAX = 40, /* with a server's of 8 to 32 bytes */
 };
 
 enum dns_type {
@@ -66,6 +69,24 @@ struct dns_ecs {
     uint8_t address[DNS_ECS_BYTES_MAX];
 };
 
+/* EDNS cookie: the client's bytes, behind them those of a server (cookie.h). */
+struct dns_cookie {
+    uint8_t n; /* 0: none */
+    uint8_t p[DNS_COOKIE_MAX];
+};
+
+/* Why an answer is what it is, for people who look (RFC 8914). */
+enum dns_ede_code {
+    DNS_EDE_OTHER = 0,
+    DNS_EDE_NOT_AUTHORITATIVE = 20,
+    DNS_EDE_NO_REACHABLE_AUTHORITY = 22,
+};
+
+struct dns_ede {
+    const char *text; /* NULL: none */
+    uint16_t code;
+};
+
 struct dns_query {
     uint16_t id, flags, type, class;
     const uint8_t *name; /* in the packet, as spelled */
@@ -76,6 +97,7 @@ struct dns_query {
     bool edns;
     uint16_t udp_size; /* EDNS: what the client takes */
     struct dns_ecs ecs;
+    struct dns_cookie cookie;
 };
 
 enum dns_parsed {
@@ -141,8 +163,10 @@ static inline void dns_patch_16(struct dns_out *o, size_t at, unsigned v)
  * What dns_query_parse makes of it is the same query. */
 void dns_query_write(const struct dns_query *q, struct dns_out *o);
 
-/* The OPT record that answers the query's, and its size; 0 without EDNS. */
-void dns_put_opt(struct dns_out *o, const struct dns_query *q);
+/* The OPT record that answers the query's, and its size without ede; 0 without
+ * EDNS. Without room for ede that is left out. */
+void dns_put_opt(struct dns_out *o, const struct dns_query *q,
+                 const struct dns_ede *ede);
 size_t dns_opt_bytes(const struct dns_query *q);
 
 #endif

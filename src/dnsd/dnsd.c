@@ -19,14 +19,19 @@
 void thread_enter(struct dnsd_thread *t, struct dns_env *ret)
 {
     const struct dnsd_options *o = &t->d->o;
-    struct timespec now;
+    struct timespec now, steady;
 
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &steady);
     pin_enter(o->pins, t->pin);
     *ret = (struct dns_env){
         .cat = catalog_current(o->catalog),
         .set = atomic_load_explicit(o->settings, memory_order_acquire),
         .changes = o->changes,
+        .key = &t->d->key,
+        .limits = t->d->limits,
+        .now_us =
+            (uint64_t)steady.tv_sec * 1000000 + (uint64_t)steady.tv_nsec / 1000,
         .now_s = (uint32_t)now.tv_sec,
     };
 }
@@ -39,6 +44,14 @@ void thread_leave(struct dnsd_thread *t)
 static enum metric metric_of(uint16_t type)
 {
     switch (type) {
+    case DNS_ANY:
+        return METRIC_DNS_ANY;
+    case DNS_NS:
+        return METRIC_DNS_NS;
+    case DNS_SOA:
+        return METRIC_DNS_SOA;
+    case DNS_TXT:
+        return METRIC_DNS_TXT;
     case DNS_A:
         return METRIC_DNS_A;
     case DNS_AAAA:
@@ -85,10 +98,14 @@ enum dns_verdict thread_answer(struct dnsd_thread *t, struct dns_env *env,
     env->random = t->random += UINT64_C(0x9e3779b97f4a7c15);
     enum dns_verdict v =
         dns_answer(t->worker, env, packet, out, cap, ret_n, &told);
-    if (v == DNS_ANSWERED)
+    if (told.limited) {
+        t->counts[METRIC_DNS_LIMITED]++;
+        t->counts[METRIC_DNS_SLIPPED] += v == DNS_ANSWERED;
+    } else if (v == DNS_ANSWERED) {
         count_answer(t, &told);
-    else if (v == DNS_SILENCE)
+    } else if (v == DNS_SILENCE) {
         t->counts[METRIC_DNS_MALFORMED]++;
+    }
     return v;
 }
 
@@ -200,6 +217,19 @@ static enum err listen_all(const struct dnsd_options *o, int threads,
     return e;
 }
 
+/* Cookies nobody can forge, buckets nobody can aim at. */
+static enum err draw_secrets(struct dnsd *d)
+{
+    d->limits = calloc(1, sizeof *d->limits); /* not touched while off */
+    if (!d->limits)
+        return ERR_NOMEM;
+    if (getrandom(&d->key, sizeof d->key, 0) != sizeof d->key ||
+        getrandom(&d->limits->seed, sizeof d->limits->seed, 0) !=
+            sizeof d->limits->seed)
+        return ERR_IO;
+    return ERR_OK;
+}
+
 enum err dnsd_start(const struct dnsd_options *o, struct dnsd **ret,
                     struct errtext *t)
 {
@@ -210,8 +240,14 @@ enum err dnsd_start(const struct dnsd_options *o, struct dnsd **ret,
     if (e == ERR_OK) {
         d->o = *o;
         d->threads = o->threads;
-        e = listen_all(o, o->threads, s, t);
+        if (d->o.conns_max == 0)
+            d->o.conns_max = DNSD_CONNS_MAX;
+        if (d->o.forwarded_max == 0)
+            d->o.forwarded_max = DNSD_FORWARDED_MAX;
+        e = draw_secrets(d);
     }
+    if (e == ERR_OK)
+        e = listen_all(o, o->threads, s, t);
     for (int i = 0; e == ERR_OK && i < o->threads; i++)
         e = start_thread(d, i, s->udp[i], s->tcp[i], t);
     free(s);
@@ -230,5 +266,6 @@ void dnsd_stop(struct dnsd *d)
         uv_thread_join(&d->thread[i].thread);
         dns_worker_free(d->thread[i].worker);
     }
+    free(d->limits);
     free(d);
 }

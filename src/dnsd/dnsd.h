@@ -42,7 +42,8 @@ struct dnsd_options {
     size_t address_count;
     int port;
     int threads;
-    const char *const *recursors; /* IP, IP:port, [IP]:port */
+    uint32_t conns_max, forwarded_max; /* of a thread; 0: the constants above */
+    const char *const *recursors;      /* IP, IP:port, [IP]:port */
     size_t recursor_count;
     uint64_t recursor_timeout_ms;
     bool recursor_rotate; /* a different first one each time */

@@ -137,8 +137,10 @@ static void on_socket_state(void *ctx, int fd, int readable, int writable)
 static void give_up(struct pending *p)
 {
     uint8_t out[DNS_UDP_PLAIN];
-    size_t n = dns_refuse(bytes_of(p->query, p->n), DNS_SERVFAIL, true, out,
-                          sizeof out);
+    size_t n = dns_refuse(bytes_of(p->query, p->n), DNS_SERVFAIL,
+                          &(struct dns_ede){"no recursor answered",
+                                            DNS_EDE_NO_REACHABLE_AUTHORITY},
+                          true, out, sizeof out);
 
     p->forwarder->thread->counts[METRIC_DNS_RECURSOR_FAILED]++;
     p->to->done(p->to, out, n);
@@ -149,7 +151,7 @@ static void pass_on(struct pending *p, uint8_t *answer, size_t n)
     uint8_t out[DNS_UDP_PLAIN];
 
     if (n > p->most) {
-        n = dns_refuse(bytes_of(p->query, p->n), DNS_NOERROR, true, out,
+        n = dns_refuse(bytes_of(p->query, p->n), DNS_NOERROR, NULL, true, out,
                        sizeof out);
         if (n)
             out[2] |= DNS_TC >> 8;
@@ -251,7 +253,10 @@ static void refuse(struct forwarder *f, struct bytes packet,
                    struct forward_to *to)
 {
     uint8_t out[DNS_UDP_PLAIN];
-    size_t n = dns_refuse(packet, DNS_SERVFAIL, true, out, sizeof out);
+    size_t n = dns_refuse(
+        packet, DNS_SERVFAIL,
+        &(struct dns_ede){"too many wait for recursors", DNS_EDE_OTHER}, true,
+        out, sizeof out);
 
     f->thread->counts[METRIC_DNS_RECURSOR_FULL]++;
     to->done(to, out, n);

@@ -51,6 +51,8 @@ struct dnsd_thread {
 struct dnsd {
     struct dnsd_options o;
     int threads;
+    struct dns_key key; /* of cookies */
+    struct dns_limits *limits;
     struct dnsd_thread thread[DNSD_THREADS_MAX];
 };
 

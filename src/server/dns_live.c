@@ -49,6 +49,8 @@ enum err dns_plan_make(const struct agent_config *c, struct dns_plan *ret,
         .datacenter = c->datacenter,
         .service_ttl = c->dns.service_ttl.v,
         .service_ttl_count = c->dns.service_ttl.n,
+        .exempt = c->dns.rrl_exempt.v,
+        .exempt_count = c->dns.rrl_exempt.n,
         .set = {
             .node_ttl_s = (uint32_t)(c->dns.node_ttl_ms / 1000),
             .soa = {(uint32_t)c->dns.soa_refresh, (uint32_t)c->dns.soa_retry,
@@ -61,6 +63,8 @@ enum err dns_plan_make(const struct agent_config *c, struct dns_plan *ret,
             .recursors = c->dns.recursors.n > 0,
             .udp_answer_limit = (uint32_t)c->dns.udp_answer_limit,
             .a_record_limit = (uint32_t)c->dns.a_record_limit,
+            .rrl_rate = (uint32_t)c->dns.rrl_rate,
+            .rrl_slip = (uint32_t)c->dns.rrl_slip,
         }};
     enum err e = addresses(c, &p, t);
 
@@ -71,7 +75,7 @@ enum err dns_plan_make(const struct agent_config *c, struct dns_plan *ret,
 
 /* --- Settings ------------------------------------------------------------------ */
 
-/* One block: the struct, its TTLs, then all text. */
+/* One block: the struct, its TTLs, networks, then all text. */
 struct block {
     struct dns_settings set;
     struct dns_ttl ttl[];
@@ -130,6 +134,18 @@ static void put_ttls(const struct dns_plan *p, struct block *b, char **at)
         qsort(b->ttl, p->service_ttl_count, sizeof *b->ttl, by_rank);
 }
 
+static struct net *put_exempt(const struct dns_plan *p, struct block *b)
+{
+    struct net *v = (struct net *)(void *)(b->ttl + p->service_ttl_count);
+
+    for (size_t i = 0; i < p->exempt_count; i++)
+        if (net_parse_host(bytes_str(p->exempt[i]), &v[i]) != ERR_OK)
+            v[i] = (struct net){.bits = 128}; /* validated */
+    b->set.rrl_exempt = v;
+    b->set.rrl_exempt_count = p->exempt_count;
+    return v + p->exempt_count;
+}
+
 struct dns_settings *dns_settings_new(const struct dns_plan *p,
                                       uint64_t generation)
 {
@@ -138,9 +154,10 @@ struct dns_settings *dns_settings_new(const struct dns_plan *p,
 
     for (size_t i = 0; i < p->service_ttl_count; i++)
         text += strlen(p->service_ttl[i].key);
-    struct block *b = xzalloc(sizeof *b + ttls + text);
-    char *at = (char *)b + sizeof *b + ttls;
+    struct block *b =
+        xzalloc(sizeof *b + ttls + p->exempt_count * sizeof(struct net) + text);
     b->set = p->set;
+    char *at = (char *)put_exempt(p, b);
     b->set.generation = generation;
     put_domain(&b->set.domain, p->domain);
     put_domain(&b->set.alt, p->alt_domain);

@@ -22,6 +22,8 @@ struct dns_plan {
     struct dns_settings set; /* without texts */
     const struct config_pair *service_ttl;
     size_t service_ttl_count;
+    const char *const *exempt;
+    size_t exempt_count;
 };
 
 /* ERR_LIMIT, ERR_BAD: an address that cannot be listened on; t says which. */

@@ -424,3 +424,28 @@ def test_explain_tells_what_dns_tells(server):
     assert told == {"Service": 2, "Passing": 1}
     for kind, count in ("service", 2), ("passing", 1):
         assert len(server.ask(f"ex.{kind}.consul").answer) == count
+
+
+def ede(m):
+    """The word beside an answer (RFC 8914): its code and text."""
+    data, at = m.opt[1], 0
+    while at < len(data):
+        code, n = struct.unpack_from("!HH", data, at)
+        if code == 15:
+            return (struct.unpack_from("!H", data, at + 4)[0],
+                    data[at + 6:at + 4 + n].decode())
+        at += 4 + n
+    return None
+
+
+def test_a_word_says_why_there_is_no_answer(server, tmp_path):
+    put(server, "down", "10.6.2.1", "down", check="critical", Tags=["v1"])
+    for name, want in [
+            ("down.service.consul", (0, "all instances are unhealthy")),
+            ("v2.down.service.consul", (0, "no healthy instance has this tag")),
+            ("nosuch.service.consul", None), ("web.service.consul", None),
+            ("example.com", (20, "no recursors are configured"))]:
+        assert ede(server.ask(name, edns=1232)) == want
+    silent = Recursor(lambda packet, _: [])
+    with forwarding(tmp_path, silent, timeout="50ms") as s:
+        assert ede(s.ask("example.com", edns=1232)) == (22, "no recursor answered")

@@ -301,10 +301,16 @@ static void giving_up_says_what_was_asked(void **state)
     d->edns = 1232;
     write_query(d, "example.com", DNS_A);
     d->a.answer_n = dns_refuse(bytes_of(d->a.query, d->a.query_n), DNS_SERVFAIL,
-                               true, d->a.answer, DNS_UDP_PLAIN);
+                               NULL, true, d->a.answer, DNS_UDP_PLAIN);
     read_answer(&d->a);
     assert_string_equal(d->a.text, "SERVFAIL ra\nadditional . OPT 1232 \n");
-    assert_int_equal(dns_refuse(bytes_str("short"), DNS_SERVFAIL, true,
+    d->a.answer_n = dns_refuse(bytes_of(d->a.query, d->a.query_n), DNS_SERVFAIL,
+                               &(struct dns_ede){"no", 22}, true, d->a.answer,
+                               DNS_UDP_PLAIN);
+    read_answer(&d->a);
+    assert_string_equal(d->a.text, "SERVFAIL ra\nadditional . OPT 1232 "
+                                   "000f000400166e6f\n");
+    assert_int_equal(dns_refuse(bytes_str("short"), DNS_SERVFAIL, NULL, true,
                                 d->a.answer, DNS_UDP_PLAIN),
                      0);
 }

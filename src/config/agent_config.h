@@ -180,6 +180,7 @@ struct agent_config {
         const char *recursor_strategy; /* sequential, random */
         uint64_t node_ttl_ms;
         struct config_pairs service_ttl; /* name, prefix*, * -> duration */
+        uint64_t service_ttl_calm_ms;    /* grow to that; 0: do not */
         int64_t soa_refresh, soa_retry, soa_expire, soa_min_ttl; /* seconds */
         bool only_passing, enable_truncate, disable_compression, node_meta_txt;
         int64_t udp_answer_limit, a_record_limit;

@@ -130,6 +130,10 @@ static enum err check_ttls(const struct agent_config *c, struct errtext *t)
                                      config_quote(bytes_str(p->value)).s,
                                      TTL_MAX_S / 3600);
     }
+    if (c->dns.service_ttl_calm_ms / 1000 > TTL_MAX_S)
+        return agent_config_fail(c, "dns_config.service_ttl_calm", t,
+                                 "dns_config.service_ttl_calm is over %d hours",
+                                 TTL_MAX_S / 3600);
     if (c->dns.node_ttl_ms / 1000 > TTL_MAX_S)
         return agent_config_fail(c, "dns_config.node_ttl", t,
                                  "dns_config.node_ttl is over %d hours",

@@ -152,6 +152,7 @@ const struct config_key config_keys[] = {
     {"dns_config.recursor_strategy", KEY_STRING, AT(dns.recursor_strategy)},
     {"dns_config.node_ttl", KEY_DURATION, AT(dns.node_ttl_ms), .live = true},
     {"dns_config.service_ttl", KEY_PAIRS, AT(dns.service_ttl), .live = true},
+    {"dns_config.service_ttl_calm", KEY_DURATION, AT(dns.service_ttl_calm_ms), .live = true},
     {"dns_config.soa.refresh", KEY_INT, AT(dns.soa_refresh), 0, INT32_MAX, .live = true},
     {"dns_config.soa.retry", KEY_INT, AT(dns.soa_retry), 0, INT32_MAX, .live = true},
     {"dns_config.soa.expire", KEY_INT, AT(dns.soa_expire), 0, INT32_MAX, .live = true},

@@ -146,6 +146,7 @@ static bool answer_cached(struct ask *a)
 
     if (!e || !is_current(a, e))
         return false;
+    ttl_adapt(a, e);
     emit_entry(a, e);
     return true;
 }
@@ -172,6 +173,7 @@ static void answer_service(struct ask *a, const struct form *f)
         answer_soa_authority(a);
         return;
     }
+    ttl_adapt(a, e);
     if (e->keep)
         dns_cache_put(&a->w->cache, e);
     emit_entry(a, e);

@@ -33,10 +33,12 @@ struct dns_entry {
     uint64_t watch;      /* hash of its watch key */
     uint64_t generation; /* of the settings */
     uint64_t weight_sum;
-    uint32_t size; /* of the block */
+    uint64_t content; /* of what is told, in whatever order; TTLs aside */
+    uint32_t size;    /* of the block */
     uint32_t endpoints_at;
     uint32_t at_at; /* offset of at[] */
-    uint32_t made_s;
+    uint32_t made_s, changed_s;
+    uint32_t least_ttl_s, ttl_s; /* as configured, and now in the records */
     uint16_t count;
     uint16_t type;
     uint16_t key_n;

@@ -41,6 +41,7 @@ struct dns_settings {
     struct dns_name domain, alt; /* lower case, with root; alt.n 0: none */
     struct bytes datacenter;     /* lower case */
     uint32_t node_ttl_s;
+    uint32_t calm_ttl_s; /* services' TTLs grow to that; 0: they do not */
     const struct dns_ttl *service_ttl; /* exact names, then long to short */
     size_t service_ttl_count;
     struct {
@@ -62,6 +63,8 @@ struct dns_settings {
 /* Seconds for which answers about a service may be kept, at least and at most;
  * name: lower case. */
 uint32_t dns_service_ttl(const struct dns_settings *set, struct bytes name);
+uint32_t dns_service_ttl_most(const struct dns_settings *set,
+                              struct bytes name);
 
 enum dns_transport { DNS_OVER_UDP, DNS_OVER_TCP };
 

@@ -100,6 +100,14 @@ enum standing instance_standing(const struct membership *m,
 size_t inner_addresses(const struct ask *a, const struct dns_name *name,
                        uint32_t ttl, uint8_t *to, size_t cap, bool *ret_inner);
 
+/* --- ttl.c ------------------------------------------------------------------ */
+
+/* Of an entry just made: since when it has been as it is. */
+void ttl_begin(const struct ask *a, struct dns_entry *e);
+
+/* TTLs into its records, if they have grown. */
+void ttl_adapt(const struct ask *a, struct dns_entry *e);
+
 /* --- order.c ---------------------------------------------------------------- */
 
 uint64_t random_next(uint64_t *state);

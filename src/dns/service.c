@@ -213,18 +213,22 @@ static void put_head(struct builder *b, unsigned type, size_t rdata_n)
 }
 
 /* Without room the entry ends before this one. */
-static void close_endpoint(struct builder *b)
+static void close_endpoint(struct builder *b, uint64_t hash, uint32_t weight)
 {
-    if (b->o.full)
+    if (b->o.full) {
         b->o.n = b->a->w->at[b->e->count];
-    else
-        b->e->count++;
+        return;
+    }
+    b->e->count++;
+    b->e->content += bytes_hash(bytes_of(&hash, sizeof hash), weight);
 }
 
 static void add_address(struct builder *b, const struct address *at,
                         uint32_t weight)
 {
-    if (!is_new(b, bytes_hash(bytes_of(at->ip, at->n), at->n), weight, true))
+    uint64_t hash = bytes_hash(bytes_of(at->ip, at->n), at->n);
+
+    if (!is_new(b, hash, weight, true))
         return;
     struct dns_endpoint *p = open_endpoint(b, weight);
     if (!p)
@@ -232,7 +236,7 @@ static void add_address(struct builder *b, const struct address *at,
     put_head(b, at->n == 4 ? DNS_A : DNS_AAAA, at->n);
     dns_put(&b->o, at->ip, at->n);
     p->answer_n = (uint16_t)(10 + at->n);
-    close_endpoint(b);
+    close_endpoint(b, hash, weight);
 }
 
 /* --- Aliases ------------------------------------------------------------------------- */
@@ -278,7 +282,7 @@ static void add_alias(struct builder *b)
     p->target_n = target.n;
     put_inner(b, p, &target);
     b->e->in_answer = true;
-    close_endpoint(b);
+    close_endpoint(b, bytes_hash(b->alias, 0), 1);
 }
 
 /* --- SRV ------------------------------------------------------------------------------ */
@@ -362,7 +366,7 @@ static void add_srv(struct builder *b, const struct service_view *v,
         put_inner(b, p, &target);
     }
     put_srv_texts(b, p, n, &target);
-    close_endpoint(b);
+    close_endpoint(b, hash, weight);
 }
 
 /* --- Instances ------------------------------------------------------------------------- */
@@ -466,16 +470,6 @@ static bool finish(struct builder *b)
     return !b->o.full;
 }
 
-uint32_t dns_service_ttl(const struct dns_settings *set, struct bytes name)
-{
-    for (size_t i = 0; i < set->service_ttl_count; i++) {
-        const struct dns_ttl *t = &set->service_ttl[i];
-        if (t->prefix ? bytes_starts(name, t->name) : bytes_eq(name, t->name))
-            return t->ttl_s;
-    }
-    return 0;
-}
-
 static void clear_seen(struct builder *b, size_t instances)
 {
     size_t n = 2;
@@ -501,6 +495,7 @@ bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret)
     begin(&b, a, f->name);
     membership_begin(&b.members, a->env->cat, name);
     b.ttl = dns_service_ttl(a->env->set, f->name);
+    b.e->least_ttl_s = b.e->ttl_s = b.ttl;
     clear_seen(&b, name->instances.n);
     tree_first(&name->instances, &it);
     while ((i = tree_next(&it)) && b.e->count < ENDPOINTS_MAX && !b.o.full)
@@ -511,7 +506,10 @@ bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret)
     if (b.e->count == 0 && b.alias.n)
         add_alias(&b);
     *ret = b.e;
-    return finish(&b);
+    if (!finish(&b))
+        return false;
+    ttl_begin(a, b.e);
+    return true;
 }
 
 /* --- Inner names ------------------------------------------------------------------------ */

@@ -53,6 +53,7 @@ enum err dns_plan_make(const struct agent_config *c, struct dns_plan *ret,
         .exempt_count = c->dns.rrl_exempt.n,
         .set = {
             .node_ttl_s = (uint32_t)(c->dns.node_ttl_ms / 1000),
+            .calm_ttl_s = (uint32_t)(c->dns.service_ttl_calm_ms / 1000),
             .soa = {(uint32_t)c->dns.soa_refresh, (uint32_t)c->dns.soa_retry,
                     (uint32_t)c->dns.soa_expire, (uint32_t)c->dns.soa_min_ttl},
             .only_passing = c->dns.only_passing,

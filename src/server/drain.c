@@ -110,7 +110,7 @@ static uint64_t dns_ms(const struct serving *s, struct bytes name)
     if (!p->dnsd || !set)
         return 0;
     buf_put_fold(&folded, bytes_head(name, sizeof space));
-    return (uint64_t)dns_service_ttl(set, buf_bytes(&folded)) * 1000;
+    return (uint64_t)dns_service_ttl_most(set, buf_bytes(&folded)) * 1000;
 }
 
 static uint64_t index_of(const struct drain *d, const struct api_env *env)

@@ -251,6 +251,12 @@ def test_dns_answers_must_have_run_out(make_server):
     assert got["Result"] == "waiting" and not got["Waiting"]
     assert 3590000 < got["DnsMs"] <= 3600000
     assert drain(s, "web", "wait=2s")["Result"] == "safe"
+    # As long as answers may be kept at most, not as the next one says.
+    path = s.folder / "config.json"
+    path.write_text(json.dumps({**s.config, "dns_config": {
+        "service_ttl_calm": "2h"}}))
+    assert s.put("/v1/agent/reload").status == 200
+    assert 7190000 < drain(s, "web", "wait=10ms")["DnsMs"] <= 7200000
 
 
 def test_deregistered_when_safe_and_asked_for(server):

@@ -390,6 +390,63 @@ static void ttls_are_by_name_prefix_and_all(void **state)
     assert_non_null(strstr(ask(d, "x.consul", DNS_A), "consul. 2 SOA "));
 }
 
+/* An eighth of the time for which nothing has changed; all records of an answer
+ * alike. */
+static void ttls_grow_while_a_service_is_calm(void **state)
+{
+    struct dns_world *d = *state;
+
+    d->set.calm_ttl_s = 30;
+    put_service(d, "n1", "calm", "", 80, "", 1);
+    assert_non_null(strstr(ask(d, "calm.service.consul", DNS_A), " 0 A "));
+    d->env.now_s += 80;
+    assert_non_null(strstr(ask(d, "calm.service.consul", DNS_A), " 10 A "));
+    d->env.now_s += 8;
+    assert_non_null(strstr(ask(d, "calm.service.consul", DNS_A), " 11 A "));
+    d->env.now_s += 800;
+    assert_non_null(strstr(ask(d, "calm.service.consul", DNS_A), " 30 A "));
+    /* What DNS does not tell is no change. */
+    put_check(d, "n1", "calm-80", "warning");
+    assert_non_null(strstr(ask(d, "calm.service.consul", DNS_A), " 30 A "));
+    assert_false(d->a.told.cached);
+    put_service(d, "n2", "calm", "10.5.5.5", 81, "", 1);
+    assert_string_equal(ask_sorted(d, "calm.service.consul", DNS_A),
+                        "NOERROR aa\n"
+                        "answer calm.service.consul. 0 A 10.0.0.1\n"
+                        "answer calm.service.consul. 0 A 10.5.5.5\n");
+    (void)ask(d, "calm.service.consul", DNS_SRV);
+    d->env.now_s += 40;
+    assert_string_equal(
+        ask_sorted(d, "calm.service.consul", DNS_SRV),
+        "NOERROR aa\n"
+        "additional 0a050505.addr.dc1.consul. 5 A 10.5.5.5\n"
+        "additional n1.node.dc1.consul. 5 A 10.0.0.1\n"
+        "answer calm.service.consul. 5 SRV 1 1 80 n1.node.dc1.consul.\n"
+        "answer calm.service.consul. 5 SRV 1 1 81 0a050505.addr.dc1.consul.\n");
+    assert_true(d->a.told.cached);
+}
+
+static void calm_ttls_begin_at_the_configured_ones(void **state)
+{
+    struct dns_world *d = *state;
+    const struct dns_ttl ttl[] = {{bytes_str("web"), false, 4},
+                                  {bytes_str("db"), false, 60}};
+
+    d->set.calm_ttl_s = 30;
+    d->set.service_ttl = ttl;
+    d->set.service_ttl_count = 2;
+    for (int i = 0; i < 2; i++, d->env.now_s += 8000) {
+        assert_non_null(strstr(ask(d, "web.service.consul", DNS_A),
+                               i ? " 30 A " : " 4 A "));
+        assert_non_null(strstr(ask(d, "db.service.consul", DNS_A), " 60 A "));
+    }
+    d->env.now_s = 10; /* the clock was set back */
+    assert_non_null(strstr(ask(d, "web.service.consul", DNS_A), " 4 A "));
+    assert_int_equal(dns_service_ttl_most(&d->set, bytes_str("web")), 30);
+    assert_int_equal(dns_service_ttl_most(&d->set, bytes_str("db")), 60);
+    assert_int_equal(dns_service_ttl_most(&d->set, bytes_str("x")), 30);
+}
+
 static void names_need_no_compression(void **state)
 {
     struct dns_world *d = *state;
@@ -446,6 +503,8 @@ static const struct CMUnitTest tests[] = {
     T(held_instances_are_told_as_if_they_passed),
     T(instances_that_flap_are_left_out),
     T(ttls_are_by_name_prefix_and_all),
+    T(ttls_grow_while_a_service_is_calm),
+    T(calm_ttls_begin_at_the_configured_ones),
     T(names_need_no_compression),
     T(what_is_kept_is_never_old),
 };

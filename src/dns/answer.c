@@ -58,7 +58,9 @@ static void begin(struct ask *a, uint8_t *out, size_t cap)
     a->out = (struct dns_out){out, 0, a->limit, false};
     a->answers = a->authority = a->additional = 0;
     a->rcode = DNS_NOERROR;
-    a->truncated = a->recursion = false;
+    a->truncated = a->recursion = a->authoritative = false;
+    a->ede = (struct dns_ede){NULL, 0};
+    a->alias_at = 0;
     dns_put_16(&a->out, a->q.id);
     dns_put_16(&a->out, 0);
     dns_put(&a->out, counts, sizeof counts);
@@ -87,6 +89,8 @@ static size_t end(struct ask *a, struct dns_told *told)
     dns_patch_16(&a->out, ANSWERS_AT + 4, a->additional + a->q.edns);
     told->rcode = (uint8_t)a->rcode;
     told->truncated = tc;
+    if (a->env->set->recursors && (a->q.type == DNS_A || a->q.type == DNS_AAAA))
+        told->alias_at = (uint16_t)a->alias_at;
     return a->out.n;
 }
 

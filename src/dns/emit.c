@@ -192,6 +192,8 @@ void emit_entry(struct ask *a, const struct dns_entry *e)
     }
     for (size_t i = 0; i < n; i++)
         put_addresses(a, dns_entry_endpoint(e, a->w->order[i]), i);
+    if (e->in_answer && e->keep && n)
+        a->alias_at = a->w->target_at[0];
     for (size_t i = 0; i < n && texts; i++)
         put_texts(a, dns_entry_endpoint(e, a->w->order[i]), i);
     if (e->in_answer) { /* what an alias stands for */

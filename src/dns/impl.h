@@ -6,7 +6,9 @@
  *   form.c           what a name asks for          address.c  addresses, texts
  *   service.c        a name's instances -> entry   node.c     nodes, spelled addresses
  *   emit.c           entry -> message              zone.c     SOA, NS, reverse names
- *   order.c          which, in which order         cache.c    entries kept */
+ *   order.c          which, in which order         cache.c    entries kept
+ *   ttl.c            for how long                  follow.c   others' host names
+ *   limit.c          how many a network gets       cookie.c   who is no forger */
 #ifndef DNS_IMPL_H
 #define DNS_IMPL_H
 
@@ -58,7 +60,8 @@ struct ask {
     enum dns_rcode rcode;
     struct dns_ede ede;
     bool authoritative, truncated;
-    bool recursion; /* RA even without recursors: Consul's PTR */
+    size_t alias_at; /* of a host name that others know, in the answer */
+    bool recursion;  /* RA even without recursors: Consul's PTR */
 };
 
 /* --- answer.c --------------------------------------------------------------- */

@@ -41,7 +41,11 @@ static void put_alias(struct ask *a, struct bytes text)
     if (!put_record(a, NULL, DNS_CNAME, ttl, target.p, target.n))
         return;
     a->answers++;
-    size_t n = inner_addresses(a, &target, ttl, inner, sizeof inner, NULL);
+    bool is_inner;
+    size_t at_end = a->out.n;
+    size_t n = inner_addresses(a, &target, ttl, inner, sizeof inner, &is_inner);
+    if (!is_inner)
+        a->alias_at = at_end - target.n;
     for (size_t at = 0, k; at < n; at += 2 + k) {
         size_t start = a->out.n;
         k = (size_t)inner[at] << 8 | inner[at + 1];

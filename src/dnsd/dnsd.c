@@ -91,13 +91,14 @@ static void count_answer(struct dnsd_thread *t, const struct dns_told *told)
 
 enum dns_verdict thread_answer(struct dnsd_thread *t, struct dns_env *env,
                                struct bytes packet, uint8_t *out, size_t cap,
-                               size_t *ret_n)
+                               size_t *ret_n, size_t *ret_alias_at)
 {
     struct dns_told told;
 
     env->random = t->random += UINT64_C(0x9e3779b97f4a7c15);
     enum dns_verdict v =
         dns_answer(t->worker, env, packet, out, cap, ret_n, &told);
+    *ret_alias_at = t->forwarder ? told.alias_at : 0;
     if (told.limited) {
         t->counts[METRIC_DNS_LIMITED]++;
         t->counts[METRIC_DNS_SLIPPED] += v == DNS_ANSWERED;
@@ -126,6 +127,7 @@ static void on_stop(uv_async_t *h)
 
     if (t->forwarder)
         forwarder_close(t->forwarder);
+    follow_close(t);
     udp_close(t->udp);
     tcp_close(t->tcp);
     timers_close(&t->timers);
@@ -178,6 +180,7 @@ static enum err start_thread(struct dnsd *d, int i, const int *udp,
 
     t->d = d;
     t->number = i;
+    list_init(&t->following);
     enum err e = open_parts(t, udp, tcp, text);
     if (e == ERR_OK && uv_thread_create(&t->thread, run, t) != 0) {
         errtext_set(text, "DNS thread %d: cannot be started", i);

@@ -4,7 +4,7 @@
  *
  *   dnsd.c      life of the threads, one answer     udp.c   packets, in batches
  *   forward.c   recursors, over TCP by c-ares       tcp.c   connections
- *   ask.c       recursors over UDP */
+ *   ask.c       recursors over UDP                  follow.c host names in answers */
 #ifndef DNSD_IMPL_H
 #define DNSD_IMPL_H
 
@@ -42,6 +42,7 @@ struct dnsd_thread {
     struct dns_worker *worker;
     uint64_t random;
     struct forwarder *forwarder; /* NULL: no recursors */
+    struct list following;       /* follow.c */
     struct udp *udp;
     struct tcp *tcp;
     /* Counted here, added to the process's in one go (thread_count). */
@@ -62,9 +63,10 @@ struct dnsd {
 void thread_enter(struct dnsd_thread *t, struct dns_env *ret);
 void thread_leave(struct dnsd_thread *t);
 
+/* *ret_alias_at: where an answer has a host name to be followed; 0: it has none. */
 enum dns_verdict thread_answer(struct dnsd_thread *t, struct dns_env *env,
                                struct bytes packet, uint8_t *out, size_t cap,
-                               size_t *ret_n);
+                               size_t *ret_n, size_t *ret_alias_at);
 void thread_count(struct dnsd_thread *t);
 
 /* --- udp.c -------------------------------------------------------------------- */
@@ -87,6 +89,13 @@ void forwarder_close(struct forwarder *f); /* nobody waits any more */
 
 /* Asks the recursors; to->done is called once, maybe at once. */
 void forward(struct forwarder *f, struct bytes packet, struct forward_to *to);
+
+/* --- follow.c -------------------------------------------------------------------- */
+
+/* client->done gets `alone`, with what a recursor tells about the host name in it. */
+void follow(struct dnsd_thread *t, struct bytes packet, struct bytes alone,
+            size_t alias_at, struct forward_to *client);
+void follow_close(struct dnsd_thread *t); /* nobody waits any more */
 
 /* --- ask.c ----------------------------------------------------------------------- */
 

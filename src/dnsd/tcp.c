@@ -203,13 +203,14 @@ static void forwarded(struct forward_to *to, const uint8_t *p, size_t n)
         conn_close(c);
         return;
     }
-    memcpy(c->tcp->answer + LENGTH_BYTES, p, n);
+    memmove(c->tcp->answer + LENGTH_BYTES, p, n); /* may be its own */
     if (send_answer(c, c->tcp->answer, n))
         go_on(c);
 }
 
 /* False: the connection has gone. */
-static bool ask_recursor(struct conn *c, struct bytes packet)
+static bool ask_recursor(struct conn *c, struct bytes packet,
+                         struct bytes alone, size_t alias_at)
 {
     struct waiter *w = c->tcp->thread->forwarder ? calloc(1, sizeof *w) : NULL;
 
@@ -229,7 +230,11 @@ static bool ask_recursor(struct conn *c, struct bytes packet)
     memcpy(query, packet.p, packet.n);
     set_events(c);
     drop_query(c);
-    forward(c->tcp->thread->forwarder, bytes_of(query, packet.n), &w->to);
+    packet.p = (const char *)query;
+    if (alone.n)
+        follow(c->tcp->thread, packet, alone, alias_at, &w->to);
+    else
+        forward(c->tcp->thread->forwarder, packet, &w->to);
     return false;
 }
 
@@ -239,17 +244,21 @@ static bool answer_query(struct conn *c)
     struct tcp *s = c->tcp;
     struct bytes packet = bytes_of(c->in + LENGTH_BYTES, query_bytes(c));
     struct dns_env env;
-    size_t n;
+    size_t n, alias_at;
 
     thread_enter(s->thread, &env);
     env.transport = DNS_OVER_TCP;
     env.client = bytes_of(c->ip, c->ip_n);
-    enum dns_verdict v = thread_answer(
-        s->thread, &env, packet, s->answer + LENGTH_BYTES, DNS_TCP_MOST, &n);
+    enum dns_verdict v =
+        thread_answer(s->thread, &env, packet, s->answer + LENGTH_BYTES,
+                      DNS_TCP_MOST, &n, &alias_at);
     thread_leave(s->thread);
     s->thread->counts[METRIC_DNS_TCP]++;
     if (v == DNS_FORWARD)
-        return ask_recursor(c, packet);
+        return ask_recursor(c, packet, (struct bytes){NULL, 0}, 0);
+    if (v == DNS_ANSWERED && alias_at)
+        return ask_recursor(c, packet, bytes_of(s->answer + LENGTH_BYTES, n),
+                            alias_at);
     if (v == DNS_SILENCE) { /* no DNS: there is nothing to go on from */
         conn_close(c);
         return false;

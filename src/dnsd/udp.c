@@ -119,7 +119,9 @@ static void forwarded(struct forward_to *to, const uint8_t *p, size_t n)
     later_free(l);
 }
 
-static void put_later(struct udp_socket *s, unsigned i, struct bytes packet)
+/* alone: an answer to be followed from alias_at on; empty: there is none yet. */
+static void put_later(struct udp_socket *s, unsigned i, struct bytes packet,
+                      struct bytes alone, size_t alias_at)
 {
     struct udp *u = s->udp;
     const struct msghdr *m = &u->in[i].msg_hdr;
@@ -134,7 +136,10 @@ static void put_later(struct udp_socket *s, unsigned i, struct bytes packet)
     l->control_n = m->msg_controllen;
     memcpy(l->control, u->control[i], l->control_n);
     list_add(&u->waiting, &l->link);
-    forward(u->thread->forwarder, packet, &l->to);
+    if (alone.n)
+        follow(u->thread, packet, alone, alias_at, &l->to);
+    else
+        forward(u->thread->forwarder, packet, &l->to);
 }
 
 /* --- Answering ---------------------------------------------------------------------- */
@@ -172,21 +177,25 @@ static void answer_all(struct udp_socket *s, unsigned n)
     struct dns_env env;
     unsigned answers = 0;
     uint64_t later = 0;
+    size_t alias_at[BATCH], bytes[BATCH];
 
     thread_enter(u->thread, &env);
     env.transport = DNS_OVER_UDP;
     for (unsigned i = 0; i < n; i++) {
         struct bytes packet = bytes_of(u->packet[i], u->in[i].msg_len);
-        size_t bytes;
         if (u->in[i].msg_hdr.msg_flags & MSG_TRUNC)
             packet.n = packet.n < DNS_HEADER_BYTES ? 0 : DNS_HEADER_BYTES;
         env.client = client_of(&u->from[i]);
         switch (thread_answer(u->thread, &env, packet, u->answer[i],
-                              DNS_UDP_MOST, &bytes)) {
+                              DNS_UDP_MOST, &bytes[i], &alias_at[i])) {
         case DNS_ANSWERED:
-            put_answer(u, i, answers++, bytes);
+            if (alias_at[i])
+                later |= UINT64_C(1) << i;
+            else
+                put_answer(u, i, answers++, bytes[i]);
             break;
         case DNS_FORWARD:
+            bytes[i] = 0;
             later |= UINT64_C(1) << i;
             break;
         case DNS_SILENCE:
@@ -197,7 +206,8 @@ static void answer_all(struct udp_socket *s, unsigned n)
     send_all(u, s->fd, answers);
     for (unsigned i = 0; i < n && later; i++)
         if (later >> i & 1 && u->thread->forwarder)
-            put_later(s, i, bytes_of(u->packet[i], u->in[i].msg_len));
+            put_later(s, i, bytes_of(u->packet[i], u->in[i].msg_len),
+                      bytes_of(u->answer[i], bytes[i]), alias_at[i]);
 }
 
 static void prepare(struct udp *u)

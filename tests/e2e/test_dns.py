@@ -426,6 +426,47 @@ def test_explain_tells_what_dns_tells(server):
         assert len(server.ask(f"ex.{kind}.consul").answer) == count
 
 
+def test_a_host_name_is_followed_through_recursors(tmp_path):
+    """What stands for an address may be somebody else's name; stub resolvers do not
+    ask on by themselves."""
+    def answer(packet, how):
+        if b"\4slow" in packet:
+            return []
+        if b"\4gone" in packet:
+            return [reply(packet, rcode=3)]
+        if b"\4many" in packet:
+            data = bytearray(reply(packet))
+            data[6:8] = struct.pack("!H", 60)
+            end = packet.index(b"\0", 12) + 5
+            return [bytes(data) + data[end:end + 16] * 59]
+        return [reply(packet)]
+    r = Recursor(answer)
+    with forwarding(tmp_path, r, timeout="300ms") as s:
+        for host in "www", "slow", "gone", "many":
+            put(s, "n1", "10.0.0.1", host, Address=f"{host}.example.com")
+        put(s, "named", "node.example.com", "onnode")
+        for tcp in False, True:
+            for kw in {}, {"edns": 1232}:
+                m = s.ask("www.service.consul", tcp=tcp, **kw)
+                assert (m.rcode, m.aa, m.ra, m.tc) == ("NOERROR", True, True, False)
+                assert [(a.name, a.type, a.data) for a in m.answer] == [
+                    ("www.service.consul.", "CNAME", "www.example.com."),
+                    ("www.example.com.", "A", "192.0.2.1")]
+            m = s.ask("named.node.consul", tcp=tcp)
+            assert m.values("A") == ["192.0.2.1"]
+            for host in "slow", "gone":
+                m = s.ask(f"{host}.service.consul", tcp=tcp)
+                assert (m.rcode, m.values()) == ("NOERROR",
+                                                 [f"{host}.example.com."])
+        m = s.ask("many.service.consul")
+        assert m.tc and len(m.data) <= 512
+        assert len(s.ask("many.service.consul", tcp=True).answer) == 61
+        asked = len(r.asked)
+        assert s.ask("www.service.consul", "SRV").values() == \
+            ["1 1 80 www.example.com."]
+        assert len(r.asked) == asked
+
+
 def ede(m):
     """The word beside an answer (RFC 8914): its code and text."""
     data, at = m.opt[1], 0

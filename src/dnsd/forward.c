@@ -226,8 +226,8 @@ static bool take_id(struct forwarder *f, uint16_t *ret)
 static struct pending *pending_new(struct forwarder *f, struct bytes packet,
                                    struct forward_to *to)
 {
-    bool room =
-        f->count < DNSD_FORWARDED_MAX && packet.n <= DNSD_QUERY_BYTES_MAX;
+    bool room = f->count < f->thread->d->o.forwarded_max &&
+                packet.n <= DNSD_QUERY_BYTES_MAX;
     struct pending *p = room ? calloc(1, sizeof *p + packet.n) : NULL;
     struct dns_query q;
 

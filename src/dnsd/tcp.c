@@ -333,15 +333,19 @@ static void client_of(const struct sockaddr_in6 *from, struct conn *c)
         memcpy(c->ip, &from->sin6_addr, 16);
 }
 
+static void evict(struct tcp *s)
+{
+    s->thread->counts[METRIC_DNS_EVICTED]++;
+    conn_close(container_of(s->conns.next, struct conn, link));
+}
+
 static void add_conn(struct tcp *s, int take_fd,
                      const struct sockaddr_in6 *from)
 {
     struct conn *c = malloc(sizeof *c);
 
-    if (s->count >= DNSD_CONNS_MAX) {
-        s->thread->counts[METRIC_DNS_EVICTED]++;
-        conn_close(container_of(s->conns.next, struct conn, link));
-    }
+    if (s->count >= s->thread->d->o.conns_max)
+        evict(s);
     if (!c) {
         (void)close(take_fd);
         return;
@@ -376,6 +380,10 @@ static void on_listener(void *owner, int events)
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
             continue;
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && l->tcp->count) {
+            evict(l->tcp); /* the kernel would tell of it again and again */
+            continue;
+        }
         if (fd < 0)
             break;
         add_conn(l->tcp, fd, &from);

@@ -74,6 +74,23 @@ enum err dns_plan_make(const struct agent_config *c, struct dns_plan *ret,
     return e;
 }
 
+uint32_t dns_descriptors(const struct dns_plan *p, int threads, uint32_t most,
+                         uint32_t *ret_conns, uint32_t *ret_forwarded)
+{
+    uint32_t uses =
+        p->recursor_count ? 2 : 1; /* connections; sockets to them */
+    uint32_t n = (uint32_t)threads * uses, each = most / 4 / n;
+
+    *ret_conns = *ret_forwarded = 0;
+    if (p->port < 0)
+        return 0;
+    if (each == 0)
+        each = 1;
+    *ret_conns = each < DNSD_CONNS_MAX ? each : DNSD_CONNS_MAX;
+    *ret_forwarded = each < DNSD_FORWARDED_MAX ? each : DNSD_FORWARDED_MAX;
+    return (uint32_t)threads * (*ret_conns + (uses == 2 ? *ret_forwarded : 0));
+}
+
 /* --- Settings ------------------------------------------------------------------ */
 
 /* One block: the struct, its TTLs, networks, then all text. */

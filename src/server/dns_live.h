@@ -30,6 +30,12 @@ struct dns_plan {
 MUST_USE enum err dns_plan_make(const struct agent_config *c,
                                 struct dns_plan *ret, struct errtext *t);
 
+/* How many descriptors DNS takes of `most` at the most, for connections and for
+ * questions to recursors: no more than a quarter. *ret_conns, *ret_forwarded: what
+ * that is for a thread. */
+uint32_t dns_descriptors(const struct dns_plan *p, int threads, uint32_t most,
+                         uint32_t *ret_conns, uint32_t *ret_forwarded);
+
 /* A block of its own (free() it), nothing of the plan needed afterwards. */
 struct dns_settings *dns_settings_new(const struct dns_plan *p,
                                       uint64_t generation);

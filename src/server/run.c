@@ -45,6 +45,7 @@ static struct run {
     struct timer end;
     bool stopping;
     int exit_code;
+    uint32_t dns_conns, dns_forwarded; /* of a thread */
     char *catalog_path, *agent_path;
     char boot_id[64];
 } run; /* one per process: signal handlers and the atexit path need it */
@@ -58,6 +59,18 @@ static void raise_descriptor_limit(void)
         r.rlim_cur = r.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &r); /* the old limit still serves */
     }
+}
+
+static int core_count(int most)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return cores < 1 ? 1 : cores > most ? most : (int)cores;
+}
+
+static int dns_threads(const struct settings *s)
+{
+    return s->dns.threads ? s->dns.threads : core_count(DNSD_THREADS_MAX);
 }
 
 static bool set_limits(const struct settings *s, struct errtext *t)
@@ -81,13 +94,21 @@ static bool set_limits(const struct settings *s, struct errtext *t)
                     most, DESCRIPTORS_SPARE);
         return false;
     }
+    /* DNS gets a quarter, or what HTTP was told not to take. */
+    uint32_t left = most - DESCRIPTORS_SPARE, share = left;
+    if (l->max_conns && l->max_conns < left && left - l->max_conns < left / 4)
+        share = 4 * (left - l->max_conns);
+    uint32_t dns = dns_descriptors(&s->dns, dns_threads(s), share,
+                                   &run.dns_conns, &run.dns_forwarded);
+    left -= dns < left ? dns : left - 1;
     if (l->max_conns == 0)
-        l->max_conns = most - DESCRIPTORS_SPARE;
-    if (l->max_conns > most - DESCRIPTORS_SPARE) {
+        l->max_conns = left;
+    if (l->max_conns > left) {
         errtext_set(t,
                     "limits.http_max_conns is %u, but this process may open "
-                    "only %u files: raise the limit (ulimit -n) or lower it",
-                    l->max_conns, most);
+                    "only %u files, %u of them for DNS: raise the limit "
+                    "(ulimit -n) or lower it",
+                    l->max_conns, most, dns);
         return false;
     }
     /* More than there can be is no limit at all. */
@@ -308,13 +329,6 @@ static bool start_subscribers(struct process *p, struct errtext *t)
     return p->subscribers != NULL;
 }
 
-static int core_count(int most)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-    return cores < 1 ? 1 : cores > most ? most : (int)cores;
-}
-
 static bool start_dns(const struct settings *s, struct errtext *t)
 {
     struct process *p = &run.process;
@@ -331,8 +345,9 @@ static bool start_dns(const struct settings *s, struct errtext *t)
                    .addresses = plan->addresses,
                    .address_count = plan->address_count,
                    .port = plan->port,
-                   .threads = plan->threads ? plan->threads
-                                            : core_count(DNSD_THREADS_MAX),
+                   .threads = dns_threads(s),
+                   .conns_max = run.dns_conns,
+                   .forwarded_max = run.dns_forwarded,
                    .recursors = plan->recursors,
                    .recursor_count = plan->recursor_count,
                    .recursor_timeout_ms = plan->recursor_timeout_ms,

@@ -490,3 +490,27 @@ def test_a_word_says_why_there_is_no_answer(server, tmp_path):
     silent = Recursor(lambda packet, _: [])
     with forwarding(tmp_path, silent, timeout="50ms") as s:
         assert ede(s.ask("example.com", edns=1232)) == (22, "no recursor answered")
+
+
+class FewFiles(DnsServer):
+    def command(self):
+        return ["prlimit", "--nofile=200:200", *super().command()]
+
+
+def test_few_files_leave_room_for_both_doors(tmp_path):
+    s = FewFiles(tmp_path, dev=True).start()
+    held = []
+    try:
+        put(s, "n1", "10.0.0.1", "web")
+        for connect in (lambda: dns.connect(s.dns),
+                        lambda: socket.create_connection(("127.0.0.1", s.port))):
+            for _ in range(400):
+                held.append(connect())
+            assert s.ask("web.service.consul", tcp=True).values() == ["10.0.0.1"]
+            assert s.ask("web.service.consul").values() == ["10.0.0.1"]
+        for c in held:
+            c.close()
+        assert s.get("/v1/status/leader").status == 200
+        assert s.metric("dns.evicted") > 0
+    finally:
+        s.stop()

@@ -157,7 +157,7 @@ def watch(port, service, watchers, rounds=3):
 
 def build():
     OUT.mkdir(parents=True, exist_ok=True)
-    for name in ("load", "watch", "floor", "stream"):
+    for name in ("load", "watch", "floor", "stream", "echo"):
         source, target = ROOT / "bench" / f"{name}.c", OUT / name
         if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
             subprocess.run(["cc", "-O2", "-std=c17", "-D_GNU_SOURCE", "-o",
@@ -177,7 +177,8 @@ def row(name, unit, values, goal=""):
     spread = {k: (min(v), max(v)) for k, v in values.items() if v}
     line = {"row": name, "unit": unit, "median": med, "spread": spread,
             "goal": goal}
-    for other in ("consul", "nginx", "floor", "nsd", "knot", "quiet"):
+    for other in ("consul", "nginx", "floor", "nsd", "knot", "quiet",
+                  "elsewhere"):
         if other in med and "muster" in med and min(med[other], med["muster"]) > 0:
             line[f"muster/{other}"] = round(med["muster"] / med[other], 3)
     results.append(line)

@@ -1,8 +1,13 @@
 # SPDX-FileCopyrightText: The muster authors
 # SPDX-License-Identifier: Apache-2.0
 """Rows of bench/run about DNS: muster, Consul, NSD and Knot tell the same records
-with as many threads; dnsperf asks. All are up for the whole row and asked in turns."""
+with as many threads; dnsperf asks. All are up for the whole row and asked in turns.
 
+The rate is what the whole machine gives, dnsperf on one of its cores included:
+`floor` (bench/echo.c) sends each packet back without looking at it, and nobody gets
+more than that. What a server itself takes is in the rows of CPU per query."""
+
+import os
 import pathlib
 import random
 import re
@@ -20,6 +25,7 @@ from harness import (CONSUL, CORES, OUT, REAL_CONSUL, ROUNDS, SECONDS, Peer,
 SERVICES = 50_000  # of one instance each
 DNSPERF, NSD, KNOT = find("dnsperf"), find("nsd"), find("knotd")
 SERVER = "127.0.0.1"
+TICKS = os.sysconf("SC_CLK_TCK")
 PACED = 5_000  # queries a second, for latencies
 
 
@@ -103,6 +109,37 @@ class NameServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Echo:
+    """What UDP costs without a name server."""
+
+    kind = "floor"
+
+    def __init__(self):
+        self.dns = free_port()
+        self.process = subprocess.Popen([str(OUT / "echo"), str(self.dns),
+                                         str(CORES)])
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def family(pid):
+    """The process and what it has forked."""
+    yield pid
+    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in path.read_text().split():
+            yield from family(int(child))
+
+
+def cpu_seconds(p):
+    spent = 0
+    for pid in family(p.process.pid):
+        words = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1]
+        spent += sum(map(int, words.split()[11:13]))
+    return spent / TICKS
+
+
 NSD_CONF = """server:
   ip-address: 127.0.0.1@{port}
   server-count: {threads}
@@ -149,6 +186,7 @@ def everybody():
         group.append(NameServer("nsd", [NSD, "-d", "-c"], NSD_CONF))
     if KNOT:
         group.append(NameServer("knot", [KNOT, "-c"], KNOT_CONF))
+    group.append(Echo())
     return group
 
 
@@ -166,8 +204,14 @@ def dnsperf(port, path, *extra, seconds=None):
 
 
 def rate(port, path, *extra):
+    return asked(port, path, *extra)[0]
+
+
+def asked(port, path, *extra):
+    """Answers a second, and how many there were."""
     out = dnsperf(port, path, "-c", "16", "-q", "200", *extra)
-    return float(re.search(r"Queries per second:\s+([\d.]+)", out).group(1))
+    return (float(re.search(r"Queries per second:\s+([\d.]+)", out).group(1)),
+            int(re.search(r"Queries completed:\s+(\d+)", out).group(1)))
 
 
 def slow_percent(port, path):
@@ -178,20 +222,32 @@ def slow_percent(port, path):
     return took[len(took) * 99 // 100] * 1e6 if took else 0
 
 
-def turns(name, unit, group, measure, goal, kinds=None):
-    figures = {p.kind: [] for p in group if not kinds or p.kind in kinds}
+def turns(name, unit, group, measure):
+    figures = {p.kind: [] for p in group}
     for _ in range(ROUNDS):
         for p in group:
-            if p.kind in figures:
-                figures[p.kind].append(measure(p))
-    row(name, unit, figures, goal)
-    return figures
+            figures[p.kind].append(measure(p))
+    row(name, unit, figures)
 
 
-def while_it_changes(p, path):
+def rates_and_cpu(name, goal, group, path, *extra):
+    rates, cpu = {}, {}
+    for _ in range(ROUNDS):
+        for p in group:
+            before = cpu_seconds(p)
+            got, count = asked(p.dns, path, *extra)
+            spent = cpu_seconds(p) - before
+            rates.setdefault(p.kind, []).append(got)
+            cpu.setdefault(p.kind, []).append(spent / count * 1e6)
+    row(f"DNS {name}", "q/s", rates, goal)
+    row(f"DNS {name}: the server's CPU", "us/q", cpu)
+
+
+def while_it_changes(p, written, path):
+    """The rate of one while another, or the same, takes registrations."""
     n = 1000 * SECONDS
     writer = subprocess.Popen(
-        [str(OUT / "load"), str(p.port), "8", str(n), str(SERVICES), "100", "c",
+        [str(OUT / "load"), str(written.port), "8", str(n), str(SERVICES), "100", "c",
          "1000"], stdout=subprocess.PIPE)
     got = rate(p.dns, path)
     writer.communicate()
@@ -205,7 +261,7 @@ def row_dns():
         if not program:
             skip(f"DNS beside {kind}", f"no {kind} (Debian package {kind})")
     random.seed(1)
-    asked = {
+    files = {
         "A": questions("a", ["one.service.consul A"]),
         "SRV, 3 instances": questions("srv", ["web.service.consul SRV"]),
         "no such name": questions("nx", ["nosuch.service.consul A"]),
@@ -214,19 +270,22 @@ def row_dns():
             for _ in range(200_000)]),
     }
     group = everybody()
-    for name, path in asked.items():
-        turns(f"DNS {name}", "q/s", group, lambda p, f=path: rate(p.dns, f),
-              ">= 25x Consul, >= 0.9 NSD")
-    at_random = list(asked.values())[-1]
-    turns("DNS over TCP, A", "q/s", group,
-          lambda p: rate(p.dns, asked["A"], "-m", "tcp"), "")
+    for name, path in files.items():
+        rates_and_cpu(name, ">= 25x Consul, >= 0.9 NSD", group, path)
+    at_random = list(files.values())[-1]
+    servers = [p for p in group if p.kind != "floor"]
+    rates_and_cpu("over TCP, A", "", servers, files["A"], "-m", "tcp")
     turns(f"DNS p99 at {PACED:,} q/s", "us", group,
-          lambda p: slow_percent(p.dns, at_random), "")
-    figures = {"muster": [], "quiet": []}
+          lambda p: slow_percent(p.dns, at_random))
+    other = DnsPeer("muster").start()
+    fill(other)
+    figures = {"muster": [], "quiet": [], "elsewhere": []}
     for _ in range(ROUNDS):
-        figures["quiet"].append(rate(group[0].dns, at_random))
-        figures["muster"].append(while_it_changes(group[0], at_random))
+        p = group[0]
+        figures["quiet"].append(rate(p.dns, at_random))
+        figures["muster"].append(while_it_changes(p, p, at_random))
+        figures["elsewhere"].append(while_it_changes(p, other, at_random))
     row("DNS at random, 1,000 registrations/s", "q/s", figures,
         ">= 0.8 of quiet")
-    for p in group:
+    for p in [*group, other]:
         p.stop()

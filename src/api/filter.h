@@ -33,10 +33,8 @@ enum {
     FILTER_DEPTH_MAX = 64,            /* of parentheses and "not" */
     FILTER_TERMS_MAX = 256,           /* matches */
     FILTER_PARTS_MAX = 16,            /* names in one selector */
-    FILTER_REGEX_BYTES_MAX = 512,     /* of one regular expression */
     FILTER_REGEX_TERMS_MAX = 16,      /* "matches" in one expression */
     FILTER_REGEX_STEPS_MAX = 1 << 30, /* beyond few per character; all rows */
-    FILTER_REGEX_REPEAT_MAX = 1000    /* in {n,m}, as in RE2 */
 };
 
 /* What the rows of a route are, hence which selectors there are. */

@@ -142,10 +142,4 @@ MUST_USE enum err filter_regex_new(struct bytes pattern, struct arena *a,
 enum filter_found filter_regex_search(const struct filter_regex *r,
                                       struct bytes text, uint64_t *allowance);
 
-/* filter_re2.c: the pattern in PCRE2's syntax, meaning what RE2 takes it to mean;
- * what RE2 does not know is refused. t: Go's words. ERR_BAD; ERR_NOMEM is in out.
- */
-MUST_USE enum err filter_re2_translate(struct bytes pattern, struct buf *out,
-                                       struct errtext *t);
-
 #endif

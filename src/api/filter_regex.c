@@ -14,6 +14,7 @@
 #include <pcre2.h>
 
 #include "api/filter_impl.h"
+#include "base/re2.h"
 
 enum {
     STATES_MAX = 1024,
@@ -80,14 +81,14 @@ enum err filter_regex_new(struct bytes pattern, struct arena *a,
     struct buf b;
     if (!r || !g)
         return ERR_NOMEM;
-    if (pattern.n > FILTER_REGEX_BYTES_MAX) {
+    if (pattern.n > RE2_BYTES_MAX) {
         errtext_set(t, "%zu bytes are more than %d: write it shorter",
-                    pattern.n, FILTER_REGEX_BYTES_MAX);
+                    pattern.n, RE2_BYTES_MAX);
         return ERR_LIMIT;
     }
     buf_init(&b, 0);
     buf_puts(&b, "(?s:.)*(?:");
-    enum err e = filter_re2_translate(pattern, &b, t);
+    enum err e = re2_translate(pattern, false, &b, t);
     buf_putc(&b, ')');
     if (e == ERR_OK && b.bad)
         e = ERR_NOMEM;

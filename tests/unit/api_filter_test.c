@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "api/filter.h"
+#include "base/re2.h"
 
 /* One instance with everything, made of packed data as a record has it. */
 struct world {
@@ -294,7 +295,7 @@ static void a_search_takes_a_bounded_number_of_steps(void **state)
     refused(w, "Node matches `((a{1000}){1000}){1000}`",
             "Failed to compile regular expression "
             "\"((a{1000}){1000}){1000}\": regular expression is too large");
-    const char *body = repeated(w, "a", FILTER_REGEX_BYTES_MAX + 1, "");
+    const char *body = repeated(w, "a", RE2_BYTES_MAX + 1, "");
     struct errtext t = {0};
     char *e = arena_printf(&w->arena, "Node matches %s", body);
     assert_int_equal(

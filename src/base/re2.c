@@ -4,9 +4,8 @@
  * "a++", "\h" or "(?=" means something to PCRE2 alone, "\v" and "[a-b-c]" mean
  * different things, and no pattern may carry instructions such as "(*LIMIT_MATCH=".
  * So nothing is copied unseen: the pattern is taken apart here and written anew, every
- * literal escaped. Groups become non-capturing: only whether there is a match
- * counts. */
-#include "api/filter_impl.h"
+ * literal escaped. */
+#include "base/re2.h"
 
 struct re2 {
     struct bytes pattern;
@@ -14,8 +13,9 @@ struct re2 {
     struct buf *out;
     struct errtext *t;
     bool bad;
+    bool captures;
     size_t depth;
-    bool multiline[FILTER_REGEX_BYTES_MAX + 1]; /* (?m), per group */
+    bool multiline[RE2_BYTES_MAX + 1]; /* (?m), per group */
 };
 
 static bool refuse(struct re2 *r, const char *why, struct bytes what)
@@ -293,7 +293,7 @@ static bool special_group(struct re2 *r, struct bytes from, bool *ret_opens)
         if (n < 4 || n == r->rest.n)
             return refuse(r, "invalid named capture", from);
         skip(r, n + 1);
-        buf_puts(r->out, "(?:");
+        buf_puts(r->out, r->captures ? "(" : "(?:");
         *ret_opens = true;
         r->multiline[r->depth + 1] = r->multiline[r->depth];
         return true;
@@ -325,7 +325,7 @@ static bool open_group(struct re2 *r, bool *ret_opens)
     skip(r, 1);
     if (at(r, 0) == '?')
         return special_group(r, from, ret_opens);
-    buf_puts(r->out, "(?:");
+    buf_puts(r->out, r->captures ? "(" : "(?:");
     *ret_opens = true;
     r->multiline[r->depth + 1] = r->multiline[r->depth];
     return true;
@@ -336,7 +336,7 @@ static bool number(struct bytes b, size_t *at_, int *ret)
     size_t from = *at_;
     int v = 0;
     while (*at_ < b.n && is_digit(b.p[*at_])) {
-        v = v > FILTER_REGEX_REPEAT_MAX ? v : v * 10 + (b.p[*at_] - '0');
+        v = v > RE2_REPEAT_MAX ? v : v * 10 + (b.p[*at_] - '0');
         ++*at_;
     }
     *ret = v;
@@ -369,8 +369,8 @@ static size_t repetition(struct re2 *r)
     if (c == '*' || c == '+' || c == '?')
         return 1;
     size_t n = c == '{' ? counted(r->rest, &least, &most) : 0;
-    if (n && (least > FILTER_REGEX_REPEAT_MAX ||
-              most > FILTER_REGEX_REPEAT_MAX || (most >= 0 && most < least)))
+    if (n && (least > RE2_REPEAT_MAX || most > RE2_REPEAT_MAX ||
+              (most >= 0 && most < least)))
         (void)refuse(r, "invalid repeat count", bytes_head(r->rest, n));
     return n;
 }
@@ -383,8 +383,11 @@ static bool repeat(struct re2 *r, size_t n, bool may)
                       bytes_head(r->rest, n));
     buf_put(r->out, bytes_head(r->rest, n));
     skip(r, n);
-    if (at(r, 0) == '?')
-        skip(r, 1); /* lazy: the same strings match */
+    if (at(r, 0) == '?') {
+        if (r->captures)
+            buf_putc(r->out, '?');
+        skip(r, 1);
+    }
     size_t again = repetition(r);
     if (again) {
         skip(r, again);
@@ -471,10 +474,14 @@ static bool item(struct re2 *r, bool *ret_may)
     }
 }
 
-enum err filter_re2_translate(struct bytes pattern, struct buf *out,
-                              struct errtext *t)
+enum err re2_translate(struct bytes pattern, bool captures, struct buf *out,
+                       struct errtext *t)
 {
-    struct re2 r = {.pattern = pattern, .rest = pattern, .out = out, .t = t};
+    struct re2 r = {.pattern = pattern,
+                    .rest = pattern,
+                    .out = out,
+                    .t = t,
+                    .captures = captures};
     bool may = false;
     if (!bytes_utf8(pattern)) {
         (void)refuse(&r, "invalid UTF-8", (struct bytes){0});

@@ -13,24 +13,25 @@ uses_lb      = base
 uses_http    = base
 uses_ui      = base
 uses_local   = base catalog health
-uses_api     = base catalog health local http ui
-uses_dns     = base catalog
+uses_query   = base catalog
+uses_api     = base catalog health local query http ui
+uses_dns     = base catalog query
 uses_duty    = base catalog health local
 uses_loop    = base http
 uses_client  = base lb http loop
 uses_store   = base http loop
 uses_probe   = base health http loop
 uses_agent   = base catalog health local http loop store
-uses_dnsd    = base catalog dns http loop
+uses_dnsd    = base catalog query dns http loop
 uses_cli     = base config lb http loop client
-uses_server  = base config catalog health http local ui duty api dns loop store probe agent dnsd cli
+uses_server  = base config catalog health http local ui duty query api dns loop store probe agent dnsd cli
 
 # Who sees the public header, include/muster.h.
 include_client = -Iinclude
 include_cli    = -Iinclude
 
-LAYERS = base config catalog health lb http local ui duty api dns loop client store probe agent dnsd cli server
-PURE   = base config catalog health lb http local ui duty api dns
+LAYERS = base config catalog health lb http local ui duty query api dns loop client store probe agent dnsd cli server
+PURE   = base config catalog health lb http local ui duty query api dns
 
 # --- Settings ---------------------------------------------------------------
 CC      ?= gcc

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* Stored bytes. The first byte of the input says what the rest is: a node,
- * service, check or guard value, or a key. What is accepted has exactly one form:
+ * service, check, guard, query or coordinate value, or a key. What is accepted has exactly one form:
  * written again from what was read it gives the same bytes, also through a
  * catalog. */
 #include <stdlib.h>
@@ -27,6 +27,8 @@ static void through_catalog(struct bytes key, struct bytes value,
     struct service_view sv;
     struct check_view cv;
     struct guard_view gv;
+    struct query_view qv;
+    struct coordinate_view xv;
     struct tree_iter it;
 
     pin_init(&pins);
@@ -44,6 +46,14 @@ static void through_catalog(struct bytes key, struct bytes value,
         snapshot_guards(catalog_current(c), &it);
         cat_guard_view(snapshot_next_guard(&it), &gv);
         record_put_guard(&again, &gv);
+    } else if (e == ERR_OK && key.p[0] == 'q') {
+        snapshot_queries(catalog_current(c), &it);
+        cat_query_view(snapshot_next_aside(&it), &qv);
+        record_put_query(&again, &qv);
+    } else if (e == ERR_OK && key.p[0] == 'x') {
+        snapshot_coordinates(catalog_current(c), &it);
+        cat_coordinate_view(snapshot_next_aside(&it), &xv);
+        record_put_coordinate(&again, &xv);
     } else if (e == ERR_OK && !node) {
         cat_node_view(n->record, &nv);
         record_put_node(&again, &nv);
@@ -131,6 +141,33 @@ static void try_guard(struct bytes value, struct buf *again, struct buf *key)
     through_catalog(buf_bytes(key), value, "n");
 }
 
+static void try_query(struct bytes value, struct buf *again, struct buf *key)
+{
+    struct query_view v;
+
+    if (record_get_query(value, &v) != ERR_OK)
+        return;
+    record_put_query(again, &v);
+    same(again, value);
+    for (int i = 0; i < QUERY_LISTS; i++)
+        walk(v.list[i], query_list_is_map((enum query_list)i));
+    key_query(key, v.id);
+    through_catalog(buf_bytes(key), value, "n");
+}
+
+static void try_coordinate(struct bytes value, struct buf *again,
+                           struct buf *key)
+{
+    struct coordinate_view v;
+
+    if (record_get_coordinate(value, &v) != ERR_OK)
+        return;
+    record_put_coordinate(again, &v);
+    same(again, value);
+    key_coordinate(key, v.node);
+    through_catalog(buf_bytes(key), value, "n");
+}
+
 static void try_key(struct bytes key, struct buf *again)
 {
     char *scratch = malloc(key.n + 1);
@@ -155,6 +192,15 @@ static void try_key(struct bytes key, struct buf *again)
         case RECORD_GUARD:
             key_guard(again, a);
             break;
+        case RECORD_QUERY:
+            key_query(again, a);
+            break;
+        case RECORD_QUERY_NAME:
+            key_query_name(again, a);
+            break;
+        case RECORD_COORDINATE:
+            key_coordinate(again, a);
+            break;
         }
         same(again, key);
     }
@@ -170,8 +216,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n == 0)
         return 0;
     struct bytes rest = bytes_of(data + 1, n - 1);
-    if (data[0] == 'g') {
-        try_guard(rest, &again, &key);
+    if (data[0] == 'g' || data[0] == 'q' || data[0] == 'x') {
+        if (data[0] == 'g')
+            try_guard(rest, &again, &key);
+        else if (data[0] == 'q')
+            try_query(rest, &again, &key);
+        else
+            try_coordinate(rest, &again, &key);
         buf_fini(&again);
         buf_fini(&key);
         return 0;

@@ -176,6 +176,7 @@ struct api_env {
     uint64_t uptime_ms;
     uint64_t alloc_bytes, sys_bytes; /* of the process, for metrics */
     uint64_t threads;
+    uint64_t random[2];          /* anew for each call of a function below */
     const struct api_host *host; /* if the call wants it */
     const struct api_past *past; /* if the call wants it */
 };
@@ -234,7 +235,7 @@ struct api_call {
     size_t meta_count;
     bool passing;
     struct answered answered;
-    uint64_t near_known;      /* coordinates_index at that */
+    uint64_t near_known;      /* index of WATCH_COORDINATES at that */
     struct bytes near;        /* ?near, if it is known where that node is */
     struct bytes filter_text; /* filter= as given; empty: none */
     struct filter *filter;
@@ -270,9 +271,12 @@ struct api_call {
     bool monitor_json;
     bool metrics; /* MONITOR: not the log, but the metrics */
 
-    bool tell_cache; /* READ: ?cached where Consul's agent has a cache */
-    bool want_host;  /* READ: env->host is to be filled */
-    bool unrouted;   /* answered before a route was found */
+    bool fresh; /* READ: made anew each time, and never waited for; what it
+                   shows is of the catalog all the same */
+    struct bytes client; /* READ fresh: the client's address, or empty */
+    bool tell_cache;     /* READ: ?cached where Consul's agent has a cache */
+    bool want_host;      /* READ: env->host is to be filled */
+    bool unrouted;       /* answered before a route was found */
 
     /* The answer. */
     int status;

@@ -1,11 +1,12 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* /v1/coordinate, and what follows from it: rows sorted by ?near. There is no
- * gossip that would measure distances: coordinates are what clients say they
- * are, and the own node stands in the middle unless it is told otherwise. They
- * are kept in memory only. */
+/* /v1/coordinate, and what follows from it: rows sorted by ?near. Coordinates
+ * are in the catalog, where the server brings them in batches some seconds
+ * later (server/coordinates.c); the own node stands in the middle until it is
+ * told otherwise. */
 #include "api/impl.h"
 #include "api/table.h"
+#include "query/query.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -83,19 +84,19 @@ static enum api_next refuse(struct api_call *c, int status, const char *text)
 
 static enum api_next take(struct api_call *c,
                           const struct update_coordinate_in *in,
-                          struct heard_coordinate *ret)
+                          struct coordinate *ret)
 {
-    *ret = (struct heard_coordinate){.node = in->node};
+    *ret = (struct coordinate){0};
     if (!in->coord)
         return refuse(c, 400, "Request decode failed: Coord is missing");
-    int n = numbers(in->coord->vec, ret->vec, HEARD_DIMENSIONS);
+    int n = numbers(in->coord->vec, ret->vec, COORDINATE_DIMENSIONS);
     if (n < 0 || !number(in->coord->error, &ret->error) ||
         !number(in->coord->adjustment, &ret->adjustment) ||
         !number(in->coord->height, &ret->height))
         return refuse(c, 400,
                       "Request decode failed: json: cannot unmarshal a member "
                       "of Coord into Go value of type float64");
-    if (n != HEARD_DIMENSIONS)
+    if (n != COORDINATE_DIMENSIONS)
         return refuse(c, 500, "incompatible coordinate");
     if (in->segment.n)
         return refuse(c, 500,
@@ -117,7 +118,7 @@ enum api_next agent_coordinate_update(struct api_call *c,
                                       struct agent_op **ret)
 {
     struct update_coordinate_in in;
-    struct heard_coordinate coordinate;
+    struct coordinate coordinate;
     struct errtext t = {{0}};
     if (json_decode(c->request->body, &update_coordinate_table, &in, c->arena,
                     &t) != ERR_OK) {
@@ -131,27 +132,21 @@ enum api_next agent_coordinate_update(struct api_call *c,
     *ret = agent_op_new(AGENT_COORDINATE);
     if (!*ret)
         return refuse(c, 500, "out of memory");
-    (*ret)->coordinate = coordinate;
+    (*ret)->coordinate.at = coordinate;
     (*ret)->coordinate.node = arena_copy(&(*ret)->arena, in.node);
     return API_AGENT;
 }
 
 /* --- Reads --------------------------------------------------------------- */
 
-/* As Serf's at its start. */
-static const struct heard_coordinate middle = {.error = 1.5, .height = 1e-5};
-
-const struct heard_coordinate *coordinate_of(const struct api_env *env,
-                                             struct bytes node)
+bool coordinate_of(const struct api_env *env, struct bytes node,
+                   struct coordinate *ret)
 {
-    const struct heard_coordinate *c = heard_coordinate(env->heard, node);
-    if (!c && bytes_eq_fold(node, env->self->node_name))
-        return &middle;
-    return c;
+    return query_place(env->cat, node, env->self->node_name, ret);
 }
 
 static void put_coordinate(struct json_out *j, struct bytes node,
-                           const struct heard_coordinate *c)
+                           const struct coordinate *c)
 {
     json_open(j, '{');
     json_key(j, "Node");
@@ -162,7 +157,7 @@ static void put_coordinate(struct json_out *j, struct bytes node,
     json_open(j, '{');
     json_key(j, "Vec");
     json_open(j, '[');
-    for (int i = 0; i < HEARD_DIMENSIONS; i++)
+    for (int i = 0; i < COORDINATE_DIMENSIONS; i++)
         json_double(j, c->vec[i]);
     json_close(j, ']');
     json_key(j, "Error");
@@ -175,17 +170,6 @@ static void put_coordinate(struct json_out *j, struct bytes node,
     json_close(j, '}');
 }
 
-/* The index counts changes since the start: who waits does so for another one,
- * not for a greater one (see prepare_events). */
-static void index_lines(struct api_call *c, const struct api_env *env)
-{
-    c->content_hash = env->heard->coordinates_index;
-    http_head_u64(&c->extra_head, "X-Consul-Index", c->content_hash);
-    http_head_line(&c->extra_head, "X-Consul-Knownleader",
-                   bytes_str(env->ready ? "true" : "false"));
-    http_head_u64(&c->extra_head, "X-Consul-Lastcontact", 0);
-}
-
 static void put_all(struct json_out *j, const struct api_env *env)
 {
     struct tree_iter it;
@@ -193,20 +177,20 @@ static void put_all(struct json_out *j, const struct api_env *env)
     for (const struct cat_node *n; (n = snapshot_next_node(&it));) {
         struct node_view v;
         cat_node_view(n->record, &v);
-        const struct heard_coordinate *c = coordinate_of(env, v.name);
-        if (c)
-            put_coordinate(j, v.name, c);
+        struct coordinate c;
+        if (coordinate_of(env, v.name, &c))
+            put_coordinate(j, v.name, &c);
     }
 }
 
 void read_coordinate_nodes(struct api_call *c, const struct api_env *env)
 {
-    struct json_out j = json_out(&c->body);
-    json_open(&j, '[');
+    struct encoder e = encoder(c, env, false);
+    json_open(&e.j, '[');
     if (http_param_value(c->request, "segment").n == 0)
-        put_all(&j, env);
-    json_close(&j, ']');
-    index_lines(c, env);
+        put_all(&e.j, env);
+    json_close(&e.j, ']');
+    encoder_end(&e, c);
 }
 
 void read_coordinate_node(struct api_call *c, const struct api_env *env)
@@ -215,17 +199,19 @@ void read_coordinate_node(struct api_call *c, const struct api_env *env)
     struct node_view v = {0};
     if (n)
         cat_node_view(n->record, &v);
-    const struct heard_coordinate *at = n ? coordinate_of(env, v.name) : NULL;
-    if (!at || http_param_value(c->request, "segment").n) {
+    struct coordinate at;
+    bool known = n && coordinate_of(env, v.name, &at);
+    if (!known || http_param_value(c->request, "segment").n) {
         c->status = 404;
         c->content_type = NULL;
+        c->consul_headers = false;
         return;
     }
-    struct json_out j = json_out(&c->body);
-    json_open(&j, '[');
-    put_coordinate(&j, v.name, at);
-    json_close(&j, ']');
-    index_lines(c, env);
+    struct encoder e = encoder(c, env, false);
+    json_open(&e.j, '[');
+    put_coordinate(&e.j, v.name, &at);
+    json_close(&e.j, ']');
+    encoder_end(&e, c);
 }
 
 void read_coordinate_datacenters(struct api_call *c, const struct api_env *env)
@@ -239,7 +225,9 @@ void read_coordinate_datacenters(struct api_call *c, const struct api_env *env)
     json_str(&j, bytes_str("wan"));
     json_key(&j, "Coordinates");
     json_open(&j, '[');
-    put_coordinate(&j, env->self->node_name, &middle);
+    struct coordinate at;
+    (void)coordinate_of(env, env->self->node_name, &at);
+    put_coordinate(&j, env->self->node_name, &at);
     json_close(&j, ']');
     json_close(&j, '}');
     json_close(&j, ']');

@@ -64,6 +64,9 @@ struct api_route {
 
     bool page; /* a list by pages: takes page_param_names */
 
+    unsigned writes; /* of methods: these are WRITE, whatever kind is */
+    bool query;      /* takes query_param_names */
+
     /* What ?filter is about; NONE: it is ignored, as in Consul. */
     enum filter_rows rows;
 
@@ -112,9 +115,9 @@ const struct api_route *api_route_find(struct bytes path,
 /* who.c: the address in a peer's "address:port". */
 struct bytes api_host_of(struct bytes peer);
 
-/* coordinates.c: where a node is; NULL: nobody knows. */
-const struct heard_coordinate *coordinate_of(const struct api_env *env,
-                                             struct bytes node);
+/* coordinates.c: where a node is; false: nobody knows. */
+bool coordinate_of(const struct api_env *env, struct bytes node,
+                   struct coordinate *ret);
 
 /* near.c. Before each row of a list; after the last. */
 void near_param(struct api_call *c, const struct api_env *env);
@@ -342,6 +345,19 @@ MUST_USE enum err weights_validate(const struct weights_in *w,
 MUST_USE enum err tagged_validate(const struct json_named *tagged,
                                   struct errtext *t);
 bool address_is_any(struct bytes address); /* 0.0.0.0 :: [::] */
+
+/* --- Prepared queries (read_query.c, write_query.c) ----------------------- */
+
+enum { QUERY_PARAMS = 2 };
+extern const char *const query_param_names[QUERY_PARAMS];
+
+enum api_next prepare_query(struct api_call *c, const struct api_env *env);
+void read_queries(struct api_call *c, const struct api_env *env);
+void read_query(struct api_call *c, const struct api_env *env);
+enum api_next write_query_create(struct api_call *c, const struct api_env *env,
+                                 struct plan *p);
+enum api_next write_query(struct api_call *c, const struct api_env *env,
+                          struct plan *p);
 
 /* --- The web page (page.c), lists by pages (read_pages.c) ---------------- */
 

@@ -22,22 +22,25 @@ void near_param(struct api_call *c, const struct api_env *env)
         return;
     if (bytes_is(near, "_agent"))
         near = env->self->node_name;
-    if (!coordinate_of(env, near))
+    struct coordinate at;
+    if (!coordinate_of(env, near, &at))
         return;
     c->near = near;
-    c->near_known = env->heard->coordinates_index;
+    c->near_known =
+        snapshot_index(env->cat, (struct watch_key){WATCH_COORDINATES, {0}});
 }
 
 void near_row(struct api_call *c, const struct api_env *env, struct bytes node)
 {
     if (c->near.n == 0)
         return;
-    const struct heard_coordinate *from = coordinate_of(env, c->near);
-    const struct heard_coordinate *to = coordinate_of(env, node);
+    struct coordinate from, to;
+    bool known =
+        coordinate_of(env, c->near, &from) && coordinate_of(env, node, &to);
     struct near_row row = {
         .at = c->body.n,
         .number = c->near_rows.n / sizeof row,
-        .distance = from && to ? heard_distance(from, to) : INFINITY,
+        .distance = known ? coordinate_distance(&from, &to) : INFINITY,
     };
     buf_put_n(&c->near_rows, &row, sizeof row);
 }

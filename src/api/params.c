@@ -156,7 +156,8 @@ static enum api_next datacenter(struct api_call *c, const struct api_env *env)
     struct bytes dc = http_param_value(c->request, "dc");
     if (dc.n == 0 || bytes_eq(dc, env->self->datacenter))
         return API_READ;
-    c->consul_headers = c->route->consul_headers;
+    c->consul_headers =
+        c->route->consul_headers && c->request->method == HTTP_GET;
     return refuse(c, 500, "No path to datacenter");
 }
 

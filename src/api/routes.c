@@ -46,6 +46,9 @@ static const struct api_route routes[] = {
     {"/v1/health/node/",    METHOD_GET, API_READ, INDEX, WATCH_NODE_CHECKS, "Missing node name", true, true, false, read_health_node, .rows = FILTER_CHECKS, .set = SET_CHECKS_OF_NODE, .row = row_of_check, .at = true},
     {"/v1/health/checks/",  METHOD_GET, API_READ, INDEX, WATCH_SERVICE_CHECKS, "Missing service name", true, true, false, read_health_checks, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS_OF_NAME, .row = row_of_check, .at = true},
     {"/v1/health/state/",   METHOD_GET, API_READ, INDEX, WATCH_STATE, "Missing check state", true, true, false, read_health_state, .rows = FILTER_CHECKS, .near = true, .set = SET_CHECKS, .row = row_of_check, .at = true},
+    /* Prepared queries */
+    {"/v1/query",  METHOD_GET | METHOD_POST, API_READ, INDEX, WATCH_QUERIES, NULL, true, true, false, read_queries, .writes = METHOD_POST, .write = write_query_create},
+    {"/v1/query/", METHOD_GET | METHOD_PUT | METHOD_DELETE, API_READ, INDEX, WATCH_QUERIES, NULL, true, true, false, read_query, .writes = METHOD_PUT | METHOD_DELETE, .write = write_query, .prepare = prepare_query, .cached = true, .query = true},
     /* muster's own */
     {"/v1/muster/services", METHOD_GET, API_READ, INDEX, WATCH_CATALOG, NULL, true, false, false, read_page_services, .prepare = prepare_page, .page = true},
     {"/v1/muster/nodes",    METHOD_GET, API_READ, INDEX, WATCH_CATALOG, NULL, true, false, false, read_page_nodes, .prepare = prepare_page, .page = true},
@@ -73,12 +76,12 @@ static const struct api_route routes[] = {
     {"/v1/agent/join/",        METHOD_PUT, API_AGENT, .local = true, .agent = agent_join},
     {"/v1/agent/force-leave/", METHOD_PUT, API_AGENT, .local = true, .agent = agent_force_leave},
     {"/v1/agent/token/",       METHOD_PUT, API_READ, .local = true, .read = read_acl_off},
-    /* User events, coordinates: in memory only */
+    /* User events (in memory only), coordinates */
     {"/v1/event/fire/", METHOD_PUT, API_AGENT, .agent = agent_event_fire},
     {"/v1/event/list",  METHOD_GET, API_READ, HASH, WATCH_EVENTS, .local = true, .read = read_event_list, .prepare = prepare_events, .param = "name"},
     {"/v1/coordinate/datacenters", METHOD_GET, API_READ, .read = read_coordinate_datacenters},
-    {"/v1/coordinate/nodes",  METHOD_GET, API_READ, HASH, WATCH_COORDINATES, .read = read_coordinate_nodes, .prepare = prepare_events, .param = "segment"},
-    {"/v1/coordinate/node/",  METHOD_GET, API_READ, HASH, WATCH_COORDINATES, .read = read_coordinate_node, .prepare = prepare_events, .param = "segment"},
+    {"/v1/coordinate/nodes",  METHOD_GET, API_READ, INDEX, WATCH_COORDINATES, .consul_headers = true, .read = read_coordinate_nodes, .param = "segment"},
+    {"/v1/coordinate/node/",  METHOD_GET, API_READ, INDEX, WATCH_COORDINATES, .consul_headers = true, .read = read_coordinate_node, .param = "segment"},
     {"/v1/coordinate/update", METHOD_PUT, API_AGENT, .agent = agent_coordinate_update},
     /* Mesh: proxies are kept and found, the rest is off */
     {"/v1/catalog/connect/", METHOD_GET, API_READ, INDEX, WATCH_NODES_SERVICES, "Missing service name", true, true, false, read_catalog_connect, .rows = FILTER_SERVICE_NODES, .cached = true, .near = true, .set = SET_INSTANCES, .row = row_of_connect, .at = true},
@@ -117,8 +120,6 @@ static const struct api_route routes[] = {
     {"/v1/kv/",      METHOD_GET | METHOD_PUT | METHOD_DELETE, API_READ, .local = true, .read = read_unsupported},
     {"/v1/session/", METHOD_GET | METHOD_PUT, API_READ, .local = true, .read = read_unsupported},
     {"/v1/txn",      METHOD_PUT, API_READ, .local = true, .read = read_unsupported},
-    {"/v1/query",    METHOD_GET | METHOD_POST, API_READ, .local = true, .read = read_unsupported},
-    {"/v1/query/",   METHOD_GET | METHOD_PUT | METHOD_DELETE, API_READ, .local = true, .read = read_unsupported},
 };
 /* clang-format on */
 
@@ -270,6 +271,10 @@ static enum api_next common(struct api_call *c, const struct api_env *env)
                                          : "leader";
     if (r->prepare && r->prepare(c, env) == API_ANSWER)
         return API_ANSWER;
+    if (r->writes & method_bit(c->request->method)) {
+        c->consul_headers = false;
+        return API_WRITE;
+    }
     if (r->kind == API_STREAM || (r->set != SET_NONE && stream_is_wanted(c)))
         return stream_begin(c);
     return r->kind;
@@ -424,6 +429,14 @@ void api_canonical(const struct api_call *c, struct buf *out)
         if (p)
             canonical_param(out, &first, page_param_names[i], &p->value);
     }
+    for (int i = 0; c->route->query && i < QUERY_PARAMS; i++) {
+        const struct http_param *p =
+            http_param(c->request, query_param_names[i]);
+        if (p)
+            canonical_param(out, &first, query_param_names[i], &p->value);
+    }
+    if (c->client.n)
+        canonical_param(out, &first, "client", &c->client);
     for (int i = 0; c->story == API_STORY_CHANGES && i < PAST_PARAMS; i++) {
         const struct http_param *p =
             http_param(c->request, past_param_names[i]);

@@ -161,6 +161,8 @@ static bool value_fits(enum record_kind kind, struct bytes value,
     struct service_view s;
     struct check_view k;
     struct guard_view g;
+    struct query_view q;
+    struct coordinate_view x;
 
     switch (kind) {
     case RECORD_NODE:
@@ -181,7 +183,18 @@ static bool value_fits(enum record_kind kind, struct bytes value,
         have = g.name;
         id = node;
         break;
+    case RECORD_QUERY:
+        e = record_get_query(value, &q);
+        have = q.id;
+        id = node;
+        break;
+    case RECORD_COORDINATE:
+        e = record_get_coordinate(value, &x);
+        have = x.node;
+        id = node;
+        break;
     case RECORD_NODE_ID:
+    case RECORD_QUERY_NAME:
         break;
     }
     *ret_id_n = have.n;
@@ -193,7 +206,7 @@ static struct cat_record *record_new(enum record_kind kind, struct bytes node,
                                      size_t id_n, struct bytes value,
                                      uint64_t create_rev, uint64_t mod_rev)
 {
-    bool is_own = kind == RECORD_NODE || kind == RECORD_GUARD;
+    bool is_own = kind == RECORD_NODE || kind == RECORD_GUARD || aside_is(kind);
     size_t node_n = is_own ? 0 : node.n;
     struct cat_record *r = xmalloc(sizeof *r + node_n + value.n);
     struct check_view v = {0};
@@ -227,6 +240,10 @@ static enum err parse(struct catalog *c, struct bytes key,
 static void put(struct catalog *c, enum record_kind kind, struct bytes node,
                 struct cat_record *take)
 {
+    if (aside_is(kind)) {
+        aside_put(c, kind, take);
+        return;
+    }
     if (c->loading) {
         load_put(c, kind, node, take);
         return;
@@ -245,6 +262,9 @@ static void put(struct catalog *c, enum record_kind kind, struct bytes node,
         apply_guard(c, take);
         break;
     case RECORD_NODE_ID:
+    case RECORD_QUERY_NAME:
+    case RECORD_QUERY:
+    case RECORD_COORDINATE:
         break;
     }
 }
@@ -252,6 +272,10 @@ static void put(struct catalog *c, enum record_kind kind, struct bytes node,
 static void del(struct catalog *c, enum record_kind kind, struct bytes node,
                 struct bytes id, uint64_t rev)
 {
+    if (aside_is(kind)) {
+        aside_delete(c, kind, node, rev);
+        return;
+    }
     if (c->loading) {
         load_delete(c, kind, node, id);
         return;
@@ -270,6 +294,9 @@ static void del(struct catalog *c, enum record_kind kind, struct bytes node,
         unapply_guard(c, node, rev);
         break;
     case RECORD_NODE_ID:
+    case RECORD_QUERY_NAME:
+    case RECORD_QUERY:
+    case RECORD_COORDINATE:
         break;
     }
 }
@@ -286,12 +313,12 @@ enum err catalog_put(struct catalog *c, struct bytes key, struct bytes value,
     begin(c);
     enum err e = parse(c, key, &kind, &node, &id);
     if (e != ERR_OK) {
-        errtext_set(t, "key \"%.*s\" is no node, service, check or guard",
+        errtext_set(t, "key \"%.*s\" is none of the catalog's",
                     BYTES_ARG(shown));
         return e;
     }
-    if (kind ==
-        RECORD_NODE_ID) /* guards only: the node's record tells its ID */
+    /* Guards only: the records themselves tell their IDs and names. */
+    if (kind == RECORD_NODE_ID || kind == RECORD_QUERY_NAME)
         return ERR_OK;
     if (!value_fits(kind, value, node, id, &id_n)) {
         errtext_set(t, "the value of key \"%.*s\" (%zu bytes) is damaged",

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* catalog - which nodes, services and checks exist: an immutable snapshot per
- * version, built from the store's feed.
+/* catalog - which nodes, services and checks exist (and queries and coordinates
+ * beside them): an immutable snapshot per version, built from the store's feed.
  *
  * One writer (the core thread) applies revisions; each commit publishes a version
  * with one atomic pointer. Readers pin (base/pin.h), load the pointer, read without
@@ -17,6 +17,8 @@
  *     guards   tree of guard records by folded service name
  *     marked   tree of the checks that are held or damped
  *     addresses  tree of nodes' and services' records by their Address
+ *     queries, query_names  prepared queries by ID, and by name
+ *     coordinates  tree of coordinates by node
  *   cat_node:  record, its instances (tree by folded service ID), its checks (tree
  *              by folded check ID), the node-level checks among them as an array
  *   cat_name:  its instances (tree by folded node, folded service ID)
@@ -167,6 +169,26 @@ void snapshot_marked(const struct snapshot *s, struct tree_iter *it);
 const struct cat_record *snapshot_next_marked(struct tree_iter *it);
 size_t snapshot_marked_count(const struct snapshot *s);
 
+/* Prepared queries: by ID; by name in any case, templates too; the template
+ * whose name is the longest beginning of this one. NULL: none. */
+const struct cat_record *snapshot_query(const struct snapshot *s,
+                                        struct bytes id);
+const struct cat_record *snapshot_query_named(const struct snapshot *s,
+                                              struct bytes name);
+const struct cat_record *snapshot_query_template(const struct snapshot *s,
+                                                 struct bytes name);
+void snapshot_queries(const struct snapshot *s, struct tree_iter *it);
+size_t snapshot_query_count(const struct snapshot *s);
+bool cat_query_is_template(const struct cat_record *r);
+
+/* Where a node is; NULL: nobody has said so. The node may be gone. */
+const struct cat_record *snapshot_coordinate(const struct snapshot *s,
+                                             struct bytes node);
+void snapshot_coordinates(const struct snapshot *s, struct tree_iter *it);
+
+/* Of either. */
+const struct cat_record *snapshot_next_aside(struct tree_iter *it);
+
 /* The same from behind this key on, which need not be there (any case); a
  * walk goes on there in a later version. */
 void snapshot_nodes_after(const struct snapshot *s, struct bytes name,
@@ -185,6 +207,8 @@ void cat_node_view(const struct cat_record *r, struct node_view *v);
 void cat_service_view(const struct cat_record *r, struct service_view *v);
 void cat_check_view(const struct cat_record *r, struct check_view *v);
 void cat_guard_view(const struct cat_record *r, struct guard_view *v);
+void cat_query_view(const struct cat_record *r, struct query_view *v);
+void cat_coordinate_view(const struct cat_record *r, struct coordinate_view *v);
 
 /* The node of an instance (service_view.node names it). */
 const struct cat_node *snapshot_node_of(const struct snapshot *s,

@@ -7,10 +7,11 @@
  *   touch.c     which indexes a change moves
  *   journal.c   what changed lately
  *   address.c   whose an address is
+ *   aside.c     prepared queries and coordinates
  *   edit.c      nodes and names in the version being built; tombstones; garbage
  *   load.c      building everything from rows in no order
  *   snapshot.c  readers
- *   record.c, packed.c, keys.c   stored bytes     watch.c   watch keys
+ *   record*.c, packed.c, keys.c  stored bytes     watch.c   watch keys
  *   plan*.c     writes         guard.c, member.c  who leaves the answers
  *
  * The writer's invariants, outside of a load:
@@ -36,6 +37,8 @@ enum record_format {
     FORMAT_SERVICE = 0x21,
     FORMAT_CHECK = 0x31,
     FORMAT_GUARD = 0x41,
+    FORMAT_QUERY = 0x51,
+    FORMAT_COORDINATE = 0x61,
 };
 
 enum { TAGGED_PORT_BYTES = 8, OUT_SINCE_BYTES = 8 };
@@ -81,6 +84,7 @@ struct bytes cat_service_name(const struct cat_record *r);
 struct bytes cat_address(const struct cat_record *r); /* of either */
 struct bytes cat_check_service(const struct cat_record *r);
 bool cat_check_passes(const struct cat_record *r);
+struct bytes cat_query_name(const struct cat_record *r);
 
 /* --- Versions ------------------------------------------------------------ */
 
@@ -110,6 +114,10 @@ struct snapshot {
     struct tree guards;    /* cat_record by service name */
     struct tree marked;    /* checks held or damped, by node, check ID */
     size_t own_held, own_damped; /* of those, checks of nodes */
+    struct tree queries;         /* cat_record of prepared queries by ID */
+    struct tree query_names;     /* the same by name; templates too */
+    struct tree coordinates;     /* cat_record by node */
+    uint64_t queries_index, coordinates_index;
     size_t node_count, name_count, instance_count, check_count;
     uint64_t nodes_index, services_index;
     uint64_t guards_index;   /* some guard's out */
@@ -128,6 +136,7 @@ extern const struct tree_type check_tree;    /* of a node; key: check ID */
 extern const struct tree_type instance_tree; /* of a name; key: node, ID */
 extern const struct tree_type ghost_tree;    /* key: node, service ID */
 extern const struct tree_type marked_tree;   /* key: node, check ID */
+extern const struct tree_type query_name_tree;
 
 static inline struct tree_key key_of_bytes(struct bytes a)
 {
@@ -249,6 +258,16 @@ void unapply_guard(struct catalog *c, struct bytes name, uint64_t rev);
 /* A check is put (in; NULL: none) in the place of another (out). */
 void mark_change(struct catalog *c, const struct cat_record *out,
                  const struct cat_record *in);
+
+/* --- aside.c ------------------------------------------------------------- */
+
+bool aside_is(enum record_kind kind);
+void aside_put(struct catalog *c, enum record_kind kind,
+               struct cat_record *take);
+void aside_delete(struct catalog *c, enum record_kind kind, struct bytes id,
+                  uint64_t rev);
+void aside_build(struct catalog *c); /* at the end of a load */
+
 /* --- address.c ----------------------------------------------------------- */
 
 void address_know(struct catalog *c, const struct cat_record *r);
@@ -298,6 +317,7 @@ void touch_service(struct catalog *c, struct node_entry *e,
 void touch_check(struct catalog *c, struct node_entry *e,
                  const struct cat_record *old, const struct cat_record *new,
                  uint64_t rev);
+void touch_aside(struct catalog *c, enum record_kind kind, uint64_t rev);
 void touch_guard(struct catalog *c, const struct cat_record *old,
                  const struct cat_record *new, uint64_t rev);
 

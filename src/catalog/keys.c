@@ -69,6 +69,22 @@ void key_guard(struct buf *out, struct bytes service_name)
     put_prefix(out, 'g', service_name);
 }
 
+void key_query(struct buf *out, struct bytes uuid)
+{
+    put_prefix(out, 'q', uuid);
+}
+
+void key_query_name(struct buf *out, struct bytes name)
+{
+    put_prefix(out, 'u', bytes_of(":", 1)); /* no part is empty */
+    put_part(out, name);
+}
+
+void key_coordinate(struct buf *out, struct bytes node)
+{
+    put_prefix(out, 'x', node);
+}
+
 void key_instance(struct buf *out, struct bytes node, struct bytes service_id)
 {
     put_part(out, node);
@@ -148,6 +164,15 @@ static bool kind_of(struct bytes key, enum record_kind *ret)
     case 'g':
         *ret = RECORD_GUARD;
         return true;
+    case 'q':
+        *ret = RECORD_QUERY;
+        return true;
+    case 'u':
+        *ret = RECORD_QUERY_NAME;
+        return true;
+    case 'x':
+        *ret = RECORD_COORDINATE;
+        return true;
     default:
         return false;
     }
@@ -170,6 +195,11 @@ enum err key_parse(struct bytes key, char *scratch, enum record_kind *ret_kind,
     }
     if (rest.n)
         return ERR_BAD;
+    if (kind == RECORD_QUERY_NAME) {
+        if (a.p[0] != ':')
+            return ERR_BAD;
+        a = bytes_skip(a, 1);
+    }
     *ret_kind = kind;
     *ret_a = a;
     *ret_b = b;

@@ -48,6 +48,17 @@ static void drop_node(struct dropper *d, const struct tree_edit *e,
     d->drop(d->c, n);
 }
 
+static void drop_aside(struct dropper *d, struct tree *t,
+                       const struct tree_edit *e)
+{
+    struct tree_iter it;
+
+    tree_first(t, &it);
+    for (struct cat_record *r; (r = tree_next(&it));)
+        d->drop(d->c, r);
+    tree_retire(t, e);
+}
+
 static void drop_all(struct dropper *d, struct snapshot *v)
 {
     struct tree_edit e = {.id = 1, .retire = drop_tree_node, .ctx = d};
@@ -62,10 +73,10 @@ static void drop_all(struct dropper *d, struct snapshot *v)
     tree_first(&v->nodes, &it);
     for (struct node_entry *n; (n = tree_next(&it));)
         drop_node(d, &e, n);
-    tree_first(&v->guards, &it);
-    for (struct cat_record *r; (r = tree_next(&it));)
-        d->drop(d->c, r);
-    tree_retire(&v->guards, &e);
+    drop_aside(d, &v->queries, &e);
+    drop_aside(d, &v->coordinates, &e);
+    tree_retire(&v->query_names, &e);
+    drop_aside(d, &v->guards, &e);
     tree_retire(&v->marked, &e);
     tree_retire(&v->names, &e);
     tree_retire(&v->nodes, &e);
@@ -123,6 +134,9 @@ void load_put(struct catalog *c, enum record_kind kind, struct bytes node,
         break;
     case RECORD_NODE_ID:
     case RECORD_GUARD:
+    case RECORD_QUERY:
+    case RECORD_QUERY_NAME:
+    case RECORD_COORDINATE:
         break;
     }
 }
@@ -150,6 +164,9 @@ void load_delete(struct catalog *c, enum record_kind kind, struct bytes node,
         break;
     case RECORD_NODE_ID:
     case RECORD_GUARD:
+    case RECORD_QUERY:
+    case RECORD_QUERY_NAME:
+    case RECORD_COORDINATE:
         break;
     }
 }
@@ -273,7 +290,7 @@ static void set_indexes(struct snapshot *s, uint64_t revision)
     struct tree_iter it;
 
     s->nodes_index = s->services_index = s->own_text_index = revision;
-    s->guards_index = revision;
+    s->guards_index = s->queries_index = s->coordinates_index = revision;
     for (int i = 0; i < STATE_SLOTS; i++)
         s->state_index[i] = revision;
     tree_first(&s->nodes, &it);
@@ -295,5 +312,6 @@ void load_build(struct catalog *c, uint64_t revision)
             apply_appear(c, e);
         edit_settle_node(c, e);
     }
+    aside_build(c);
     set_indexes(&c->next, revision);
 }

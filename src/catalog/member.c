@@ -43,6 +43,51 @@ bool member_check_held(const struct membership *m, const struct cat_instance *i,
     return holds(m->out, i, check) && !cat_check_passes(check);
 }
 
+/* --- Standing ------------------------------------------------------------ */
+
+static enum standing check_standing(const struct membership *m,
+                                    const struct cat_instance *i,
+                                    const struct cat_record *r, bool *held)
+{
+    struct check_view v;
+
+    cat_check_view(r, &v);
+    if (bytes_is(v.status, "passing"))
+        return STANDS_PASSING;
+    if (v.marks.held && member_check_held(m, i, r)) {
+        *held = true;
+        return STANDS_PASSING;
+    }
+    if (bytes_is(v.status, "critical"))
+        return STANDS_OUT;
+    return bytes_is(v.status, "warning") ? STANDS_WARNING : STANDS_OTHER;
+}
+
+enum standing member_standing(const struct membership *m,
+                              const struct cat_node *node,
+                              const struct cat_instance *i,
+                              struct packed ignored, bool *ret_held)
+{
+    uint32_t own = node->own ? node->own->n : 0;
+    enum standing s = STANDS_PASSING;
+    bool other = false, held = false;
+
+    for (uint32_t k = 0; k < own + i->check_count; k++) {
+        const struct cat_record *r =
+            k < own ? node->own->v[k] : i->checks[k - own];
+        if (ignored.n && packed_has(ignored, cat_record_id(r)))
+            continue;
+        enum standing c = check_standing(m, i, r, &held);
+        other |= c == STANDS_OTHER;
+        s = c < s ? c : s;
+    }
+    if (ret_held)
+        *ret_held = held;
+    if (m->cut && member_of(m, node, i) == MEMBER_SUPPRESSED)
+        return STANDS_OUT;
+    return s == STANDS_WARNING && other ? STANDS_OTHER : s;
+}
+
 /* --- Candidates ---------------------------------------------------------- */
 
 static enum member candidate(struct packed out, const struct cat_node *node,

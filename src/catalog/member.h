@@ -48,6 +48,18 @@ void membership_begin(struct membership *m, const struct snapshot *s,
 enum member member_of(const struct membership *m, const struct cat_node *node,
                       const struct cat_instance *i);
 
+/* What the worst check of an instance and its node makes of it, for DNS and
+ * prepared queries. Held checks count as passing; a text that is no status of
+ * Consul's is no reason to leave anything out; who is suppressed is out. */
+enum standing { STANDS_OUT, STANDS_WARNING, STANDS_OTHER, STANDS_PASSING };
+
+/* ignored: IDs of checks that do not count. *ret_held (may be NULL): some check
+ * is held. */
+enum standing member_standing(const struct membership *m,
+                              const struct cat_node *node,
+                              const struct cat_instance *i,
+                              struct packed ignored, bool *ret_held);
+
 /* The check does not pass and is held, for this instance. */
 bool member_check_held(const struct membership *m, const struct cat_instance *i,
                        const struct cat_record *check);

@@ -88,6 +88,15 @@ struct bytes planner_key(struct planner *p, enum record_kind kind,
     case RECORD_GUARD:
         key_guard(&p->key, node);
         break;
+    case RECORD_QUERY:
+        key_query(&p->key, node);
+        break;
+    case RECORD_QUERY_NAME:
+        key_query_name(&p->key, node);
+        break;
+    case RECORD_COORDINATE:
+        key_coordinate(&p->key, node);
+        break;
     }
     if (p->key.bad) {
         no_memory(p);
@@ -228,6 +237,9 @@ void planner_delete_node(struct planner *p, const struct cat_record *node)
                    planner_key(p, RECORD_SERVICE, name, none));
     planner_delete(p, OP_DELETE_PREFIX,
                    planner_key(p, RECORD_CHECK, name, none));
+    if (snapshot_coordinate(p->s, name))
+        planner_delete(p, OP_DELETE,
+                       planner_key(p, RECORD_COORDINATE, name, none));
 }
 
 void planner_guard_checks_quiet(struct planner *p, struct bytes node)

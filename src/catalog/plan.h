@@ -82,6 +82,19 @@ struct status_wish {
     enum guard_mode guard;
 };
 
+/* A prepared query as a whole; v->id is set. ERR_NOT_FOUND: it is to be changed
+ * and is not there. ERR_BAD: its name is another's. */
+MUST_USE enum err plan_query(struct plan *p, const struct snapshot *s,
+                             const struct query_view *v, bool create,
+                             struct errtext *t);
+MUST_USE enum err plan_query_delete(struct plan *p, const struct snapshot *s,
+                                    struct bytes id, struct errtext *t);
+
+/* Where a node is now. Nobody's: an empty plan. Several can go into one plan. */
+MUST_USE enum err plan_coordinate(struct plan *p, const struct snapshot *s,
+                                  const struct coordinate_view *v,
+                                  struct errtext *t);
+
 MUST_USE enum err plan_check_status(struct plan *p, const struct snapshot *s,
                                     const struct status_wish *wish,
                                     struct errtext *t);

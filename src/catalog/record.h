@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* record - nodes, services, checks and guards as stored bytes, and views of
- * them.
+/* record - nodes, services, checks, guards, prepared queries and coordinates as
+ * stored bytes, and views of them.
  *
  * A stored value is a format byte, then fields in a fixed order (record.c has
  * the layout): small, quick to take apart, checked on every read (bytes from a file
@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "base/coordinate.h"
 #include "base/marks.h"
 
 /* --- Packed lists and maps ------------------------------------------------ */
@@ -99,6 +100,51 @@ struct guard_view {
     uint64_t create_rev, modify_rev;
 };
 
+/* A prepared query (src/query says what it means). Texts and lists are
+ * numbered: a template goes through most of them alike. */
+enum query_text {
+    QUERY_NAME, /* empty: a template for every name */
+    QUERY_SESSION,
+    QUERY_TOKEN,
+    QUERY_TEMPLATE, /* its type; empty: no template */
+    QUERY_REGEXP,
+    QUERY_SERVICE,
+    QUERY_NEAR,
+    QUERY_TTL,
+    QUERY_TEXTS,
+};
+
+enum query_list {
+    QUERY_DATACENTERS,
+    QUERY_TARGETS, /* map: datacenter, peer; in the order given */
+    QUERY_IGNORED, /* check IDs */
+    QUERY_TAGS,
+    QUERY_NODE_META,    /* map */
+    QUERY_SERVICE_META, /* map */
+    QUERY_LISTS,
+};
+
+static inline bool query_list_is_map(enum query_list l)
+{
+    return l == QUERY_TARGETS || l >= QUERY_NODE_META;
+}
+
+struct query_view {
+    struct bytes id; /* UUID text */
+    struct bytes text[QUERY_TEXTS];
+    struct packed list[QUERY_LISTS];
+    bool list_set[QUERY_LISTS]; /* false: null in JSON */
+    int64_t nearest;
+    bool remove_empty_tags, only_passing, connect;
+    uint64_t create_rev, modify_rev;
+};
+
+/* Where a node is in the space of round-trip times. */
+struct coordinate_view {
+    struct bytes node; /* as it was given */
+    struct coordinate at;
+};
+
 /* The since_ms of one entry of out, from packed_next_pair's value. */
 bool guard_out_since(struct bytes value, uint64_t *ret_since_ms);
 
@@ -108,6 +154,8 @@ void record_put_node(struct buf *out, const struct node_view *v);
 void record_put_service(struct buf *out, const struct service_view *v);
 void record_put_check(struct buf *out, const struct check_view *v);
 void record_put_guard(struct buf *out, const struct guard_view *v);
+void record_put_query(struct buf *out, const struct query_view *v);
+void record_put_coordinate(struct buf *out, const struct coordinate_view *v);
 
 /* ERR_CORRUPT: not such a value (text offsets are not given: whoever reads it
  * names the key). node and revisions of the view are left alone. */
@@ -116,6 +164,9 @@ MUST_USE enum err record_get_service(struct bytes value,
                                      struct service_view *v);
 MUST_USE enum err record_get_check(struct bytes value, struct check_view *v);
 MUST_USE enum err record_get_guard(struct bytes value, struct guard_view *v);
+MUST_USE enum err record_get_query(struct bytes value, struct query_view *v);
+MUST_USE enum err record_get_coordinate(struct bytes value,
+                                        struct coordinate_view *v);
 
 /* Builders of packed data into a buf (give the buffer's bytes to a view when
  * done). Maps: keys must come sorted. */
@@ -129,7 +180,8 @@ void packed_put_tagged(struct buf *out, struct bytes name, struct bytes address,
  *
  *     n/<node>             node            i/<uuid>   folded name of the node
  *     s/<node>/<service>   service         c/<node>/<check>   check
- *     g/<service name>     guard
+ *     g/<service name>     guard           x/<node>           coordinate
+ *     q/<uuid>             query           u/:<name>          ID of the query
  *
  * Parts are ASCII-folded; '/', '%' and bytes below 0x21 are percent-escaped, so that
  * no name can look like another's key. */
@@ -140,6 +192,9 @@ enum record_kind {
     RECORD_CHECK,
     RECORD_NODE_ID,
     RECORD_GUARD,
+    RECORD_QUERY,
+    RECORD_QUERY_NAME,
+    RECORD_COORDINATE,
 };
 
 void key_node(struct buf *out, struct bytes node);
@@ -147,6 +202,9 @@ void key_node_id(struct buf *out, struct bytes uuid);
 void key_service(struct buf *out, struct bytes node, struct bytes service_id);
 void key_check(struct buf *out, struct bytes node, struct bytes check_id);
 void key_guard(struct buf *out, struct bytes service_name);
+void key_query(struct buf *out, struct bytes uuid);
+void key_query_name(struct buf *out, struct bytes name); /* may be empty */
+void key_coordinate(struct buf *out, struct bytes node);
 /* What stands for an instance in a guard's out. */
 void key_instance(struct buf *out, struct bytes node, struct bytes service_id);
 void key_services_of(struct buf *out, struct bytes node); /* prefix */

@@ -90,11 +90,14 @@ uint64_t snapshot_index(const struct snapshot *s, struct watch_key k)
         return name_index(s, k);
     case WATCH_STATE:
         return s->state_index[state_slot(k.name)];
+    case WATCH_QUERIES:
+        return s->queries_index;
+    case WATCH_COORDINATES:
+        return s->coordinates_index;
     case WATCH_NONE:
     case WATCH_LOCAL_SERVICE:
     case WATCH_LOCAL:
     case WATCH_EVENTS:
-    case WATCH_COORDINATES:
         return 0;
     }
     return 0;

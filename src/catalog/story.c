@@ -444,6 +444,9 @@ static void apply(struct story *s, const struct event *ev)
         apply_guard(s, ev);
         break;
     case RECORD_NODE_ID:
+    case RECORD_QUERY:
+    case RECORD_QUERY_NAME:
+    case RECORD_COORDINATE:
         break;
     }
 }
@@ -499,18 +502,11 @@ void story_event(struct story *s, const struct story_event *ev)
  * with its service is not told once more. */
 static int turn_of(const struct event *ev)
 {
-    switch (ev->kind) {
-    case RECORD_NODE:
+    if (ev->kind == RECORD_NODE)
         return ev->is_delete ? 3 : 0;
-    case RECORD_SERVICE:
+    if (ev->kind == RECORD_SERVICE)
         return 1;
-    case RECORD_CHECK:
-    case RECORD_GUARD:
-        return 2;
-    case RECORD_NODE_ID:
-        return -1;
-    }
-    return -1;
+    return ev->kind == RECORD_CHECK || ev->kind == RECORD_GUARD ? 2 : -1;
 }
 
 void story_revision(struct story *s, uint64_t revision, uint64_t wall_ms)

@@ -381,6 +381,16 @@ void touch_check(struct catalog *c, struct node_entry *e,
     }
 }
 
+/* --- Queries, coordinates ------------------------------------------------ */
+
+void touch_aside(struct catalog *c, enum record_kind kind, uint64_t rev)
+{
+    if (kind == RECORD_QUERY)
+        bump(c, &c->next.queries_index, rev, WATCH_QUERIES, no_name);
+    else
+        bump(c, &c->next.coordinates_index, rev, WATCH_COORDINATES, no_name);
+}
+
 /* --- Guards -------------------------------------------------------------- */
 
 void touch_guard(struct catalog *c, const struct cat_record *old,

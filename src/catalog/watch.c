@@ -22,6 +22,7 @@ static bool has_name(enum watch_kind kind)
     case WATCH_CATALOG:
     case WATCH_LOCAL:
     case WATCH_EVENTS:
+    case WATCH_QUERIES:
     case WATCH_COORDINATES:
         return false;
     case WATCH_NODE:

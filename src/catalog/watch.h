@@ -26,10 +26,11 @@ enum watch_kind {
     WATCH_SERVICE_CHECKS, /* the checks of a name's instances (text too) */
     WATCH_STATE,          /* checks entering, leaving, changing in a state, or
                              "any" */
+    WATCH_QUERIES,        /* any prepared query */
+    WATCH_COORDINATES,    /* any coordinate */
     WATCH_LOCAL_SERVICE,  /* a service of the own agent (src/local) */
     WATCH_LOCAL,          /* anything of the own agent */
     WATCH_EVENTS,         /* user events (src/local/heard.h) */
-    WATCH_COORDINATES,    /* the same */
 };
 
 struct watch_key {

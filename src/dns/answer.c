@@ -163,11 +163,12 @@ static void explain_none(struct ask *a, const struct form *f)
     if (!name || name->instances.n == 0)
         return;
     a->ede.code = DNS_EDE_OTHER;
-    a->ede.text = f->tag.n ? "no healthy instance has this tag"
-                           : "all instances are unhealthy";
+    a->ede.text = f->query   ? "the query selects no instance"
+                  : f->tag.n ? "no healthy instance has this tag"
+                             : "all instances are unhealthy";
 }
 
-static void answer_service(struct ask *a, const struct form *f)
+void answer_service(struct ask *a, const struct form *f)
 {
     struct dns_entry *e;
 
@@ -205,6 +206,9 @@ static void answer_inside(struct ask *a, struct dns_told *told)
     switch (f.kind) {
     case FORM_SERVICE:
         answer_service(a, &f);
+        break;
+    case FORM_QUERY:
+        answer_query(a, &f);
         break;
     case FORM_NODE:
         answer_node(a, &f);

@@ -49,6 +49,7 @@ struct dns_entry {
     bool is_address;         /* a_record_limit counts */
     bool soa;                /* no record of that type */
     bool in_answer;          /* addresses belong to the answer section */
+    bool ordered;            /* the order is as it should be told */
 };
 
 struct dns_endpoint {

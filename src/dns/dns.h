@@ -8,12 +8,13 @@
  *     [TAG.]NAME.passing[.DC].DOMAIN          those that pass (muster's own)
  *     _NAME._TAG[.service][.DC].DOMAIN        the same, after RFC 2782
  *     NODE.node[.DC].DOMAIN                   a node's address, its metadata
+ *     NAME.query[.DC].DOMAIN                  what a prepared query selects
  *     HEX.addr[.DC].DOMAIN                    the address that HEX spells
  *     ....in-addr.arpa, ....ip6.arpa          whose address it is
  *     anything of DOMAIN, asked for NS or SOA
  *
  * Names of Consul's are understood as Consul 1.8 does; docs/operating.md tells
- * users. Prepared queries, the mesh and other datacenters are not there: such
+ * users. The mesh and other datacenters are not there: such
  * names do not exist.
  *
  * A thread has a worker: the place where an answer is put together, and the
@@ -40,6 +41,7 @@ struct dns_settings {
     uint64_t generation;         /* another one: entries are made again */
     struct dns_name domain, alt; /* lower case, with root; alt.n 0: none */
     struct bytes datacenter;     /* lower case */
+    struct bytes node;           /* the own one's name */
     uint32_t node_ttl_s;
     uint32_t calm_ttl_s; /* services' TTLs grow to that; 0: they do not */
     const struct dns_ttl *service_ttl; /* exact names, then long to short */

@@ -55,6 +55,19 @@ static void service(const struct dns_query *q, size_t labels, struct form *ret)
     ret->tag = join(q, 0, labels - 1, ret->space);
 }
 
+/* Names of prepared queries may have dots; newer ones write _name._tcp too. */
+static void query(const struct dns_query *q, size_t labels, struct form *ret)
+{
+    if (labels == 0)
+        return;
+    if (is_rfc_2782(q, 0, labels))
+        rfc_2782(q, ret);
+    else
+        ret->name = join(q, 0, labels, ret->space);
+    ret->tag = (struct bytes){NULL, 0};
+    ret->kind = FORM_QUERY;
+}
+
 /* Nothing, the own datacenter, or that and "dc" as newer ones write it. */
 static bool is_here(const struct dns_settings *set, const struct dns_query *q,
                     size_t i, size_t labels)
@@ -105,6 +118,10 @@ static void of_kind(const struct dns_settings *set, const struct dns_query *q,
         ret->name = join(q, 0, kind, ret->space);
         return;
     }
+    if (bytes_is(word, "query")) {
+        query(q, kind, ret);
+        return;
+    }
     ret->passing = bytes_is(word, "passing");
     if (ret->passing || bytes_is(word, "service"))
         service(q, kind, ret);
@@ -117,6 +134,8 @@ void form_of(const struct dns_settings *set, const struct dns_query *q,
 
     ret->kind = FORM_NONE;
     ret->passing = false;
+    ret->query = NULL;
+    ret->picks = NULL;
     ret->name = ret->tag = (struct bytes){NULL, 0};
     while (labels < q->labels && q->at[labels] < domain_at)
         labels++;

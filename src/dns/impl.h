@@ -3,6 +3,7 @@
 /* impl - what the files of this folder share; nobody else includes it.
  *
  *   wire.c, name.c   packets and names             answer.c   the front
+ *   query.c          prepared queries
  *   form.c           what a name asks for          address.c  addresses, texts
  *   service.c        a name's instances -> entry   node.c     nodes, spelled addresses
  *   emit.c           entry -> message              zone.c     SOA, NS, reverse names
@@ -15,6 +16,7 @@
 #include "catalog/member.h"
 #include "dns/cache.h"
 #include "dns/dns.h"
+#include "query/query.h"
 
 enum {
     ENDPOINTS_MAX =
@@ -71,13 +73,18 @@ size_t most_bytes(const struct dns_query *q, enum dns_transport t, size_t cap);
 
 /* --- form.c ---------------------------------------------------------------- */
 
-enum form_kind { FORM_NONE, FORM_SERVICE, FORM_NODE, FORM_ADDR };
+enum form_kind { FORM_NONE, FORM_SERVICE, FORM_NODE, FORM_ADDR, FORM_QUERY };
 
 /* What a name in the domain asks for. Texts are in the query or in space. */
 struct form {
     enum form_kind kind;
     bool passing;           /* only what passes */
     struct bytes name, tag; /* tag: empty for none */
+    /* What a query was found to be: then name is its service. NULL: none. */
+    const struct query_view *query;
+    /* Those it selects, in the order of their distance; NULL: as they come. */
+    struct query_pick *picks;
+    size_t pick_count;
     char space[DNS_NAME_MAX];
 };
 
@@ -91,12 +98,15 @@ void form_of(const struct dns_settings *set, const struct dns_query *q,
  * there is no such service, or none of its instances is told. */
 bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret);
 
-/* What DNS makes of an instance's checks and those of its node. */
-enum standing { STANDS_OUT, STANDS_WARNING, STANDS_OTHER, STANDS_PASSING };
+/* What form_of gave for a service, or for a query once that is found. */
+void answer_service(struct ask *a, const struct form *f);
 
-enum standing instance_standing(const struct membership *m,
-                                const struct cat_node *n,
-                                const struct cat_instance *i);
+static inline enum standing instance_standing(const struct membership *m,
+                                              const struct cat_node *n,
+                                              const struct cat_instance *i)
+{
+    return member_standing(m, n, i, (struct packed){0}, NULL);
+}
 
 /* Addresses that an inner name stands for, as address_body writes them. *ret_inner
  * (may be NULL): it is one. */
@@ -110,6 +120,10 @@ void ttl_begin(const struct ask *a, struct dns_entry *e);
 
 /* TTLs into its records, if they have grown. */
 void ttl_adapt(const struct ask *a, struct dns_entry *e);
+
+/* --- query.c ---------------------------------------------------------------- */
+
+void answer_query(struct ask *a, struct form *f);
 
 /* --- order.c ---------------------------------------------------------------- */
 

@@ -169,6 +169,11 @@ void order_draw(struct ask *a, const struct dns_entry *e, size_t want)
 
     if (want == 0)
         return;
+    if (e->ordered) {
+        for (size_t i = 0; i < want; i++)
+            a->w->order[i] = (uint16_t)i;
+        return;
+    }
     if (!sticky && e->count > MANY && want < e->count / FEW && draw(a, e, want))
         return;
     if (!sticky && e->even) {

@@ -9,49 +9,6 @@ enum { SRV_PRIORITY = 1, PORT_MAX = 65535, WEIGHT_MAX = 65535 };
 
 /* --- Health --------------------------------------------------------------------- */
 
-static enum standing worse(enum standing a, enum standing b)
-{
-    return a < b ? a : b;
-}
-
-/* A text that is no status of Consul's is no reason to leave anything out. */
-static enum standing check_standing(const struct membership *m,
-                                    const struct cat_instance *i,
-                                    const struct cat_record *r)
-{
-    struct check_view v;
-
-    cat_check_view(r, &v);
-    if (bytes_is(v.status, "passing"))
-        return STANDS_PASSING;
-    if (v.marks.held && member_check_held(m, i, r))
-        return STANDS_PASSING;
-    if (bytes_is(v.status, "critical"))
-        return STANDS_OUT;
-    return bytes_is(v.status, "warning") ? STANDS_WARNING : STANDS_OTHER;
-}
-
-/* Held checks count as passing; of those that flap some are left out. */
-enum standing instance_standing(const struct membership *m,
-                                const struct cat_node *n,
-                                const struct cat_instance *i)
-{
-    uint32_t own = n->own ? n->own->n : 0;
-    enum standing s = STANDS_PASSING;
-    bool other = false;
-
-    for (uint32_t k = 0; k < own + i->check_count; k++) {
-        const struct cat_record *r =
-            k < own ? n->own->v[k] : i->checks[k - own];
-        enum standing c = check_standing(m, i, r);
-        other |= c == STANDS_OTHER;
-        s = worse(s, c);
-    }
-    if (m->cut && member_of(m, n, i) == MEMBER_SUPPRESSED)
-        return STANDS_OUT;
-    return s == STANDS_WARNING && other ? STANDS_OTHER : s;
-}
-
 static uint32_t weight_of(const struct service_view *v, enum standing s)
 {
     int64_t w = s == STANDS_PASSING   ? v->weight_passing
@@ -120,8 +77,9 @@ struct builder {
     uint32_t ttl;
     enum address_want want;
     size_t seen_mask;
-    size_t told;        /* instances, of whatever type */
-    struct bytes alias; /* the first host name; empty: none */
+    size_t told;                /* instances, of whatever type */
+    struct bytes alias;         /* the first host name; empty: none */
+    struct query_filter filter; /* of a prepared query */
 };
 
 static void begin(struct builder *b, struct ask *a, struct bytes name)
@@ -382,32 +340,53 @@ static bool is_address_type(uint16_t type)
            type == DNS_TXT;
 }
 
-static void add_instance(struct builder *b, const struct form *f,
-                         const struct cat_instance *i)
+/* Is the instance told, and how does it stand? */
+static bool is_told(struct builder *b, const struct form *f,
+                    const struct cat_instance *i, struct query_pick *ret)
+{
+    const struct ask *a = b->a;
+    struct service_view v;
+
+    if (f->query)
+        return query_filter_has(&b->filter, i, ret);
+    cat_service_view(i->service, &v);
+    *ret = (struct query_pick){.node = snapshot_node_of(a->env->cat, i)};
+    if (!is_asked(f, &v) || !ret->node)
+        return false;
+    ret->standing = instance_standing(&b->members, ret->node, i);
+    return ret->standing != STANDS_OUT &&
+           (ret->standing == STANDS_PASSING ||
+            !(f->passing || a->env->set->only_passing));
+}
+
+static void add_pick(struct builder *b, const struct cat_instance *i,
+                     const struct query_pick *pick)
 {
     struct ask *a = b->a;
-    const struct cat_node *node;
     struct service_view v;
     struct node_view n;
     struct address at;
     bool own;
 
-    cat_service_view(i->service, &v);
-    if (!is_asked(f, &v) || !(node = snapshot_node_of(a->env->cat, i)))
-        return;
-    enum standing s = instance_standing(&b->members, node, i);
-    if (s == STANDS_OUT ||
-        (s != STANDS_PASSING && (f->passing || a->env->set->only_passing)))
-        return;
     b->told++;
-    cat_node_view(node->record, &n);
+    cat_service_view(i->service, &v);
+    cat_node_view(pick->node->record, &n);
     instance_address(&a->q, &v, &n, b->want, &at, &own);
     if (a->q.type == DNS_SRV)
-        add_srv(b, &v, &n, &at, own, weight_of(&v, s));
+        add_srv(b, &v, &n, &at, own, weight_of(&v, pick->standing));
     else if (at.n == 0) /* an alias is one for every type */
         b->alias = b->alias.n ? b->alias : at.text;
     else if (address_is(&at, b->want) && is_address_type(a->q.type))
-        add_address(b, &at, weight_of(&v, s));
+        add_address(b, &at, weight_of(&v, pick->standing));
+}
+
+static void add_instance(struct builder *b, const struct form *f,
+                         const struct cat_instance *i)
+{
+    struct query_pick pick;
+
+    if (is_told(b, f, i, &pick))
+        add_pick(b, i, &pick);
 }
 
 /* More instances than a message holds: each by chance, others the next time. */
@@ -489,16 +468,28 @@ bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret)
                                                         : WANT_ANY};
     const struct cat_instance *i;
     struct tree_iter it;
+    uint32_t ttl_s;
 
     if (!name)
         return false;
     begin(&b, a, f->name);
     membership_begin(&b.members, a->env->cat, name);
-    b.ttl = dns_service_ttl(a->env->set, f->name);
+    if (f->query) {
+        (void)query_filter_begin(&b.filter, a->env->cat, f->query);
+        b.e->keep = false;
+    }
+    b.ttl = f->query && query_ttl_s(f->query, &ttl_s)
+                ? ttl_s
+                : dns_service_ttl(a->env->set, f->name);
     b.e->least_ttl_s = b.e->ttl_s = b.ttl;
     clear_seen(&b, name->instances.n);
+    b.e->ordered = f->picks != NULL;
+    for (size_t k = 0; f->picks && k < f->pick_count; k++)
+        if (b.e->count < ENDPOINTS_MAX && !b.o.full)
+            add_pick(&b, f->picks[k].instance, &f->picks[k]);
     tree_first(&name->instances, &it);
-    while ((i = tree_next(&it)) && b.e->count < ENDPOINTS_MAX && !b.o.full)
+    while (!f->picks && (i = tree_next(&it)) && b.e->count < ENDPOINTS_MAX &&
+           !b.o.full)
         if (!is_skipped(&b, name->instances.n))
             add_instance(&b, f, i);
     if (b.told == 0)

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "local/heard.h"
 
-#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -19,7 +18,6 @@ struct heard *heard_new(struct pin_domain *pins)
     struct heard *h = xzalloc(sizeof *h);
     struct heard_snapshot *s = xzalloc(sizeof *s);
     h->pins = pins;
-    s->coordinates_index = 1;
     atomic_store(&h->current, s);
     return h;
 }
@@ -31,9 +29,6 @@ void heard_free(struct heard *h)
     const struct heard_snapshot *s = heard_current(h);
     for (size_t i = 0; i < s->event_count; i++)
         free((void *)s->events[i]);
-    for (size_t i = 0; i < s->coordinate_count; i++)
-        free((void *)s->coordinates[i]);
-    free(s->coordinates);
     free((void *)s);
     free(h);
 }
@@ -45,15 +40,12 @@ const struct heard_snapshot *heard_current(const struct heard *h)
 
 /* gone: what the new version does not show any more; NULL: nothing. */
 static void publish(struct heard *h, struct heard_snapshot *take,
-                    const void *gone, const void *list)
+                    const void *gone)
 {
     const struct heard_snapshot *old = heard_current(h);
     atomic_store(&h->current, take);
     if (gone)
         pin_retire(h->pins, (void *)gone, sizeof(struct heard_event));
-    if (list)
-        pin_retire(h->pins, (void *)list,
-                   old->coordinate_count * sizeof *old->coordinates);
     pin_retire(h->pins, (void *)old, sizeof *old);
     pin_publish(h->pins);
 }
@@ -104,7 +96,7 @@ void heard_add_event(struct heard *h, const struct heard_event *e)
         s->event_count--;
     }
     s->events[s->event_count++] = event_copy(e, ++h->events);
-    publish(h, s, gone, NULL);
+    publish(h, s, gone);
 }
 
 static int digit(char c)
@@ -125,70 +117,4 @@ uint64_t heard_event_index(const char id[37])
         *v = *v << 4 | (uint64_t)digit(id[i]);
     }
     return half[0] ^ half[1];
-}
-
-/* --- Coordinates --------------------------------------------------------- */
-
-/* Where the node is, or would be. */
-static size_t place_of(const struct heard_snapshot *s, struct bytes node)
-{
-    size_t low = 0, high = s->coordinate_count;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (bytes_cmp_fold(s->coordinates[mid]->node, node) < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-const struct heard_coordinate *heard_coordinate(const struct heard_snapshot *s,
-                                                struct bytes node)
-{
-    size_t at = place_of(s, node);
-    if (at < s->coordinate_count &&
-        bytes_eq_fold(s->coordinates[at]->node, node))
-        return s->coordinates[at];
-    return NULL;
-}
-
-enum err heard_put_coordinate(struct heard *h, const struct heard_coordinate *c)
-{
-    const struct heard_snapshot *old = heard_current(h);
-    const struct heard_coordinate *gone = heard_coordinate(old, c->node);
-    size_t at = place_of(old, c->node), n = old->coordinate_count;
-    if (!gone && n >= HEARD_COORDINATES_MAX)
-        return ERR_LIMIT;
-    struct heard_coordinate *copy = xmalloc(sizeof *copy + c->node.n);
-    char *text = (char *)(copy + 1);
-    *copy = *c;
-    copy->node = put(&text, c->node);
-
-    struct heard_snapshot *s = copy_of(old);
-    size_t after = at + (gone != NULL);
-    s->coordinates = xmalloc((n + 1) * sizeof *s->coordinates);
-    if (at)
-        memcpy(s->coordinates, old->coordinates, at * sizeof *s->coordinates);
-    s->coordinates[at] = copy;
-    if (after < n)
-        memcpy(s->coordinates + at + 1, old->coordinates + after,
-               (n - after) * sizeof *s->coordinates);
-    s->coordinate_count = n + (gone == NULL);
-    s->coordinates_index++;
-    publish(h, s, gone, old->coordinates);
-    return ERR_OK;
-}
-
-double heard_distance(const struct heard_coordinate *a,
-                      const struct heard_coordinate *b)
-{
-    double sum = 0;
-    for (int i = 0; i < HEARD_DIMENSIONS; i++) {
-        double d = a->vec[i] - b->vec[i];
-        sum += d * d;
-    }
-    double plain = sqrt(sum) + a->height + b->height;
-    double adjusted = plain + a->adjustment + b->adjustment;
-    return adjusted > 0 ? adjusted : plain;
 }

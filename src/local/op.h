@@ -50,7 +50,7 @@ struct agent_op {
                        * a deregistration: only if that is so */
 
     struct heard_event event;
-    struct heard_coordinate coordinate;
+    struct coordinate_view coordinate;
 
     struct bytes id;
     struct bytes status, output;

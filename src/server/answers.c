@@ -51,6 +51,12 @@ static void answers_drop(struct answers *c, struct answer *a)
     answer_unref(a);
 }
 
+void answers_forget(struct answers *c, struct answer *a)
+{
+    if (map_get(&c->map, a->key) == a)
+        answers_drop(c, a);
+}
+
 void answers_fini(struct answers *a)
 {
     while (!list_empty(&a->lru))

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "catalog/plan_guard.h"
+#include "server/coordinates.h"
 #include "server/gate.h"
 #include "server/guard.h"
 #include "server/monitor.h"
@@ -266,20 +267,6 @@ static void hear_event(struct core *c, struct agent_op *op)
     op->done(op);
 }
 
-static void hear_coordinate(struct core *c, struct agent_op *op)
-{
-    enum err e = heard_put_coordinate(c->process->heard, &op->coordinate);
-    op->http_status = 200;
-    if (e != ERR_OK) {
-        op->http_status = 500;
-        errtext_set(&op->text,
-                    "coordinates of %d nodes are known, which is the limit",
-                    HEARD_COORDINATES_MAX);
-    }
-    tell_heard(c, WATCH_COORDINATES);
-    op->done(op);
-}
-
 /* What is not for the agent itself. */
 static bool run_op(struct core *c, struct agent_op *op)
 {
@@ -294,7 +281,7 @@ static bool run_op(struct core *c, struct agent_op *op)
         hear_event(c, op);
         return true;
     case AGENT_COORDINATE:
-        hear_coordinate(c, op);
+        coordinates_hear(c, op);
         return true;
     case AGENT_REGISTER_SERVICE:
     case AGENT_DEREGISTER_SERVICE:
@@ -498,6 +485,8 @@ enum err core_start(struct core *c, struct process *p,
     }
     set_identity(c);
     e = own_new(c);
+    if (e == ERR_OK)
+        e = coordinates_new(c);
     if (e != ERR_OK)
         return e;
 
@@ -549,6 +538,7 @@ void core_stop(struct core *c)
     queue_close(c->batches);
     guard_free(c);
     monitor_close(c);
+    coordinates_free(c);
     own_free(c);
     timers_close(&c->timers);
 }

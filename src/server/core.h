@@ -62,7 +62,8 @@ struct core {
     struct agent *agent;
     struct prober *prober;
     struct local_identity me;
-    struct own *own;           /* own.c */
+    struct own *own; /* own.c */
+    struct coordinates *coordinates;
     struct guardian *guardian; /* guard.c */
     struct watches *watches;   /* NULL: none were ever configured */
 };

@@ -56,6 +56,7 @@ static struct api_env env_now(struct process *p)
         .local = local_current(p->local),
         .heard = heard_current(p->heard),
         .beats = beats_current(p->beats),
+        .random = {uv_hrtime()},
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
     };
 }
@@ -316,6 +317,8 @@ void draft_made(struct serving *s, struct letter *l)
     }
     if (a)
         answer_ref(a); /* an answer may bring the next request, and another */
+    if (a && d->call.fresh)
+        answers_forget(&s->answers, a);
     struct list later;
     list_init(&later);
     answer_waiting(s, d, a, &later);

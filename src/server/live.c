@@ -91,9 +91,11 @@ static const struct dns_settings *replace_dns(struct process *p,
                                               const struct settings *s)
 {
     const struct dns_settings *old = atomic_load(&p->dns);
+    struct dns_settings *set =
+        dns_settings_new(&s->dns, old ? old->generation + 1 : 1);
 
-    atomic_store(&p->dns,
-                 dns_settings_new(&s->dns, old ? old->generation + 1 : 1));
+    set->node = p->self.node_name;
+    atomic_store(&p->dns, set);
     return old;
 }
 

@@ -83,6 +83,11 @@ static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
     buf_reset(&s->scratch);
     api_canonical(call, &s->scratch);
     struct bytes target = buf_bytes(&s->scratch);
+    if (call->fresh) {
+        serving_reply_fresh(s, c, call, env, target, gzip);
+        api_call_fini(call);
+        return;
+    }
     watchers_note(s, c, call, target);
     if (try_park(s, c, call, env, target, gzip)) {
         conn_forget_request(c);

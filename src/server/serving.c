@@ -61,7 +61,7 @@ uint64_t serving_key_index(const struct api_env *env, struct watch_key k)
 {
     if (k.kind == WATCH_LOCAL || k.kind == WATCH_LOCAL_SERVICE)
         return local_version(env->local);
-    if (k.kind == WATCH_EVENTS || k.kind == WATCH_COORDINATES)
+    if (k.kind == WATCH_EVENTS)
         return 0; /* those say their index themselves */
     return snapshot_index(env->cat, k);
 }
@@ -214,6 +214,25 @@ void serving_reply(struct serving *s, struct conn *c, struct api_call *call,
     serving_answer_call(s, c, call, index, gzip);
 }
 
+void serving_reply_fresh(struct serving *s, struct conn *c,
+                         struct api_call *call, struct api_env *env,
+                         struct bytes target, bool gzip)
+{
+    env->random[0] = uv_hrtime() ^ (s->random += UINT64_C(0x9e3779b97f4a7c15));
+    call->cost_limit = READ_HERE_MAX_COST;
+    api_read(call, env);
+    call->cost_limit = 0;
+    if (call->too_long && draft_begin(s, target, gzip)) {
+        draft_wait(s, c, call, env, target, 0, gzip);
+        return;
+    }
+    if (call->too_long) {
+        buf_reset(&call->body);
+        api_read(call, env);
+    }
+    serving_answer_call(s, c, call, 1, gzip); /* there is nothing to wait for */
+}
+
 /* --- Requests ------------------------------------------------------------ */
 
 static void answer_now(struct serving *s, struct conn *c, struct api_call *call)
@@ -230,7 +249,10 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     api_call_init(&call);
     serving_pin(s);
     struct api_env env = serving_env(s);
-    if (r->method != HTTP_GET && strcmp(conn_peer(c), "unix") != 0) {
+    /* Who asks counts for writes, and for what is near to him. */
+    bool who =
+        r->method != HTTP_GET || bytes_starts(r->path, bytes_str("/v1/query/"));
+    if (who && strcmp(conn_peer(c), "unix") != 0) {
         r->peer = arena_copy(r->arena, bytes_str(conn_peer(c)));
         if (!r->peer.p) /* nobody must take him for a unix socket */
             r->peer = bytes_str("?");

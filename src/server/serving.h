@@ -69,6 +69,9 @@ struct answer *answers_add(struct answers *c, struct bytes key,
                            uint64_t floor, struct shared *take_body,
                            struct shared *take_gzip);
 
+/* It is not to be found any more. */
+void answers_forget(struct answers *c, struct answer *a);
+
 void answer_ref(struct answer *a);
 void answer_unref(struct answer *a);
 
@@ -249,6 +252,12 @@ void serving_answer(struct serving *s, struct conn *c, struct answer *a,
 void serving_reply(struct serving *s, struct conn *c, struct api_call *call,
                    const struct api_env *env, struct bytes target,
                    uint64_t asked, bool gzip);
+
+/* Answers a read that is made anew each time (call->fresh), here or by a draft.
+ */
+void serving_reply_fresh(struct serving *s, struct conn *c,
+                         struct api_call *call, struct api_env *env,
+                         struct bytes target, bool gzip);
 
 /* read.c. The call moves: answered now or later. */
 void read_begin_snapshot(struct serving *s, struct conn *c,

@@ -14,6 +14,7 @@
 #include "server/serving.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/check.h"
 
@@ -203,6 +204,8 @@ static void write_plan(struct write *w)
     serving_pin(s);
     struct api_env env = serving_env(s);
     env.wall_ms = serving_wall_ms();
+    if (getentropy(env.random, sizeof env.random) != 0) /* never, on Linux */
+        env.random[0] = uv_hrtime();
     enum api_next next = api_write(&w->call, &env, &w->plan);
     serving_unpin(s);
     if (next == API_WRITE && w->plan.op_count > 0)

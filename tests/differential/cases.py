@@ -7,6 +7,7 @@ from ask import (BAD_BODIES, AGENT_READS, Request, Tried, check, drop_check, dro
                  node, put, reads_of, service)
 from catalog_cases import (bad_catalog, catalog, events, mesh_and_process,
                            node_identity, order, renamed_service, sidecars)
+import query_cases
 
 
 # --- The way of the request: paths, methods, headers ---
@@ -443,4 +444,5 @@ def maintenance():
 
 SECTIONS = [sidecars, events, mesh_and_process, transport, own, parameters, agent_services, bad_agent_services,
             service_checks, agent_checks, ttl, maintenance, catalog,
-            renamed_service, bad_catalog, node_identity, order]
+            renamed_service, bad_catalog, node_identity, order,
+            *query_cases.SECTIONS]

@@ -105,11 +105,35 @@ def sort_random(path, body):
                 checks.sort(key=lambda c: c.get("CheckID"))
         if entries is body:
             body.sort(key=plain_text)
+    if path == "/v1/query" and not isinstance(body, Object):
+        body.sort(key=lambda q: q.get("Name"))  # by ID, which is random
+    if path.startswith("/v1/query/") and isinstance(body, Object) and \
+            is_list(body.get("Nodes")):
+        body.get("Nodes").sort(key=name_of)  # shuffled
     if path.startswith("/v1/health/service/") and "passing" in path:
         # 1.8.7 fills the gaps of ?passing with rows of the end.
         body.sort(key=lambda e: (e.get("Node").get("Node").lower(),
                                  e.get("Service").get("ID").lower()))
     return body
+
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def remember_id(request, peer, text):
+    """Of a query that was made: paths and bodies name it <id of NAME>."""
+    made = re.fullmatch(r'\{"ID":"(.*)"\}', text)
+    if made:
+        name = json.loads(request.body)["Name"]
+        peer.query_ids[f"<id of {name}>"] = made[1]
+
+
+def with_ids(request, peer):
+    path, body = request.path, request.body
+    for name, uuid in peer.query_ids.items():
+        path = path.replace(name, uuid)
+        body = body and body.replace(name.encode(), uuid.encode())
+    return dataclasses.replace(request, path=path, body=body)
 
 
 def outcome(request, peer, answer):
@@ -121,6 +145,9 @@ def outcome(request, peer, answer):
         headers["x-consul-index"] = \
             "0" if int(headers["x-consul-index"]) == 0 else "some"
     text = raw.decode(errors="backslashreplace")
+    if request.path.startswith("/v1/query"):
+        remember_id(request, peer, text)
+        text = UUID.sub("<uuid>", text)
     try:
         body = normal(json.loads(text, object_pairs_hook=Object), peer.ports)
         body = sort_random(request.path, body)
@@ -143,8 +170,9 @@ def send(request, peer):
             peer.connection = peer.connect()
             fresh = True
         try:
-            answer = peer.request(request.method, request.path,
-                                  body=request.body, headers=request.headers,
+            sent = with_ids(request, peer)
+            answer = peer.request(sent.method, sent.path, body=sent.body,
+                                  headers=sent.headers,
                                   connection=peer.connection)
             if answer.headers.get("connection") == "close":
                 drop_connection(peer)
@@ -171,6 +199,9 @@ def sweep(peer):
     for node in peer.get("/v1/catalog/nodes").json:
         if node["Node"] != peers.NODE:
             peer.put("/v1/catalog/deregister", {"Node": node["Node"]})
+    for query in peer.get("/v1/query").json:
+        peer.request("DELETE", "/v1/query/" + query["ID"])
+    peer.query_ids.clear()
     assert peer.get("/v1/agent/services").json == {}
     assert list(peer.get("/v1/catalog/services").json) == ["consul"]
 

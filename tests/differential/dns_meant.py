@@ -98,6 +98,17 @@ def newer_datacenter(q, ours, theirs):
         and ours.rcode == "NOERROR"
 
 
+def query_after_rfc_2782(q, ours, theirs):
+    return q.name == "_web._tcp.query.consul" and theirs.rcode == "NXDOMAIN" \
+        and ours.rcode == "NOERROR"
+
+
+def weight_of_the_ignored(q, ours, theirs):
+    return q.name == "ignored.query.consul" and q.kind == "SRV" and \
+        [r[3].split()[1] for r in theirs.answer] == ["0"] and \
+        differ_in(ours, theirs, "answer")
+
+
 RULES = [
     ("TC is said", "three of thirty do not look complete", says_tc),
     ("alt_domain", "an answer's names end in the domain that was asked, as in newer "
@@ -110,6 +121,9 @@ RULES = [
     ("reverse SOA", "the zone of the answer is not consul", soa_of_another_zone),
     (".passing", "a kind of names of muster's own", passing_kind),
     ("DC.dc", "as newer releases have it", newer_datacenter),
+    ("_NAME._tcp.query", "as newer releases have it", query_after_rfc_2782),
+    ("weight of a query's instance", "a check that is ignored does not make it 0",
+     weight_of_the_ignored),
 ]
 NAMES = {name for name, _, _ in RULES}
 

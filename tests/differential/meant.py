@@ -372,6 +372,29 @@ RULES = [
             r"^PUT /v1/catalog/\S+\?dc=nope", consul="200 true$",
             muster="500 No path to datacenter$"),
 
+    # Prepared queries
+    Answers("another namespace of a query",
+            "who asks for another must not be shown this one",
+            r"^GET /v1/query/\S+\?ns=other", consul=r"200 \{",
+            muster="400 Bad request: Invalid query parameter: \"ns\""),
+    Answers("sessions of queries", "there are none, and it is said how to go on",
+            r'^POST /v1/query .*"Session"', consul="500 invalid session",
+            muster="500 invalid session \"[^\"]*\": there are no sessions here"),
+    Texts("expressions of templates", "what may stand there is named; the text "
+          "that is wrong is told alike",
+          r"(failed compiling template: Bad )(?:format|evaluation for)( .* in "
+          r"Service\.\w+: ).*", r"\1\2", "^POST /v1/query "),
+    Answers("null for a query", "Consul drops the connection",
+            "^POST /v1/query null", consul="0 $",
+            muster="500 Invalid prepared query: Must be bound"),
+    Answers("a name that is no UTF-8", "Consul stores U+FFFD instead",
+            r"^POST .*ud800", consul="500 Invalid prepared query",
+            muster="400 Request decode failed: half a surrogate pair"),
+    Answers("nesting in a query", "a body costs no more than a bounded multiple "
+            "of its size", r"^POST .*\[{100}",
+            consul="400 Request decode failed: unexpected EOF$",
+            muster="400 Request decode failed: JSON nested deeper than 64"),
+
     # Bodies
     Answers("unknown members", "newer clients send members that older servers "
             "never knew", r"^PUT ",

@@ -40,6 +40,7 @@ class Peer(muster.Server):
         self.ports = {"http": self.port, "lan": muster.free_port(),
                       "wan": muster.free_port(), "server": muster.free_port()}
         self.connection = None
+        self.query_ids = {}  # compare.remember_id
 
     def port_flags(self):
         return ["-serf-lan-port", str(self.ports["lan"]),

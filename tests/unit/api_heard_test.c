@@ -97,6 +97,17 @@ static void events_that_cannot_be_sent_are_refused(void **state)
     agent_op_free(op);
 }
 
+/* As the server does with those it was told of. */
+static void keep(struct world *w, const struct coordinate_view *v)
+{
+    struct plan p;
+    struct errtext t;
+    plan_init(&p, &w->arena);
+    assert_ok(plan_coordinate(&p, catalog_current(w->catalog), v, &t));
+    assert_int_equal(p.op_count, 1);
+    apply_plan(w, &p);
+}
+
 static void coordinates_are_kept_and_shown(void **state)
 {
     struct world *w = *state;
@@ -108,15 +119,16 @@ static void coordinates_are_kept_and_shown(void **state)
               "\"Error\":0.25,\"Height\":1e-5}}");
     assert_non_null(op);
     assert_int_equal(op->kind, AGENT_COORDINATE);
-    assert_ok(heard_put_coordinate(w->heard, &op->coordinate));
+    keep(w, &op->coordinate);
     agent_op_free(op);
     assert_bytes(get(w, "/v1/coordinate/node/n"),
                  "[{\"Node\":\"n\",\"Segment\":\"\",\"Coord\":{\"Vec\":"
                  "[1,2,3,4,5,6,7,0.5],\"Error\":0.25,\"Adjustment\":0,"
                  "\"Height\":0.00001}}]");
-    assert_bytes(buf_bytes(&w->call.extra_head),
-                 "X-Consul-Index: 2\r\nX-Consul-Knownleader: true\r\n"
-                 "X-Consul-Lastcontact: 0\r\n");
+    assert_true(w->call.consul_headers);
+    assert_int_equal(w->call.blocking, API_BLOCK_INDEX);
+    assert_int_equal(snapshot_index(catalog_current(w->catalog), w->call.watch),
+                     w->revision);
     assert_true(has(get(w, "/v1/coordinate/nodes"), "\"Node\":\"n\""));
     assert_bytes(get(w, "/v1/coordinate/nodes?segment=x"), "[]");
     assert_true(has(get(w, "/v1/coordinate/datacenters"),
@@ -165,8 +177,8 @@ static const char *order_of(struct world *w, const char *target)
 
 static void place(struct world *w, const char *node, double x)
 {
-    struct heard_coordinate c = {.node = bytes_str(node), .vec = {x}};
-    assert_ok(heard_put_coordinate(w->heard, &c));
+    keep(w, &(struct coordinate_view){.node = bytes_str(node),
+                                      .at = {.vec = {x}}});
 }
 
 static void rows_come_by_distance_where_it_is_known(void **state)
@@ -220,8 +232,8 @@ static void a_sorted_answer_stands_for_the_places_as_they_were(void **state)
     place(w, "a", 2);
     (void)get(w, "/v1/catalog/nodes?near=a");
     api_canonical(&w->call, &two);
-    assert_bytes(buf_bytes(&one), "/v1/catalog/nodes?near=a&known=2");
-    assert_bytes(buf_bytes(&two), "/v1/catalog/nodes?near=a&known=3");
+    assert_bytes(buf_bytes(&one), "/v1/catalog/nodes?near=a&known=3");
+    assert_bytes(buf_bytes(&two), "/v1/catalog/nodes?near=a&known=4");
     buf_reset(&two);
     (void)get(w, "/v1/catalog/nodes?near=elsewhere");
     api_canonical(&w->call, &two);

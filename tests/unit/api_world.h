@@ -19,6 +19,7 @@ struct world {
     struct arena arena;
     struct api_call call;
     uint64_t revision;
+    uint64_t random;  /* of the last env: 1, 2, ... */
     const char *peer; /* who asks; NULL: a unix socket */
     bool from_peer;
     const struct api_cluster *cluster;
@@ -63,6 +64,7 @@ static inline struct api_env env_of(struct world *w)
                             .local = local_current(w->local),
                             .heard = heard_current(w->heard),
                             .cluster = w->cluster,
+                            .random = {++w->random, w->random},
                             .ready = true};
 }
 
@@ -120,19 +122,11 @@ static inline struct bytes get(struct world *w, const char *target)
     return buf_bytes(&w->call.body);
 }
 
-/* Plans the write and applies what it wants; the answer's status. */
-static inline int put(struct world *w, const char *target, const char *body)
+static inline void apply_plan(struct world *w, const struct plan *p)
 {
-    struct plan p;
-    struct api_env env = env_of(w);
-    if (begin(w, "PUT", target, body) != API_WRITE)
-        return w->call.status;
-    plan_init(&p, &w->arena);
-    if (api_write(&w->call, &env, &p) == API_ANSWER)
-        return w->call.status;
     w->revision++;
-    for (size_t i = 0; i < p.op_count; i++) {
-        struct store_op *op = &p.ops[i];
+    for (size_t i = 0; i < p->op_count; i++) {
+        struct store_op *op = &p->ops[i];
         if (op->kind == OP_PUT)
             assert_ok(catalog_put(w->catalog, op->key, op->value, 2,
                                   w->revision, NULL));
@@ -140,7 +134,26 @@ static inline int put(struct world *w, const char *target, const char *body)
             catalog_delete(w->catalog, op->key, w->revision);
     }
     catalog_commit(w->catalog, w->revision);
+}
+
+/* Plans the write and applies what it wants; the answer's status. */
+static inline int write_as(struct world *w, const char *method,
+                           const char *target, const char *body)
+{
+    struct plan p;
+    struct api_env env = env_of(w);
+    if (begin(w, method, target, body) != API_WRITE)
+        return w->call.status;
+    plan_init(&p, &w->arena);
+    if (api_write(&w->call, &env, &p) == API_ANSWER)
+        return w->call.status;
+    apply_plan(w, &p);
     return w->call.status;
+}
+
+static inline int put(struct world *w, const char *target, const char *body)
+{
+    return write_as(w, "PUT", target, body);
 }
 
 static inline int status_of_get(struct world *w, const char *target)

@@ -78,16 +78,24 @@ static void keys_come_apart_as_they_were_put_together(void **state)
     assert_ok(key_parse(bytes_str("g/web%2f1"), scratch, &kind, &a, &b));
     assert_int_equal(kind, RECORD_GUARD);
     assert_bytes(a, "web/1");
+    assert_ok(key_parse(bytes_str("u/:"), scratch, &kind, &a, &b));
+    assert_int_equal(kind, RECORD_QUERY_NAME);
+    assert_int_equal(a.n, 0);
+    assert_ok(key_parse(bytes_str("u/::a%2f"), scratch, &kind, &a, &b));
+    assert_bytes(a, ":a/");
+    assert_ok(key_parse(bytes_str("x/n1"), scratch, &kind, &a, &b));
+    assert_int_equal(kind, RECORD_COORDINATE);
 }
 
 static void other_spellings_are_no_keys(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "",      "n",     "n/",      "x/a",    "na",      "n/a/b",   "n/A",
+        "",      "n",     "n/",      "y/a",    "na",      "n/a/b",   "n/A",
         "n/a b", "n/%41", "n/%2F",   "n/%2",   "n/%",     "n/%zz",   "s/a",
         "s/a/",  "s//b",  "s/a/b/c", "s/a/b/", "c/a",     "c/a/%7f", "i/",
-        "i/a/b", "n/a\n", "/",       "s/%2/b", "n/%2%66",
+        "i/a/b", "n/a\n", "/",       "s/%2/b", "n/%2%66", "u/",      "u/a",
+        "q/",    "q/a/b", "x/",      "u/:A",
     };
     char scratch[64];
     enum record_kind kind;

@@ -146,6 +146,7 @@ static void put_row(const struct world *w, struct buf *b, const struct row *r,
     case WATCH_NONE:
     case WATCH_CATALOG:
     case WATCH_EVENTS:
+    case WATCH_QUERIES:
     case WATCH_COORDINATES:
     case WATCH_LOCAL_SERVICE:
     case WATCH_LOCAL:

@@ -99,6 +99,9 @@ static inline const char *unsound(const struct world *w)
                 return "a check without its service";
             break;
         case RECORD_GUARD:
+        case RECORD_QUERY:
+        case RECORD_QUERY_NAME:
+        case RECORD_COORDINATE:
             break;
         case RECORD_NODE_ID:
             node = world_node(w, row_value(r));

@@ -44,13 +44,17 @@ def running(*words, **kw):
         p.communicate()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    s = DnsServer(tmp_path_factory.mktemp("dns"), dev=True).start()
+def fill(s):
     put(s, "n1", "127.0.0.1", "web", 80)
     put(s, "n2", "127.0.0.2", "web", 81, Weights={"Passing": 5, "Warning": 1})
     for i in range(30):
         put(s, f"b{i}", f"10.2.0.{i}", "big", 1000 + i)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    s = DnsServer(tmp_path_factory.mktemp("dns"), dev=True).start()
+    fill(s)
     yield s
     s.stop()
 
@@ -70,8 +74,11 @@ def test_dig(server):
     out = run(*base[:-1], "+noedns", "+ignore", "big.service.consul")
     assert "flags: qr aa tc rd" in out and "ANSWER: 3" in out
     assert run(*base, "-x", "10.2.0.7").strip() == "b7.node.dc1.consul."
-    # A cookie (RFC 7873) and a subnet (RFC 7871) in the query are no trouble.
-    assert run(*base, "+cookie", "+subnet=10.0.0.0/8", "n1.node.consul")
+    # A cookie (RFC 7873) is answered by one, a subnet (RFC 7871) is no trouble.
+    out = run(*base[:-1], "+cookie", "+subnet=10.0.0.0/8", "n1.node.consul")
+    assert "(good)" in out
+    out = run(*base[:-1], "example.com")
+    assert "EDE: 20 (Not Authoritative): (no recursors are configured)" in out
 
 
 def test_drill(server):
@@ -148,21 +155,23 @@ func main() {
 # --- Those that forward ---
 
 
-def follows(port, server):
+def follows(port, server, host="127.0.0.1"):
     """A registration shows through the forwarder, and so does its end."""
+    def ask(*words, **kw):
+        return dns.ask(port, *words, host=host, **kw)
     for address in "10.5.0.1", "10.5.0.2":
         put(server, "moved", address, "moved")
-        muster.until(lambda a=address: dns.ask(
-            port, "moved.service.consul").values() == [a], "the new address")
-    assert sorted(dns.ask(port, "web.service.consul", "SRV").values()) == \
+        muster.until(lambda a=address: ask("moved.service.consul").values() == [a],
+                     "the new address")
+    assert sorted(ask("web.service.consul", "SRV").values()) == \
         ["1 1 80 n1.node.dc1.consul.", "1 5 81 n2.node.dc1.consul."]
-    assert len(dns.ask(port, "big.service.consul", tcp=True).answer) == 30
-    assert dns.ask(port, "nosuch.service.consul").rcode == "NXDOMAIN"
+    assert len(ask("big.service.consul", tcp=True).answer) == 30
+    assert ask("nosuch.service.consul").rcode == "NXDOMAIN"
 
 
-def answers(port):
+def answers(port, host="127.0.0.1"):
     def look():
-        data = dns.send_udp(port, dns.query("web.service.consul"), wait=0.2)
+        data = dns.send_udp(port, dns.query("web.service.consul"), host, 0.2)
         return data and dns.Message(data).rcode == "NOERROR"
     return look
 
@@ -209,6 +218,56 @@ def test_unbound_forwards(server, tmp_path):
     with running(unbound, "-d", "-c", str(tmp_path / "unbound.conf")):
         muster.until(answers(port), "unbound to answer")
         follows(port, server)
+
+
+RESOLVED = """[Resolve]
+DNS=127.0.0.1:{dns}
+Domains=~consul
+DNSSEC=no
+"""
+
+
+def behind_resolved(folder, resolved):
+    """Runs in namespaces: /run and /etc/systemd are empty, links are ours."""
+    s = DnsServer(folder, dev=True).start()
+    os.makedirs("/run/systemd/resolve")
+    with open("/etc/systemd/resolved.conf", "w") as f:
+        f.write(RESOLVED.format(dns=s.dns))
+    try:
+        fill(s)
+        with running(resolved):
+            muster.until(answers(53, "127.0.0.53"), "resolved to answer")
+            follows(53, s, "127.0.0.53")
+    finally:
+        s.stop()
+
+
+def test_systemd_resolved_forwards(tmp_path):
+    """It wants a link that is up beside loopback, and to be nobody in particular."""
+    unshare = need("unshare", "util-linux")
+    ip = need("ip", "iproute2")
+    resolved = shutil.which("systemd-resolved",
+                            path=SBIN + ":/lib/systemd:/usr/lib/systemd")
+    if not resolved:
+        pytest.skip("systemd-resolved is not installed (Debian package "
+                    "systemd-resolved, which takes over /etc/resolv.conf)")
+    words = [unshare, "--user", "--map-user=1000", "--map-group=1000", "--net",
+             "--mount", "--keep-caps"]
+    if subprocess.run([*words, "true"], capture_output=True).returncode:
+        pytest.skip("no user namespaces here (unshare --keep-caps)")
+    here = os.path.dirname(os.path.abspath(__file__))
+    folder = tmp_path / "server"
+    script = f"""set -e
+{ip} link set lo up
+{ip} link add lan type dummy 2>/dev/null || {ip} link add lan type bridge
+{ip} link set lan up
+{ip} address add 10.99.0.1/24 dev lan
+mount -t tmpfs none /run
+mount -t tmpfs none /etc/systemd
+exec {sys.executable} -c 'import sys; sys.path.insert(0, "{here}")
+import test_dns_consumers as t; t.behind_resolved("{folder}", "{resolved}")'
+"""
+    run(*words, "sh", "-c", script)
 
 
 def test_glibc_getaddrinfo(server, tmp_path):

@@ -5,8 +5,12 @@
  *
  * The rules are tried in the order in which the health route applies them; the
  * first that leaves an instance out is the one that is told. */
+#include <arpa/inet.h>
+
 #include "api/impl.h"
 #include "local/local.h"
+
+enum { DNS_TELLS = 4096 }; /* of one service (dns/impl.h) */
 
 struct reason {
     const char *rule; /* of those in docs/api.md */
@@ -258,15 +262,75 @@ static bool is_in_dns(const struct candidate *k)
     return true;
 }
 
-/* How many a DNS answer is drawn from; how many fit is the transport's matter. */
-static void put_dns(struct json_out *j, uint64_t told, uint64_t passing)
+/* What DNS answers are drawn from (src/dns), and what they cannot tell. */
+struct in_dns {
+    uint64_t told, passing;
+    uint64_t weightless; /* left out while others have a weight */
+    uint64_t named;      /* with a host name: A and AAAA hold addresses */
+};
+
+static bool is_ip(struct bytes text)
 {
+    char s[INET6_ADDRSTRLEN];
+    uint8_t ip[16];
+
+    if (text.n >= sizeof s)
+        return false;
+    memcpy(s, text.p, text.n);
+    s[text.n] = 0;
+    return inet_pton(AF_INET, s, ip) == 1 || inet_pton(AF_INET6, s, ip) == 1;
+}
+
+static void add_to_dns(struct in_dns *d, const struct candidate *k)
+{
+    struct service_view s;
+    struct node_view n;
+
+    if (!is_in_dns(k))
+        return;
+    bool passing = member_is_in(k->is);
+    cat_service_view(k->instance->service, &s);
+    cat_node_view(k->node->record, &n);
+    d->told++;
+    d->passing += passing;
+    d->weightless += (passing ? s.weight_passing : s.weight_warning) <= 0;
+    d->named += !is_ip(s.address.n ? s.address : n.address);
+}
+
+static void put_left_out(struct json_out *j, const char *reason, uint64_t n)
+{
+    if (n == 0)
+        return;
+    json_open(j, '{');
+    json_key(j, "Reason");
+    json_str(j, bytes_str(reason));
+    json_key(j, "Count");
+    json_u64(j, n);
+    json_close(j, '}');
+}
+
+/* How many fit into an answer is the transport's matter. */
+static void put_dns(struct json_out *j, const struct in_dns *d)
+{
+    bool all_weightless = d->weightless == d->told;
+    bool all_named = d->named == d->told;
+
     json_key(j, "DNS");
     json_open(j, '{');
     json_key(j, "Service");
-    json_u64(j, told);
+    json_u64(j, d->told);
     json_key(j, "Passing");
-    json_u64(j, passing);
+    json_u64(j, d->passing);
+    json_key(j, "LeftOut");
+    json_open(j, '[');
+    put_left_out(j, "weight 0", all_weightless ? 0 : d->weightless);
+    put_left_out(j, "host name, not an address (A, AAAA)",
+                 all_named ? 0 : d->named);
+    put_left_out(j, "one host name is told (A, AAAA)",
+                 all_named && d->told ? d->told - 1 : 0);
+    put_left_out(j, "more than DNS tells: another part each second",
+                 d->told > DNS_TELLS ? d->told - DNS_TELLS : 0);
+    json_close(j, ']');
     json_close(j, '}');
 }
 
@@ -277,7 +341,8 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
     const struct cat_name *name = snapshot_name(env->cat, c->arg);
     struct tree_iter it;
     struct membership m;
-    uint64_t in = 0, out = 0, told = 0, passing = 0;
+    struct in_dns dns = {0};
+    uint64_t in = 0, out = 0;
     json_open(j, '{');
     json_key(j, "Service");
     json_str(j, c->arg);
@@ -297,8 +362,7 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
             continue;
         const struct candidate k = {&m, n, i, member_of(&m, n, i)};
         *(put_instance(&e, c, &k) ? &in : &out) += 1;
-        told += is_in_dns(&k);
-        passing += member_is_in(k.is);
+        add_to_dns(&dns, &k);
     }
     json_close(j, ']');
     past_put_departed(&e, c);
@@ -307,7 +371,7 @@ void read_explain_service(struct api_call *c, const struct api_env *env)
     json_key(j, "Out");
     json_u64(j, out);
     if (name && env->self->dns_port > 0)
-        put_dns(j, told, passing);
+        put_dns(j, &dns);
     json_close(j, '}');
     encoder_end(&e, c);
 }

@@ -86,6 +86,8 @@ static void print_dns(const char *name, json_t *dns)
 {
     long long told = json_integer_value(json_object_get(dns, "Service"));
     long long passing = json_integer_value(json_object_get(dns, "Passing"));
+    size_t i;
+    json_t *left;
 
     if (!dns)
         return;
@@ -95,6 +97,10 @@ static void print_dns(const char *name, json_t *dns)
         printf("; over UDP without EDNS a few of them, the answer says that "
                "there are more (TC)");
     printf("\n");
+    json_array_foreach(json_object_get(dns, "LeftOut"), i, left)
+        printf("Not in DNS: %lld, %s\n",
+               (long long)json_integer_value(json_object_get(left, "Count")),
+               cli_str(left, "Reason"));
 }
 
 int cli_explain(struct cli *c)

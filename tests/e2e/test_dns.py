@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import struct
+import subprocess
 import threading
 
 import dns_client as dns
@@ -421,9 +422,40 @@ def test_explain_tells_what_dns_tells(server):
     put(server, "e2", "10.8.0.2", "ex", 2, check="warning")
     put(server, "e3", "10.8.0.3", "ex", 3, check="critical")
     told = server.get("/v1/muster/explain/health/service/ex").json["DNS"]
-    assert told == {"Service": 2, "Passing": 1}
+    assert told == {"Service": 2, "Passing": 1, "LeftOut": []}
     for kind, count in ("service", 2), ("passing", 1):
         assert len(server.ask(f"ex.{kind}.consul").answer) == count
+
+
+def left_out(server, name):
+    answer = server.get(f"/v1/muster/explain/health/service/{name}")
+    shown = subprocess.run([muster.BINARY, "explain", "-http-addr",
+                            f"127.0.0.1:{server.port}", name],
+                           capture_output=True, text=True, timeout=30)
+    left = {r["Reason"]: r["Count"] for r in answer.json["DNS"]["LeftOut"]}
+    for reason, count in left.items():
+        assert f"Not in DNS: {count}, {reason}" in shown.stdout, shown
+    return left
+
+
+def test_explain_tells_what_dns_leaves_out(server):
+    for i in range(3):
+        put(server, f"l{i}", f"10.8.1.{i}", "idle", i + 1, check="warning",
+            Weights={"Passing": 1, "Warning": 0})
+    assert left_out(server, "idle") == {}  # nothing else: they are told
+    assert len(server.ask("idle.service.consul").answer) == 3
+    put(server, "l9", "10.8.1.9", "idle", 9)
+    assert left_out(server, "idle") == {"weight 0": 3}
+    assert server.ask("idle.service.consul").values() == ["10.8.1.9"]
+    for i in range(2):
+        put(server, f"h{i}", f"10.8.2.{i}", "hosts", i + 1,
+            Address=f"h{i}.example.com")
+    assert left_out(server, "hosts") == {"one host name is told (A, AAAA)": 1}
+    assert len(server.ask("hosts.service.consul").answer) == 1
+    put(server, "h9", "10.8.2.9", "hosts", 9)
+    assert left_out(server, "hosts") == {"host name, not an address (A, AAAA)": 2}
+    assert server.ask("hosts.service.consul").values() == ["10.8.2.9"]
+    assert len(server.ask("hosts.service.consul", "SRV").answer) == 3
 
 
 def test_a_host_name_is_followed_through_recursors(tmp_path):

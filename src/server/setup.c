@@ -522,9 +522,10 @@ static enum err read_again(struct settings **ret, struct errtext *t)
 
 /* --- Start --------------------------------------------------------------- */
 
-static int fail(const struct setup *s)
+static int fail(struct setup *s)
 {
     fprintf(stderr, "==> %s\n", s->text.s);
+    drop(&s->settings);
     return 1;
 }
 

@@ -216,6 +216,18 @@ static void obey(struct store *s, struct command *c)
     }
 }
 
+/* Closed before it was ready: nobody is left without an answer. */
+static void refuse_early(struct store *s)
+{
+    while (!list_empty(&s->early)) {
+        struct command *c = container_of(s->early.next, struct command, link);
+
+        list_del(&c->link);
+        refuse(c);
+        free(c);
+    }
+}
+
 /* Before the first load there is nothing to answer from. */
 static bool too_early(const struct store *s, enum command_kind kind)
 {
@@ -242,6 +254,8 @@ static void run_commands(struct store *s, struct list *items)
         free(c);
     }
     list_move_all(&s->early, &early);
+    if (s->stopping)
+        refuse_early(s);
 }
 
 static void on_commands(void *ctx, struct list *items)

@@ -140,6 +140,23 @@ static void an_etcd_that_is_not_there_yet_is_waited_for(void **state)
     server_close(&s);
 }
 
+static void who_waits_for_an_etcd_that_never_came_is_answered(void **state)
+{
+    struct server s;
+
+    (void)state;
+    (void)etcd_fresh();
+    etcd_kill(&etcd_child, SIGKILL);
+    server_open(&s, "server-1", etcd_child.url);
+    world_until(&s.w, s.w.downs > 0);
+    struct world_barrier x = {.world = &s.w, .barrier = {.done = barrier_over}};
+    assert_ok(store_barrier_begin(s.w.store, &x.barrier));
+    server_close(&s);
+    etcd_run(&etcd_child, NULL); /* for the next test */
+    assert_true(x.over);
+    assert_int_equal(x.e, ERR_CLOSED);
+}
+
 /* --- Several servers ----------------------------------------------------- */
 
 static void what_one_server_writes_another_sees(void **state)
@@ -455,6 +472,7 @@ static struct CMUnitTest tests[] = {
     cmocka_unit_test(an_etcd_with_small_transactions_is_refused_by_flag),
     cmocka_unit_test(an_etcd_that_others_use_is_refused),
     cmocka_unit_test(an_etcd_that_is_not_there_yet_is_waited_for),
+    cmocka_unit_test(who_waits_for_an_etcd_that_never_came_is_answered),
     cmocka_unit_test(what_one_server_writes_another_sees),
     cmocka_unit_test(a_killed_etcd_loses_nothing_and_nothing_goes_in_twice),
     cmocka_unit_test(a_stopped_etcd_holds_up_and_then_goes_on),

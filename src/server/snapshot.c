@@ -149,9 +149,12 @@ static void save(struct snap *x)
     buf_init(&x->state, BUNDLE_BYTES_MAX / 2);
     bundle_begin(&x->state, x->revision);
     x->read = (struct store_read){.revision = x->revision, .rows = on_rows};
-    x->e = store_read_begin(x->serving->process->store, &x->read);
-    if (x->e != ERR_OK)
-        fail(x);
+    /* Once begun, x is the store thread's until its letter comes back. */
+    enum err e = store_read_begin(x->serving->process->store, &x->read);
+    if (e == ERR_OK)
+        return;
+    x->e = e;
+    fail(x);
 }
 
 static void saved(struct snap *x)
@@ -230,10 +233,12 @@ static void unpacked(uv_work_t *w, int status)
             .done = imported,
         };
         list_init(&x->import.link);
-        x->e = store_import_begin(x->serving->process->store, &x->import);
+        enum err e = store_import_begin(x->serving->process->store, &x->import);
+        if (e == ERR_OK)
+            return; /* x is the store thread's until its letter comes back */
+        x->e = e;
     }
-    if (x->e != ERR_OK)
-        fail(x);
+    fail(x);
 }
 
 static void restore(struct snap *x)

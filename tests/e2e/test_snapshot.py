@@ -33,13 +33,14 @@ def fill(s, n=20):
 
 
 def everything(s):
-    """What the catalog holds but for the servers themselves, without indexes."""
+    """What the catalog holds but for the servers themselves, without indexes
+    and the times that belong to them."""
     def plain(v):
         if isinstance(v, list):
             return [plain(x) for x in v]
         if isinstance(v, dict):
             return {k: plain(x) for k, x in v.items()
-                    if k not in ("CreateIndex", "ModifyIndex")}
+                    if k not in ("CreateIndex", "ModifyIndex", "ReadySince")}
         return v
     answer = s.get("/v1/health/service/web")
     assert answer.status == 200

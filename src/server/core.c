@@ -530,11 +530,11 @@ void core_stop(struct core *c)
     if (c->prober)
         prober_close(c->prober);
     store_close(c->process->store);
-    contact_end(c);
     queue_close(c->process->agent_ops);
     queue_close(c->process->written);
     queue_close(c->results);
     queue_close(c->letters);
+    contact_end(c); /* the last letters were its too */
     queue_close(c->batches);
     guard_free(c);
     monitor_close(c);

@@ -23,10 +23,15 @@ help: ## this list
 define fuzz_layer
 replay_$1 = $$(patsubst fuzz/%.c,$B/replay/%,$$(sort $$(wildcard fuzz/$1_*.c)))
 fuzzer_$1 = $$(patsubst $B/replay/%,$B/fuzzer/%,$$(replay_$1))
+storm_$1 = $$(patsubst $B/replay/%,$B/storm/%,$$(replay_$1))
 
 $$(replay_$1): $B/replay/%: fuzz/%.c $B/obj/replay.o $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) | $B/see/$1
 	@mkdir -p $$(@D)
 	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -MMD -MP -o $$@ $$< $B/obj/replay.o -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) $$(LIBS)
+
+$$(storm_$1): $B/storm/%: fuzz/%.c $B/obj/storm.o $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) | $B/see/$1
+	@mkdir -p $$(@D)
+	$$(call quiet,CC)$$(CC) $$(CFLAGS_ALL) -I$B/see/$1 -MMD -MP -o $$@ $$< $B/obj/storm.o -Wl,--start-group $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) -Wl,--end-group $$(LDFLAGS_ALL) $$(LIBS)
 
 # Only made by `make fuzz`, with clang and B=build/fuzz.
 $$(fuzzer_$1): $B/fuzzer/%: fuzz/%.c $$(patsubst %,$B/lib/%.a,$1 $$(uses_$1)) | $B/see/$1
@@ -37,12 +42,13 @@ $(foreach l,$(LAYERS),$(eval $(call fuzz_layer,$l)))
 
 REPLAYS = $(foreach l,$(LAYERS),$(replay_$l))
 FUZZERS = $(foreach l,$(LAYERS),$(fuzzer_$l))
+STORMS  = $(foreach l,$(LAYERS),$(storm_$l))
 
-$B/obj/replay.o: fuzz/replay.c Makefile
+$B/obj/replay.o $B/obj/storm.o: $B/obj/%.o: fuzz/%.c Makefile
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
--include $(addsuffix .d,$(REPLAYS) $(FUZZERS))
+-include $(addsuffix .d,$(REPLAYS) $(FUZZERS) $(STORMS))
 
 # --- libmuster: the layers it stands on once more, as position independent code
 # that shows muster_* and nothing else.
@@ -178,6 +184,13 @@ fuzz: ## libFuzzer on every target, FUZZ_SECONDS=60 each
 fuzz-merge: ## keep in fuzz/corpus what make fuzz found
 	@$(FUZZ_MAKE) fuzzers
 	@tools/fuzz merge $(patsubst $B/%,build/fuzz/%,$(FUZZERS))
+
+STORM      ?= dns_packet
+STORM_RUNS ?= 10000000
+STORM_SEED ?= 1
+.PHONY: storm
+storm: $B/storm/$(STORM) ## blind mutations of a corpus, fast: STORM=dns_packet STORM_RUNS=n, also with SAN=
+	@$B/storm/$(STORM) $(STORM_RUNS) $(STORM_SEED) $(wildcard fuzz/corpus/$(STORM) build/fuzz/found/$(STORM))
 
 fuzzers: $(FUZZERS)
 	@:

@@ -10,6 +10,7 @@ import json
 import subprocess
 import threading
 
+import dns_client as dns
 import pytest
 
 from muster import BINARY, free_port, until
@@ -241,13 +242,17 @@ def test_subscriptions_to_several_services_count(server):
 
 
 def test_dns_answers_must_have_run_out(make_server):
-    s = make_server("-dns-port", str(free_port()), config={
+    port = free_port()
+    s = make_server("-dns-port", str(port), config={
         "max_query_time": "2s",
         "dns_config": {"service_ttl": {"web": "1s", "slow*": "1h"}}}).start()
     for name in ("web", "slower"):
         s.put("/v1/agent/service/register", {"Name": name, "Port": 80})
     knows_all(s)
+    assert len(dns.ask(port, "slower.service.consul", "SRV").answer) == 1
     got = drain(s, "slower", "wait=10ms")
+    # It leaves DNS first; then the answers given out have to run out.
+    assert dns.ask(port, "slower.service.consul", "SRV").rcode == "NXDOMAIN"
     assert got["Result"] == "waiting" and not got["Waiting"]
     assert 3590000 < got["DnsMs"] <= 3600000
     assert drain(s, "web", "wait=2s")["Result"] == "safe"

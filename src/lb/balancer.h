@@ -129,6 +129,7 @@ struct lb_ask {
 struct lb_ticket {
     uint64_t id; /* of the endpoint; never used for another; 0: void */
     uint64_t picked_ms;
+    uint64_t number;    /* of this ticket: see once.h */
     uint32_t slot, tag; /* where it is counted */
     uint16_t port;
     char address[LB_TEXT_MAX + 1];
@@ -146,7 +147,7 @@ enum lb_outcome {
 };
 
 /* What became of it, once, at whatever later time; the ticket is void then.
- * latency_us of LB_OK. ERR_BAD: the ticket is void. ERR_NOT_FOUND: the endpoint
+ * latency_us of LB_OK. ERR_BAD: the ticket is void, or a copy of it was reported. ERR_NOT_FOUND: the endpoint
  * is gone for long; nothing is wrong. */
 MUST_USE enum err lb_report(struct lb *b, struct lb_ticket *ticket,
                             enum lb_outcome outcome, uint32_t latency_us,

@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "lb/balancer.h"
+#include "lb/once.h"
 #include "lb/policy.h"
 
 /* One line of the list, as the owner brought it last. */
@@ -63,6 +64,7 @@ struct lb {
     _Atomic bool dirty; /* a report changed who may be picked */
     _Atomic uint32_t latency[LB_LATENCY_CELLS];
     struct lb_budget budget;
+    struct lb_once once;
 
     /* Published by the owner for anybody. */
     _Atomic uint32_t listed, usable, healthy, slow_starting;

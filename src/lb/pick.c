@@ -123,6 +123,7 @@ static void fill(struct choice *c, struct lb_host *h, struct lb_ticket *t)
     t->slot = h->slot;
     t->port = h->port;
     t->picked_ms = c->ask->now_ms;
+    t->number = lb_once_number(&c->b->once);
     memcpy(t->address, h->address.p, h->address.n);
     t->address[h->address.n] = '\0';
     t->tag = lb_flight_add(&h->flight, c->walk.tag);
@@ -228,8 +229,10 @@ enum err lb_report(struct lb *b, struct lb_ticket *ticket,
                    enum lb_outcome outcome, uint32_t latency_us,
                    uint64_t now_ms)
 {
-    if (ticket->id == 0)
+    if (ticket->id == 0 || !lb_once_take(&b->once, ticket->number)) {
+        ticket->id = 0;
         return ERR_BAD;
+    }
 
     _Atomic uint64_t *section = lb_grace_enter(&b->grace);
     const struct lb_view *v = atomic_load(&b->view);

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* The balancer as a whole: what may be picked, tickets, priorities, zones, slow
  * start, subsets. */
+#include "lb/once.h"
 #include "lb_world.h"
 
 static const char *policy_name(size_t i)
@@ -182,6 +183,57 @@ static void a_ticket_counts_until_it_is_reported_or_runs_out(void **state)
     world_fini(&w);
 }
 
+/* Through all rounds of what is remembered, and whatever order they come in. */
+static void a_copy_of_a_ticket_counts_for_nothing(void **state)
+{
+    (void)state;
+    enum { KEPT = 1000, MORE = 3 * LB_ONCE_TICKETS };
+    static struct lb_ticket first[KEPT], copy[KEPT];
+    struct world w;
+    struct lb_options o = world_options("random");
+    struct lb_ticket t, again;
+
+    world_init(&w, 3);
+    world_start(&w, &o);
+    for (int i = 0; i < MORE; i++) {
+        (void)world_pick(&w, &t);
+        again = t;
+        assert_ok(lb_report(w.b, &t, LB_OK, 10, w.now_ms));
+        assert_int_equal(lb_report(w.b, &again, LB_OK, 10, w.now_ms), ERR_BAD);
+        assert_int_equal(again.id, 0);
+    }
+    for (int i = 0; i < KEPT; i++) {
+        (void)world_pick(&w, &first[i]);
+        copy[i] = first[i];
+    }
+    for (int i = KEPT - 1; i >= 0; i--)
+        assert_ok(lb_report(w.b, &first[i], LB_CANCELED, 0, w.now_ms));
+    for (int i = 0; i < KEPT; i++)
+        assert_int_equal(lb_report(w.b, &copy[i], LB_OK, 10, w.now_ms),
+                         ERR_BAD);
+    assert_int_equal(active(&w), 0);
+    world_fini(&w);
+}
+
+static void a_very_late_report_still_counts(void **state)
+{
+    (void)state;
+    struct world w;
+    struct lb_options o = world_options("random");
+    struct lb_ticket late, t;
+
+    world_init(&w, 3);
+    world_start(&w, &o);
+    (void)world_pick(&w, &late);
+    for (int i = 0; i < 2 * LB_ONCE_TICKETS; i++) {
+        (void)world_pick(&w, &t);
+        assert_ok(lb_report(w.b, &t, LB_OK, 10, w.now_ms));
+    }
+    assert_ok(lb_report(w.b, &late, LB_OK, 10, w.now_ms));
+    assert_int_equal(active(&w), 0);
+    world_fini(&w);
+}
+
 static void it_can_be_reported_after_its_endpoint_left(void **state)
 {
     (void)state;
@@ -192,7 +244,7 @@ static void it_can_be_reported_after_its_endpoint_left(void **state)
     world_init(&w, 1);
     world_start(&w, &o);
     (void)world_pick(&w, &t);
-    late = t;
+    (void)world_pick(&w, &late);
     w.v[0] = w.v[1];
     world_update(&w);
     assert_ok(lb_report(w.b, &t, LB_OK, 10, w.now_ms));
@@ -447,6 +499,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_same_seeds_give_the_same_picks),
     cmocka_unit_test(excluded_ones_are_not_picked_again),
     cmocka_unit_test(a_ticket_counts_until_it_is_reported_or_runs_out),
+    cmocka_unit_test(a_copy_of_a_ticket_counts_for_nothing),
+    cmocka_unit_test(a_very_late_report_still_counts),
     cmocka_unit_test(it_can_be_reported_after_its_endpoint_left),
     cmocka_unit_test(counters_survive_every_update),
     cmocka_unit_test(one_endpoint_twice_counts_once),

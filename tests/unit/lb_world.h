@@ -20,7 +20,7 @@ struct world {
     struct lb *b;
     struct lb_endpoint *v;
     size_t n;
-    uint64_t now_ms, random;
+    uint64_t now_ms, random, reports;
     char (*address)[32];
     char (*id)[32];
     uint64_t *ids;   /* of the balancer, by number of endpoint */
@@ -143,11 +143,14 @@ static inline void world_run(struct world *w, size_t requests)
 static inline void world_report(struct world *w, size_t endpoint,
                                 enum lb_outcome o, uint32_t latency_us)
 {
-    struct lb_ticket t = {.id = w->ids[endpoint]};
+    /* Its number is none that a pick gives. */
+    struct lb_ticket t = {.id = w->ids[endpoint],
+                          .number = ((uint64_t)1 << 40) + w->reports++};
 
     /* A ticket without a pick: found by its slot. */
     for (t.slot = 0; t.slot < WORLD_MAX; t.slot++) {
         struct lb_ticket copy = t;
+        t.number = ((uint64_t)1 << 40) + w->reports++;
         if (lb_report(w->b, &copy, o, latency_us, w->now_ms) == ERR_OK)
             return;
     }

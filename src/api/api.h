@@ -171,8 +171,9 @@ struct api_env {
     const struct beats_table *beats;
     const struct api_cluster *cluster; /* NULL: alone */
     bool leaderless;                   /* ready, but nobody leads just now */
-    bool ready;       /* loaded, own node registered: there is a leader */
-    uint64_t wall_ms; /* Unix time, for people */
+    bool ready;        /* loaded, own node registered: there is a leader */
+    uint64_t store_id; /* of the etcd that servers share; 0: none is shared */
+    uint64_t wall_ms;  /* Unix time, for people */
     uint64_t uptime_ms;
     uint64_t alloc_bytes, sys_bytes; /* of the process, for metrics */
     uint64_t threads;
@@ -351,6 +352,12 @@ void api_agent_answer(struct api_call *c, const struct agent_op *op);
 /* Who writes, for history: method, path, parameters without secrets, address;
  * at most API_WHO_MAX bytes, in the arena. */
 struct bytes api_who(const struct http_request *r, struct arena *a);
+
+struct json_out;
+
+/* "Cluster": whose catalog this is. Servers that share one say the same; a server
+ * with a store of its own gives its node's ID. */
+void api_cluster_member(const struct api_env *env, struct json_out *j);
 
 /* A plain error answer. */
 void api_error(struct api_call *c, int status, const char *fmt, ...)

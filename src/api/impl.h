@@ -403,6 +403,7 @@ void read_agent_health_name(struct api_call *c, const struct api_env *env);
 void read_peer_hello(struct api_call *c, const struct api_env *env);
 void read_agent_host(struct api_call *c, const struct api_env *env);
 void read_agent_version(struct api_call *c, const struct api_env *env);
+void read_muster_id(struct api_call *c, const struct api_env *env);
 void read_catalog_connect(struct api_call *c, const struct api_env *env);
 void read_health_connect(struct api_call *c, const struct api_env *env);
 void read_none(struct api_call *c, const struct api_env *env); /* [] */

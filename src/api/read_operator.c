@@ -183,3 +183,22 @@ void read_agent_version(struct api_call *c, const struct api_env *env)
     member(&j, "MusterVersion", bytes_str(MUSTER_VERSION));
     json_close(&j, '}');
 }
+
+void api_cluster_member(const struct api_env *env, struct json_out *j)
+{
+    char hex[24];
+
+    (void)snprintf(hex, sizeof hex, "etcd-%016llx",
+                   (unsigned long long)env->store_id);
+    member(j, "Cluster", env->store_id ? bytes_str(hex) : env->self->node_id);
+}
+
+void read_muster_id(struct api_call *c, const struct api_env *env)
+{
+    struct json_out j = json_out(&c->body);
+    json_open(&j, '{');
+    api_cluster_member(env, &j);
+    member(&j, "Datacenter", env->self->datacenter);
+    member(&j, "Version", bytes_str(MUSTER_VERSION));
+    json_close(&j, '}');
+}

@@ -61,6 +61,7 @@ static const struct api_route routes[] = {
     {"/v1/muster/ghosts",         METHOD_GET, API_READ, .consul_headers = true, .read = read_ghosts, .story = API_STORY_AUTHORS},
     {"/v1/muster/guard",          METHOD_GET, API_READ, .consul_headers = true, .read = read_guard},
     {"/v1/muster/guard/release/", METHOD_PUT, API_WRITE, .missing = "Missing service name", .write = write_guard_release},
+    {"/v1/muster/id", METHOD_GET, API_READ, .consul_headers = true, .read = read_muster_id},
     {"/v1/snapshot", METHOD_GET | METHOD_PUT, API_SNAPSHOT, .consul_headers = true},
     /* Among servers and agents */
     {"/v1/peer/hello", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_hello},

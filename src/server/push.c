@@ -274,6 +274,7 @@ static struct shared *first_event(struct serving *s, const struct push *st,
     json_u64(&j, snapshot_revision(env->cat));
     json_key(&j, "BeatMs");
     json_u64(&j, STREAM_BEAT_MS);
+    api_cluster_member(env, &j);
     json_close(&j, '}');
     s->random = s->random * 6364136223846793005u + 1442695040888963407u;
     sse_retry(&out, STREAM_RETRY_MIN_MS +

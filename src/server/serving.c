@@ -33,6 +33,7 @@ void serving_pin(struct serving *s)
         .beats = beats_current(p->beats),
         .cluster = atomic_load_explicit(&p->cluster, memory_order_acquire),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
+        .store_id = store_cluster(p->store),
     };
     bool known;
     (void)contact_ms(p, &known);

@@ -10,6 +10,7 @@
 #ifndef STORE_BACKEND_H
 #define STORE_BACKEND_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "store/store.h"
@@ -155,6 +156,8 @@ struct backend_ops {
 
 struct backend {
     const struct backend_ops *ops;
+    _Atomic uint64_t
+        cluster; /* whose it is, for any thread: see store_cluster */
 };
 
 MUST_USE enum err backend_sqlite_open(const char *path, struct backend **ret,

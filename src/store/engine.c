@@ -354,6 +354,11 @@ enum err store_import_begin(struct store *s, struct store_import *i)
     return command_send(s, COMMAND_IMPORT, i);
 }
 
+uint64_t store_cluster(const struct store *s)
+{
+    return atomic_load_explicit(&s->backend->cluster, memory_order_relaxed);
+}
+
 uint64_t store_oldest(const struct store *s)
 {
     return atomic_load(&s->oldest);

@@ -84,8 +84,10 @@ bool etcd_heard(struct etcd *x, const struct etcd_header *h)
                   (unsigned long long)h->cluster);
         return false;
     }
-    if (h->cluster)
+    if (h->cluster) {
         x->cluster = h->cluster;
+        atomic_store(&x->backend.cluster, h->cluster);
+    }
     if (h->revision > x->heard)
         x->heard = h->revision;
     if (h->revision > x->newest)

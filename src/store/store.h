@@ -265,6 +265,10 @@ void store_resign(struct store *s, struct store_duty *d);
  * age or bytes, whichever comes first. Asynchronous; counted in metrics. */
 void store_compact(struct store *s, uint64_t revision);
 
+/* Any thread: the etcd cluster's ID; 0: not heard of it yet, or a store that
+ * belongs to this process alone. */
+uint64_t store_cluster(const struct store *s);
+
 /* The oldest revision that store_read and store_history still answer. */
 uint64_t store_oldest(const struct store *s);
 

@@ -229,6 +229,7 @@ static void one_server_leads_itself(void **state)
     assert_true(has(get(w, "/v1/operator/autopilot/state"),
                     "\"Leader\":\"id\",\"Voters\":[\"id\"]}"));
     assert_true(has(get(w, "/v1/agent/version"), "\"HumanVersion\":\"1.8.7\""));
+    assert_true(has(get(w, "/v1/muster/id"), "\"Datacenter\":\"dc1\""));
 
     struct api_env env = env_of(w);
     env.ready = false;

@@ -6,9 +6,13 @@
  * close as he likes. */
 #include "loop/fetch.h"
 
+#include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "http/response.h"
@@ -24,6 +28,7 @@ struct fetcher {
     size_t handles;                  /* libuv's, open */
     CURL *easies[FETCH_EASIES_KEPT]; /* as new, for the next requests */
     size_t easy_n;
+    struct loop_budget *budget; /* NULL: none */
     bool closing;
 };
 
@@ -31,6 +36,7 @@ struct watch {
     uv_poll_t poll;
     struct fetcher *fetcher;
     struct list link;
+    uint64_t round; /* of the budget */
     curl_socket_t fd;
 };
 
@@ -169,6 +175,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct watch *w = container_of(poll, struct watch, poll);
     int flags = 0;
 
+    if (!budget_take_turn(w->fetcher->budget, &w->round))
+        return;
     /* libcurl finds out by itself what is wrong with the socket, and says it
      * better than if it is told that something is. */
     if (status < 0)
@@ -277,12 +285,52 @@ enum err fetcher_new(uv_loop_t *loop, struct fetcher **ret)
     return ERR_OK;
 }
 
+void fetcher_set_budget(struct fetcher *f, struct loop_budget *b)
+{
+    f->budget = b;
+}
+
+enum { NEAR = 64 /* descriptors above the lowest free one */ };
+
+/* Bytes that wait in a socket, on its way in or out; 0 for what is none. */
+static bool holds_bytes(int fd)
+{
+    int in = 0, out = 0;
+
+    return (ioctl(fd, FIONREAD, &in) == 0 && in > 0) ||
+           (ioctl(fd, SIOCOUTQ, &out) == 0 && out > 0);
+}
+
+/* libcurl makes a pair of sockets to be woken by, and lets every program that is
+ * started inherit it. It cannot be asked for them: but they are new, and a byte
+ * is in them once it was woken, which nobody does otherwise. */
+static CURLM *multi_new(void)
+{
+    int low = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    bool there[NEAR];
+
+    if (low < 0)
+        return curl_multi_init();
+    (void)close(low);
+    for (int i = 0; i < NEAR; i++)
+        there[i] = fcntl(low + i, F_GETFD) >= 0;
+    CURLM *m = curl_multi_init();
+    if (!m || curl_multi_wakeup(m) != CURLM_OK)
+        return m;
+    for (int i = 0; i < NEAR; i++) {
+        int flags = there[i] ? -1 : fcntl(low + i, F_GETFD);
+        if (flags >= 0 && !(flags & FD_CLOEXEC) && holds_bytes(low + i))
+            (void)fcntl(low + i, F_SETFD, FD_CLOEXEC);
+    }
+    return m;
+}
+
 static enum err first_use(struct fetcher *f)
 {
     uv_once(&global_once, init_global);
     if (global_code != CURLE_OK)
         return ERR_NOMEM;
-    CURLM *m = curl_multi_init();
+    CURLM *m = multi_new();
     if (!m)
         return ERR_NOMEM;
     if (curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, on_socket_wish) ||

@@ -16,6 +16,7 @@
 #include <uv.h>
 
 #include "base/bytes.h"
+#include "loop/budget.h"
 
 struct fetcher;
 struct tls_psk;
@@ -72,6 +73,10 @@ struct fetch_result {
 struct fetch;
 
 MUST_USE enum err fetcher_new(uv_loop_t *loop, struct fetcher **ret);
+
+/* What sockets bring counts against it from now on. The caller's. */
+void fetcher_set_budget(struct fetcher *f, struct loop_budget *b);
+
 void fetcher_close(
     struct fetcher *f); /* cancels what runs, without callbacks */
 

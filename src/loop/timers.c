@@ -19,7 +19,9 @@ static void arm(struct timers *ts)
     if (ts->armed_ms != UNARMED_MS && ts->armed_ms <= min->due_ms)
         return;
     uint64_t now_ms = uv_now(ts->uv.loop);
-    uint64_t delay_ms = min->due_ms > now_ms ? min->due_ms - now_ms : 0;
+    /* Not 0: libuv would call again within this turn, and a budget that is spent
+     * now is so until the next one. */
+    uint64_t delay_ms = min->due_ms > now_ms ? min->due_ms - now_ms : 1;
     ts->armed_ms = min->due_ms;
     int e = uv_timer_start(&ts->uv, on_uv_timer, delay_ms, 0);
     require(e == 0); /* fails only when it is closing */
@@ -34,7 +36,8 @@ static void on_uv_timer(uv_timer_t *uv)
     ts->armed_ms = UNARMED_MS;
     /* Ends, although fire may set timers: theirs are at least a millisecond
      * from now. */
-    while ((min = heap_min(&ts->heap)) && min->due_ms <= now_ms) {
+    while ((min = heap_min(&ts->heap)) && min->due_ms <= now_ms &&
+           budget_take(ts->budget)) {
         struct timer *t = container_of(min, struct timer, item);
         heap_del(&ts->heap, min);
         t->fire(t);

@@ -8,11 +8,13 @@
 
 #include "base/err.h"
 #include "base/heap.h"
+#include "loop/budget.h"
 
 struct timers {
     uv_timer_t uv;
     struct heap heap;
     uint64_t armed_ms;
+    struct loop_budget *budget; /* NULL: all that is due fires at once */
 };
 
 struct timer {

@@ -165,7 +165,68 @@ static void after_close_nothing_fires(void **state)
     assert_int_equal(l.count, 0);
 }
 
+/* What is left over is due in the next turn; nothing is lost, none comes twice. */
+static void a_budget_ends_a_turn(void **state)
+{
+    (void)state;
+    enum { TIMERS = 7 };
+    struct log l;
+    struct numbered x[TIMERS];
+    struct loop_budget b = {0};
+    int turns = 0;
+
+    log_init(&l);
+    l.timers.budget = &b;
+    for (int i = 0; i < TIMERS; i++) {
+        x[i] = numbered(&l, i);
+        timer_set(&l.timers, &x[i].timer, 1);
+    }
+    while (l.count < TIMERS && turns < 1000) {
+        int before = l.count;
+        budget_begin(&b, 3, 1000000000);
+        (void)uv_run(&l.loop, UV_RUN_ONCE);
+        assert_true(l.count - before <= 3);
+        assert_int_equal(b.left, 3 - (l.count - before));
+        budget_end(&b);
+        turns += l.count > before;
+    }
+    assert_int_equal(turns, 3);
+    for (int i = 0; i < TIMERS; i++)
+        for (int k = 0; k < i; k++)
+            assert_int_not_equal(l.n[i], l.n[k]);
+    budget_begin(&b, 100, 0); /* no time is none, too */
+    x[0].again = 0;
+    timer_set(&l.timers, &x[0].timer, 1);
+    for (int i = 0; i < 3; i++)
+        (void)uv_run(&l.loop, UV_RUN_ONCE);
+    assert_int_equal(l.count, TIMERS);
+    assert_true(b.starved);
+    log_fini(&l);
+}
+
+/* A source that is always ready has its turn, and then waits for the others. */
+static void who_was_served_waits_for_the_round(void **state)
+{
+    (void)state;
+    enum { SOURCES = 5, TURNS = 50 };
+    uint64_t round[SOURCES] = {0};
+    int served[SOURCES] = {0};
+    struct loop_budget b = {0};
+
+    for (int t = 0; t < TURNS; t++) {
+        budget_begin(&b, 2, 1000000000);
+        for (int i = 0; i < SOURCES; i++) /* the first is first each time */
+            served[i] += budget_take_turn(&b, &round[i]);
+        budget_end(&b);
+    }
+    for (int i = 1; i < SOURCES; i++)
+        assert_true(served[0] - served[i] <= 1 && served[i] >= TURNS / 3);
+    assert_true(budget_take_turn(NULL, &round[0]) && budget_take(NULL));
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_budget_ends_a_turn),
+    cmocka_unit_test(who_was_served_waits_for_the_round),
     cmocka_unit_test(timers_fire_once_in_the_order_of_their_time),
     cmocka_unit_test(a_timer_can_be_moved_and_cleared),
     cmocka_unit_test(a_timer_that_sets_itself_at_once_lets_the_loop_go_on),

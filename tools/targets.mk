@@ -72,8 +72,9 @@ $B/libmuster.a: $(client_objects)
 	@rm -f $@
 	@$(AR) rcs $@ $B/pic/muster.o
 
+MUSTER_PC = sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),; s,@LIBS@,$(CLIENT_LIBS),' packaging/muster.pc.in
 $B/muster.pc: packaging/muster.pc.in VERSION
-	@sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),; s,@LIBS@,$(CLIENT_LIBS),' $< >$@
+	@$(MUSTER_PC) >$@
 
 .PHONY: lib
 lib: $B/$(CLIENT_SO) $B/libmuster.a $B/muster.pc ## libmuster: shared, static, pkg-config
@@ -238,6 +239,11 @@ $B/bench/lb: bench/lb.c $(patsubst %,$B/lib/%.a,lb base) | $B/see/lb
 $B/man/muster.1: $B/muster
 	@$< help -man $(@D)
 
+# Those of libmuster are what its header says.
+$B/man3/muster.3: tools/man3 include/muster.h VERSION
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@awk -f $< -v dir=$(@D) -v version=$(VERSION) include/muster.h
+
 $B/completion/%: $B/muster
 	@mkdir -p $(@D)
 	@$< help -completion $* >$@
@@ -247,7 +253,7 @@ pictures: $B/sim/lb_sim ## draws docs/pictures from the simulation of load balan
 	@tools/lb-pictures $< docs/pictures
 
 .PHONY: docs
-docs: $B/man/muster.1 $(addprefix $B/completion/,bash zsh fish) ## manual pages and completions of shells, into $B
+docs: $B/man/muster.1 $B/man3/muster.3 $(addprefix $B/completion/,bash zsh fish) ## manual pages and completions of shells, into $B
 	@:
 
 SHARE = $(DESTDIR)$(PREFIX)/share
@@ -258,14 +264,16 @@ install: all lib docs ## under PREFIX=/usr/local, itself under DESTDIR
 	install -D -m 755 $B/$(CLIENT_SO) $(DESTDIR)$(PREFIX)/lib/$(CLIENT_SO)
 	ln -sf $(CLIENT_SO) $(DESTDIR)$(PREFIX)/lib/libmuster.so
 	install -m 644 $B/libmuster.a $(DESTDIR)$(PREFIX)/lib/libmuster.a
-	install -D -m 644 $B/muster.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/muster.pc
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	$(MUSTER_PC) >$(DESTDIR)$(PREFIX)/lib/pkgconfig/muster.pc
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's,/usr/bin/muster,$(PREFIX)/bin/muster,' packaging/muster.service \
 	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/muster.service
 	install -D -m 644 packaging/muster.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
-	install -d $(SHARE)/man/man1 $(SHARE)/man/man5
+	install -d $(SHARE)/man/man1 $(SHARE)/man/man3 $(SHARE)/man/man5
 	install -m 644 $B/man/*.1 $(SHARE)/man/man1
 	install -m 644 $B/man/*.5 $(SHARE)/man/man5
+	install -m 644 $B/man3/*.3 $(SHARE)/man/man3
 	install -D -m 644 $B/completion/bash $(SHARE)/bash-completion/completions/muster
 	install -D -m 644 $B/completion/zsh $(SHARE)/zsh/site-functions/_muster
 	install -D -m 644 $B/completion/fish $(SHARE)/fish/vendor_completions.d/muster.fish

@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     struct muster_service *s;
     char why[MUSTER_TEXT];
 
-    muster_options_init(&o);
+    muster_options_init(&o, sizeof o);
     o.cache_dir = "/tmp/muster-lists";
     mkdir(o.cache_dir, 0700);
     if (argc < 2 || muster_open(&o, &m, why) != MUSTER_OK ||

@@ -56,7 +56,7 @@ int main(int argc, char **argv)
     char why[MUSTER_TEXT] = "which service, which id?";
     int fd = listen_anywhere(&at);
 
-    muster_register_options_init(&o);
+    muster_register_options_init(&o, sizeof o);
     o.name = argc > 2 ? argv[1] : "";
     o.id = argc > 2 ? argv[2] : "";
     o.address = "127.0.0.1";

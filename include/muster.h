@@ -30,12 +30,16 @@
  * muster_process), no lock is held, and they may call anything but muster_close
  * (MUSTER_EBUSY). None comes after muster_close has returned.
  *
- * After fork the child's handles answer MUSTER_EFORK: open new ones there.
- * muster_close is fine and frees what is local.
+ * After fork the child's handles answer MUSTER_EFORK, and nothing is sent for
+ * them: open new ones there. muster_close is fine and says no goodbye; what the
+ * parent's thread may have been writing to at the fork is not freed.
  *
  * Ownership. Strings given are copied. A service belongs to its handle and lives
- * until muster_close. Structs that begin with `size` are set up by their init
- * function, so that programs built against an older header keep working.
+ * until muster_close; a handle or service that is gone answers MUSTER_ECLOSED
+ * (its memory is used for nothing but other handles or services). Structs that
+ * begin with `size` are set up by their init function, which is told the size
+ * that the program knows: so programs built against an older or a newer header
+ * keep working.
  *
  * Functions return MUSTER_OK or an error below; `why`, where there is one, may be
  * NULL and gets a text for people, of at most MUSTER_TEXT bytes. Times are
@@ -55,6 +59,8 @@ extern "C" {
 #endif
 
 enum { MUSTER_TEXT = 320, MUSTER_NAME = 256, MUSTER_EXCLUDE = 32 };
+
+#define MUSTER_HOLD_EVER UINT64_MAX
 
 enum muster_error {
     MUSTER_OK = 0,
@@ -93,7 +99,8 @@ struct muster_options {
     /* Where registrations go, one address, never another; NULL: the first of
      * the above. */
     const char *agent;
-    const char *token;     /* NULL: CONSUL_HTTP_TOKEN */
+    /* NULL: CONSUL_HTTP_TOKEN, else what CONSUL_HTTP_TOKEN_FILE holds. */
+    const char *token;
     const char *ca_file;   /* NULL: CONSUL_CACERT, else the system's */
     const char *cert_file; /* NULL: CONSUL_CLIENT_CERT */
     const char *key_file;  /* NULL: CONSUL_CLIENT_KEY */
@@ -102,13 +109,20 @@ struct muster_options {
     const char *datacenter;    /* NULL: the server's own */
     const char *cache_dir;     /* last good lists; NULL: memory only */
     uint64_t cache_max_age_ms; /* of a list on disk; 24 h */
-    uint64_t hold_ms;          /* removals nobody explained; 5 min */
-    int own_loop;              /* no thread: muster_fd, muster_process */
+    /* Removals that nobody explained: kept so long; 5 min. 0: believed at once,
+     * MUSTER_HOLD_EVER: kept until they are explained. */
+    uint64_t hold_ms;
+    int own_loop; /* no thread: muster_fd, muster_process */
     void (*log)(void *ctx, enum muster_log_level level, const char *text);
     void *log_ctx;
+    int tls_skip_verify; /* 1: any certificate is taken; CONSUL_HTTP_SSL_VERIFY
+                            "false" says so, too */
+    const char *ca_path; /* all files of a folder; NULL: CONSUL_CAPATH */
+    const char *http_auth; /* "user:password"; NULL: CONSUL_HTTP_AUTH */
 };
 
-void muster_options_init(struct muster_options *o);
+/* size: sizeof *o. */
+void muster_options_init(struct muster_options *o, size_t size);
 
 /* o NULL: as muster_options_init makes them. Asks nobody yet. */
 int muster_open(const struct muster_options *o, struct muster **ret, char *why);
@@ -124,7 +138,9 @@ int muster_set_token(struct muster *m, const char *token);
  * handle's. -1: the handle has a thread. */
 int muster_fd(const struct muster *m);
 
-/* With own_loop: does what is due, never waits. */
+/* With own_loop: does what is due, never waits. After 64 events or 1 ms it
+ * leaves the rest to the next call (muster_fd stays readable); what one event
+ * brings is done as a whole: a new list of 10,000 instances takes some ms. */
 int muster_process(struct muster *m);
 
 /* --- Being found --------------------------------------------------------- */
@@ -145,14 +161,24 @@ struct muster_register_options {
     /* The agent takes it for critical when so long no beat came; the library
      * beats three times as often. At least 1000; 0: no beats. */
     uint64_t ttl_ms;
+    uint32_t priority; /* Meta "priority"; 0 (first) to 15 */
+    /* Without an agent: the node's name, which no agent may have. Then whichever
+     * of `servers` answers is told, and removes it ttl_ms (at least 5000) after
+     * the last beat that any of them has heard. */
+    const char *node;
+    const char *node_address; /* NULL: as address, which must be given then */
 };
 
-void muster_register_options_init(struct muster_register_options *o);
+/* size: sizeof *o. */
+void muster_register_options_init(struct muster_register_options *o,
+                                  size_t size);
 
 /* Registers with the handle's agent, and with no other. If that cannot be
  * reached it is tried again until it can; an agent that forgets it (a restart)
  * is told again. It lives until muster_close, which leaves it registered:
- * muster_deregister says goodbye. */
+ * muster_deregister says goodbye. With `node` without an agent; a Consul, which
+ * would keep it for ever, is not asked to (MUSTER_EREFUSED from
+ * muster_register_wait). */
 int muster_register(struct muster *m, const struct muster_register_options *o,
                     struct muster_registration **ret, char *why);
 
@@ -166,7 +192,7 @@ int muster_register_wait(struct muster_registration *r, uint64_t timeout_ms,
 int muster_set_health(struct muster_registration *r, enum muster_health health);
 
 /* Ends beats, takes it from the agent and waits for the answer (with own_loop:
- * only begins to). MUSTER_ETIMEOUT: no answer; it ends by its ttl then. */
+ * only begins to). MUSTER_ETIMEOUT: nobody took it; it ends by its ttl then. */
 int muster_deregister(struct muster_registration *r, uint64_t timeout_ms);
 
 /* --- A service ----------------------------------------------------------- */
@@ -180,16 +206,47 @@ struct muster_watch_options {
     uint32_t bounded_percent; /* bounded load of hash policies; 0: none */
     uint32_t subset_size;     /* 0: all instances */
     uint32_t slow_start_ms;   /* 0: none */
-    uint32_t panic_percent;   /* 50 */
+    uint32_t panic_percent;   /* 50; 0: never */
     /* Another list is in use. */
     void (*changed)(void *ctx, struct muster_service *s);
     void *ctx;
+
+    /* Of policies: how many least-request looks at (2), the exponent of
+     * weighted-least-request (1), how fast peak-ewma forgets (10,000 ms),
+     * Maglev's slots (a prime; 0: by the number of instances). */
+    uint32_t choices;
+    double bias;
+    uint32_t decay_ms, maglev_size;
+    /* Slow start: 1 is linear, a weight is never below 10 %. */
+    double slow_start_aggression;
+    uint32_t slow_start_min_percent;
+    uint32_t overprovision_percent; /* of priorities; 140 */
+    uint32_t zone_min_hosts;        /* below, zones are not looked at; 6 */
+
+    /* Ejection; docs/load-balancing.md says what each does. 0 turns a rule off,
+     * outlier_off all. */
+    int outlier_off;
+    uint32_t outlier_consecutive; /* failures in a row; 5 */
+    uint32_t outlier_refusals;    /* refused connections in a row; 2 */
+    uint32_t outlier_interval_ms; /* rates are looked at so often; 10,000 */
+    uint32_t outlier_base_ms;     /* 30,000 x times, */
+    uint32_t outlier_max_ms;      /* at most 300,000 */
+    uint32_t outlier_max_percent; /* of instances, but one always; 10 */
+    uint32_t outlier_min_hosts;   /* with enough requests; 5 */
+    uint32_t outlier_success_requests;   /* in an interval; 100 */
+    uint32_t outlier_success_deviations; /* 1/1000 of sigma; 1900 */
+    uint32_t outlier_failure_requests, outlier_failure_percent; /* 50, off */
+    uint32_t outlier_latency_requests, outlier_latency_factor;  /* 50, off */
+
+    uint32_t budget_percent, budget_per_second; /* of retries; 20, 10 */
 };
 
-void muster_watch_options_init(struct muster_watch_options *o);
+/* size: sizeof *o. */
+void muster_watch_options_init(struct muster_watch_options *o, size_t size);
 
 /* Begins to watch; the first list comes later (muster_wait). MUSTER_EINVAL: an
- * unknown policy, a name of 0 or over 255 bytes. */
+ * unknown policy, a name of 0 or over 255 bytes. MUSTER_ELIMIT: a number out of
+ * its bounds, which the text names. */
 int muster_watch(struct muster *m, const char *name,
                  const struct muster_watch_options *o,
                  struct muster_service **ret, char *why);
@@ -203,6 +260,7 @@ int muster_wait(struct muster_service *s, uint64_t timeout_ms);
 struct muster_ticket {
     uint64_t id;        /* of the instance in this process; 0: void */
     uint64_t picked_ms; /* the library's, as the two below */
+    uint64_t number;    /* of this ticket */
     uint32_t slot, tag;
     uint16_t port;
     char address[MUSTER_NAME];
@@ -228,7 +286,8 @@ enum muster_outcome {
 };
 
 /* Once per ticket, at any later time, after its instance is gone, too.
- * latency_us counts for MUSTER_SUCCESS. MUSTER_EVOID: done before. */
+ * latency_us counts for MUSTER_SUCCESS. MUSTER_EVOID: done before, also with a
+ * copy of the ticket (as long as no 65,536 others were picked meanwhile). */
 int muster_report(struct muster_service *s, struct muster_ticket *t,
                   enum muster_outcome outcome, uint32_t latency_us);
 
@@ -261,19 +320,28 @@ struct muster_status {
     uint64_t answers, failures, bad_answers;
     uint64_t cache_written, cache_failed, cache_ignored;
     char last_error[MUSTER_TEXT];
+    /* Whose the list is: a random name of the registry's cluster (empty: not
+     * told; a Consul does not). */
+    char cluster[64];
+    uint32_t slow_starting, draining;
+    int zoned;  /* the local zone first */
+    int ranked; /* the subset is by rank, not by salt */
 };
 
-/* Set ret->size first (muster_status_init). */
-void muster_status_init(struct muster_status *st);
+/* size: sizeof *st. */
+void muster_status_init(struct muster_status *st, size_t size);
 int muster_status(struct muster_service *s, struct muster_status *ret);
 
 struct muster_instance {
+    size_t size;
     const char *node, *id, *address, *zone; /* valid during the call */
     uint16_t port;
-    uint32_t weight;
+    uint32_t weight, priority;
+    /* Out: in maintenance or draining. Held: the registry shows it no more. */
     int critical, out, held, ejected, unreachable;
     uint32_t active; /* requests in flight */
     uint64_t successes, failures, refusals;
+    int draining, chosen; /* chosen: in the subset */
 };
 
 /* Calls `each` for all instances of the list in use, on the handle's thread,

@@ -8,12 +8,13 @@ static bool fill(struct cli *c, bool own_loop, struct muster_options *o)
 {
     const char *token;
 
-    muster_options_init(o);
+    muster_options_init(o, sizeof *o);
     if (!cli_token(c, &token))
         return false;
     o->servers = cli_address(c);
     o->token = *token ? token : NULL;
     o->ca_file = cli_setting(c, "ca-file");
+    o->ca_path = cli_setting(c, "ca-path");
     o->cert_file = cli_setting(c, "client-cert");
     o->key_file = cli_setting(c, "client-key");
     o->tls_server_name = cli_setting(c, "tls-server-name");
@@ -38,7 +39,7 @@ bool balance_open(struct cli *c, bool own_loop, struct balance *ret)
     *ret = (struct balance){0};
     if (!fill(c, own_loop, &o))
         return false;
-    muster_watch_options_init(&w);
+    muster_watch_options_init(&w, sizeof w);
     w.policy = cli_text(c, "policy");
     w.tag = cli_text(c, "tag");
     w.filter = cli_text(c, "filter");

@@ -141,7 +141,7 @@ static int run(struct cli *c, struct balance *b, uint64_t n)
     struct muster_status st;
 
     if (muster_wait(b->s, BALANCE_WAIT_MS) != MUSTER_OK) {
-        muster_status_init(&st);
+        muster_status_init(&st, sizeof st);
         (void)muster_status(b->s, &st);
         return cli_fail(
             c, "%s", st.last_error[0] ? st.last_error : "no answer within 5 s");

@@ -467,7 +467,7 @@ static void on_muster(uv_poll_t *w, int status, int events)
     (void)status;
     (void)events;
     (void)muster_process(p->b.m);
-    muster_status_init(&st);
+    muster_status_init(&st, sizeof st);
     if (muster_status(p->b.s, &st) == MUSTER_OK && st.source != MUSTER_NOTHING)
         open_door(p);
 }

@@ -48,15 +48,20 @@ static uint64_t day_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static struct roster_label label_of(const struct muster_service *s)
+/* saved_ms is when the list was right: while servers are away it grows old. */
+static struct roster_label label_of(const struct muster_service *s,
+                                    const char *cluster)
 {
     const struct muster *m = s->m;
+    uint64_t confirmed = atomic_load(&s->confirmed_ms), now = mono_ms();
+    uint64_t age_ms = confirmed && now > confirmed ? now - confirmed : 0;
 
     return (struct roster_label){
         .datacenter = bytes_str(m->set.datacenter),
         .query = bytes_str(s->target),
+        .cluster = bytes_str(cluster),
         .token_hash = m->token ? bytes_hash(bytes_str(m->token), 1) : 0,
-        .saved_ms = day_ms(),
+        .saved_ms = day_ms() - age_ms,
         .index = s->poll.index,
     };
 }
@@ -94,7 +99,7 @@ static bool replace(const char *path, struct bytes content)
 void cache_save(struct muster_service *s)
 {
     struct buf out;
-    struct roster_label label = label_of(s);
+    struct roster_label label = label_of(s, s->cluster);
 
     buf_init(&out, 2 * (size_t)ROSTER_BODY_MAX);
     roster_put(&out, s->roster, &label);
@@ -139,13 +144,13 @@ static void ignore(struct muster_service *s, const char *why)
 
 static void take_file(struct muster_service *s, struct bytes file)
 {
-    struct roster_label label = label_of(s);
+    struct roster_label label = label_of(s, s->m->cluster);
     struct roster *r = NULL;
-    uint64_t now_ms = label.saved_ms;
+    uint64_t now_ms = day_ms();
     enum err e = roster_get(file, &label, &r);
 
     if (e == ERR_NOT_FOUND) {
-        ignore(s, "it is of another query, datacenter or token");
+        ignore(s, "it is of another query, datacenter, token or cluster");
         return;
     }
     if (e != ERR_OK) {
@@ -160,6 +165,7 @@ static void take_file(struct muster_service *s, struct bytes file)
         return;
     }
     uint64_t mono = mono_ms();
+    service_cluster(s, label.cluster);
     atomic_store(&s->confirmed_ms, mono > age_ms ? mono - age_ms : 1);
     handle_log(s->m, MUSTER_WARN,
                "no server answers: using the list of %s from the disk, %llu s "

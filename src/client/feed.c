@@ -13,12 +13,13 @@
 
 struct feed_entry {
     struct roster *one; /* of one instance, or none if nobody can call it */
+    struct feed_entry *next; /* in lost */
     size_t key_n;
     char key[];
 };
 
 struct event_in {
-    struct bytes key, phase, entry;
+    struct bytes key, phase, entry, why, cluster;
 };
 
 /* clang-format off */
@@ -26,10 +27,13 @@ static const struct json_field event_fields[] = {
     {"Key", NULL, FIELD_STRING, offsetof(struct event_in, key), NULL, JSON_NO_FLAG},
     {"Phase", NULL, FIELD_STRING, offsetof(struct event_in, phase), NULL, JSON_NO_FLAG},
     {"Entry", NULL, FIELD_RAW, offsetof(struct event_in, entry), NULL, JSON_NO_FLAG},
+    {"Why", NULL, FIELD_STRING, offsetof(struct event_in, why), NULL, JSON_NO_FLAG},
+    {"Cluster", NULL, FIELD_STRING, offsetof(struct event_in, cluster), NULL, JSON_NO_FLAG},
 };
 /* clang-format on */
-static const struct json_table event_table = {event_fields, 3,
-                                              sizeof(struct event_in)};
+static const struct json_table event_table = {
+    event_fields, sizeof event_fields / sizeof event_fields[0],
+    sizeof(struct event_in)};
 
 static void entry_free(struct feed_entry *e)
 {
@@ -56,8 +60,19 @@ void client_feed_init(struct feed *f)
     buf_init(&f->data, FEED_LINE_MAX);
 }
 
+static void forget_lost(struct feed *f)
+{
+    while (f->lost) {
+        struct feed_entry *e = f->lost;
+        f->lost = e->next;
+        entry_free(e);
+    }
+    f->lost_n = 0;
+}
+
 void client_feed_fini(struct feed *f)
 {
+    forget_lost(f);
     clear(&f->entries);
     clear(&f->next);
     buf_fini(&f->line);
@@ -116,9 +131,37 @@ static enum err put(struct feed *f, const struct event_in *in,
     return err;
 }
 
-static void remove_key(struct feed *f, struct bytes key)
+/* Nobody said that it leaves, and nothing proved that it is gone. */
+static bool by_silence(struct bytes why)
 {
-    entry_free(map_del(f->in_snapshot ? &f->next : &f->entries, key));
+    return bytes_is(why, "silence") || bytes_is(why, "reaped") ||
+           bytes_is(why, "expired");
+}
+
+static void remove_key(struct feed *f, const struct event_in *in)
+{
+    struct feed_entry *e =
+        map_del(f->in_snapshot ? &f->next : &f->entries, in->key);
+
+    if (e && by_silence(in->why) && f->lost_n < ROSTER_INSTANCES_MAX) {
+        e->next = f->lost;
+        f->lost = e;
+        f->lost_n++;
+    } else {
+        entry_free(e);
+    }
+}
+
+static void keep_cluster(struct feed *f, struct bytes name)
+{
+    if (name.n > FEED_CLUSTER_MAX)
+        name.n = FEED_CLUSTER_MAX;
+    if (f->based && f->cluster[0] && name.n &&
+        !bytes_eq(name, bytes_str(f->cluster)))
+        f->foreign = true;
+    if (name.n)
+        memcpy(f->cluster, name.p, name.n);
+    f->cluster[name.n] = '\0';
 }
 
 static void snapshot(struct feed *f, struct bytes phase)
@@ -149,7 +192,9 @@ static enum err apply(struct feed *f, const struct event_in *in,
         }
         return put(f, in, t);
     } else if (bytes_is(name, "remove")) {
-        remove_key(f, in->key);
+        remove_key(f, in);
+    } else if (bytes_is(name, "subscriber")) {
+        keep_cluster(f, in->cluster);
     }
     return ERR_OK; /* others say nothing about instances */
 }
@@ -204,7 +249,7 @@ static enum err take_line(struct feed *f, struct bytes line, struct errtext *t)
 
 enum err client_feed_push(struct feed *f, struct bytes piece, struct errtext *t)
 {
-    while (piece.n) {
+    while (piece.n && !f->foreign) {
         size_t end = bytes_find(piece, '\n');
         struct bytes part = bytes_head(piece, end);
         bool whole = end < piece.n;
@@ -245,6 +290,27 @@ static enum err copy_one(struct roster *to, const struct roster *from)
     return ERR_OK;
 }
 
+static enum err copy_lost(struct roster *r, const struct feed *f)
+{
+    size_t n = r->n, held = r->held;
+    struct roster_entry *v = r->v;
+    enum err e = ERR_OK;
+
+    r->lost = arena_alloc(&r->arena, f->lost_n * sizeof *r->lost);
+    if (!r->lost)
+        return ERR_NOMEM;
+    r->v = r->lost;
+    r->n = 0;
+    for (struct feed_entry *x = f->lost; x && e == ERR_OK; x = x->next)
+        if (x->one->n && !roster_copy_entry(r, &x->one->v[0], 0))
+            e = ERR_NOMEM;
+    r->lost_n = r->n;
+    r->v = v;
+    r->n = n;
+    r->held = held;
+    return e;
+}
+
 enum err client_feed_roster(struct feed *f, struct roster **ret)
 {
     struct roster *r = roster_new(f->entries.n);
@@ -254,11 +320,14 @@ enum err client_feed_roster(struct feed *f, struct roster **ret)
 
     while (e == ERR_OK && map_next(&f->entries, &at, NULL, &p))
         e = copy_one(r, ((const struct feed_entry *)p)->one);
+    if (e == ERR_OK && f->lost)
+        e = copy_lost(r, f);
     if (e != ERR_OK) {
         roster_free(r);
         return e;
     }
     f->whole = f->replaced = false;
+    forget_lost(f);
     *ret = r;
     return ERR_OK;
 }

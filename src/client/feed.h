@@ -10,13 +10,23 @@
 #include "base/map.h"
 #include "client/roster.h"
 
-enum { FEED_LINE_MAX = 4 << 20 /* bytes: one instance, or one event */ };
+enum {
+    FEED_LINE_MAX = 4 << 20, /* bytes: one instance, or one event */
+    FEED_CLUSTER_MAX = 63,
+};
+
+struct feed_entry;
 
 struct feed {
     struct buf line, data;
-    struct map entries; /* Key -> struct feed_entry */
-    struct map next;    /* of the snapshot that is coming */
-    uint64_t id;        /* where to resume; 0: nowhere */
+    struct map entries;      /* Key -> struct feed_entry */
+    struct map next;         /* of the snapshot that is coming */
+    uint64_t id;             /* where to resume; 0: nowhere */
+    struct feed_entry *lost; /* silent or reaped since client_feed_roster */
+    size_t lost_n;
+    char cluster[FEED_CLUSTER_MAX + 1]; /* whose; empty: it did not say */
+    bool foreign; /* another cluster goes on where this one was: nothing of it
+                   * is taken, begin anew */
     bool in_snapshot;
     bool based; /* there was a whole snapshot */
     bool

@@ -24,19 +24,20 @@ static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void in_child(void)
 {
+    kept_unlock();
     atomic_fetch_add(&forks, 1);
 }
 
 static void note_forks(void)
 {
-    (void)pthread_atfork(NULL, NULL, in_child);
+    (void)pthread_atfork(kept_lock, kept_unlock, in_child);
 }
 
 int handle_check(const struct muster *m)
 {
     if (!m)
         return MUSTER_EINVAL;
-    if (m->magic != HANDLE_MAGIC)
+    if (m->kept.magic != HANDLE_MAGIC)
         return MUSTER_ECLOSED;
     return m->forks == atomic_load_explicit(&forks, memory_order_relaxed)
                ? MUSTER_OK
@@ -47,7 +48,7 @@ int service_check(const struct muster_service *s)
 {
     if (!s)
         return MUSTER_EINVAL;
-    return s->magic == SERVICE_MAGIC ? handle_check(s->m) : MUSTER_ECLOSED;
+    return s->kept.magic == SERVICE_MAGIC ? handle_check(s->m) : MUSTER_ECLOSED;
 }
 
 /* --- Errors, log, time --------------------------------------------------- */
@@ -138,7 +139,7 @@ uint64_t mono_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-void handle_log(const struct muster *m, enum muster_log_level level,
+void handle_log(struct muster *m, enum muster_log_level level,
                 const char *format, ...)
 {
     char text[512];
@@ -149,7 +150,9 @@ void handle_log(const struct muster *m, enum muster_log_level level,
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    m->callbacks++;
     m->set.log(m->set.log_ctx, level, text);
+    m->callbacks--;
 }
 
 /* --- Calls to the handle's thread ---------------------------------------- */
@@ -281,11 +284,13 @@ int muster_process(struct muster *m)
 
     if (e != MUSTER_OK)
         return e;
-    if (!m->set.own_loop || m->closing)
+    if (!m->set.own_loop || m->closing || m->callbacks)
         return MUSTER_EBUSY;
     if (read(m->timer_fd, &count, sizeof count) < 0 && errno != EAGAIN)
         return MUSTER_ESYSTEM;
+    budget_begin(&m->budget, PROCESS_EVENTS, PROCESS_NS);
     process_quietly(m);
+    budget_end(&m->budget);
     arm_timer(m);
     return MUSTER_OK;
 }
@@ -303,6 +308,10 @@ static enum err open_parts(struct muster *m)
         e = fetcher_new(&m->loop, &m->fetcher);
     if (e == ERR_OK)
         e = names_new(&m->loop, &m->timers, &m->names);
+    if (e == ERR_OK && m->set.own_loop) {
+        m->timers.budget = &m->budget;
+        fetcher_set_budget(m->fetcher, &m->budget);
+    }
     if (e == ERR_OK) {
         m->beat.fire = on_beat;
         timer_set(&m->timers, &m->beat, BEAT_MS);
@@ -345,24 +354,22 @@ static void handle_free(struct muster *m)
         close(m->timer_fd);
     settings_free(&m->set);
     free(m->token);
-    m->magic = 0;
-    free(m);
+    kept_free(KEPT_HANDLE, &m->kept);
 }
 
 static enum err open_loop(struct muster *m, struct errtext *t)
 {
-    enum err e = ERR_IO;
+    int failed = uv_loop_init(&m->loop);
 
-    if (uv_loop_init(&m->loop) != 0) {
-        errtext_set(t, "no event loop: %s", strerror(errno));
-        return ERR_IO;
+    if (failed) {
+        errtext_set(t, "no event loop: %s", uv_strerror(failed));
+        return failed == UV_ENOMEM ? ERR_NOMEM : ERR_IO;
     }
-    e = open_parts(m);
+    enum err e = open_parts(m);
     if (e == ERR_OK && m->set.own_loop && !open_own_loop(m)) {
         errtext_set(t, "no epoll or timer descriptor: %s", strerror(errno));
         e = ERR_IO;
     }
-    int failed = 0;
     if (e == ERR_OK && !m->set.own_loop && (failed = start_thread(m))) {
         errtext_set(t, "no thread: %s", strerror(failed));
         e = ERR_IO;
@@ -375,24 +382,17 @@ static enum err open_loop(struct muster *m, struct errtext *t)
     return e;
 }
 
-/* size tells which members the program knew; those it did not are as usual. */
 static bool options_of(const struct muster_options *o,
                        struct muster_options *ret)
 {
-    muster_options_init(ret);
-    if (!o)
-        return true;
-    if (o->size < sizeof o->size || o->size > sizeof *o)
-        return false;
-    memcpy(ret, o, o->size);
-    ret->size = sizeof *ret;
-    return true;
+    muster_options_init(ret, sizeof *ret);
+    return !o || sized_take(ret, sizeof *ret, o);
 }
 
 static enum err open_checked(const struct muster_options *o,
                              struct muster **ret, struct errtext *t)
 {
-    struct muster *m = calloc(1, sizeof *m);
+    struct muster *m = kept_new(KEPT_HANDLE, sizeof *m);
 
     if (!m)
         return ERR_NOMEM;
@@ -412,7 +412,7 @@ static enum err open_checked(const struct muster_options *o,
     if (m->set.own_loop)
         arm_timer(m);
     m->forks = atomic_load(&forks);
-    m->magic = HANDLE_MAGIC;
+    m->kept.magic = HANDLE_MAGIC;
     *ret = m;
     return ERR_OK;
 }
@@ -423,8 +423,7 @@ int muster_open(const struct muster_options *o, struct muster **ret, char *why)
     struct errtext t = {""};
 
     if (!ret || !options_of(o, &mine)) {
-        set_why(why, ret ? "options of another size than this library knows: "
-                           "call muster_options_init"
+        set_why(why, ret ? SIZED_WRONG("muster_options_init")
                          : "no place for the handle (NULL)");
         return MUSTER_EINVAL;
     }
@@ -438,7 +437,8 @@ int muster_open(const struct muster_options *o, struct muster **ret, char *why)
 /* Whether this is a callback: the loop runs it, and would free itself. */
 static bool within_callback(const struct muster *m)
 {
-    return !m->set.own_loop && pthread_equal(pthread_self(), m->thread);
+    return m->set.own_loop ? m->callbacks > 0
+                           : pthread_equal(pthread_self(), m->thread);
 }
 
 int muster_close(struct muster *m)
@@ -450,14 +450,15 @@ int muster_close(struct muster *m)
         return e;
     if (e == MUSTER_EFORK) {
         /* Thread and descriptors are the parent's; the child only forgets. */
-        m->magic = 0;
+        m->kept.magic = 0;
         return MUSTER_OK;
     }
-    if (within_callback(m) || m->in_callback)
+    if (within_callback(m))
         return MUSTER_EBUSY;
     e = handle_call(m, &c);
     if (e != MUSTER_OK)
         return e;
+    budget_begin(&m->budget, UINT32_MAX, UINT32_MAX);
     if (m->set.own_loop)
         (void)uv_run(&m->loop, UV_RUN_DEFAULT);
     else

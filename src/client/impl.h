@@ -4,9 +4,11 @@
  *
  * handle.c    opening, closing, the thread or the caller's loop, calls to it
  * settings.c  options and environment
+ * sized.c     structs that grow from version to version
  * service.c   a service: its list, its balancer, what changes
  * poll.c      asking the servers, one long poll at a time
- * register.c  being found: at one agent, with beats
+ * register*.c being found: at one agent, with beats, or without one
+ * kept.c      memory of what was closed
  * request.c   one request of a registration
  * reconnect.c   connecting to instances that could not be reached
  * cache.c     the last good list on disk
@@ -45,7 +47,13 @@ enum {
     PROBE_EVERY_MS = 1000,
     PROBE_TIMEOUT_MS = 2000,
     STREAM_SILENT_MS = 40000, /* beats come every 15 s */
+    SNAPSHOT_MAX_MS = 60000,  /* until a stream's list is whole */
+    EPOCH_SHIFT = 40,         /* of muster's indexes: above it, the epoch */
+    CACHE_REFRESH_MS =
+        600000, /* what is confirmed and stays is written again */
     CALLS_MAX = 1024,
+    PROCESS_EVENTS = 64,  /* of one muster_process, */
+    PROCESS_NS = 1000000, /* or so long */
 };
 
 #define HANDLE_MAGIC  0x6d757374u
@@ -65,14 +73,23 @@ struct settings {
     struct server agent;
     char *ca_file, *cert_file, *key_file, *tls_server_name;
     char *datacenter, *cache_dir;
+    char *authorization; /* "Basic ..."; NULL: none */
+    struct buf ca_pem;   /* of a folder; empty: none */
+    bool tls_skip_verify;
     uint64_t cache_max_age_ms, hold_ms;
     bool own_loop;
     void (*log)(void *ctx, enum muster_log_level level, const char *text);
     void *log_ctx;
 };
 
+/* First of what a program may hold the address of; see kept.c. */
+struct kept {
+    uint32_t magic; /* 0: closed */
+    struct kept *next;
+};
+
 struct muster {
-    uint32_t magic;
+    struct kept kept;
     uint32_t forks; /* of the process, when it was opened */
     struct settings set;
     char *token; /* the loop's; NULL: none */
@@ -85,8 +102,12 @@ struct muster {
     struct names *names;
     struct list services, registrations;
     uint64_t random;        /* the loop's */
-    int epoll_fd, timer_fd; /* own_loop */
-    bool closing, in_callback;
+    int epoll_fd, timer_fd; /* own_loop, as is */
+    struct loop_budget budget;
+    size_t probes; /* connections of reconnect.c under way */
+    char cluster[FEED_CLUSTER_MAX + 1]; /* the loop's: who answered last */
+    unsigned callbacks; /* of the program's, under way; one may cause another */
+    bool closing;
 };
 
 struct service_stats {
@@ -104,12 +125,12 @@ struct poll {
     enum { POLL_UNKNOWN, POLL_STREAM, POLL_PLAIN } kind;
     bool no_streams, broken;
     size_t server, failed_in_row;
-    uint64_t index, asked_ms;
+    uint64_t index, asked_ms, part_ms; /* part: not whole since; 0: it is */
     uint32_t retry_ms;
 };
 
 struct muster_service {
-    uint32_t magic;
+    struct kept kept;
     struct list link;
     struct muster *m;
     struct lb *lb;
@@ -133,8 +154,9 @@ struct muster_service {
     _Atomic uint32_t held;
     _Atomic int source;
     _Atomic bool connected;
-    pthread_mutex_t text_mutex; /* guards last_error, of status alone */
+    pthread_mutex_t text_mutex; /* guards what follows, written by the loop */
     char last_error[MUSTER_TEXT];
+    char cluster[FEED_CLUSTER_MAX + 1]; /* whose the list is; empty: unknown */
 };
 
 /* --- handle.c ------------------------------------------------------------ */
@@ -155,12 +177,37 @@ struct call {
 int handle_call(struct muster *m, struct call *c);
 bool handle_is_here(const struct muster *m);
 
-void handle_log(const struct muster *m, enum muster_log_level level,
+void handle_log(struct muster *m, enum muster_log_level level,
                 const char *format, ...) PRINTF_LIKE(3, 4);
 
 int error_of(enum err e);
 void set_why(char *why, const char *text);
 uint64_t mono_ms(void);
+
+/* --- sized.c ------------------------------------------------------------- */
+
+/* A struct of the program's, whose first member says how large it is there.
+ * init: the usual values, as far as it reaches. take: into mine, where the usual
+ * values are; false: a size that is none, or something set that is not known
+ * here. give: from mine. */
+void sized_init(void *to, size_t size, const void *usual, size_t known);
+bool sized_take(void *mine, size_t known, const void *given);
+bool sized_give(void *to, const void *mine, size_t known);
+#define SIZED_WRONG(init)                                                      \
+    "options that this library does not know, or that were not set up: "       \
+    "call " init
+
+/* --- kept.c -------------------------------------------------------------- */
+
+enum kept_kind { KEPT_HANDLE, KEPT_SERVICE, KEPT_REGISTRATION };
+
+/* All zero, and begins with struct kept. NULL: out of memory. */
+void *kept_new(enum kept_kind kind, size_t size);
+void kept_free(enum kept_kind kind, struct kept *take_k);
+
+/* Around a fork. */
+void kept_lock(void);
+void kept_unlock(void);
 
 /* --- settings.c ---------------------------------------------------------- */
 
@@ -175,6 +222,7 @@ void settings_free(struct settings *s);
 void service_list(struct muster_service *s, struct roster *take_new,
                   enum roster_trust trust, enum muster_source source);
 void service_beat(struct muster_service *s, uint64_t now_ms);
+void service_cluster(struct muster_service *s, struct bytes name);
 void service_error(struct muster_service *s, const char *format, ...)
     PRINTF_LIKE(2, 3);
 void service_free(struct muster_service *s);
@@ -188,6 +236,10 @@ void poll_stop(struct muster_service *s);
 /* What every request of the handle has; url and headers are the caller's. */
 void fetch_defaults(const struct muster *m, const struct server *server,
                     struct fetch_options *o);
+
+/* Those that say who asks; room for AUTH_HEADERS. Returns how many. */
+enum { AUTH_HEADERS = 2 };
+size_t auth_headers(const struct muster *m, struct fetch_header *ret);
 
 /* scheme://address:port of a server, where its name stands for `address`. */
 bool server_url(const struct server *server, const char *address,

@@ -23,7 +23,8 @@ static bool ask_of(const struct muster_ask *ask, struct lb_ask *ret)
 {
     if (!ask)
         return true;
-    if (ask->size != sizeof *ask || (ask->key_bytes && !ask->key) ||
+    /* Its members stand since the first version. */
+    if (ask->size < sizeof *ask || (ask->key_bytes && !ask->key) ||
         (ask->exclude_n && !ask->exclude))
         return false;
     ret->key = bytes_of(ask->key, ask->key_bytes);
@@ -51,6 +52,7 @@ int muster_pick(struct muster_service *s, const struct muster_ask *ask,
         lb_budget_request(lb_budget_of(s->lb), mine.now_ms);
     ret->id = t.id;
     ret->picked_ms = t.picked_ms;
+    ret->number = t.number;
     ret->slot = t.slot;
     ret->tag = t.tag;
     ret->port = t.port;
@@ -67,8 +69,11 @@ static int report(struct muster_service *s, struct muster_ticket *t,
         return e;
     if (!t)
         return MUSTER_EINVAL;
-    struct lb_ticket mine = {
-        .id = t->id, .picked_ms = t->picked_ms, .slot = t->slot, .tag = t->tag};
+    struct lb_ticket mine = {.id = t->id,
+                             .picked_ms = t->picked_ms,
+                             .number = t->number,
+                             .slot = t->slot,
+                             .tag = t->tag};
     t->id = 0;
     /* Gone for long is fine: it said that the instance is none of ours. */
     return lb_report(s->lb, &mine, o, latency_us, mono_ms()) == ERR_BAD
@@ -108,10 +113,11 @@ uint32_t muster_hedge_us(struct muster_service *s)
 
 /* --- Status -------------------------------------------------------------- */
 
-void muster_status_init(struct muster_status *st)
+void muster_status_init(struct muster_status *st, size_t size)
 {
-    if (st)
-        *st = (struct muster_status){.size = sizeof *st};
+    const struct muster_status usual = {.source = MUSTER_NOTHING};
+
+    sized_init(st, size, &usual, sizeof usual);
 }
 
 int muster_status(struct muster_service *s, struct muster_status *ret)
@@ -121,12 +127,11 @@ int muster_status(struct muster_service *s, struct muster_status *ret)
 
     if (e != MUSTER_OK)
         return e;
-    if (!ret || ret->size != sizeof *ret)
+    if (!ret)
         return MUSTER_EINVAL;
     lb_get_state(s->lb, &b);
     uint64_t confirmed = atomic_load(&s->confirmed_ms), now = mono_ms();
-    *ret = (struct muster_status){
-        .size = sizeof *ret,
+    struct muster_status mine = {
         .source = (enum muster_source)atomic_load(&s->source),
         .connected = atomic_load(&s->connected),
         .age_ms = confirmed && now > confirmed ? now - confirmed : 0,
@@ -137,6 +142,8 @@ int muster_status(struct muster_service *s, struct muster_status *ret)
         .ejected = b.ejected,
         .unreachable = b.unreachable,
         .panic = b.panic,
+        .slow_starting = b.slow_starting,
+        .zoned = b.zoned,
         .answers = atomic_load(&s->stats.answers),
         .failures = atomic_load(&s->stats.failures),
         .bad_answers = atomic_load(&s->stats.bad_answers),
@@ -145,9 +152,10 @@ int muster_status(struct muster_service *s, struct muster_status *ret)
         .cache_ignored = atomic_load(&s->stats.cache_ignored),
     };
     pthread_mutex_lock(&s->text_mutex);
-    memcpy(ret->last_error, s->last_error, sizeof ret->last_error);
+    memcpy(mine.last_error, s->last_error, sizeof mine.last_error);
+    memcpy(mine.cluster, s->cluster, sizeof mine.cluster);
     pthread_mutex_unlock(&s->text_mutex);
-    return MUSTER_OK;
+    return sized_give(ret, &mine, sizeof mine) ? MUSTER_OK : MUSTER_EINVAL;
 }
 
 /* --- Each ---------------------------------------------------------------- */
@@ -183,6 +191,9 @@ static void each_one(void *ctx, const struct lb_endpoint_state *e)
     struct each_call *c = ctx;
     char space[4][LB_TEXT_MAX + 1];
     struct muster_instance i = {
+        .size = sizeof i,
+        .priority = e->priority,
+        .chosen = e->chosen,
         .node = text_of(e->node, space[0]),
         .id = text_of(e->service_id, space[1]),
         .address = text_of(e->address, space[2]),
@@ -206,11 +217,10 @@ static void each_one(void *ctx, const struct lb_endpoint_state *e)
 static void each_run(struct muster *m, struct call *c)
 {
     struct each_call *e = container_of(c, struct each_call, call);
-    bool was = m->in_callback;
 
-    m->in_callback = true;
+    m->callbacks++;
     lb_each(e->s->lb, mono_ms(), each_one, e);
-    m->in_callback = was;
+    m->callbacks--;
     c->result = MUSTER_OK;
 }
 

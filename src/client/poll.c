@@ -27,6 +27,8 @@ void fetch_defaults(const struct muster *m, const struct server *server,
         .ca_file = m->set.ca_file,
         .cert_file = m->set.cert_file,
         .key_file = m->set.key_file,
+        .ca_pem = buf_bytes(&m->set.ca_pem),
+        .tls_skip_verify = m->set.tls_skip_verify,
         .body_keep_bytes = ROSTER_BODY_MAX,
         .body_refuse_larger = true,
     };
@@ -35,6 +37,17 @@ void fetch_defaults(const struct muster *m, const struct server *server,
         o->tls_server_name = server->host;
     if (!server->tls)
         o->tls_server_name = NULL;
+}
+
+size_t auth_headers(const struct muster *m, struct fetch_header *ret)
+{
+    size_t n = 0;
+
+    if (m->token)
+        ret[n++] = (struct fetch_header){"X-Consul-Token", m->token};
+    if (m->set.authorization)
+        ret[n++] = (struct fetch_header){"Authorization", m->set.authorization};
+    return n;
 }
 
 bool server_url(const struct server *server, const char *address,
@@ -110,10 +123,22 @@ static void not_used(struct muster_service *s, const char *why)
                   server_name(s), s->name, why);
 }
 
-/* index is the answer's. An index that fell: another life of the registry, or
- * another one. */
+/* An index that fell, or is of another epoch: another life of the registry.
+ * Another cluster: another registry. */
+static bool another_life(const struct muster_service *s, uint64_t index,
+                         struct bytes cluster)
+{
+    uint64_t was = s->poll.index;
+
+    return (cluster.n && s->cluster[0] &&
+            !bytes_eq(cluster, bytes_str(s->cluster))) ||
+           index < was || (was && index >> EPOCH_SHIFT != was >> EPOCH_SHIFT);
+}
+
+/* index is the answer's, cluster is empty if it does not say. */
 static bool use_list(struct muster_service *s, struct roster *take_r,
-                     uint64_t index, enum roster_trust trust)
+                     uint64_t index, struct bytes cluster,
+                     enum roster_trust trust)
 {
     struct poll *p = &s->poll;
     char why[MUSTER_TEXT];
@@ -127,8 +152,10 @@ static bool use_list(struct muster_service *s, struct roster *take_r,
         not_used(s, why);
         return false;
     }
-    if (index < p->index)
+    if (another_life(s, index, cluster))
         trust = ROSTER_DOUBTFUL;
+    service_cluster(s, cluster);
+    memcpy(s->m->cluster, s->cluster, sizeof s->m->cluster);
     p->index = index ? index : 1;
     atomic_store(&s->index, p->index);
     atomic_store(&s->confirmed_ms, mono_ms());
@@ -148,7 +175,7 @@ static bool took_list(struct muster_service *s, struct bytes body,
     enum err e = roster_parse(body, &roster, &t);
 
     if (e == ERR_OK)
-        return use_list(s, roster, index, ROSTER_LIST);
+        return use_list(s, roster, index, bytes_of("", 0), ROSTER_LIST);
     not_used(s, e == ERR_NOMEM ? err_text(e) : t.s);
     return false;
 }
@@ -194,7 +221,14 @@ static void on_flush(struct timer *t)
 
     if (p->broken) {
         end_stream(s);
+        buf_fini(&p->body);
+        buf_init(&p->body, ROSTER_BODY_MAX);
         failed(s);
+        return;
+    }
+    if (p->feed.foreign) { /* its changes are none to our list */
+        end_stream(s);
+        again_in(s, 1);
         return;
     }
     if (!p->feed.whole)
@@ -203,10 +237,31 @@ static void on_flush(struct timer *t)
         timer_set(&s->m->timers, &p->flush, RETRY_MIN_MS);
         return;
     }
-    if (!use_list(s, r, p->feed.id, replaced ? ROSTER_LIST : ROSTER_TOLD)) {
+    if (!use_list(s, r, p->feed.id, bytes_str(p->feed.cluster),
+                  replaced ? ROSTER_LIST : ROSTER_TOLD)) {
         end_stream(s);
         failed(s);
     }
+}
+
+/* The request is ended outside of libcurl. */
+static void give_up(struct muster_service *s, const char *why)
+{
+    not_used(s, why);
+    s->poll.broken = true;
+    timer_set(&s->m->timers, &s->poll.flush, 1);
+}
+
+/* A list that never gets whole keeps no server of the list from being asked. */
+static bool is_endless(struct poll *p)
+{
+    uint64_t now_ms = mono_ms();
+
+    if (p->feed.based && !p->feed.in_snapshot)
+        p->part_ms = 0;
+    else if (p->part_ms == 0)
+        p->part_ms = now_ms;
+    return p->part_ms && now_ms > p->part_ms + SNAPSHOT_MAX_MS;
 }
 
 /* muster answers with a stream, a Consul with a list: the first byte tells. */
@@ -216,22 +271,28 @@ static void on_piece(void *ctx, struct bytes piece)
     struct poll *p = &s->poll;
     struct errtext t = {""};
 
-    if (p->kind == POLL_UNKNOWN && piece.n)
+    if (p->kind == POLL_UNKNOWN && piece.n) {
         p->kind = strchr("[{< \t\r\nn", piece.p[0]) && piece.p[0] ? POLL_PLAIN
                                                                   : POLL_STREAM;
+        p->part_ms = 0;
+        if (p->kind == POLL_PLAIN) /* no beats: the whole of it, by then */
+            timer_set(&s->m->timers, &p->again, POLL_TIMEOUT_MS);
+    }
     if (p->broken)
         return;
     if (p->kind == POLL_PLAIN) {
         buf_put(&p->body, piece);
+        if (p->body.bad)
+            give_up(s, "it is over 64 MiB, or memory is short");
         return;
     }
     enum err e = client_feed_push(&p->feed, piece, &t);
-    if (e != ERR_OK) {
-        not_used(s, t.s[0] ? t.s : err_text(e));
-        p->broken = true;
-    }
     timer_set(&s->m->timers, &p->again, STREAM_SILENT_MS);
-    if (p->broken || p->feed.whole)
+    if (e != ERR_OK)
+        give_up(s, t.s[0] ? t.s : err_text(e));
+    else if (is_endless(p))
+        give_up(s, "it has no end");
+    else if (p->feed.whole || p->feed.foreign)
         timer_set(&s->m->timers, &p->flush, 1);
     else if (p->feed.based) /* a beat */
         atomic_store(&s->confirmed_ms, mono_ms());
@@ -243,10 +304,7 @@ static void on_list(struct muster_service *s, const struct fetch_result *r)
     uint64_t was = p->index, took_ms = mono_ms() - p->asked_ms;
 
     p->no_streams = true;
-    bool used =
-        !p->body.bad && took_list(s, buf_bytes(&p->body), r->consul_index);
-    if (p->body.bad)
-        not_used(s, "it is over 64 MiB");
+    bool used = took_list(s, buf_bytes(&p->body), r->consul_index);
     buf_fini(&p->body);
     buf_init(&p->body, ROSTER_BODY_MAX);
     if (!used) {
@@ -301,8 +359,8 @@ static void ask(struct muster_service *s, const char *address)
 {
     struct poll *p = &s->poll;
     struct fetch_options o;
-    struct fetch_header headers[] = {{"Accept", "text/event-stream"},
-                                     {"X-Consul-Token", s->m->token}};
+    struct fetch_header headers[1 + AUTH_HEADERS] = {
+        {"Accept", "text/event-stream"}};
     char url[URL_MAX];
     bool stream = !p->no_streams;
 
@@ -314,7 +372,7 @@ static void ask(struct muster_service *s, const char *address)
     }
     o.url = url;
     o.headers = stream ? headers : headers + 1;
-    o.header_count = (stream ? 1U : 0U) + (s->m->token ? 1U : 0U);
+    o.header_count = (stream ? 1U : 0U) + auth_headers(s->m, headers + 1);
     o.timeout_ms = stream ? 0 : p->index ? POLL_TIMEOUT_MS : FIRST_TIMEOUT_MS;
     o.on_piece = on_piece;
     o.piece_ctx = s;

@@ -8,7 +8,7 @@
 
 #include "client/impl.h"
 
-enum { PROBES_MAX = 64 /* at once, of one service */ };
+enum { PROBES_MAX = 64 /* at once, of one handle */ };
 
 struct probe {
     struct list link;
@@ -33,6 +33,7 @@ static void probe_end(struct probe *p)
     if (!s)
         return;
     p->s = NULL;
+    s->m->probes--;
     list_del(&p->link);
     names_forget(&p->lookup);
     list_init(&p->lookup.link);
@@ -81,14 +82,11 @@ static void on_name(struct lookup *l, const struct names_answer *a)
     connect_to(container_of(l, struct probe, lookup), a);
 }
 
-static bool is_probed(const struct muster_service *s, uint64_t id, size_t *n)
+static bool is_probed(const struct muster_service *s, uint64_t id)
 {
-    *n = 0;
-    for (struct list *it = s->probes.next; it != &s->probes; it = it->next) {
+    for (struct list *it = s->probes.next; it != &s->probes; it = it->next)
         if (container_of(it, struct probe, link)->id == id)
             return true;
-        ++*n;
-    }
     return false;
 }
 
@@ -97,9 +95,8 @@ static void probe_one(void *ctx, const struct lb_endpoint_state *e)
     struct muster_service *s = ctx;
     struct probe *p;
     char host[LB_TEXT_MAX + 1];
-    size_t n;
 
-    if (!e->unreachable || is_probed(s, e->id, &n) || n >= PROBES_MAX)
+    if (!e->unreachable || s->m->probes >= PROBES_MAX || is_probed(s, e->id))
         return;
     p = calloc(1, sizeof *p);
     if (!p || uv_tcp_init(&s->m->loop, &p->tcp) != 0) {
@@ -114,6 +111,7 @@ static void probe_one(void *ctx, const struct lb_endpoint_state *e)
     p->lookup.done = on_name;
     list_init(&p->lookup.link);
     list_add(&s->probes, &p->link);
+    s->m->probes++;
     timer_set(&s->m->timers, &p->timeout, PROBE_TIMEOUT_MS);
     memcpy(host, e->address.p, e->address.n);
     host[e->address.n] = '\0';

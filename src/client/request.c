@@ -28,7 +28,7 @@ static void end_badly(struct request *r, enum err e, const char *why)
 
 static void ask(struct request *r, const char *address)
 {
-    struct fetch_header token = {"X-Consul-Token", r->m->token};
+    struct fetch_header headers[AUTH_HEADERS];
     struct fetch_options o;
     char url[URL_MAX];
 
@@ -40,8 +40,8 @@ static void ask(struct request *r, const char *address)
     o.method = r->method;
     o.url = url;
     o.body = r->body;
-    o.headers = &token;
-    o.header_count = r->m->token ? 1 : 0;
+    o.headers = headers;
+    o.header_count = auth_headers(r->m, headers);
     o.timeout_ms = r->timeout_ms;
     enum err e = fetch_start(r->m->fetcher, &o, on_answer, r, &r->fetch);
     if (e != ERR_OK)

@@ -43,15 +43,16 @@ static struct bytes key_of(const struct roster_entry *e, char *space)
 
 enum { KEY_MAX = sizeof(size_t) + 2 * ROSTER_TEXT_MAX };
 
-static enum err index_entries(struct roster *r, struct map *m)
+static enum err index_entries(struct roster *r, struct roster_entry *v,
+                              size_t n, struct map *m)
 {
     char space[KEY_MAX];
 
-    for (size_t i = 0; i < r->n; i++) {
-        struct bytes key = arena_copy(&r->arena, key_of(&r->v[i], space));
+    for (size_t i = 0; i < n; i++) {
+        struct bytes key = arena_copy(&r->arena, key_of(&v[i], space));
         if (!key.p)
             return ERR_NOMEM;
-        enum err e = map_put(m, key, &r->v[i]);
+        enum err e = map_put(m, key, &v[i]);
         if (e != ERR_OK)
             return e;
     }
@@ -79,6 +80,7 @@ struct following {
     const struct roster *old;
     struct roster *new;
     struct map there; /* new's entries */
+    struct map lost;  /* new's lost ones */
     uint64_t now_ms, hold_ms;
     bool unexplained;
 };
@@ -90,6 +92,19 @@ static bool is_there(const struct following *f, const struct roster_entry *e)
     return map_get(&f->there, key_of(e, space)) != NULL;
 }
 
+static bool is_lost(const struct following *f, const struct roster_entry *e)
+{
+    char space[KEY_MAX];
+
+    return f->lost.n && map_get(&f->lost, key_of(e, space)) != NULL;
+}
+
+static uint64_t held_until(const struct roster_entry *e, uint64_t hold_ms)
+{
+    return hold_ms < UINT64_MAX - e->held_ms ? e->held_ms + hold_ms
+                                             : UINT64_MAX;
+}
+
 /* Since when the entry is kept; 0: it has left. Never 0 for a clock at 0. */
 static uint64_t kept_since(const struct following *f,
                            const struct roster_entry *e)
@@ -97,8 +112,10 @@ static uint64_t kept_since(const struct following *f,
     if (f->hold_ms == 0)
         return 0;
     if (e->held_ms)
-        return f->now_ms < e->held_ms + f->hold_ms ? e->held_ms : 0;
-    return f->unexplained ? (f->now_ms ? f->now_ms : 1) : 0;
+        return f->now_ms < held_until(e, f->hold_ms) ? e->held_ms : 0;
+    if (!f->unexplained && !is_lost(f, e))
+        return 0;
+    return f->now_ms ? f->now_ms : 1;
 }
 
 static void judge(struct following *f, enum roster_trust trust)
@@ -142,12 +159,16 @@ enum err roster_follow(const struct roster *old, struct roster *take_new,
     enum err e = ERR_OK;
 
     if (old) {
-        e = index_entries(take_new, &f.there);
+        e = index_entries(take_new, take_new->v, take_new->n, &f.there);
+        if (e == ERR_OK)
+            e = index_entries(take_new, take_new->lost, take_new->lost_n,
+                              &f.lost);
         if (e == ERR_OK) {
             judge(&f, trust);
             e = keep(&f);
         }
         map_fini(&f.there);
+        map_fini(&f.lost);
     }
     if (e != ERR_OK) {
         roster_free(take_new);
@@ -162,7 +183,7 @@ uint64_t roster_held_until(const struct roster *r, uint64_t hold_ms)
     uint64_t first = 0;
 
     for (size_t i = 0; r->held && i < r->n; i++) {
-        uint64_t until = r->v[i].held_ms ? r->v[i].held_ms + hold_ms : 0;
+        uint64_t until = r->v[i].held_ms ? held_until(&r->v[i], hold_ms) : 0;
         if (until && (!first || until < first))
             first = until;
     }

@@ -20,6 +20,7 @@ struct roster_entry {
     uint64_t held_ms; /* the registry shows it no more, since; 0: it does */
     uint32_t weight;  /* for the status it has */
     uint16_t port;
+    uint8_t priority; /* Meta "priority" of the service; 0 is the first */
     bool critical;
     bool out;    /* in maintenance: never picked */
     bool cached; /* from the disk, and nobody has confirmed it */
@@ -29,7 +30,10 @@ struct roster {
     struct arena arena; /* of all below */
     struct roster_entry *v;
     size_t n, held;
-    size_t skipped;          /* instances without usable address or port */
+    size_t skipped; /* instances without usable address or port */
+    struct roster_entry
+        *lost; /* gone by silence or reaping: node and ID only */
+    size_t lost_n;
     struct bytes datacenter; /* of the first instance; empty: none */
 };
 
@@ -52,9 +56,11 @@ MUST_USE enum err roster_parse(struct bytes body, struct roster **ret,
  * - everything, while that is not explained: another life of the registry
  *   (ROSTER_DOUBTFUL); or of a bare list, if it is empty, or at least half of
  *   what was there, and more than one, has gone at once,
+ * - what is in new's `lost`: nobody said that it left, it was not heard of,
  * - what was kept so before, until hold_ms have passed.
  *
- * What else is missing has left. hold_ms 0: nothing is kept. take_new becomes
+ * What else is missing has left. hold_ms 0: nothing is kept, UINT64_MAX: for
+ * ever. take_new becomes
  * *ret; on error it is freed and old stays as it is. */
 MUST_USE enum err roster_follow(const struct roster *old,
                                 struct roster *take_new,
@@ -73,6 +79,7 @@ struct roster *roster_registered(const struct roster *r);
 struct roster_label {
     struct bytes datacenter; /* asked for; empty: the server's own */
     struct bytes query;      /* target, without index */
+    struct bytes cluster;    /* the registry's; empty: not known */
     uint64_t token_hash;
     uint64_t saved_ms; /* time of day */
     uint64_t index;
@@ -83,8 +90,9 @@ void roster_put(struct buf *out, const struct roster *r,
                 const struct roster_label *label);
 
 /* ERR_CORRUPT: truncated, damaged or of another version; ERR_NOT_FOUND: of
- * another query, datacenter or token; ERR_NOMEM. Fills saved_ms and index of
- * label; entries are marked as cached. */
+ * another query, datacenter or token, or of another cluster than the one known;
+ * ERR_NOMEM. Fills saved_ms, index and cluster (a view of file) of label;
+ * entries are marked as cached. */
 MUST_USE enum err roster_get(struct bytes file, struct roster_label *label,
                              struct roster **ret);
 

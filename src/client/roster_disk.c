@@ -3,12 +3,13 @@
 
 /* A roster as the bytes of a cache file:
  *
- *     "muster list 1\n"
+ *     "muster list 2\n"
  *     8 bytes  XXH3 of all that follows, big-endian
- *     datacenter, query (length, bytes); 8 bytes token hash, saved, index
+ *     datacenter, query, cluster (length, bytes)
+ *     8 bytes each: token hash, saved, index
  *     varint   number of instances; for each
  *              node, id, address, zone (length, bytes)
- *              4 bytes weight, 4 bytes port, 1 byte flags
+ *              4 bytes weight, 4 bytes port, 1 byte priority, 1 byte flags
  *
  * Entries that are only kept for a while are written as they are: after a
  * restart they are as good as the rest, namely on probation. */
@@ -16,9 +17,9 @@
 
 #include "base/reader.h"
 
-static const char magic[] = "muster list 1\n";
+static const char magic[] = "muster list 2\n";
 
-enum { FLAG_CRITICAL = 1, FLAG_OUT = 2, ENTRY_BYTES_MIN = 13 };
+enum { FLAG_CRITICAL = 1, FLAG_OUT = 2, FLAGS_ALL = 3, ENTRY_BYTES_MIN = 14 };
 
 void roster_put(struct buf *out, const struct roster *r,
                 const struct roster_label *label)
@@ -28,6 +29,7 @@ void roster_put(struct buf *out, const struct roster *r,
     buf_be64(out, 0);
     buf_lp(out, label->datacenter);
     buf_lp(out, label->query);
+    buf_lp(out, label->cluster);
     buf_be64(out, label->token_hash);
     buf_be64(out, label->saved_ms);
     buf_be64(out, label->index);
@@ -40,6 +42,7 @@ void roster_put(struct buf *out, const struct roster *r,
         buf_lp(out, e->zone);
         buf_be32(out, e->weight);
         buf_be32(out, e->port);
+        buf_putc(out, (char)e->priority);
         buf_putc(out, (char)((e->critical ? FLAG_CRITICAL : 0) |
                              (e->out ? FLAG_OUT : 0)));
     }
@@ -60,11 +63,12 @@ static enum err get_entry(struct reader *r, struct roster *to)
     struct bytes node = read_lp(r), id = read_lp(r), address = read_lp(r),
                  zone = read_lp(r);
     uint32_t weight = read_be32(r), port = read_be32(r);
-    uint8_t flags = read_u8(r);
+    uint8_t priority = read_u8(r), flags = read_u8(r);
 
     if (r->bad || !text_ok(node) || !text_ok(id) || !text_ok(address) ||
         !text_ok(zone) || !address.n || port - 1 >= UINT16_MAX ||
-        weight > LB_ENDPOINT_WEIGHT_MAX || flags > 3)
+        weight > LB_ENDPOINT_WEIGHT_MAX || priority >= LB_PRIORITIES_MAX ||
+        flags > FLAGS_ALL)
         return ERR_CORRUPT;
     struct roster_entry e = {
         .node = arena_copy(&to->arena, node),
@@ -73,6 +77,7 @@ static enum err get_entry(struct reader *r, struct roster *to)
         .zone = arena_copy(&to->arena, zone),
         .weight = weight,
         .port = (uint16_t)port,
+        .priority = priority,
         .critical = flags & FLAG_CRITICAL,
         .out = flags & FLAG_OUT,
         .cached = true,
@@ -118,7 +123,8 @@ enum err roster_get(struct bytes file, struct roster_label *label,
     if (r.bad || sum != bytes_hash(bytes_skip(file, head.n + 8), 0))
         return ERR_CORRUPT;
 
-    struct bytes datacenter = read_lp(&r), query = read_lp(&r);
+    struct bytes datacenter = read_lp(&r), query = read_lp(&r),
+                 cluster = read_lp(&r);
     uint64_t token_hash = read_be64(&r);
     uint64_t saved_ms = read_be64(&r), index = read_be64(&r);
     if (r.bad)
@@ -126,10 +132,13 @@ enum err roster_get(struct bytes file, struct roster_label *label,
     if (!bytes_eq(datacenter, label->datacenter) ||
         !bytes_eq(query, label->query) || token_hash != label->token_hash)
         return ERR_NOT_FOUND;
+    if (cluster.n && label->cluster.n && !bytes_eq(cluster, label->cluster))
+        return ERR_NOT_FOUND;
     enum err e = get_entries(&r, ret);
     if (e != ERR_OK)
         return e;
     label->saved_ms = saved_ms;
     label->index = index;
+    label->cluster = cluster;
     return ERR_OK;
 }

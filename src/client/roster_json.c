@@ -111,6 +111,20 @@ static struct bytes zone_of(const struct entry_in *in)
     return zone.n ? zone : map_find(&in->node->meta, "zone");
 }
 
+/* What is no number, or too great a one, is the last level: a slip of the pen
+ * must not draw traffic. */
+static uint8_t priority_of(const struct service_in *s)
+{
+    struct bytes text = map_find(&s->meta, "priority");
+    uint64_t n = 0;
+
+    if (!text.n)
+        return 0;
+    if (bytes_u64(text, &n) != ERR_OK || n >= LB_PRIORITIES_MAX)
+        n = LB_PRIORITIES_MAX - 1;
+    return (uint8_t)n;
+}
+
 static uint32_t weight_of(const struct service_in *s, bool warning)
 {
     const struct weights_in *w = s->weights;
@@ -171,6 +185,7 @@ static enum err put_entry(struct roster *r, const struct entry_in *in)
         .address = arena_copy(&r->arena, address),
         .zone = arena_copy(&r->arena, zone_of(in)),
         .port = (uint16_t)in->service->port,
+        .priority = priority_of(in->service),
     };
     if (!e.node.p || !e.id.p || !e.address.p || !e.zone.p)
         return ERR_NOMEM;

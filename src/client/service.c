@@ -16,11 +16,36 @@
 
 #include "lb/draw.h"
 
-void muster_watch_options_init(struct muster_watch_options *o)
+/* Those of the balancer, so that there is one place for each number. */
+void muster_watch_options_init(struct muster_watch_options *o, size_t size)
 {
-    if (o)
-        *o = (struct muster_watch_options){.size = sizeof *o,
-                                           .panic_percent = 50};
+    struct lb_options b;
+
+    lb_options_init(&b);
+    const struct muster_watch_options usual = {
+        .panic_percent = b.panic_percent,
+        .choices = b.choices,
+        .bias = b.bias,
+        .decay_ms = b.decay_ms,
+        .slow_start_aggression = b.slow_start_aggression,
+        .slow_start_min_percent = b.slow_start_min_percent,
+        .overprovision_percent = b.overprovision_percent,
+        .zone_min_hosts = b.zone_min_hosts,
+        .outlier_consecutive = b.outlier.consecutive,
+        .outlier_refusals = b.outlier.refusals,
+        .outlier_interval_ms = b.outlier.interval_ms,
+        .outlier_base_ms = b.outlier.base_ms,
+        .outlier_max_ms = b.outlier.max_ms,
+        .outlier_max_percent = b.outlier.max_percent,
+        .outlier_min_hosts = b.outlier.min_hosts,
+        .outlier_success_requests = b.outlier.success_requests,
+        .outlier_success_deviations = b.outlier.success_deviations,
+        .outlier_failure_requests = b.outlier.failure_requests,
+        .outlier_latency_requests = b.outlier.latency_requests,
+        .budget_percent = b.budget_percent,
+        .budget_per_second = b.budget_per_second,
+    };
+    sized_init(o, size, &usual, sizeof usual);
 }
 
 void service_error(struct muster_service *s, const char *format, ...)
@@ -38,6 +63,17 @@ void service_error(struct muster_service *s, const char *format, ...)
     handle_log(s->m, same ? MUSTER_DEBUG : MUSTER_WARN, "%s", text);
 }
 
+void service_cluster(struct muster_service *s, struct bytes name)
+{
+    if (name.n > FEED_CLUSTER_MAX)
+        name.n = FEED_CLUSTER_MAX;
+    pthread_mutex_lock(&s->text_mutex);
+    if (name.n)
+        memcpy(s->cluster, name.p, name.n);
+    s->cluster[name.n] = '\0';
+    pthread_mutex_unlock(&s->text_mutex);
+}
+
 /* --- Lists --------------------------------------------------------------- */
 
 static struct lb_endpoint *endpoints_of(const struct roster *r)
@@ -53,6 +89,7 @@ static struct lb_endpoint *endpoints_of(const struct roster *r)
             .zone = e->zone,
             .weight = e->weight,
             .port = e->port,
+            .priority = e->priority,
             .critical = e->critical,
             .out = e->out,
             .probation = e->cached || e->held_ms,
@@ -65,9 +102,9 @@ static void tell_changed(struct muster_service *s)
 {
     if (!s->changed)
         return;
-    s->m->in_callback = true;
+    s->m->callbacks++;
     s->changed(s->changed_ctx, s);
-    s->m->in_callback = false;
+    s->m->callbacks--;
 }
 
 static void tell_ready(struct muster_service *s)
@@ -83,8 +120,9 @@ static bool entry_same(const struct roster_entry *a,
     return bytes_eq(a->node, b->node) && bytes_eq(a->id, b->id) &&
            bytes_eq(a->address, b->address) && bytes_eq(a->zone, b->zone) &&
            a->held_ms == b->held_ms && a->weight == b->weight &&
-           a->port == b->port && a->critical == b->critical &&
-           a->out == b->out && a->cached == b->cached;
+           a->port == b->port && a->priority == b->priority &&
+           a->critical == b->critical && a->out == b->out &&
+           a->cached == b->cached;
 }
 
 static bool roster_same(const struct roster *a, const struct roster *b)
@@ -155,6 +193,18 @@ static void release_held(struct muster_service *s, uint64_t now_ms)
                      (enum muster_source)atomic_load(&s->source));
 }
 
+/* A list that stays as it is must not grow too old on the disk. */
+static bool cache_is_due(const struct muster_service *s, uint64_t now_ms)
+{
+    uint64_t quarter = s->m->set.cache_max_age_ms / 4;
+    uint64_t every = quarter < CACHE_REFRESH_MS ? quarter : CACHE_REFRESH_MS;
+
+    if (now_ms < s->saved_ms + CACHE_EVERY_MS)
+        return false;
+    return s->unsaved || (s->roster && atomic_load(&s->connected) &&
+                          now_ms >= s->saved_ms + every);
+}
+
 void service_beat(struct muster_service *s, uint64_t now_ms)
 {
     if (now_ms >= s->tick_ms + TICK_MS || lb_wants_tick(s->lb)) {
@@ -170,7 +220,7 @@ void service_beat(struct muster_service *s, uint64_t now_ms)
         s->disk_tried = true;
         cache_load(s);
     }
-    if (s->cache_path && s->unsaved && now_ms >= s->saved_ms + CACHE_EVERY_MS) {
+    if (s->cache_path && cache_is_due(s, now_ms)) {
         s->unsaved = false;
         s->saved_ms = now_ms;
         cache_save(s);
@@ -223,7 +273,7 @@ static char *make_target(const struct muster *m, const char *name,
 
 void service_free(struct muster_service *s)
 {
-    s->magic = 0;
+    s->kept.magic = 0;
     if (s->roster && s->cache_path && s->unsaved)
         cache_save(s);
     client_feed_fini(&s->poll.feed);
@@ -236,7 +286,28 @@ void service_free(struct muster_service *s)
     if (s->ready_fd >= 0)
         close(s->ready_fd);
     (void)pthread_mutex_destroy(&s->text_mutex);
-    free(s);
+    kept_free(KEPT_SERVICE, &s->kept);
+}
+
+static struct lb_outlier_options
+outlier_of(const struct muster_watch_options *o)
+{
+    return (struct lb_outlier_options){
+        .off = o->outlier_off != 0,
+        .consecutive = o->outlier_consecutive,
+        .refusals = o->outlier_refusals,
+        .interval_ms = o->outlier_interval_ms,
+        .base_ms = o->outlier_base_ms,
+        .max_ms = o->outlier_max_ms,
+        .max_percent = o->outlier_max_percent,
+        .min_hosts = o->outlier_min_hosts,
+        .success_requests = o->outlier_success_requests,
+        .success_deviations = o->outlier_success_deviations,
+        .failure_requests = o->outlier_failure_requests,
+        .failure_percent = o->outlier_failure_percent,
+        .latency_requests = o->outlier_latency_requests,
+        .latency_factor = o->outlier_latency_factor,
+    };
 }
 
 static enum err make_lb(struct muster *m, const struct muster_watch_options *o,
@@ -252,6 +323,17 @@ static enum err make_lb(struct muster *m, const struct muster_watch_options *o,
     b.subset_size = o->subset_size;
     b.slow_start_ms = o->slow_start_ms;
     b.panic_percent = o->panic_percent;
+    b.choices = o->choices;
+    b.bias = o->bias;
+    b.decay_ms = o->decay_ms;
+    b.maglev_size = o->maglev_size;
+    b.slow_start_aggression = o->slow_start_aggression;
+    b.slow_start_min_percent = o->slow_start_min_percent;
+    b.overprovision_percent = o->overprovision_percent;
+    b.zone_min_hosts = o->zone_min_hosts;
+    b.outlier = outlier_of(o);
+    b.budget_percent = o->budget_percent;
+    b.budget_per_second = o->budget_per_second;
     b.seed = lb_mix(m->random ^ mono_ms() ^ (uintptr_t)&b);
     return lb_new(&b, ret, t);
 }
@@ -275,7 +357,7 @@ static enum err service_new(struct muster *m, const char *name,
                             const struct muster_watch_options *o,
                             struct muster_service **ret, struct errtext *t)
 {
-    struct muster_service *s = calloc(1, sizeof *s);
+    struct muster_service *s = kept_new(KEPT_SERVICE, sizeof *s);
 
     if (!s)
         return ERR_NOMEM;
@@ -295,7 +377,7 @@ static enum err service_new(struct muster *m, const char *name,
         service_free(s);
         return e;
     }
-    s->magic = SERVICE_MAGIC;
+    s->kept.magic = SERVICE_MAGIC;
     *ret = s;
     return ERR_OK;
 }
@@ -318,13 +400,8 @@ static void watch_run(struct muster *m, struct call *c)
 static bool watch_options_of(const struct muster_watch_options *o,
                              struct muster_watch_options *ret)
 {
-    muster_watch_options_init(ret);
-    if (!o)
-        return true;
-    if (o->size < sizeof o->size || o->size > sizeof *o)
-        return false;
-    memcpy(ret, o, o->size);
-    return true;
+    muster_watch_options_init(ret, sizeof *ret);
+    return !o || sized_take(ret, sizeof *ret, o);
 }
 
 int muster_watch(struct muster *m, const char *name,
@@ -342,8 +419,7 @@ int muster_watch(struct muster *m, const char *name,
         e = MUSTER_EINVAL;
     }
     if (e == MUSTER_OK && !watch_options_of(o, &mine)) {
-        errtext_set(&t, "options of another size than this library knows: call "
-                        "muster_watch_options_init");
+        errtext_set(&t, "%s", SIZED_WRONG("muster_watch_options_init"));
         e = MUSTER_EINVAL;
     }
     if (e == MUSTER_OK)

@@ -2,20 +2,29 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "client/impl.h"
 
+#include "loop/tls_files.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PORT_DEFAULT = 8500, UNIX_PATH_MAX_BYTES = 107, HOUR_MS = 3600 * 1000 };
+enum {
+    PORT_DEFAULT = 8500,
+    UNIX_PATH_MAX_BYTES = 107,
+    HOUR_MS = 3600 * 1000,
+    SECRET_MAX = 4096, /* bytes of a token's file, or user and password */
+};
 
-void muster_options_init(struct muster_options *o)
+void muster_options_init(struct muster_options *o, size_t size)
 {
-    if (!o)
-        return;
-    *o = (struct muster_options){
-        .size = sizeof *o,
+    static const struct muster_options usual = {
         .cache_max_age_ms = 24 * (uint64_t)HOUR_MS,
         .hold_ms = 5 * 60 * 1000,
     };
+
+    sized_init(o, size, &usual, sizeof usual);
 }
 
 static void server_free(struct server *s)
@@ -36,6 +45,8 @@ void settings_free(struct settings *s)
     free(s->tls_server_name);
     free(s->datacenter);
     free(s->cache_dir);
+    free(s->authorization);
+    buf_fini(&s->ca_pem);
     *s = (struct settings){0};
 }
 
@@ -117,7 +128,7 @@ static enum err take_server(struct bytes text, bool tls, struct server *ret,
                     number > UINT16_MAX)))
         return malformed(whole, t);
     for (size_t i = 0; i < host.n; i++)
-        if ((unsigned char)host.p[i] <= ' ' || strchr("/@?#\\\"", host.p[i]))
+        if ((unsigned char)host.p[i] <= ' ' || strchr("/@?#,\\\"", host.p[i]))
             return malformed(whole, t);
     ret->port = (uint16_t)number;
     ret->host = copy(host);
@@ -179,6 +190,67 @@ static bool set_texts(const struct muster_options *o, struct settings *s,
            set_text(ret_token, or_env(o->token, "CONSUL_HTTP_TOKEN"));
 }
 
+/* The first line of a file; as Consul's programs, without blanks around it. */
+static enum err read_token(const char *path, char **ret, struct errtext *t)
+{
+    char line[SECRET_MAX];
+    FILE *f = fopen(path, "re");
+
+    if (!f || !fgets(line, sizeof line, f)) {
+        errtext_set(t, "CONSUL_HTTP_TOKEN_FILE \"%.200s\" cannot be read: %s",
+                    path, f ? "it is empty" : strerror(errno));
+        if (f)
+            (void)fclose(f);
+        return ERR_IO;
+    }
+    (void)fclose(f);
+    line[strcspn(line, " \t\r\n")] = '\0';
+    return set_text(ret, *line ? line : NULL) ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err set_authorization(struct settings *s, const char *auth,
+                                  struct errtext *t)
+{
+    size_t n = auth ? strlen(auth) : 0, room = n * 4 / 3 + 16;
+
+    if (n == 0)
+        return ERR_OK;
+    if (n > SECRET_MAX) {
+        errtext_set(t, "user and password have %zu bytes, at most %d are taken",
+                    n, SECRET_MAX);
+        return ERR_LIMIT;
+    }
+    s->authorization = malloc(room);
+    if (!s->authorization)
+        return ERR_NOMEM;
+    memcpy(s->authorization, "Basic ", 6);
+    (void)EVP_EncodeBlock((unsigned char *)s->authorization + 6,
+                          (const unsigned char *)auth, (int)n);
+    return ERR_OK;
+}
+
+/* What needs a file read, or a sum done. */
+static enum err set_secrets(const struct muster_options *o, struct settings *s,
+                            char **ret_token, struct errtext *t)
+{
+    const char *file = or_env(NULL, "CONSUL_HTTP_TOKEN_FILE");
+    const char *path = or_env(o->ca_path, "CONSUL_CAPATH");
+    const char *verify = getenv("CONSUL_HTTP_SSL_VERIFY");
+    bool checks = true;
+    enum err e = ERR_OK;
+
+    if (verify && bytes_bool(bytes_str(verify), &checks) != ERR_OK)
+        checks = true;
+    s->tls_skip_verify = o->tls_skip_verify || !checks;
+    if (!*ret_token && !o->token && file)
+        e = read_token(file, ret_token, t);
+    if (e == ERR_OK)
+        e = set_authorization(s, or_env(o->http_auth, "CONSUL_HTTP_AUTH"), t);
+    if (e == ERR_OK && path && !s->ca_file)
+        e = tls_files_pem(&(struct tls_files){.ca_path = path}, &s->ca_pem, t);
+    return e;
+}
+
 static enum err set_servers(const struct muster_options *o, struct settings *s,
                             struct errtext *t)
 {
@@ -209,6 +281,8 @@ enum err settings_make(const struct muster_options *o, struct settings *ret,
     *ret_token = NULL;
     if (e == ERR_OK && !set_texts(o, &s, ret_token))
         e = ERR_NOMEM;
+    if (e == ERR_OK)
+        e = set_secrets(o, &s, ret_token, t);
     if (e == ERR_OK && *ret_token && strpbrk(*ret_token, "\r\n")) {
         errtext_set(t, "the token has a line end in it");
         e = ERR_BAD;

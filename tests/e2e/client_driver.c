@@ -3,14 +3,16 @@
 /* client_driver - libmuster at the other end of a pipe, for tests in Python. One
  * command a line, one answer a line; `error N text` where something fails.
  *
+ *     set OPTION VALUE                                (of what is made next)
  *     open SERVERS CACHE_DIR HOLD_MS thread|loop      ("-": none)
  *     watch NAME POLICY     wait MS     pick KEY     run N KEYS
- *     report ok|failed|unreachable     status     each     token TEXT
+ *     report ok|failed|unreachable     copy     status     each     token TEXT
  *     register NAME ID PORT TTL_MS WEIGHT     registered MS
  *     health passing|warning|critical         deregister MS     load MS
- *     fork     spin MS     threads     close                                  */
+ *     fork     spin MS     process     threads     inherited     close        */
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <muster.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -28,6 +30,27 @@ static struct muster_ticket ticket;
 static struct muster_registration *registration;
 static int changes, busy;
 
+/* What "set" gave; NULL or 0: as usual. */
+enum { SETTINGS = 32 };
+static struct {
+    char name[32], value[512];
+} given[SETTINGS];
+
+static const char *setting(const char *name)
+{
+    for (int i = 0; i < SETTINGS; i++)
+        if (strcmp(given[i].name, name) == 0)
+            return given[i].value;
+    return NULL;
+}
+
+static unsigned number(const char *name, unsigned usual)
+{
+    const char *text = setting(name);
+
+    return text ? (unsigned)strtoul(text, NULL, 10) : usual;
+}
+
 static void answer(int e, const char *why)
 {
     if (e == MUSTER_OK)
@@ -36,12 +59,49 @@ static void answer(int e, const char *why)
         printf("error %d %s\n", e, why && *why ? why : muster_error_text(e));
 }
 
-/* A callback may not close the handle. */
+static void do_set(void)
+{
+    char *name = strtok(NULL, " "), *value = strtok(NULL, "");
+    int i = 0;
+
+    while (i < SETTINGS - 1 && given[i].name[0] && strcmp(given[i].name, name))
+        i++;
+    snprintf(given[i].name, sizeof given[i].name, "%s", name);
+    snprintf(given[i].value, sizeof given[i].value, "%s", value ? value : "");
+    answer(MUSTER_OK, NULL);
+}
+
+static void count_one(void *ctx, const struct muster_instance *i)
+{
+    *(size_t *)ctx += i->size == sizeof *i;
+}
+
+/* A callback may call anything but muster_close. */
+static int all_but_close(struct muster_service *which)
+{
+    struct muster_status st;
+    struct muster_ticket t;
+    struct muster_service *more;
+    size_t n = 0;
+
+    muster_status_init(&st, sizeof st);
+    return muster_close(m) == MUSTER_EBUSY &&
+           muster_wait(which, 1) == MUSTER_EBUSY &&
+           muster_status(which, &st) == MUSTER_OK &&
+           muster_each(which, count_one, &n) == MUSTER_OK &&
+           n == st.instances && muster_pick(which, NULL, &t) != MUSTER_EBUSY &&
+           muster_set_token(m, setting("token")) == MUSTER_OK &&
+           (!number("inside", 0) ||
+            muster_watch(m, "inside", NULL, &more, NULL) == MUSTER_OK);
+}
+
 static void changed(void *ctx, struct muster_service *which)
 {
-    (void)which;
     ++*(int *)ctx;
-    busy += muster_close(m) == MUSTER_EBUSY;
+    if (number("inside", 0) && changes > 1)
+        return; /* it would never end: each new token asks again */
+    busy += number("inside", 0) ? all_but_close(which)
+                                : muster_close(m) == MUSTER_EBUSY;
 }
 
 static void log_line(void *ctx, enum muster_log_level level, const char *text)
@@ -57,12 +117,23 @@ static void do_open(void)
     char why[MUSTER_TEXT] = "";
     struct muster_options o;
 
-    muster_options_init(&o);
+    muster_options_init(&o, sizeof o);
     o.servers = strcmp(servers, "-") ? servers : NULL;
     o.cache_dir = strcmp(dir, "-") ? dir : NULL;
     o.hold_ms = strtoull(hold, NULL, 10);
     o.own_loop = strcmp(loop, "loop") == 0;
     o.log = log_line;
+    o.agent = setting("agent");
+    o.token = setting("token");
+    o.ca_file = setting("ca_file");
+    o.ca_path = setting("ca_path");
+    o.cert_file = setting("cert_file");
+    o.key_file = setting("key_file");
+    o.tls_server_name = setting("tls_server_name");
+    o.tls_skip_verify = (int)number("tls_skip_verify", 0);
+    o.http_auth = setting("http_auth");
+    o.datacenter = setting("datacenter");
+    o.cache_max_age_ms = number("cache_max_age_ms", 86400000);
     answer(muster_open(&o, &m, why), why);
 }
 
@@ -72,8 +143,19 @@ static void do_watch(void)
     char why[MUSTER_TEXT] = "";
     struct muster_watch_options o;
 
-    muster_watch_options_init(&o);
+    muster_watch_options_init(&o, sizeof o);
     o.policy = policy;
+    o.zone = setting("zone");
+    o.tag = setting("tag");
+    o.filter = setting("filter");
+    o.subset_size = number("subset_size", 0);
+    o.slow_start_ms = number("slow_start_ms", 0);
+    o.panic_percent = number("panic_percent", o.panic_percent);
+    o.overprovision_percent =
+        number("overprovision_percent", o.overprovision_percent);
+    o.zone_min_hosts = number("zone_min_hosts", o.zone_min_hosts);
+    o.outlier_consecutive =
+        number("outlier_consecutive", o.outlier_consecutive);
     o.changed = changed;
     o.ctx = &changes;
     answer(muster_watch(m, name, &o, &s, why), why);
@@ -142,7 +224,7 @@ static void do_status(void)
     struct muster_status st;
     int e;
 
-    muster_status_init(&st);
+    muster_status_init(&st, sizeof st);
     e = muster_status(s, &st);
     if (e != MUSTER_OK) {
         answer(e, NULL);
@@ -151,7 +233,8 @@ static void do_status(void)
     printf("ok source=%d connected=%d age=%llu index=%llu instances=%u "
            "healthy=%u held=%u ejected=%u unreachable=%u panic=%d answers=%llu "
            "failures=%llu bad=%llu written=%llu cache_failed=%llu ignored=%llu "
-           "changes=%d busy=%d error=%s\n",
+           "changes=%d busy=%d cluster=%s slow=%u draining=%u zoned=%d "
+           "ranked=%d error=%s\n",
            (int)st.source, st.connected, (unsigned long long)st.age_ms,
            (unsigned long long)st.index, (unsigned)st.instances,
            (unsigned)st.healthy, (unsigned)st.held, (unsigned)st.ejected,
@@ -159,16 +242,18 @@ static void do_status(void)
            (unsigned long long)st.failures, (unsigned long long)st.bad_answers,
            (unsigned long long)st.cache_written,
            (unsigned long long)st.cache_failed,
-           (unsigned long long)st.cache_ignored, changes, busy, st.last_error);
+           (unsigned long long)st.cache_ignored, changes, busy, st.cluster,
+           (unsigned)st.slow_starting, (unsigned)st.draining, st.zoned,
+           st.ranked, st.last_error);
 }
 
 static void each(void *ctx, const struct muster_instance *i)
 {
     (void)ctx;
-    printf(" %s/%s@%s:%u,w=%u,z=%s%s%s%s", i->node, i->id, i->address,
-           (unsigned)i->port, (unsigned)i->weight, i->zone,
-           i->critical ? ",critical" : "", i->out ? ",out" : "",
-           i->held ? ",held" : "");
+    printf(" %s/%s@%s:%u,w=%u,p=%u,z=%s%s%s%s%s", i->node, i->id, i->address,
+           (unsigned)i->port, (unsigned)i->weight, (unsigned)i->priority,
+           i->zone, i->critical ? ",critical" : "", i->out ? ",out" : "",
+           i->held ? ",held" : "", i->draining ? ",draining" : "");
 }
 
 static void do_each(void)
@@ -190,6 +275,12 @@ static void do_fork(void)
             pick("k") == MUSTER_EFORK &&
             muster_report(s, &ticket, MUSTER_SUCCESS, 1) == MUSTER_EFORK &&
             muster_wait(s, 10) == MUSTER_EFORK &&
+            muster_process(m) == MUSTER_EFORK &&
+            muster_set_token(m, "x") == MUSTER_EFORK &&
+            (!registration ||
+             (muster_set_health(registration, MUSTER_CRITICAL) ==
+                  MUSTER_EFORK &&
+              muster_deregister(registration, 10) == MUSTER_EFORK)) &&
             muster_close(m) == MUSTER_OK && muster_close(m) == MUSTER_ECLOSED;
         _exit(well ? 0 : 1);
     }
@@ -222,13 +313,16 @@ static void do_register(void)
     char why[MUSTER_TEXT] = "";
     struct muster_register_options o;
 
-    muster_register_options_init(&o);
+    muster_register_options_init(&o, sizeof o);
     o.name = strtok(NULL, " ");
     o.id = strtok(NULL, " ");
     o.address = "127.0.0.1";
     o.port = (uint16_t)strtoul(strtok(NULL, " "), NULL, 10);
     o.ttl_ms = strtoull(strtok(NULL, " "), NULL, 10);
     o.weight = (uint32_t)strtoul(strtok(NULL, " "), NULL, 10);
+    o.node = setting("node");
+    o.priority = number("priority", 0);
+    o.zone = setting("zone");
     answer(muster_register(m, &o, &registration, why), why);
 }
 
@@ -319,52 +413,97 @@ static void do_threads(void)
     printf("ok %d\n", n - 2);
 }
 
+static void do_wait(void)
+{
+    answer(muster_wait(s, strtoull(strtok(NULL, " "), NULL, 10)), NULL);
+}
+
+static void do_token(void)
+{
+    answer(muster_set_token(m, strtok(NULL, " ")), NULL);
+}
+
+static void do_deregister(void)
+{
+    answer(
+        muster_deregister(registration, strtoull(strtok(NULL, " "), NULL, 10)),
+        NULL);
+}
+
+static void do_close(void)
+{
+    answer(muster_close(m), NULL);
+}
+
+/* A copy of the ticket that was picked last, reported before it. */
+static void do_copy(void)
+{
+    struct muster_ticket copy = ticket;
+
+    answer(muster_report(s, &copy, MUSTER_SUCCESS, 1), NULL);
+}
+
+/* One muster_process; how many times `changed` came meanwhile. */
+static void do_process(void)
+{
+    struct pollfd p = {muster_fd(m), POLLIN, 0};
+    int before = changes, e = poll(&p, 1, 100) < 0 ? -1 : muster_process(m);
+
+    if (e != MUSTER_OK)
+        answer(e, NULL);
+    else
+        printf("ok %d\n", changes - before);
+}
+
+/* Descriptors that a program started from here would inherit. */
+static void do_inherited(void)
+{
+    int n = 0;
+
+    for (int fd = 3; fd < 1024; fd++) {
+        int flags = fcntl(fd, F_GETFD);
+        n += flags >= 0 && !(flags & FD_CLOEXEC);
+    }
+    printf("ok %d\n", n);
+}
+
 static int run_command(char *line)
 {
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } commands[] = {
+        {"set", do_set},
+        {"open", do_open},
+        {"watch", do_watch},
+        {"wait", do_wait},
+        {"pick", do_pick},
+        {"run", do_run},
+        {"report", do_report},
+        {"copy", do_copy},
+        {"status", do_status},
+        {"each", do_each},
+        {"token", do_token},
+        {"fork", do_fork},
+        {"spin", do_spin},
+        {"process", do_process},
+        {"register", do_register},
+        {"registered", do_registered},
+        {"health", do_health},
+        {"deregister", do_deregister},
+        {"load", do_load},
+        {"threads", do_threads},
+        {"inherited", do_inherited},
+        {"close", do_close},
+    };
     char *what = strtok(line, " \n");
 
-    if (!what)
-        return 1;
-    if (strcmp(what, "open") == 0)
-        do_open();
-    else if (strcmp(what, "watch") == 0)
-        do_watch();
-    else if (strcmp(what, "wait") == 0)
-        answer(muster_wait(s, strtoull(strtok(NULL, " "), NULL, 10)), NULL);
-    else if (strcmp(what, "pick") == 0)
-        do_pick();
-    else if (strcmp(what, "run") == 0)
-        do_run();
-    else if (strcmp(what, "report") == 0)
-        do_report();
-    else if (strcmp(what, "status") == 0)
-        do_status();
-    else if (strcmp(what, "each") == 0)
-        do_each();
-    else if (strcmp(what, "token") == 0)
-        answer(muster_set_token(m, strtok(NULL, " ")), NULL);
-    else if (strcmp(what, "fork") == 0)
-        do_fork();
-    else if (strcmp(what, "spin") == 0)
-        do_spin();
-    else if (strcmp(what, "register") == 0)
-        do_register();
-    else if (strcmp(what, "registered") == 0)
-        do_registered();
-    else if (strcmp(what, "health") == 0)
-        do_health();
-    else if (strcmp(what, "deregister") == 0)
-        answer(muster_deregister(registration,
-                                 strtoull(strtok(NULL, " "), NULL, 10)),
-               NULL);
-    else if (strcmp(what, "load") == 0)
-        do_load();
-    else if (strcmp(what, "threads") == 0)
-        do_threads();
-    else if (strcmp(what, "close") == 0)
-        answer(muster_close(m), NULL);
-    else
-        printf("error no such command\n");
+    for (size_t i = 0; what && i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(what, commands[i].name) == 0) {
+            commands[i].run();
+            return 0;
+        }
+    printf("error no such command\n");
     return 0;
 }
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
+import libmuster
 import muster
 
 
@@ -45,3 +46,26 @@ def provider():
     p = muster.Provider()
     yield p
     p.close()
+
+
+@pytest.fixture
+def make_client():
+    """Makes programs that watch a service by libmuster; `settings` are its options."""
+    if not libmuster.DRIVER.exists():
+        raise AssertionError(f"{libmuster.DRIVER} is not built: make binaries")
+    made = []
+
+    def make(servers, cache="-", hold_ms=300000, mode="thread", policy="smooth",
+             name="web", env=None, **settings):
+        c = libmuster.Client(env)
+        made.append(c)
+        for option, value in settings.items():
+            c.ok(f"set {option} {value}")
+        c.ok(f"open {servers} {cache} {hold_ms} {mode}")
+        if name:
+            c.ok(f"watch {name} {policy}")
+        return c
+
+    yield make
+    for c in made:
+        c.end()

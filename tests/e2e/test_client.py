@@ -6,7 +6,6 @@ import contextlib
 import http.server
 import json
 import os
-import pathlib
 import shutil
 import socket
 import subprocess
@@ -15,98 +14,8 @@ import threading
 import pytest
 
 import muster
-
-BUILD = pathlib.Path(muster.BINARY).parent
-DRIVER = BUILD / "tests" / "client_driver"
-
-EINVAL, ENONE, EVOID, EBUSY, ETIMEOUT = -2, -4, -5, -7, -9
-DISK, REGISTRY = "1", "2"
-
-
-class Client:
-    """A program that uses libmuster, at the other end of a pipe."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True)
-        self.lines = []
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line)
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def ok(self, command):
-        answer = self.ask(command)
-        assert answer.startswith("ok"), f"{command}: {answer}"
-        return answer[3:]
-
-    def error(self, command):
-        word, number, text = self.ask(command).split(" ", 2)
-        assert word == "error" and text
-        return int(number)
-
-    def status(self):
-        words, _, error = self.ok("status").partition(" error=")
-        fields = dict(w.split("=") for w in words.split())
-        return fields | {"error": error}
-
-    def shares(self, n, keys=1):
-        return {int(p): int(k) for p, k in
-                (w.split("=") for w in self.ok(f"run {n} {keys}").split())}
-
-    def end(self):
-        self.process.stdin.close()
-        code = self.process.wait(20)
-        self.reader.join(5)
-        assert code == 0, "".join(self.lines)
-
-
-@pytest.fixture
-def make_client():
-    if not DRIVER.exists():
-        raise AssertionError(f"{DRIVER} is not built: make binaries")
-    made = []
-
-    def make(servers, cache="-", hold_ms=300000, mode="thread", policy="smooth",
-             name="web"):
-        c = Client()
-        made.append(c)
-        c.ok(f"open {servers} {cache} {hold_ms} {mode}")
-        c.ok(f"watch {name} {policy}")
-        return c
-
-    yield make
-    for c in made:
-        c.end()
-
-
-def register(server, n, status="passing", first=1):
-    for i in range(first, first + n):
-        answer = server.put("/v1/catalog/register", {
-            "Node": f"n{i}", "Address": "10.0.0.1",
-            "Service": {"ID": f"web-{i}", "Service": "web", "Port": 9000 + i,
-                        "Address": "127.0.0.1",
-                        "Weights": {"Passing": i, "Warning": 1}},
-            "Checks": [{"CheckID": f"c{i}", "Name": f"c{i}", "Status": status,
-                        "ServiceID": f"web-{i}", "Node": f"n{i}"}]})
-        assert answer.status == 200, answer.text
-
-
-def deregister(server, i):
-    body = {"Node": f"n{i}", "ServiceID": f"web-{i}"}
-    assert server.put("/v1/catalog/deregister", body).status == 200
-
-
-def address(server):
-    return f"127.0.0.1:{server.port}"
+from libmuster import (DISK, EBUSY, EINVAL, ENONE, ETIMEOUT, EVOID, REGISTRY, Client,
+                       address, deregister, register)
 
 
 def test_it_spreads_by_weight_and_follows_changes(make_server, make_client):
@@ -396,72 +305,6 @@ def test_a_real_consul_is_as_good(make_client, tmp_path):
         process.kill()
         process.wait()
         log.close()
-
-
-# --- Being found -------------------------------------------------------------
-
-def instances(server, name="web"):
-    answer = server.get(f"/v1/health/service/{name}").json
-    return {e["Service"]["ID"]: e for e in answer}
-
-
-def status_of(server, instance):
-    checks = instances(server)[instance]["Checks"]
-    return [c["Status"] for c in checks if c["ServiceID"] == instance]
-
-
-def test_a_registration_beats_and_says_goodbye(make_server, make_client):
-    server = make_server(dev=True).start()
-    c = make_client(address(server))
-    c.ok("register web web-7 7007 2000 3")
-    c.ok("registered 10000")
-    entry = instances(server)["web-7"]
-    assert entry["Service"]["Port"] == 7007
-    assert entry["Service"]["Weights"] == {"Passing": 3, "Warning": 1}
-    assert status_of(server, "web-7") == ["passing"]
-    muster.until(lambda: c.status()["instances"] == "1", "it finds itself")
-    c.ok("health warning")
-    muster.until(lambda: status_of(server, "web-7") == ["warning"], "a warning")
-    c.ok("health passing")
-    muster.until(lambda: status_of(server, "web-7") == ["passing"], "well again")
-    c.ok("deregister 10000")
-    assert instances(server) == {}
-    c.ok("close")
-
-
-def test_an_agent_that_forgets_is_told_again(make_server, make_client):
-    server = make_server(dev=True)
-    c = make_client(address(server))
-    c.ok("register web web-1 7001 1500 1")  # nobody is there yet
-    assert c.error("registered 300") == ETIMEOUT
-    server.start()
-    c.ok("registered 15000")
-    server.kill()
-    server.start()  # its memory is gone
-    muster.until(lambda: "web-1" in instances(server), "registered again")
-    c.ok("close")
-
-
-def test_a_dead_program_is_noticed(make_server, make_client):
-    server = make_server(dev=True).start()
-    c = Client()
-    c.ok(f"open {address(server)} - 0 thread")
-    c.ok("register web web-1 7001 1000 1")
-    c.ok("registered 10000")
-    c.process.kill()
-    c.process.wait()
-    muster.until(lambda: status_of(server, "web-1") == ["critical"], "its ttl")
-
-
-def test_a_registration_may_be_refused(make_server, make_client):
-    server = make_server(dev=True).start()
-    c = make_client(address(server))
-    assert c.error("register web web-1 0 0 1") == EINVAL
-    assert c.error("register web web-1 80 5 1") == EINVAL
-    c.ok("register web web-1 80 0 70000")  # a weight that the agent refuses
-    word, number, text = c.ask("registered 10000").split(" ", 2)
-    assert (word, int(number)) == ("error", -10) and "400" in text
-    c.ok("close")
 
 
 # --- muster pick and muster proxy --------------------------------------------

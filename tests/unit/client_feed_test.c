@@ -176,7 +176,68 @@ static void a_line_without_end_is_refused(void **state)
     client_feed_fini(&f);
 }
 
+#define SAYS(cluster)                                                          \
+    "event: subscriber\ndata: {\"Subscriber\":\"x\",\"Cluster\":\"" cluster    \
+    "\"}\n\n"
+#define GONE(id, why)                                                          \
+    "event: remove\ndata: {\"Key\":\"s/n/" id "\",\"Why\":\"" why "\"}\n"
+
+/* What was only not heard of goes by another way than what was told to go. */
+static void silence_is_no_goodbye(void **state)
+{
+    (void)state;
+    struct feed f;
+    struct roster *r = NULL;
+
+    client_feed_init(&f);
+    push(&f, BEGIN PUT("a", "80") "\n" PUT("b", "81") "\n" PUT(
+                 "c", "82") "\n" END("3"));
+    assert_ok(client_feed_roster(&f, &r));
+    assert_int_equal(r->lost_n, 0);
+    roster_free(r);
+    push(&f, GONE("a", "reaped") "\n" GONE("b", "deregistered") "\n");
+    push(&f, GONE("zz", "silence") "\n" GONE("c", "silence") "id: 5\n\n");
+    assert_ok(client_feed_roster(&f, &r));
+    assert_int_equal(r->n, 0);
+    assert_int_equal(r->held, 0);
+    assert_int_equal(r->lost_n, 2);
+    for (size_t i = 0; i < r->lost_n; i++)
+        assert_true(bytes_is(r->lost[i].id, "a") ||
+                    bytes_is(r->lost[i].id, "c"));
+    roster_free(r);
+    push(&f, PUT("d", "80") "id: 6\n\n");
+    assert_ok(client_feed_roster(&f, &r));
+    assert_int_equal(r->lost_n, 0); /* told once */
+    roster_free(r);
+    client_feed_fini(&f);
+}
+
+/* Its index may be one that the other knows, for something else. */
+static void another_cluster_does_not_go_on_with_the_list(void **state)
+{
+    (void)state;
+    struct feed f;
+
+    client_feed_init(&f);
+    push(&f, SAYS("one") BEGIN PUT("a", "80") "\n" END("3"));
+    assert_string_equal(f.cluster, "one");
+    assert_false(f.foreign);
+    holds(&f, "a");
+    client_feed_again(&f);
+    push(&f, SAYS("one") PUT("b", "80") "id: 4\n\n");
+    assert_false(f.foreign);
+    holds(&f, "ab");
+    client_feed_again(&f);
+    push(&f, SAYS("two") PUT("c", "80") "id: 9\n\n");
+    assert_true(f.foreign);
+    assert_int_equal(f.id, 4);
+    assert_int_equal(f.entries.n, 2);
+    client_feed_fini(&f);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(silence_is_no_goodbye),
+    cmocka_unit_test(another_cluster_does_not_go_on_with_the_list),
     cmocka_unit_test(a_snapshot_and_what_follows),
     cmocka_unit_test(every_split_gives_the_same),
     cmocka_unit_test(a_connection_cut_anywhere_resumes),

@@ -281,6 +281,64 @@ static void without_holding_all_is_believed(void **state)
     roster_free(r);
 }
 
+static void what_fell_silent_is_kept_and_what_left_is_not(void **state)
+{
+    (void)state;
+    struct roster *r = follow(NULL, "abcd", ROSTER_LIST, 1000), *next = NULL;
+    struct roster *fresh = of_ids("a");
+    struct roster_entry lost[] = {r->v[1], r->v[3]}; /* b and d */
+
+    fresh->lost = lost;
+    fresh->lost_n = 2;
+    assert_ok(roster_follow(r, fresh, ROSTER_TOLD, 2000, HOLD_MS, &next));
+    shows(next, "aBD");
+    roster_free(r);
+    next = follow(next, "ab", ROSTER_TOLD, 3000); /* one is back */
+    shows(next, "abD");
+    next = follow(next, "ab", ROSTER_TOLD, 2000 + HOLD_MS);
+    shows(next, "ab");
+    roster_free(next);
+}
+
+static void without_an_end_they_stay(void **state)
+{
+    (void)state;
+    struct roster *old = of_ids("abcd"), *r = NULL, *next = NULL;
+
+    assert_ok(roster_follow(old, of_ids(""), ROSTER_LIST, 5, UINT64_MAX, &r));
+    shows(r, "ABCD");
+    assert_int_equal(roster_held_until(r, UINT64_MAX), UINT64_MAX);
+    assert_ok(roster_follow(r, of_ids("a"), ROSTER_TOLD, UINT64_MAX - 1,
+                            UINT64_MAX, &next));
+    shows(next, "aBCD");
+    roster_free(old);
+    roster_free(r);
+    roster_free(next);
+}
+
+static void priorities_are_small_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int want;
+    } cases[] = {
+        {"0", 0},   {"7", 7},  {"15", 15}, {"16", 15},
+        {"-1", 15}, {"x", 15}, {"", 0},    {"99999999999999999999", 15}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[256];
+        (void)snprintf(body, sizeof body,
+                       "[{\"Node\":{\"Node\":\"n\",\"Address\":\"h\"},"
+                       "\"Service\":{\"ID\":\"a\",\"Port\":80,\"Meta\":"
+                       "{\"priority\":\"%s\"}}}]",
+                       cases[i].text);
+        struct roster *r = parsed(body);
+        assert_int_equal(r->v[0].priority, cases[i].want);
+        roster_free(r);
+    }
+}
+
 static void kept_ones_can_be_taken_out(void **state)
 {
     (void)state;
@@ -300,6 +358,7 @@ static struct roster_label a_label(void)
 {
     return (struct roster_label){.datacenter = bytes_str("dc1"),
                                  .query = bytes_str("/v1/health/service/web"),
+                                 .cluster = bytes_str("mine"),
                                  .token_hash = 7,
                                  .saved_ms = 1234567,
                                  .index = 99};
@@ -315,6 +374,7 @@ static void a_file_gives_back_what_was_put_in(void **state)
     r->v[1].critical = true;
     r->v[2].out = true;
     r->v[2].weight = 65535;
+    r->v[2].priority = 15;
     buf_init(&b, 0);
     roster_put(&b, r, &label);
     got.saved_ms = got.index = 0;
@@ -324,6 +384,7 @@ static void a_file_gives_back_what_was_put_in(void **state)
     shows(back, "abc");
     assert_true(back->v[0].cached && back->v[1].critical && back->v[2].out);
     assert_int_equal(back->v[2].weight, 65535);
+    assert_int_equal(back->v[2].priority, 15);
     assert_int_equal(back->v[0].port, 80);
     roster_free(back);
     roster_free(r);
@@ -355,6 +416,13 @@ static void damaged_and_foreign_files_are_told_apart(void **state)
     label = a_label();
     label.datacenter = bytes_str("dc2");
     assert_int_equal(roster_get(buf_bytes(&b), &label, &back), ERR_NOT_FOUND);
+    label = a_label();
+    label.cluster = bytes_str("another");
+    assert_int_equal(roster_get(buf_bytes(&b), &label, &back), ERR_NOT_FOUND);
+    label.cluster = bytes_str(""); /* nobody has said */
+    assert_ok(roster_get(buf_bytes(&b), &label, &back));
+    assert_bytes(label.cluster, "mine");
+    roster_free(back);
     buf_putc(&b, 'x');
     label = a_label();
     assert_int_equal(roster_get(buf_bytes(&b), &label, &back), ERR_CORRUPT);
@@ -421,6 +489,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(another_life_of_the_registry_removes_nothing_at_once),
     cmocka_unit_test(what_was_told_one_by_one_is_believed_to_the_last),
     cmocka_unit_test(without_holding_all_is_believed),
+    cmocka_unit_test(what_fell_silent_is_kept_and_what_left_is_not),
+    cmocka_unit_test(without_an_end_they_stay),
+    cmocka_unit_test(priorities_are_small_numbers),
     cmocka_unit_test(kept_ones_can_be_taken_out),
     cmocka_unit_test(a_file_gives_back_what_was_put_in),
     cmocka_unit_test(damaged_and_foreign_files_are_told_apart),

@@ -204,7 +204,7 @@ cover: ## share of lines that the tests run; FILES=--files: per file
 
 # --- Beyond tests -----------------------------------------------------------
 .PHONY: ready
-ready: all
+ready: all $B/examples/provider $B/examples/consumer
 	@:
 
 .PHONY: run

@@ -147,7 +147,11 @@ enum err lb_set_callers(struct lb *b, const struct lb_callers *v, size_t n)
 
 void lb_set_rank(struct lb *b, uint32_t rank)
 {
+    if (b->o.ranked && b->rank == rank)
+        return;
     b->rank = rank;
+    b->o.ranked = true;
+    atomic_store(&b->ranked, b->o.subset_size > 0);
     atomic_store(&b->dirty, true);
 }
 
@@ -192,6 +196,7 @@ void lb_get_state(const struct lb *b, struct lb_state *ret)
         .slow_starting = atomic_load(&b->slow_starting),
         .panic = atomic_load(&b->panic),
         .zoned = atomic_load(&b->zoned),
+        .ranked = atomic_load(&b->ranked),
         .views = atomic_load(&b->views),
     };
 }

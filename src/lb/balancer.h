@@ -66,7 +66,7 @@ struct lb_options {
     double slow_start_aggression;
     uint32_t slow_start_min_percent;
     uint32_t subset_size;    /* 0: all */
-    bool ranked;             /* subset by rank, which lb_set_rank gives */
+    bool ranked;             /* subset by rank from the beginning on */
     struct bytes zone;       /* the caller's; copied */
     uint32_t zone_min_hosts; /* below, zones are not looked at */
     struct lb_outlier_options outlier;
@@ -105,7 +105,8 @@ struct lb_callers {
 MUST_USE enum err lb_set_callers(struct lb *b, const struct lb_callers *v,
                                  size_t n);
 
-/* This caller's number among those who number themselves 0, 1, 2, ... */
+/* This caller's number among those who number themselves 0, 1, 2, ...: subsets
+ * are by rank from now on, no more by salt. */
 void lb_set_rank(struct lb *b, uint32_t rank);
 
 /* Lets time pass: ejections, slow start, memory. Once a second is often enough;
@@ -166,7 +167,7 @@ struct lb_state {
     uint32_t listed, usable; /* usable: may be picked at all */
     uint32_t healthy;        /* of these, as of the last view */
     uint32_t ejected, unreachable, slow_starting;
-    bool panic, zoned;
+    bool panic, zoned, ranked;
     uint64_t views; /* made so far */
 };
 

@@ -49,6 +49,7 @@ struct lb_host {
     uint32_t slot;
     uint64_t gone_ms; /* not in the list since; 0: in it */
     bool listed;      /* scratch of an update */
+    bool critical;    /* in the list in use */
 
     /* Never changed. */
     uint64_t hash;     /* of name */

@@ -68,7 +68,7 @@ struct lb {
 
     /* Published by the owner for anybody. */
     _Atomic uint32_t listed, usable, healthy, slow_starting;
-    _Atomic bool panic, zoned;
+    _Atomic bool panic, zoned, ranked;
     _Atomic uint64_t views;
 
     /* The owner's. */

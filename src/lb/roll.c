@@ -337,11 +337,26 @@ void lb_roll_undo(struct lb *b, struct lb_roll *take_r)
     lb_roll_drop(b, take_r);
 }
 
+/* The registry's checks found it well again: they looked after it was ejected,
+ * so they know better (Envoy: successful_active_health_check_uneject_host). */
+static void believe_recoveries(struct lb *b)
+{
+    for (size_t i = 0; i < b->roll->n; i++) {
+        const struct lb_entry *e = &b->roll->entry[i];
+        if (e->host->critical && !e->critical && lb_blocked(e->host)) {
+            atomic_store(&e->host->failures, 0);
+            lb_unblock(b, e->host, LB_EJECTED);
+        }
+        e->host->critical = e->critical;
+    }
+}
+
 void lb_roll_settle(struct lb *b, struct lb_roll *take_old, uint64_t now_ms)
 {
     size_t at = 0;
     void *p;
 
+    believe_recoveries(b);
     b->lingering = 0;
     while (map_next(&b->hosts, &at, NULL, &p)) {
         struct lb_host *h = p;

@@ -90,6 +90,60 @@ static void clean_intervals_shorten_it_again(void **state)
     world_fini(&w);
 }
 
+/* Each by its own time: who was ejected first is back first, unless it was not
+ * the first time. */
+static void they_come_back_in_the_order_of_their_times(void **state)
+{
+    (void)state;
+    struct world w;
+    struct lb_options o = world_options("random");
+
+    start(&w, 20, &o);
+    fails(&w, 3, 5);
+    world_tick(&w, 10000);
+    fails(&w, 7, 5);
+    assert_int_equal(world_state(&w).ejected, 2);
+    world_tick(&w, 20000);
+    world_tick(&w, 1);
+    assert_true(is_picked(&w, 3));
+    assert_false(is_picked(&w, 7));
+    fails(&w, 3, 5); /* for 60 s now */
+    world_tick(&w, 10000);
+    world_tick(&w, 1);
+    assert_false(is_picked(&w, 3));
+    assert_true(is_picked(&w, 7));
+    world_tick(&w, 50000);
+    world_tick(&w, 1);
+    assert_true(is_picked(&w, 3));
+    assert_int_equal(world_state(&w).ejected, 0);
+    world_fini(&w);
+}
+
+/* Envoy: a successful active check ends an ejection. */
+static void a_check_that_found_it_well_ends_it(void **state)
+{
+    (void)state;
+    struct world w;
+    struct lb_options o = world_options("random");
+
+    start(&w, 10, &o);
+    fails(&w, 3, 5);
+    assert_int_equal(world_state(&w).ejected, 1);
+    world_update(&w); /* says nothing new */
+    assert_int_equal(world_state(&w).ejected, 1);
+    w.v[3].critical = true;
+    world_update(&w);
+    assert_int_equal(world_state(&w).ejected, 1);
+    w.v[3].critical = false;
+    world_update(&w);
+    assert_int_equal(world_state(&w).ejected, 0);
+    world_tick(&w, 1);
+    assert_true(is_picked(&w, 3));
+    fails(&w, 3, 4); /* its row began anew */
+    assert_int_equal(world_state(&w).ejected, 0);
+    world_fini(&w);
+}
+
 static void never_more_than_the_share_but_one(void **state)
 {
     (void)state;
@@ -350,6 +404,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(five_failures_in_a_row_eject),
     cmocka_unit_test(it_lasts_longer_each_time),
     cmocka_unit_test(clean_intervals_shorten_it_again),
+    cmocka_unit_test(they_come_back_in_the_order_of_their_times),
+    cmocka_unit_test(a_check_that_found_it_well_ends_it),
     cmocka_unit_test(never_more_than_the_share_but_one),
     cmocka_unit_test(a_success_rate_far_below_the_others_ejects),
     cmocka_unit_test(below_volume_nothing_is_decided),

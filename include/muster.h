@@ -119,6 +119,9 @@ struct muster_options {
                             "false" says so, too */
     const char *ca_path; /* all files of a folder; NULL: CONSUL_CAPATH */
     const char *http_auth; /* "user:password"; NULL: CONSUL_HTTP_AUTH */
+    /* What this program is called, the same in all its replicas: subsets are by
+     * rank among them. Printable, at most 128 bytes; NULL: its file's name. */
+    const char *caller;
 };
 
 /* size: sizeof *o. */

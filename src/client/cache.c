@@ -40,14 +40,6 @@ char *cache_path(const char *dir, const char *service, const char *target)
     return path;
 }
 
-static uint64_t day_ms(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* saved_ms is when the list was right: while servers are away it grows old. */
 static struct roster_label label_of(const struct muster_service *s,
                                     const char *cluster)

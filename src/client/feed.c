@@ -10,6 +10,7 @@
 
 #include "client/impl.h"
 #include "http/json_in.h"
+#include "http/json_scan.h"
 
 struct feed_entry {
     struct roster *one; /* of one instance, or none if nobody can call it */
@@ -19,7 +20,8 @@ struct feed_entry {
 };
 
 struct event_in {
-    struct bytes key, phase, entry, why, cluster;
+    struct bytes key, phase, entry, why, cluster, zones;
+    int64_t rank, size;
 };
 
 /* clang-format off */
@@ -29,6 +31,9 @@ static const struct json_field event_fields[] = {
     {"Entry", NULL, FIELD_RAW, offsetof(struct event_in, entry), NULL, JSON_NO_FLAG},
     {"Why", NULL, FIELD_STRING, offsetof(struct event_in, why), NULL, JSON_NO_FLAG},
     {"Cluster", NULL, FIELD_STRING, offsetof(struct event_in, cluster), NULL, JSON_NO_FLAG},
+    {"Zones", NULL, FIELD_RAW, offsetof(struct event_in, zones), NULL, JSON_NO_FLAG},
+    {"Rank", NULL, FIELD_INT, offsetof(struct event_in, rank), NULL, JSON_NO_FLAG},
+    {"Size", NULL, FIELD_INT, offsetof(struct event_in, size), NULL, JSON_NO_FLAG},
 };
 /* clang-format on */
 static const struct json_table event_table = {
@@ -73,6 +78,8 @@ static void forget_lost(struct feed *f)
 void client_feed_fini(struct feed *f)
 {
     forget_lost(f);
+    free(f->callers);
+    f->callers = NULL;
     clear(&f->entries);
     clear(&f->next);
     buf_fini(&f->line);
@@ -178,6 +185,41 @@ static void snapshot(struct feed *f, struct bytes phase)
     }
 }
 
+/* A name that is written with an escape counts as no zone. */
+static void take_zone(struct feed_callers *c, struct bytes name, struct bytes n)
+{
+    uint64_t callers;
+
+    if (c->zones == LB_ZONES_MAX || bytes_u64(n, &callers) != ERR_OK)
+        return;
+    name = name.n >= 2 ? bytes_of(name.p + 1, name.n - 2) : name;
+    if (name.n > LB_TEXT_MAX || bytes_find(name, '\\') < name.n)
+        name.n = 0;
+    if (name.n)
+        memcpy(c->zone[c->zones].name, name.p, name.n);
+    c->zone[c->zones].name[name.n] = '\0';
+    c->zone[c->zones++].callers = callers;
+}
+
+static enum err keep_callers(struct feed *f, const struct event_in *in)
+{
+    struct bytes inside, name, n;
+
+    if (!f->callers && !(f->callers = malloc(sizeof *f->callers)))
+        return ERR_NOMEM;
+    f->callers->zones = 0;
+    f->callers->ranked = in->size > 0 && in->rank >= 0 && in->rank < in->size &&
+                         in->size < UINT32_MAX;
+    f->callers->rank = (uint32_t)in->rank;
+    f->callers_told = true;
+    if (in->zones.n < 2 || in->zones.p[0] != '{')
+        return ERR_OK;
+    inside = json_inside(in->zones);
+    while (json_take(&inside, &name) && name.n && json_take(&inside, &n) && n.n)
+        take_zone(f->callers, name, n);
+    return ERR_OK;
+}
+
 static enum err apply(struct feed *f, const struct event_in *in,
                       struct errtext *t)
 {
@@ -195,6 +237,8 @@ static enum err apply(struct feed *f, const struct event_in *in,
         remove_key(f, in);
     } else if (bytes_is(name, "subscriber")) {
         keep_cluster(f, in->cluster);
+    } else if (bytes_is(name, "callers")) {
+        return keep_callers(f, in);
     }
     return ERR_OK; /* others say nothing about instances */
 }

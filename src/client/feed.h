@@ -9,19 +9,34 @@
 
 #include "base/map.h"
 #include "client/roster.h"
+#include "lb/balancer.h"
 
 enum {
     FEED_LINE_MAX = 4 << 20, /* bytes: one instance, or one event */
     FEED_CLUSTER_MAX = 63,
 };
 
+/* How many callers each zone has, and this one's place among its like. */
+struct feed_callers {
+    struct {
+        char name[LB_TEXT_MAX + 1];
+        uint64_t callers;
+    } zone[LB_ZONES_MAX];
+    size_t zones;
+    uint32_t rank;
+    bool ranked;
+};
+
 struct feed_entry;
 
 struct feed {
     struct buf line, data;
-    struct map entries;      /* Key -> struct feed_entry */
-    struct map next;         /* of the snapshot that is coming */
-    uint64_t id;             /* where to resume; 0: nowhere */
+    struct map entries; /* Key -> struct feed_entry */
+    struct map next;    /* of the snapshot that is coming */
+    uint64_t id;        /* where to resume; 0: nowhere */
+    struct feed_callers
+        *callers;            /* NULL: never told; the caller looks at it, */
+    bool callers_told;       /* when this is set, and clears it */
     struct feed_entry *lost; /* silent or reaped since client_feed_roster */
     size_t lost_n;
     char cluster[FEED_CLUSTER_MAX + 1]; /* whose; empty: it did not say */

@@ -52,6 +52,8 @@ enum {
     CACHE_REFRESH_MS =
         600000, /* what is confirmed and stays is written again */
     CALLS_MAX = 1024,
+    CALLER_LABEL_MAX = 128, /* bytes that a server takes */
+    ZONE_LABEL_MAX = 64,
     PROCESS_EVENTS = 64,  /* of one muster_process, */
     PROCESS_NS = 1000000, /* or so long */
 };
@@ -73,6 +75,7 @@ struct settings {
     struct server agent;
     char *ca_file, *cert_file, *key_file, *tls_server_name;
     char *datacenter, *cache_dir;
+    char *caller;        /* what the program is called */
     char *authorization; /* "Basic ..."; NULL: none */
     struct buf ca_pem;   /* of a folder; empty: none */
     bool tls_skip_verify;
@@ -134,7 +137,9 @@ struct muster_service {
     struct list link;
     struct muster *m;
     struct lb *lb;
-    char *name, *target;        /* target: path and query, without index */
+    char *name, *target; /* target: path and query, without index */
+    char *callers;       /* more of it, for a stream; NULL: not asked */
+    bool wants_callers, slow_start;
     char *cache_path;           /* NULL: no cache */
     uint64_t cache_query_token; /* hash of the token the list came with */
     void (*changed)(void *ctx, struct muster_service *s);
@@ -145,13 +150,15 @@ struct muster_service {
     struct roster *roster;
     struct list probes;
     uint64_t started_ms, tick_ms, probe_ms, saved_ms;
-    bool unsaved, disk_tried;
+    uint64_t listed_ms; /* when the list in use was last told */
+    uint32_t rank;      /* among callers, if ranked */
+    bool ranked, unsaved, disk_tried;
     int ready_fd; /* eventfd; readable once there is a list */
 
     /* For anybody. */
     struct service_stats stats;
     _Atomic uint64_t confirmed_ms, index; /* confirmed_ms 0: never */
-    _Atomic uint32_t held;
+    _Atomic uint32_t held, draining;
     _Atomic int source;
     _Atomic bool connected;
     pthread_mutex_t text_mutex; /* guards what follows, written by the loop */
@@ -183,6 +190,7 @@ void handle_log(struct muster *m, enum muster_log_level level,
 int error_of(enum err e);
 void set_why(char *why, const char *text);
 uint64_t mono_ms(void);
+uint64_t day_ms(void); /* since 1970 */
 
 /* --- sized.c ------------------------------------------------------------- */
 
@@ -222,6 +230,8 @@ void settings_free(struct settings *s);
 void service_list(struct muster_service *s, struct roster *take_new,
                   enum roster_trust trust, enum muster_source source);
 void service_beat(struct muster_service *s, uint64_t now_ms);
+/* How many callers there are, and which of them this one is. */
+void service_callers(struct muster_service *s, const struct feed_callers *c);
 void service_cluster(struct muster_service *s, struct bytes name);
 void service_error(struct muster_service *s, const char *format, ...)
     PRINTF_LIKE(2, 3);

@@ -144,6 +144,8 @@ int muster_status(struct muster_service *s, struct muster_status *ret)
         .panic = b.panic,
         .slow_starting = b.slow_starting,
         .zoned = b.zoned,
+        .ranked = b.ranked,
+        .draining = atomic_load(&s->draining),
         .answers = atomic_load(&s->stats.answers),
         .failures = atomic_load(&s->stats.failures),
         .bad_answers = atomic_load(&s->stats.bad_answers),
@@ -177,19 +179,22 @@ static const char *text_of(struct bytes b, char *space)
     return space;
 }
 
-static bool is_held(const struct roster *r, const struct lb_endpoint_state *e)
+/* What the list says beyond what the balancer knows. */
+static struct roster_entry marks_of(const struct roster *r,
+                                    const struct lb_endpoint_state *e)
 {
-    for (size_t i = 0; r && r->held && i < r->n; i++)
-        if (r->v[i].held_ms && bytes_eq(r->v[i].id, e->service_id) &&
+    for (size_t i = 0; r && (r->held || r->draining) && i < r->n; i++)
+        if (bytes_eq(r->v[i].id, e->service_id) &&
             bytes_eq(r->v[i].node, e->node))
-            return true;
-    return false;
+            return r->v[i];
+    return (struct roster_entry){.held_ms = 0};
 }
 
 static void each_one(void *ctx, const struct lb_endpoint_state *e)
 {
     struct each_call *c = ctx;
     char space[4][LB_TEXT_MAX + 1];
+    struct roster_entry marks = marks_of(c->s->roster, e);
     struct muster_instance i = {
         .size = sizeof i,
         .priority = e->priority,
@@ -202,7 +207,8 @@ static void each_one(void *ctx, const struct lb_endpoint_state *e)
         .weight = e->weight,
         .critical = e->critical,
         .out = e->out,
-        .held = is_held(c->s->roster, e),
+        .held = marks.held_ms != 0,
+        .draining = marks.draining,
         .ejected = e->ejected,
         .unreachable = e->unreachable,
         .active = e->active,

@@ -288,6 +288,10 @@ static void on_piece(void *ctx, struct bytes piece)
     }
     enum err e = client_feed_push(&p->feed, piece, &t);
     timer_set(&s->m->timers, &p->again, STREAM_SILENT_MS);
+    if (p->feed.callers_told) {
+        p->feed.callers_told = false;
+        service_callers(s, p->feed.callers);
+    }
     if (e != ERR_OK)
         give_up(s, t.s[0] ? t.s : err_text(e));
     else if (is_endless(p))
@@ -342,15 +346,20 @@ static bool make_url(struct muster_service *s, const char *address, char *url,
 {
     struct poll *p = &s->poll;
     const char *mark = strchr(s->target, '?') ? "&" : "?";
-    char target[URL_MAX], from[64] = "";
+    char target[URL_MAX], from[64] = "", rank[16] = "";
+    bool callers = s->callers && !p->no_streams;
     int n;
+
+    if (callers && s->ranked) /* the place it had */
+        (void)snprintf(rank, sizeof rank, "=%" PRIu32, s->rank);
 
     if (!p->no_streams && p->feed.based)
         (void)snprintf(from, sizeof from, "&index=%" PRIu64, p->feed.id);
     else if (p->no_streams && p->index)
         (void)snprintf(from, sizeof from, "&index=%" PRIu64 "&wait=%ds",
                        p->index, POLL_WAIT_S);
-    n = snprintf(target, sizeof target, "%s%sstale%s", s->target, mark, from);
+    n = snprintf(target, sizeof target, "%s%sstale%s%s%s", s->target, mark,
+                 from, callers ? s->callers : "", rank);
     return n > 0 && (size_t)n < sizeof target &&
            server_url(server_of(s), address, target, url, size);
 }

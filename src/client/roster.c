@@ -73,6 +73,7 @@ bool roster_copy_entry(struct roster *to, const struct roster_entry *e,
         return false;
     to->v[to->n++] = x;
     to->held += held_ms != 0;
+    to->draining += x.draining;
     return true;
 }
 
@@ -176,6 +177,47 @@ enum err roster_follow(const struct roster *old, struct roster *take_new,
     }
     *ret = take_new;
     return ERR_OK;
+}
+
+static bool is_in(const struct roster_entry *e)
+{
+    return !e->critical && !e->out;
+}
+
+static uint64_t ready_since(const struct roster_entry *e, uint64_t now_ms,
+                            uint64_t last_ms, uint64_t wall_ms)
+{
+    uint64_t most = now_ms > last_ms ? now_ms - last_ms : 0, age = 0;
+
+    if (e->ready_since_ms && wall_ms > e->ready_since_ms)
+        age = wall_ms - e->ready_since_ms;
+    age = age < most ? age : most;
+    return now_ms > age ? now_ms - age : 1;
+}
+
+enum err roster_ready(const struct roster *old, struct roster *new,
+                      uint64_t now_ms, uint64_t last_ms, uint64_t wall_ms)
+{
+    struct map were = {0};
+    char space[KEY_MAX];
+    enum err e = ERR_OK;
+
+    if (!old)
+        return ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < old->n; i++) {
+        struct bytes key = arena_copy(&new->arena, key_of(&old->v[i], space));
+        e = key.p ? map_put(&were, key, &old->v[i]) : ERR_NOMEM;
+    }
+    for (size_t i = 0; e == ERR_OK && i < new->n; i++) {
+        struct roster_entry *x = &new->v[i];
+        const struct roster_entry *was = map_get(&were, key_of(x, space));
+        x->ready_ms = !is_in(x) ? 0
+                      : was && is_in(was)
+                          ? was->ready_ms
+                          : ready_since(x, now_ms, last_ms, wall_ms);
+    }
+    map_fini(&were);
+    return e;
 }
 
 uint64_t roster_held_until(const struct roster *r, uint64_t hold_ms)

@@ -18,18 +18,22 @@ enum {
 struct roster_entry {
     struct bytes node, id, address, zone;
     uint64_t held_ms; /* the registry shows it no more, since; 0: it does */
-    uint32_t weight;  /* for the status it has */
+    /* Since when it is in the registry's answers. As the registry says, by its
+     * clock; 0: it does not. And by ours; 0: long ago. */
+    uint64_t ready_since_ms, ready_ms;
+    uint32_t weight; /* for the status it has */
     uint16_t port;
     uint8_t priority; /* Meta "priority" of the service; 0 is the first */
     bool critical;
-    bool out;    /* in maintenance: never picked */
-    bool cached; /* from the disk, and nobody has confirmed it */
+    bool out;      /* in maintenance, or draining: never picked */
+    bool draining; /* its owner wants everybody to let go */
+    bool cached;   /* from the disk, and nobody has confirmed it */
 };
 
 struct roster {
     struct arena arena; /* of all below */
     struct roster_entry *v;
-    size_t n, held;
+    size_t n, held, draining;
     size_t skipped; /* instances without usable address or port */
     struct roster_entry
         *lost; /* gone by silence or reaping: node and ID only */
@@ -66,6 +70,13 @@ MUST_USE enum err roster_follow(const struct roster *old,
                                 struct roster *take_new,
                                 enum roster_trust trust, uint64_t now_ms,
                                 uint64_t hold_ms, struct roster **ret);
+
+/* What is new in `new`, or was out in old, is ready since now_ms, or as long as
+ * the registry says, but not longer than since last_ms, when old was true; all
+ * others as in old. wall_ms: the time of day. old NULL: all are old. */
+MUST_USE enum err roster_ready(const struct roster *old, struct roster *new,
+                               uint64_t now_ms, uint64_t last_ms,
+                               uint64_t wall_ms);
 
 /* When the first kept entry is due to go; 0: none is kept. */
 uint64_t roster_held_until(const struct roster *r, uint64_t hold_ms);

@@ -5,6 +5,7 @@
  * body may have more values than json_in takes at once. */
 #include <stdlib.h>
 
+#include "base/rfc3339.h"
 #include "client/impl.h"
 #include "http/json_in.h"
 #include "http/json_scan.h"
@@ -39,6 +40,8 @@ struct entry_in {
     struct node_in *node;
     struct service_in *service;
     struct json_list checks;
+    struct bytes damped_until, ready_since; /* muster's; absent on a Consul */
+    bool held, draining;
 };
 
 /* clang-format off */
@@ -87,6 +90,10 @@ static const struct json_field entry_fields[] = {
     FIELD_IN(entry_in, "Node", FIELD_OBJECT, node, &node_table),
     FIELD_IN(entry_in, "Service", FIELD_OBJECT, service, &service_table),
     FIELD_IN(entry_in, "Checks", FIELD_LIST, checks, &check_table),
+    FIELD(entry_in, "Held", FIELD_BOOL, held),
+    FIELD(entry_in, "DampedUntil", FIELD_STRING, damped_until),
+    FIELD(entry_in, "Draining", FIELD_BOOL, draining),
+    FIELD(entry_in, "ReadySince", FIELD_STRING, ready_since),
 };
 static const struct json_table entry_table = TABLE(entry_fields, entry_in);
 /* clang-format on */
@@ -155,6 +162,16 @@ static void judge(const struct entry_in *in, struct roster_entry *e)
             e->critical = true;
     }
     e->weight = weight_of(in->service, warning);
+    /* The registry's own word about who is in its answers. */
+    if (in->held)
+        e->critical = false;
+    else if (in->damped_until.n)
+        e->critical = true;
+    e->draining = in->draining;
+    e->out = e->out || in->draining;
+    if (in->ready_since.n &&
+        rfc3339_parse(in->ready_since, &e->ready_since_ms) != ERR_OK)
+        e->ready_since_ms = 0;
 }
 
 static bool usable(const struct entry_in *in, struct bytes address)
@@ -190,6 +207,7 @@ static enum err put_entry(struct roster *r, const struct entry_in *in)
     if (!e.node.p || !e.id.p || !e.address.p || !e.zone.p)
         return ERR_NOMEM;
     judge(in, &e);
+    r->draining += e.draining;
     r->v[r->n++] = e;
     if (!r->datacenter.n) {
         r->datacenter = arena_copy(&r->arena, in->node->datacenter);

@@ -90,6 +90,7 @@ static struct lb_endpoint *endpoints_of(const struct roster *r)
             .weight = e->weight,
             .port = e->port,
             .priority = e->priority,
+            .ready_ms = e->ready_ms,
             .critical = e->critical,
             .out = e->out,
             .probation = e->cached || e->held_ms,
@@ -122,6 +123,7 @@ static bool entry_same(const struct roster_entry *a,
            a->held_ms == b->held_ms && a->weight == b->weight &&
            a->port == b->port && a->priority == b->priority &&
            a->critical == b->critical && a->out == b->out &&
+           a->draining == b->draining && a->ready_ms == b->ready_ms &&
            a->cached == b->cached;
 }
 
@@ -148,6 +150,16 @@ static enum err use(struct muster_service *s, struct roster *r)
     return e;
 }
 
+/* The first list of a registry has nobody who starts slowly: they may all have
+ * been there for long, and somebody must take the load. */
+static enum err find_ready(struct muster_service *s, struct roster *r)
+{
+    bool first = atomic_load(&s->source) != MUSTER_REGISTRY;
+
+    return roster_ready(first ? NULL : s->roster, r, mono_ms(), s->listed_ms,
+                        day_ms());
+}
+
 void service_list(struct muster_service *s, struct roster *take_new,
                   enum roster_trust trust, enum muster_source source)
 {
@@ -156,6 +168,8 @@ void service_list(struct muster_service *s, struct roster *take_new,
     enum err e = roster_follow(s->roster, take_new, trust, mono_ms(),
                                s->m->set.hold_ms, &r);
 
+    if (e == ERR_OK && s->slow_start && (e = find_ready(s, r)) != ERR_OK)
+        roster_free(r);
     if (e != ERR_OK) {
         service_error(s, "the list of %s is not used: %s", s->name,
                       err_text(e));
@@ -169,6 +183,8 @@ void service_list(struct muster_service *s, struct roster *take_new,
     roster_free(s->roster);
     s->roster = r;
     atomic_store(&s->held, (uint32_t)r->held);
+    atomic_store(&s->draining, (uint32_t)r->draining);
+    s->listed_ms = mono_ms();
     atomic_store(&s->source, source);
     if (source == MUSTER_REGISTRY && (!same || first))
         s->unsaved = true;
@@ -203,6 +219,22 @@ static bool cache_is_due(const struct muster_service *s, uint64_t now_ms)
         return false;
     return s->unsaved || (s->roster && atomic_load(&s->connected) &&
                           now_ms >= s->saved_ms + every);
+}
+
+void service_callers(struct muster_service *s, const struct feed_callers *c)
+{
+    struct lb_callers v[LB_ZONES_MAX];
+    size_t n = c->zones < LB_ZONES_MAX ? c->zones : LB_ZONES_MAX;
+
+    for (size_t i = 0; i < n; i++)
+        v[i] = (struct lb_callers){bytes_str(c->zone[i].name),
+                                   (double)c->zone[i].callers};
+    if (lb_set_callers(s->lb, v, n) != ERR_OK)
+        return; /* more zones than there is room for: not with this n */
+    if (c->ranked)
+        lb_set_rank(s->lb, c->rank);
+    s->ranked = s->ranked || c->ranked;
+    s->rank = c->ranked ? c->rank : s->rank;
 }
 
 void service_beat(struct muster_service *s, uint64_t now_ms)
@@ -254,6 +286,33 @@ static void put_param(struct buf *b, const char *name, const char *value,
     url_escape(b, value);
 }
 
+/* What a stream that counts callers is asked for beside the query: by zone and,
+ * for ranks, by what the program is called. */
+/* As servers take them (docs/api.md); what is none would be refused. */
+static bool is_label(const char *text, size_t max)
+{
+    size_t n = 0;
+
+    while (text && text[n] >= ' ' && text[n] <= '~')
+        n++;
+    return !text || (text[n] == '\0' && n <= max);
+}
+
+static char *make_callers(const struct muster *m,
+                          const struct muster_watch_options *o)
+{
+    struct buf b;
+    char mark = '&';
+
+    buf_init(&b, 1024);
+    put_param(&b, "subscriber", m->set.caller, &mark);
+    put_param(&b, "zone", o->zone, &mark);
+    buf_puts(&b, "&callers");
+    char *text = b.bad ? NULL : buf_take(&b, NULL);
+    buf_fini(&b);
+    return text;
+}
+
 static char *make_target(const struct muster *m, const char *name,
                          const struct muster_watch_options *o)
 {
@@ -282,6 +341,7 @@ void service_free(struct muster_service *s)
     lb_free(s->lb);
     free(s->name);
     free(s->target);
+    free(s->callers);
     free(s->cache_path);
     if (s->ready_fd >= 0)
         close(s->ready_fd);
@@ -345,7 +405,9 @@ static enum err service_fill(struct muster_service *s, const char *name,
 
     s->name = strdup(name);
     s->target = make_target(s->m, name, o);
-    if (!s->name || !s->target)
+    if (s->wants_callers)
+        s->callers = make_callers(s->m, o);
+    if (!s->name || !s->target || (s->wants_callers && !s->callers))
         return ERR_NOMEM;
     if (dir && !(s->cache_path = cache_path(dir, name, s->target)))
         return ERR_NOMEM;
@@ -365,6 +427,10 @@ static enum err service_new(struct muster *m, const char *name,
     s->ready_fd = -1;
     s->changed = o->changed;
     s->changed_ctx = o->ctx;
+    s->slow_start = o->slow_start_ms > 0;
+    s->wants_callers = (o->subset_size > 0 || (o->zone && *o->zone)) &&
+                       is_label(o->zone, ZONE_LABEL_MAX) &&
+                       is_label(m->set.caller, CALLER_LABEL_MAX);
     list_init(&s->probes);
     list_init(&s->poll.lookup.link);
     client_feed_init(&s->poll.feed);

@@ -46,6 +46,7 @@ void settings_free(struct settings *s)
     free(s->datacenter);
     free(s->cache_dir);
     free(s->authorization);
+    free(s->caller);
     buf_fini(&s->ca_pem);
     *s = (struct settings){0};
 }
@@ -187,6 +188,8 @@ static bool set_texts(const struct muster_options *o, struct settings *s,
                     or_env(o->tls_server_name, "CONSUL_TLS_SERVER_NAME")) &&
            set_text(&s->datacenter, o->datacenter) &&
            set_text(&s->cache_dir, o->cache_dir) &&
+           set_text(&s->caller,
+                    o->caller ? o->caller : program_invocation_short_name) &&
            set_text(ret_token, or_env(o->token, "CONSUL_HTTP_TOKEN"));
 }
 

@@ -149,6 +149,70 @@ def test_ejection_follows_the_options(make_server, make_client):
     assert "20" in answer and "100" in answer
 
 
+# --- What muster says of instances and callers -----------------------------------
+
+def test_who_drains_is_left_alone(make_server, make_client):
+    """Also when all others are sick: panic does not bring it back."""
+    server = make_server(dev=True).start()
+    for i in (1, 2):
+        assert server.put("/v1/agent/service/register", {
+            "Name": "web", "ID": f"web-{i}", "Port": 9000 + i,
+            "Address": "127.0.0.1"}).status == 200
+    c = make_client(address(server), policy="round-robin")
+    until(lambda: c.status()["instances"] == "2", "two")
+    assert set(c.shares(10)) == {9001, 9002}
+    assert server.put("/v1/agent/service/drain/web-1").status == 200
+    until(lambda: c.status()["draining"] == "1", "it drains")
+    assert set(c.shares(10)) == {9002}
+    assert "web-1" in c.ok("each") and ",draining" in c.ok("each")
+    server.put("/v1/catalog/register", {
+        "Node": "node-a", "SkipNodeUpdate": True, "Check": {
+            "CheckID": "c", "Name": "c", "ServiceID": "web-2",
+            "Status": "critical"}})
+    until(lambda: c.status()["panic"] == "1", "panic")
+    assert set(c.shares(10)) == {9002}
+    server.put("/v1/agent/service/undrain/web-1")
+    until(lambda: set(c.shares(20)) == {9001}, "the one that is well")
+    c.ok("close")
+
+
+def test_newcomers_start_slowly_and_the_first_do_not(make_server, make_client):
+    server = make_server(dev=True).start()
+    register(server, 2, first=3)  # of weights 3 and 4
+    c = make_client(address(server), slow_start_ms=3600000)
+    c.ok("wait 10000")
+    assert c.status()["slow"] == "0"
+    register(server, 1, first=5)
+    until(lambda: c.status()["slow"] == "1", "a newcomer")
+    shares = c.shares(750)  # a tenth of its weight at first
+    assert shares[9005] == 50 and shares[9003] == 300
+    c.ok("close")
+
+
+def test_callers_know_their_rank_and_zones(make_server, make_client):
+    server = make_server(dev=True).start()
+    for i in range(12):
+        server.register("n", "web", f"web-{i}", port=9000 + i, Address="127.0.0.1",
+                        Meta={"zone": "ab"[i % 2]})
+    clients = [make_client(address(server), policy="round-robin", subset_size=4)
+               for _ in range(3)]
+    for c in clients:
+        c.ok("wait 10000")
+        until(lambda: c.status()["ranked"] == "1", "a rank")
+    # Three of three take four of twelve each: nobody twice.
+    until(lambda: sorted(p for c in clients for p in c.shares(2000)) ==
+          list(range(9000, 9012)), "subsets without overlap")
+    for c in clients:
+        c.ok("close")
+    a = make_client(address(server), policy="round-robin", zone="a")
+    until(lambda: a.status()["zoned"] == "1", "the callers' zones")
+    # All callers are in a, half of the servers: it keeps half, the rest goes over.
+    shares = a.shares(6000)
+    local = sum(n for p, n in shares.items() if p % 2 == 0)
+    assert 2700 < local < 3300
+    a.ok("close")
+
+
 # --- Whose answers and files ---------------------------------------------------
 
 def test_another_clusters_list_takes_nothing_away(make_server, make_client):

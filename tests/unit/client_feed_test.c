@@ -235,7 +235,32 @@ static void another_cluster_does_not_go_on_with_the_list(void **state)
     client_feed_fini(&f);
 }
 
+static void it_is_told_who_else_calls(void **state)
+{
+    (void)state;
+    struct feed f;
+
+    client_feed_init(&f);
+    assert_null(f.callers);
+    push(&f, "event: callers\ndata: {\"Service\":\"web\",\"Zones\":{\"a\":12, "
+             "\"b\\u0041\":3,\"\":1},\"Rank\":4,\"Size\":15}\n\n");
+    assert_true(f.callers_told && f.callers->ranked);
+    assert_int_equal(f.callers->rank, 4);
+    assert_int_equal(f.callers->zones, 3);
+    assert_string_equal(f.callers->zone[0].name, "a");
+    assert_int_equal(f.callers->zone[0].callers, 12);
+    assert_string_equal(f.callers->zone[1].name, ""); /* not taken apart */
+    assert_false(f.whole);
+    push(&f, "event: callers\ndata: {\"Zones\":{},\"Rank\":0,\"Size\":0}\n\n");
+    assert_false(f.callers->ranked);
+    assert_int_equal(f.callers->zones, 0);
+    push(&f, "event: callers\ndata: {\"Zones\":[1],\"Rank\":9,\"Size\":9}\n\n");
+    assert_false(f.callers->ranked);
+    client_feed_fini(&f);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(it_is_told_who_else_calls),
     cmocka_unit_test(silence_is_no_goodbye),
     cmocka_unit_test(another_cluster_does_not_go_on_with_the_list),
     cmocka_unit_test(a_snapshot_and_what_follows),

@@ -316,6 +316,84 @@ static void without_an_end_they_stay(void **state)
     roster_free(next);
 }
 
+static struct roster_entry only(const char *more, struct roster **ret)
+{
+    char body[512];
+
+    (void)snprintf(body, sizeof body,
+                   "[{\"Node\":{\"Node\":\"n\",\"Address\":\"h\"},"
+                   "\"Service\":{\"ID\":\"a\",\"Port\":80}%s}]",
+                   more);
+    *ret = parsed(body);
+    assert_int_equal((*ret)->n, 1);
+    return (*ret)->v[0];
+}
+
+/* What the checks alone do not say; a Consul does not say it. */
+static void the_registrys_own_word_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more;
+        bool critical, out, draining;
+    } cases[] = {
+        {",\"Checks\":[]", false, false, false},
+        {",\"Checks\":[" CHECK("c", "critical") "]", true, false, false},
+        {",\"Held\":true,\"Checks\":[" CHECK("c", "critical") "]", false, false,
+         false},
+        {",\"Held\":false,\"Checks\":[" CHECK("c", "critical") "]", true, false,
+         false},
+        {",\"DampedUntil\":\"2026-11-26T19:04:00.000Z\",\"Checks\":[" CHECK(
+             "c", "passing") "]",
+         true, false, false},
+        {",\"Draining\":true,\"Checks\":[]", false, true, true},
+        {",\"Held\":true,\"Draining\":true,\"Checks\":[" CHECK("c",
+                                                               "critical") "]",
+         false, true, true},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct roster *r = NULL;
+        struct roster_entry e = only(cases[i].more, &r);
+        if (e.critical != cases[i].critical || e.out != cases[i].out ||
+            e.draining != cases[i].draining ||
+            r->draining != (size_t)cases[i].draining)
+            fail_msg("%s", cases[i].more);
+        roster_free(r);
+    }
+    struct roster *r = NULL;
+    assert_int_equal(
+        only(",\"ReadySince\":\"1970-01-01T00:00:09.345Z\"", &r).ready_since_ms,
+        9345);
+    roster_free(r);
+    assert_int_equal(only(",\"ReadySince\":\"lately\"", &r).ready_since_ms, 0);
+    roster_free(r);
+}
+
+static void slow_start_counts_from_when_it_was_ready(void **state)
+{
+    (void)state;
+    enum { NOW = 100000, LAST = 40000, WALL = 5000000 };
+    struct roster *old = of_ids("abcd"), *new = of_ids("abcdefg");
+
+    assert_ok(roster_ready(NULL, old, NOW, 0, WALL));
+    for (size_t i = 0; i < old->n; i++)
+        assert_int_equal(old->v[i].ready_ms, 0); /* a first list is old */
+    old->v[0].ready_ms = 77;
+    old->v[1].critical = true; /* b recovers */
+    old->v[2].out = true;      /* c ends its maintenance */
+    new->v[3].critical = true; /* d falls ill */
+    new->v[4].ready_since_ms = WALL - 10000;
+    new->v[5].ready_since_ms = WALL - 500000; /* while nobody told us */
+    new->v[6].ready_since_ms = WALL + 3000;   /* its clock is ahead */
+    assert_ok(roster_ready(old, new, NOW, LAST, WALL));
+    const uint64_t want[] = {77, NOW, NOW, 0, NOW - 10000, LAST, NOW};
+    for (size_t i = 0; i < new->n; i++)
+        assert_int_equal(new->v[i].ready_ms, want[i]);
+    roster_free(old);
+    roster_free(new);
+}
+
 static void priorities_are_small_numbers(void **state)
 {
     (void)state;
@@ -491,6 +569,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(without_holding_all_is_believed),
     cmocka_unit_test(what_fell_silent_is_kept_and_what_left_is_not),
     cmocka_unit_test(without_an_end_they_stay),
+    cmocka_unit_test(the_registrys_own_word_counts),
+    cmocka_unit_test(slow_start_counts_from_when_it_was_ready),
     cmocka_unit_test(priorities_are_small_numbers),
     cmocka_unit_test(kept_ones_can_be_taken_out),
     cmocka_unit_test(a_file_gives_back_what_was_put_in),

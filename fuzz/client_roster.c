@@ -43,7 +43,7 @@ static void same(const struct roster *a, const struct roster *b)
                  bytes_eq(x->address, y->address) &&
                  bytes_eq(x->zone, y->zone) && x->port == y->port &&
                  x->weight == y->weight && x->critical == y->critical &&
-                 x->out == y->out,
+                 x->priority == y->priority && x->out == y->out,
              "an instance is not what it was");
     }
 }
@@ -79,10 +79,11 @@ static void file(struct bytes rest)
     struct buf in, out;
 
     buf_init(&in, 0);
-    buf_puts(&in, "muster list 1\n");
+    buf_puts(&in, "muster list 2\n");
     buf_be64(&in, bytes_hash(rest, 0));
     buf_lp(&in, bytes_of("", 0)); /* datacenter */
     buf_lp(&in, label.query);
+    buf_lp(&in, bytes_of("c", 1)); /* cluster */
     buf_be64(&in, label.token_hash);
     buf_be64(&in, 1);
     buf_be64(&in, 2);
@@ -91,7 +92,8 @@ static void file(struct bytes rest)
     for (size_t i = 0; i < 8; i++)
         in.p[14 + i] = (char)(sum >> (56 - 8 * i));
     if (roster_get(buf_bytes(&in), &l, &r) == ERR_OK) {
-        must(l.saved_ms == 1 && l.index == 2, "the label");
+        must(l.saved_ms == 1 && l.index == 2 && bytes_is(l.cluster, "c"),
+             "the label");
         buf_init(&out, 0);
         roster_put(&out, r, &l);
         must(bytes_eq(buf_bytes(&in), buf_bytes(&out)),

@@ -80,6 +80,11 @@ def test_a_registry_that_lost_all_takes_nothing_away(make_server, make_client):
     muster.until(lambda: c.status()["held"] == "3", "three kept ones")
     assert c.shares(60) == {9001: 10, 9002: 20, 9003: 30}
     assert c.ok("each").count(",held") == 3
+    # What is only held may be gone: one refused connection is enough.
+    c.ok("pick")
+    c.ok("report unreachable")
+    assert c.status()["unreachable"] == "1"
+    assert len(c.shares(60)) == 2
     register(server, 3)
     muster.until(lambda: c.status()["held"] == "0", "all registered again")
     c.ok("close")

@@ -12,11 +12,14 @@
 #include "http/json_in.h"
 #include "http/json_scan.h"
 
+/* In one block with its texts: there may be thousands, and most stay. */
 struct feed_entry {
-    struct roster *one; /* of one instance, or none if nobody can call it */
+    struct roster_entry one;
+    struct bytes datacenter;
+    bool callable;           /* one is set: somebody can call it */
     struct feed_entry *next; /* in lost */
     size_t key_n;
-    char key[];
+    char text[]; /* the key first */
 };
 
 struct event_in {
@@ -40,21 +43,13 @@ static const struct json_table event_table = {
     event_fields, sizeof event_fields / sizeof event_fields[0],
     sizeof(struct event_in)};
 
-static void entry_free(struct feed_entry *e)
-{
-    if (!e)
-        return;
-    roster_free(e->one);
-    free(e);
-}
-
 static void clear(struct map *m)
 {
     size_t at = 0;
     void *e;
 
     while (map_next(m, &at, NULL, &e))
-        entry_free(e);
+        free(e);
     map_fini(m);
 }
 
@@ -70,7 +65,7 @@ static void forget_lost(struct feed *f)
     while (f->lost) {
         struct feed_entry *e = f->lost;
         f->lost = e->next;
-        entry_free(e);
+        free(e);
     }
     f->lost_n = 0;
 }
@@ -103,38 +98,75 @@ void client_feed_again(struct feed *f)
 
 /* --- Events -------------------------------------------------------------- */
 
-static enum err put(struct feed *f, const struct event_in *in,
-                    struct errtext *t)
+static struct bytes move(struct bytes from, char **at)
 {
-    struct map *m = f->in_snapshot ? &f->next : &f->entries;
-    struct feed_entry *e = malloc(sizeof *e + in->key.n);
+    struct bytes to = bytes_of(*at, from.n);
+
+    if (from.n)
+        memcpy(*at, from.p, from.n);
+    *at += from.n;
+    return to;
+}
+
+/* NULL: out of memory. */
+static struct feed_entry *entry_new(struct bytes key, const struct roster *r)
+{
+    struct roster_entry x = r->n ? r->v[0] : (struct roster_entry){.port = 0};
+    struct feed_entry *e = malloc(sizeof *e + key.n + x.node.n + x.id.n +
+                                  x.address.n + x.zone.n + r->datacenter.n);
+    if (!e)
+        return NULL;
+
+    char *at = e->text;
+    e->key_n = move(key, &at).n;
+    x.node = move(x.node, &at);
+    x.id = move(x.id, &at);
+    x.address = move(x.address, &at);
+    x.zone = move(x.zone, &at);
+    e->datacenter = move(r->datacenter, &at);
+    e->one = x;
+    e->callable = r->n > 0;
+    return e;
+}
+
+static enum err entry_parse(const struct event_in *in, struct feed_entry **ret,
+                            struct errtext *t)
+{
+    struct roster *r = NULL;
     struct buf list;
 
-    if (!e)
-        return ERR_NOMEM;
-    e->key_n = in->key.n;
-    memcpy(e->key, in->key.p, in->key.n);
     buf_init(&list, 0);
     buf_putc(&list, '[');
     buf_put(&list, in->entry);
     buf_putc(&list, ']');
-    enum err err =
-        list.bad ? ERR_NOMEM : roster_parse(buf_bytes(&list), &e->one, t);
+    enum err e = list.bad ? ERR_NOMEM : roster_parse(buf_bytes(&list), &r, t);
     buf_fini(&list);
-    if (err != ERR_OK) {
-        free(e);
+    if (e != ERR_OK)
+        return e;
+    *ret = entry_new(in->key, r);
+    roster_free(r);
+    return *ret ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err put(struct feed *f, const struct event_in *in,
+                    struct errtext *t)
+{
+    struct map *m = f->in_snapshot ? &f->next : &f->entries;
+    struct feed_entry *e = NULL;
+    enum err err = entry_parse(in, &e, t);
+
+    if (err != ERR_OK)
         return err;
-    }
     if (m->n >= ROSTER_INSTANCES_MAX) {
         errtext_set(t, "more than %d instances", ROSTER_INSTANCES_MAX);
-        entry_free(e);
+        free(e);
         return ERR_LIMIT;
     }
     struct feed_entry *old = map_del(m, in->key);
-    err = map_put(m, bytes_of(e->key, e->key_n), e);
-    entry_free(old);
+    err = map_put(m, bytes_of(e->text, e->key_n), e);
+    free(old);
     if (err != ERR_OK)
-        entry_free(e);
+        free(e);
     return err;
 }
 
@@ -155,7 +187,7 @@ static void remove_key(struct feed *f, const struct event_in *in)
         f->lost = e;
         f->lost_n++;
     } else {
-        entry_free(e);
+        free(e);
     }
 }
 
@@ -318,13 +350,13 @@ enum err client_feed_push(struct feed *f, struct bytes piece, struct errtext *t)
 
 /* --- The list ------------------------------------------------------------ */
 
-static enum err copy_one(struct roster *to, const struct roster *from)
+static enum err copy_one(struct roster *to, const struct feed_entry *from)
 {
-    if (from->n == 0) {
+    if (!from->callable) {
         to->skipped++;
         return ERR_OK;
     }
-    if (!roster_copy_entry(to, &from->v[0], 0))
+    if (!roster_copy_entry(to, &from->one, 0))
         return ERR_NOMEM;
     if (!to->datacenter.n && from->datacenter.n) {
         to->datacenter = arena_copy(&to->arena, from->datacenter);
@@ -346,7 +378,7 @@ static enum err copy_lost(struct roster *r, const struct feed *f)
     r->v = r->lost;
     r->n = 0;
     for (struct feed_entry *x = f->lost; x && e == ERR_OK; x = x->next)
-        if (x->one->n && !roster_copy_entry(r, &x->one->v[0], 0))
+        if (x->callable && !roster_copy_entry(r, &x->one, 0))
             e = ERR_NOMEM;
     r->lost_n = r->n;
     r->v = v;
@@ -363,7 +395,7 @@ enum err client_feed_roster(struct feed *f, struct roster **ret)
     enum err e = r ? ERR_OK : ERR_NOMEM;
 
     while (e == ERR_OK && map_next(&f->entries, &at, NULL, &p))
-        e = copy_one(r, ((const struct feed_entry *)p)->one);
+        e = copy_one(r, p);
     if (e == ERR_OK && f->lost)
         e = copy_lost(r, f);
     if (e != ERR_OK) {

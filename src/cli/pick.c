@@ -42,7 +42,8 @@ static void note_row(void *ctx, const struct muster_instance *i)
         .where = arena_printf(&p->c->arena, "%s:%u", i->address, i->port),
         .id = copy(p->c, i->id),
         .node = copy(p->c, i->node),
-        .state = i->out        ? "maintenance"
+        .state = i->draining   ? "draining"
+                 : i->out      ? "maintenance"
                  : i->critical ? "critical"
                                : "",
         .weight = i->weight,

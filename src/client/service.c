@@ -291,11 +291,12 @@ static void put_param(struct buf *b, const char *name, const char *value,
 /* As servers take them (docs/api.md); what is none would be refused. */
 static bool is_label(const char *text, size_t max)
 {
-    size_t n = 0;
+    size_t n = text ? strlen(text) : 0;
 
-    while (text && text[n] >= ' ' && text[n] <= '~')
-        n++;
-    return !text || (text[n] == '\0' && n <= max);
+    for (size_t i = 0; i < n; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    return n <= max;
 }
 
 static char *make_callers(const struct muster *m,

@@ -271,6 +271,7 @@ static void do_fork(void)
     pid_t child = fork();
 
     if (child == 0) {
+        struct muster *own = NULL;
         int well =
             pick("k") == MUSTER_EFORK &&
             muster_report(s, &ticket, MUSTER_SUCCESS, 1) == MUSTER_EFORK &&
@@ -281,7 +282,10 @@ static void do_fork(void)
              (muster_set_health(registration, MUSTER_CRITICAL) ==
                   MUSTER_EFORK &&
               muster_deregister(registration, 10) == MUSTER_EFORK)) &&
-            muster_close(m) == MUSTER_OK && muster_close(m) == MUSTER_ECLOSED;
+            muster_close(m) == MUSTER_OK && muster_close(m) == MUSTER_ECLOSED &&
+            muster_open(NULL, &own, NULL) == MUSTER_OK &&
+            muster_watch(own, "web", NULL, &s, NULL) == MUSTER_OK &&
+            muster_close(own) == MUSTER_OK;
         _exit(well ? 0 : 1);
     }
     waitpid(child, &status, 0);

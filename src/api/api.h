@@ -277,6 +277,7 @@ struct api_call {
     struct bytes client; /* READ fresh: the client's address, or empty */
     bool tell_cache;     /* READ: ?cached where Consul's agent has a cache */
     bool want_host;      /* READ: env->host is to be filled */
+    bool want_lags;      /* READ: the server's table adds to the answer */
     bool unrouted;       /* answered before a route was found */
 
     /* The answer. */

@@ -460,6 +460,7 @@ static void metrics_prometheus(struct api_call *c, const struct api_env *env)
 {
     struct runtime_gauge gauges[RUNTIME_GAUGES];
     runtime_gauges(env, gauges);
+    c->want_lags = true;
     c->content_type = "text/plain; version=0.0.4; charset=utf-8";
     for (int i = 0; i < RUNTIME_GAUGES; i++)
         prometheus_line(&c->body, gauges[i].name, "of the process", "gauge",

@@ -105,6 +105,15 @@ static const struct cli_flag force_leave_flags[] = {
     END,
 };
 
+static const struct cli_flag stream_flags[] = {
+    FILTER,
+    {"format", CLI_CHOICE, "pretty|json", "pretty", "a line for people, or each event as a line of JSON"},
+    {"passing", CLI_BOOL, NULL, NULL, "only instances in the answers of ?passing"},
+    {"prefix", CLI_TEXT, "TEXT", NULL, "services whose names begin so; may be repeated", .repeats = true},
+    {"tag", CLI_TEXT, "TAG", NULL, "only instances with this tag; may be repeated, then all must match", .repeats = true},
+    END,
+};
+
 static const struct cli_flag drain_flags[] = {
     {"deregister", CLI_BOOL, NULL, NULL, "then deregister it, if that is safe"},
     FORMAT,
@@ -379,9 +388,10 @@ const struct cli_command cli_commands[] = {
      .text = "Prints 32 random bytes in base64, as the setting \"encrypt\" takes them. Servers and agents that share one prove it to each other and encrypt all they say (TLS 1.3); the key itself is never sent.",
      .examples = {{"One key", "keygen"}}, .args_max = CLI_ARGS_MAX, .run = cli_keygen},
 
-    {.name = "lag", .summary = "Show how fast subscribers apply changes", .api = CLI_AGENT, .flags = format_flags,
-     .text = "For each service: changes that subscribers said they had applied, and the time from when each could be seen to that; then the slowest subscribers.",
-     .examples = {{"All services", "lag"}}, .run = cli_lag},
+    {.name = "lag", .summary = "Show how fast subscribers apply changes", .arguments = "[SERVICE]", .args_max = 1, .complete = CLI_SERVICE, .api = CLI_AGENT, .flags = format_flags,
+     .text = "For each service: changes that subscribers said they had applied, and the time from when each could be seen to that; then the slowest subscribers. "
+             "Percentiles are bounds: so many were no later. Of one service also how many took how long.",
+     .examples = {{"All services", "lag"}, {"How it spreads for web", "lag web"}}, .run = cli_lag},
 
     {.name = "leave", .summary = "Make the agent leave and stop", .api = CLI_AGENT,
      .text = "The agent takes its node and services out of the catalog, then ends with exit code 0. To come back soon, stop it with SIGTERM instead: "
@@ -471,6 +481,11 @@ const struct cli_command cli_commands[] = {
     {.name = "snapshot save", .summary = "Save the catalog to a file", .arguments = "FILE", .args_min = 1, .args_max = 1, .complete = CLI_FILE, .api = CLI_DATACENTER,
      .text = "As of one moment, while everything goes on. The file is written only once it has been checked.",
      .examples = {{"Every night", "snapshot save /var/backups/muster.snap"}}, .run = cli_snapshot_save},
+
+    {.name = "stream", .summary = "Print changes of services as they happen", .arguments = "[SERVICE...]", .args_max = 128, .complete = CLI_SERVICE, .api = CLI_AGENT, .flags = stream_flags,
+     .text = "First the instances that there are, then each that comes, changes or leaves, with the reason, until SIGINT. Without services and -prefix: of all services.\n"
+             "A connection that breaks is opened again and goes on where it was. The command is a subscriber like any other (see \"muster watchers\"): what it has printed, it has applied, and at its end it says that nobody reads any more.",
+     .examples = {{"What happens to web", "stream web"}, {"Everything, for a program", "stream -format=json"}}, .run = cli_stream_command},
 
     {.name = "undrain", .summary = "Put a drained service instance back into the answers", .arguments = "ID", .args_min = 1, .args_max = 1, .api = CLI_AGENT,
      .text = "Ends what \"muster drain\" began. The instance is found again as far as its other checks allow.",

@@ -2,9 +2,16 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* muster drain, undrain, watchers, lag: who watches a service, what they have
  * applied, and whether all have let go of an instance. */
+#include <string.h>
+
 #include "cli/impl.h"
 
-enum { DRAIN_WAITING = 2, DRAIN_UNKNOWN = 3, DRAIN_SLACK_MS = 10 * 1000 };
+enum {
+    DRAIN_WAITING = 2, /* exit codes */
+    DRAIN_UNKNOWN = 3,
+    DRAIN_SLACK_MS = 10 * 1000,
+    BAR_WIDTH = 40,
+};
 
 static const char *number(struct cli *c, json_t *row, const char *key)
 {
@@ -80,36 +87,98 @@ int cli_watchers(struct cli *c)
     return 0;
 }
 
-int cli_lag(struct cli *c)
+/* The bound of the bucket that this share of the changes is within. */
+static const char *within(struct cli *c, json_t *row, json_t *bounds,
+                          double share)
+{
+    json_t *buckets = json_object_get(row, "Buckets"), *n;
+    double all = (double)json_integer_value(json_object_get(row, "Count"));
+    double sum = 0;
+    size_t i;
+
+    json_array_foreach(buckets, i, n)
+    {
+        sum += (double)json_integer_value(n);
+        if (sum >= share * all && i < json_array_size(bounds))
+            return arena_printf(
+                &c->arena, "%lld",
+                (long long)json_integer_value(json_array_get(bounds, i)));
+    }
+    return "more";
+}
+
+static void print_histogram(struct cli *c, json_t *row, json_t *bounds)
+{
+    static const char *const heads[] = {"Up to ms", "Changes", ""};
+    json_t *buckets = json_object_get(row, "Buckets"), *n;
+    struct cli_table t = {.columns = 3};
+    long long all = json_integer_value(json_object_get(row, "Count"));
+    size_t i;
+
+    cli_heads(&t, heads, t.columns);
+    json_array_foreach(buckets, i, n)
+    {
+        long long k = json_integer_value(n);
+        char bar[BAR_WIDTH + 1] = "";
+        if (k == 0)
+            continue;
+        memset(bar, '#', (size_t)(1 + (BAR_WIDTH - 1) * k / (all ? all : 1)));
+        cli_cell_str(&t, i < json_array_size(bounds)
+                             ? arena_printf(&c->arena, "%lld",
+                                            (long long)json_integer_value(
+                                                json_array_get(bounds, i)))
+                             : "more");
+        cli_cell_str(&t, arena_printf(&c->arena, "%lld", k));
+        cli_cell_str(&t, bar);
+    }
+    cli_table_print(&t);
+}
+
+static void print_lags(struct cli *c, json_t *j)
 {
     static const char *const heads[] = {"Service", "Changes", "Mean ms",
-                                        "Max ms"};
-    struct cli_table t = {.columns = 4};
+                                        "P50 ms",  "P99 ms",  "Max ms"};
+    json_t *bounds = json_object_get(j, "BucketsUpToMs");
+    json_t *services = json_object_get(j, "Services"), *row;
+    struct cli_table t = {.columns = 6};
     size_t i;
-    json_t *row;
 
-    if (!cli_get(c, "/v1/muster/lag"))
+    cli_heads(&t, heads, t.columns);
+    json_array_foreach(services, i, row)
+    {
+        cli_cell_str(&t, cli_str(row, "Service"));
+        cli_cell_str(&t, number(c, row, "Count"));
+        cli_cell_str(&t, arena_printf(&c->arena, "%.1f",
+                                      json_number_value(
+                                          json_object_get(row, "MeanMs"))));
+        cli_cell_str(&t, within(c, row, bounds, 0.5));
+        cli_cell_str(&t, within(c, row, bounds, 0.99));
+        cli_cell_str(&t, number(c, row, "MaxMs"));
+    }
+    cli_table_print(&t);
+    if (c->arg_count && json_array_size(services)) {
+        printf("\n");
+        print_histogram(c, json_array_get(services, 0), bounds);
+        return;
+    }
+    printf("\nthe slowest:\n");
+    print_watchers(c, json_object_get(j, "Worst"));
+}
+
+int cli_lag(struct cli *c)
+{
+    struct cli_path path = cli_path("/v1/muster/lag");
+
+    cli_path_ask(&path, "service", c->arg_count ? c->args[0] : NULL);
+    if (!cli_request(c, "GET", path, (struct bytes){0}))
         return 1;
     json_t *j = cli_reply_json(c);
     if (!j)
         return 1;
-    if (cli_json(c)) {
+    if (cli_json(c))
         cli_print_json(j);
-    } else {
-        cli_heads(&t, heads, t.columns);
-        json_array_foreach(json_object_get(j, "Services"), i, row)
-        {
-            cli_cell_str(&t, cli_str(row, "Service"));
-            cli_cell_str(&t, number(c, row, "Count"));
-            cli_cell_str(&t, arena_printf(&c->arena, "%.1f",
-                                          json_number_value(
-                                              json_object_get(row, "MeanMs"))));
-            cli_cell_str(&t, number(c, row, "MaxMs"));
-        }
-        cli_table_print(&t);
-        printf("\nthe slowest:\n");
-        print_watchers(c, json_object_get(j, "Worst"));
-    }
+    else
+        print_lags(c, j);
     json_decref(j);
     return 0;
 }
@@ -129,6 +198,7 @@ static int told(struct cli *c, json_t *j)
         printf("waiting: %s is drained, but these have not let go of it:\n",
                c->args[0]);
         print_watchers(c, json_object_get(j, "Waiting"));
+        printf("%s\n", cli_str(j, "Next"));
         return DRAIN_WAITING;
     }
     printf("unknown: %s is drained; whether everybody has let go is not "
@@ -137,6 +207,7 @@ static int told(struct cli *c, json_t *j)
     if (!json_is_true(json_object_get(j, "TableComplete")))
         printf("the server has not run for long enough to know of all\n");
     print_unproven(j);
+    printf("%s\n", cli_str(j, "Next"));
     return DRAIN_UNKNOWN;
 }
 

@@ -222,6 +222,7 @@ int cli_reload(struct cli *c);
 int cli_rtt(struct cli *c);
 int cli_services_deregister(struct cli *c);
 int cli_services_register(struct cli *c);
+int cli_stream_command(struct cli *c);
 int cli_version(struct cli *c);
 int cli_watch(struct cli *c);
 

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server/drain.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "api/entries.h"
@@ -194,6 +195,39 @@ static uint64_t dns_left_ms(const struct drain *d)
     return now < d->dns_due_ms ? d->dns_due_ms - now : 0;
 }
 
+/* How to go on, for people. */
+static void put_next(struct json_out *j, const struct drain *d,
+                     const struct look *l)
+{
+    struct subscribers *ss = d->serving->process->subscribers;
+    uint64_t young = subscribers_unknown_ms(ss) / 1000;
+    uint64_t memory = subscribers_memory_ms(ss) / 1000;
+    char text[256];
+    if (l->holding)
+        snprintf(text, sizeof text,
+                 "ask again: those in Waiting have to apply index %llu; one "
+                 "that has gone counts for %llu s",
+                 (unsigned long long)d->need, (unsigned long long)memory);
+    else if (dns_left_ms(d))
+        snprintf(text, sizeof text,
+                 "ask again with a wait of %llu s: DNS "
+                 "answers that have it may be kept so long",
+                 (unsigned long long)dns_left_ms(d) / 1000 + 1);
+    else if (subscribers_unknown_ms(ss))
+        snprintf(text, sizeof text,
+                 "ask again in %llu s: until then somebody may hold it who "
+                 "has not been heard of since the server was started",
+                 (unsigned long long)young + 1);
+    else
+        snprintf(text, sizeof text,
+                 "those in Unproven read it without saying what they have "
+                 "applied: ask again when each HeardMs is above %llu, or, if "
+                 "they do not matter, with trust-unproven",
+                 (unsigned long long)memory * 1000);
+    json_key(j, "Next");
+    json_str(j, bytes_str(text));
+}
+
 static void answer(struct drain *d, const char *result, bool known)
 {
     struct subscribers *ss = d->serving->process->subscribers;
@@ -221,6 +255,8 @@ static void answer(struct drain *d, const char *result, bool known)
     subscribers_of(ss, bytes_str(d->name), look_one, &l);
     json_close(&j, ']');
     watchers_put_unproven(ss, bytes_str(d->name), &j);
+    if (!bytes_is(bytes_str(result), "safe"))
+        put_next(&j, d, &l);
     json_key(&j, "Deregistered");
     json_bool(&j, d->deregister && bytes_is(bytes_str(result), "safe"));
     json_close(&j, '}');
@@ -235,7 +271,7 @@ static bool look(struct drain *d)
     subscribers_of(ss, bytes_str(d->name), look_one, &l);
     bool complete =
         subscribers_unproven(ss, bytes_str(d->name), count_unproven, &unproven);
-    bool known = subscribers_known_ms(ss) > 0;
+    bool known = subscribers_unknown_ms(ss) == 0;
     bool proven = d->trust || (complete && unproven == 0);
     bool dns = dns_left_ms(d) > 0;
     bool safe = l.holding == 0 && !dns && known && proven;

@@ -32,13 +32,6 @@ struct subscriber {
     char label[129], zone[65], peer[64];
 };
 
-struct reader {
-    struct list link;
-    uint64_t seen_ms;
-    size_t key_n, name_n;
-    char key[]; /* folded name, NUL, peer, NUL */
-};
-
 struct name_watches {
     struct list all;
     size_t n;
@@ -48,11 +41,11 @@ struct name_watches {
 struct subscribers {
     uv_mutex_t mutex;
     uint64_t started_ms, memory_ms;
-    struct map by_id, by_name, readers;
-    struct list all, unproven;
+    struct map by_id, by_name;
+    struct list all;
     struct list several; /* watches of several services */
-    size_t count, reader_count;
-    uint64_t reader_lost_ms; /* when one was not remembered last; 0: never */
+    size_t count;
+    struct readers readers;
     struct lags lags;
     struct callers callers;
 };
@@ -77,7 +70,7 @@ struct subscribers *subscribers_new(void)
         return NULL;
     }
     list_init(&ss->all);
-    list_init(&ss->unproven);
+    readers_init(&ss->readers);
     list_init(&ss->several);
     ss->started_ms = now_ms();
     callers_init(&ss->callers, ss->started_ms);
@@ -197,15 +190,7 @@ static void forget_old(struct subscribers *ss)
         else
             subscriber_free(ss, s);
     }
-    while (!list_empty(&ss->unproven)) {
-        struct reader *r = container_of(ss->unproven.next, struct reader, link);
-        if (now - r->seen_ms <= ss->memory_ms)
-            break;
-        map_del(&ss->readers, bytes_of(r->key, r->key_n));
-        list_del(&r->link);
-        ss->reader_count--;
-        free(r);
-    }
+    readers_forget(&ss->readers, now, ss->memory_ms);
 }
 
 static void copy_text(char *to, size_t n, struct bytes from)
@@ -251,14 +236,11 @@ void subscribers_free(struct subscribers *ss)
     while (!list_empty(&ss->all))
         subscriber_free(ss,
                         container_of(ss->all.next, struct subscriber, link));
-    ss->memory_ms = 0;
-    list_each (it, &ss->unproven)
-        free(container_of(it, struct reader, link));
+    readers_fini(&ss->readers);
     lags_fini(&ss->lags);
     callers_fini(&ss->callers);
     map_fini(&ss->by_id);
     map_fini(&ss->by_name);
-    map_fini(&ss->readers);
     uv_mutex_destroy(&ss->mutex);
     free(ss);
 }
@@ -412,36 +394,11 @@ static struct bytes host_of(const char *peer)
 void subscribers_read(struct subscribers *ss, struct bytes name,
                       const char *peer)
 {
-    char key[512];
-    struct bytes f = folded(name, key, sizeof key - 80);
-    struct bytes p = host_of(peer);
-    key[f.n] = 0;
-    memcpy(key + f.n + 1, p.p, p.n);
-    size_t n = f.n + 1 + p.n;
+    char space[512];
+    name = folded(name, space, sizeof space);
     uv_mutex_lock(&ss->mutex);
     forget_old(ss);
-    struct reader *r = map_get(&ss->readers, bytes_of(key, n));
-    if (!r && ss->reader_count < UNPROVEN_MAX)
-        r = calloc(1, sizeof *r + n + 1);
-    if (r && r->key_n == 0) {
-        r->key_n = n;
-        r->name_n = f.n;
-        memcpy(r->key, key, n);
-        list_init(&r->link);
-        if (map_put(&ss->readers, bytes_of(r->key, n), r) != ERR_OK) {
-            free(r);
-            r = NULL;
-        } else {
-            ss->reader_count++;
-        }
-    }
-    if (r) {
-        r->seen_ms = now_ms();
-        list_del(&r->link);
-        list_add(&ss->unproven, &r->link);
-    } else {
-        ss->reader_lost_ms = now_ms();
-    }
+    readers_seen(&ss->readers, name, host_of(peer), now_ms());
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -478,13 +435,19 @@ bool subscribers_callers(struct subscribers *ss, struct caller *who,
 
 /* --- Looking ------------------------------------------------------------- */
 
-uint64_t subscribers_known_ms(struct subscribers *ss)
+uint64_t subscribers_memory_ms(struct subscribers *ss)
 {
     uv_mutex_lock(&ss->mutex);
-    uint64_t age = now_ms() - ss->started_ms;
-    uint64_t known = age > ss->memory_ms ? age - ss->memory_ms : 0;
+    uint64_t memory = ss->memory_ms;
     uv_mutex_unlock(&ss->mutex);
-    return known;
+    return memory;
+}
+
+uint64_t subscribers_unknown_ms(struct subscribers *ss)
+{
+    uint64_t age = now_ms() - ss->started_ms;
+    uint64_t memory = subscribers_memory_ms(ss);
+    return age > memory ? 0 : memory - age + 1;
 }
 
 static struct watcher row_of(const struct watch *w, uint64_t now)
@@ -541,17 +504,11 @@ bool subscribers_unproven(struct subscribers *ss, struct bytes name,
                           void *ctx)
 {
     char space[512];
-    uint64_t now = now_ms();
-    name = folded(name, space, sizeof space - 80);
+    name = folded(name, space, sizeof space);
     uv_mutex_lock(&ss->mutex);
     forget_old(ss);
-    list_each (it, &ss->unproven) {
-        struct reader *r = container_of(it, struct reader, link);
-        struct unproven u = {r->key + r->name_n + 1, now - r->seen_ms};
-        if (bytes_eq(bytes_of(r->key, r->name_n), name))
-            each(ctx, &u);
-    }
-    bool all = !ss->reader_lost_ms || now - ss->reader_lost_ms > ss->memory_ms;
+    bool all =
+        readers_each(&ss->readers, name, now_ms(), ss->memory_ms, each, ctx);
     uv_mutex_unlock(&ss->mutex);
     return all;
 }

@@ -24,12 +24,12 @@
 #include "server/callers.h"
 #include "server/lags.h"
 #include "server/process.h"
+#include "server/readers.h"
 
 enum {
     SUBSCRIBERS_MAX = 65536,
     SUBSCRIBER_ID_BYTES = 32,
     SUBSCRIBER_WATCHES_MAX = 128, /* of one; further targets are not proven */
-    UNPROVEN_MAX = 4096,          /* readers remembered */
     LAG_WORST = 10,
 };
 
@@ -55,11 +55,6 @@ struct watcher {
     uint64_t lag_ms, max_lag_ms;
 };
 
-struct unproven {
-    const char *peer; /* its host */
-    uint64_t seen_ms; /* ago */
-};
-
 struct subscribers *subscribers_new(void);
 void subscribers_free(struct subscribers *ss);
 
@@ -70,8 +65,10 @@ void subscribers_longest_wait(struct subscribers *ss, uint64_t wait_ms);
 /* The catalog of this revision has just been published (core thread). */
 void subscribers_published(struct subscribers *ss, uint64_t revision);
 
-/* Milliseconds since this table knows of all; 0: it does not yet. */
-uint64_t subscribers_known_ms(struct subscribers *ss);
+/* For how long a subscriber counts that is not heard of; and milliseconds until
+ * this table knows of all, 0: it does. */
+uint64_t subscribers_memory_ms(struct subscribers *ss);
+uint64_t subscribers_unknown_ms(struct subscribers *ss);
 
 /* A stream opens; flow is valid until subscribers_left. id is set. NULL: too
  * many, or no memory: then it is not listed. */

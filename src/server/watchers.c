@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* What the table of subscribers answers: /v1/muster/watchers/:name,
- * /v1/muster/lag, /v1/muster/ack. */
+ * /v1/muster/ack. */
 #include "server/watchers.h"
 
 #include "http/json_out.h"
@@ -72,29 +72,9 @@ void watchers_put_unproven(struct subscribers *ss, struct bytes name,
     json_bool(j, all);
 }
 
-static void put_lag(void *ctx, const struct lag_row *r)
-{
-    struct json_out *j = ctx;
-    json_open(j, '{');
-    json_key(j, "Service");
-    json_str(j, bytes_str(r->service));
-    json_key(j, "Count");
-    json_u64(j, r->n);
-    json_key(j, "MeanMs");
-    json_double(j, r->n ? (double)r->sum_ms / (double)r->n : 0);
-    json_key(j, "MaxMs");
-    json_u64(j, r->max_ms);
-    json_key(j, "Buckets");
-    json_open(j, '[');
-    for (size_t i = 0; i < LAG_BUCKETS; i++)
-        json_u64(j, r->buckets[i]);
-    json_close(j, ']');
-    json_close(j, '}');
-}
-
 /* --- Routes -------------------------------------------------------------- */
 
-static struct json_out begin(struct api_call *call)
+struct json_out watchers_begin(struct api_call *call)
 {
     struct json_out j = json_out(&call->body);
     call->status = 200;
@@ -103,7 +83,7 @@ static struct json_out begin(struct api_call *call)
     return j;
 }
 
-static void end(struct api_call *call, struct json_out *j)
+void watchers_end(struct api_call *call, struct json_out *j)
 {
     struct buf indented;
     json_close(j, '}');
@@ -117,63 +97,18 @@ static void end(struct api_call *call, struct json_out *j)
 
 void watchers_answer(struct subscribers *ss, struct api_call *call)
 {
-    struct json_out j = begin(call);
-    uint64_t known = subscribers_known_ms(ss);
+    struct json_out j = watchers_begin(call);
+    bool known = subscribers_unknown_ms(ss) == 0;
     json_key(&j, "Service");
     json_str(&j, call->arg);
     json_key(&j, "Complete");
-    json_bool(&j, known > 0);
+    json_bool(&j, known);
     json_key(&j, "Subscribers");
     json_open(&j, '[');
     subscribers_of(ss, call->arg, put_watcher, &j);
     json_close(&j, ']');
     watchers_put_unproven(ss, call->arg, &j);
-    end(call, &j);
-}
-
-struct lag_texts {
-    struct json_out services, worst;
-};
-
-static void lag_row(void *ctx, const struct lag_row *r)
-{
-    struct lag_texts *t = ctx;
-    put_lag(&t->services, r);
-}
-
-static void lag_worst(void *ctx, const struct watcher *w)
-{
-    struct lag_texts *t = ctx;
-    watchers_put(&t->worst, w);
-}
-
-void lag_answer(struct subscribers *ss, struct api_call *call)
-{
-    struct buf services, worst;
-    buf_init(&services, 0);
-    buf_init(&worst, 0);
-    struct lag_texts t = {json_out(&services), json_out(&worst)};
-    subscribers_lag(ss, lag_row, lag_worst, &t);
-    struct json_out j = begin(call);
-    json_key(&j, "BucketsUpToMs");
-    json_open(&j, '[');
-    for (size_t i = 0; i + 1 < LAG_BUCKETS; i++)
-        json_u64(&j, (uint64_t)1 << i);
-    json_close(&j, ']');
-    json_key(&j, "Services");
-    json_open(&j, '[');
-    buf_put(&call->body, buf_bytes(&services));
-    j.comma = true;
-    json_close(&j, ']');
-    json_key(&j, "Worst");
-    json_open(&j, '[');
-    buf_put(&call->body, buf_bytes(&worst));
-    j.comma = true;
-    json_close(&j, ']');
-    call->body.bad |= services.bad || worst.bad;
-    buf_fini(&services);
-    buf_fini(&worst);
-    end(call, &j);
+    watchers_end(call, &j);
 }
 
 static const char *refusal(enum ack_result r)
@@ -185,7 +120,7 @@ static const char *refusal(enum ack_result r)
 /* All are looked at; those that are refused are told, and make it a 409. */
 void ack_answer(struct subscribers *ss, struct api_call *call)
 {
-    struct json_out j = begin(call);
+    struct json_out j = watchers_begin(call);
     size_t taken = 0;
     json_key(&j, "Refused");
     json_open(&j, '[');
@@ -209,7 +144,7 @@ void ack_answer(struct subscribers *ss, struct api_call *call)
     json_close(&j, ']');
     json_key(&j, "Taken");
     json_u64(&j, taken);
-    end(call, &j);
+    watchers_end(call, &j);
     if (taken < call->ack_count)
         call->status = 409;
 }

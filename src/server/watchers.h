@@ -10,14 +10,24 @@
 #include "server/serving.h"
 #include "server/subscribers.h"
 
+enum { LAGS_TOLD_MAX = 200 };
+
 void watchers_answer(struct subscribers *ss, struct api_call *call);
 void lag_answer(struct subscribers *ss, struct api_call *call);
+
+/* A histogram of each service, for Prometheus: of the LAGS_TOLD_MAX with the
+ * most changes; all others in one without a name. */
+void lag_metrics(struct subscribers *ss, struct buf *out);
 void ack_answer(struct subscribers *ss, struct api_call *call);
 
 /* Who asks for instances of a service: a subscriber if he says so (a label, or
  * the id that he was given), else a reader of whom nothing is proven. */
 void watchers_note(struct serving *s, struct conn *c,
                    const struct api_call *call, struct bytes target);
+
+/* An answer that is an object. */
+struct json_out watchers_begin(struct api_call *call);
+void watchers_end(struct api_call *call, struct json_out *j);
 
 /* One watcher; the member Unproven and whether it is complete. */
 void watchers_put(struct json_out *j, const struct watcher *w);

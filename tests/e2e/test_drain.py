@@ -129,6 +129,14 @@ def test_lag_is_measured_from_publishing_to_applying(server):
     assert sum(row["Buckets"]) == 1 and lag["Worst"]
     shown = muster(server, "lag")
     assert shown.returncode == 0 and "web" in shown.stdout
+    assert muster(server, "lag", "WEB").stdout.count("#") == 40
+    assert server.get("/v1/muster/lag?service=other").json["Services"] == []
+    metrics = server.get("/v1/agent/metrics?format=prometheus").text.split("\n")
+    web = [line for line in metrics
+           if line.startswith("muster_subscriber_lag_seconds")]
+    assert web[-1] == 'muster_subscriber_lag_seconds_count{service="web"} 1'
+    assert web[-3] == ('muster_subscriber_lag_seconds_bucket{service="web",'
+                       'le="+Inf"} 1')
     s.close()
 
 
@@ -206,6 +214,7 @@ def test_after_a_restart_it_is_unknown(server):
     assert got["Result"] == "unknown" and not got["TableComplete"]
     shown = muster(server, "drain", "-wait=10ms", "w1")
     assert shown.returncode == 3 and "long enough" in shown.stdout
+    assert "ask again in" in shown.stdout
 
 
 def test_readers_without_id_make_it_unknown_unless_they_are_trusted(server):
@@ -214,6 +223,7 @@ def test_readers_without_id_make_it_unknown_unless_they_are_trusted(server):
     server.get(WEB)
     got = drain(server, "w1", "wait=10ms")
     assert got["Result"] == "unknown" and len(got["Unproven"]) == 1
+    assert "trust-unproven" in got["Next"]
     assert drain(server, "w1", "trust-unproven")["Result"] == "safe"
 
 

@@ -6,13 +6,15 @@ import contextlib
 import http.client
 import random
 import shutil
+import signal
 import ssl
+import subprocess
 import threading
 
 import pytest
 
 import check_peers
-from muster import free_port, quote, until
+from muster import BINARY, free_port, quote, until
 from streams import Stream
 
 
@@ -487,6 +489,37 @@ def test_a_slow_reader_is_taken_to_the_newest_state(make_server):
     assert gauge(server, "stream.collapsed") > 0
     slow.close()
     quick.close()
+
+
+# --- The command -------------------------------------------------------------
+
+
+def test_the_command_prints_goes_on_and_says_goodbye(make_server, tmp_path):
+    server = make_server().start()
+    server.register("n", "web", "w1", Port=80)
+    out = tmp_path / "out"
+    with out.open("w") as f:
+        p = subprocess.Popen([BINARY, "stream", "-http-addr",
+                              f"127.0.0.1:{server.port}", "web"],
+                             stdout=f, stderr=subprocess.STDOUT)
+
+    def said(text):
+        until(lambda: text in out.read_text(), text)
+    said("put     web w1 on n, 10.0.0.1:80, passing\n")
+    said("that is all there is: 1 instances\n")
+    check(server, "n", "c", "critical", "w1")
+    said("10.0.0.1:80, critical\n")
+    until(lambda: [w["AppliedIndex"] for w in watchers(server, "web")]
+          == [gauge(server, "store.revision")], "it says what it has applied")
+    server.kill()
+    said("again in")
+    server.start()
+    deregister(server, "n", ServiceID="w1")
+    server.register("n", "web", "w2", Port=81)
+    said("put     web w2")
+    p.send_signal(signal.SIGINT)
+    assert p.wait(10) == 0
+    until(lambda: not watchers(server, "web"), "nobody waits for it")
 
 
 # --- Bad input ---------------------------------------------------------------

@@ -1,0 +1,99 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/readers.h"
+
+#include <stdlib.h>
+
+struct reader {
+    struct list link;
+    uint64_t seen_ms;
+    size_t key_n, name_n;
+    char key[]; /* folded name, NUL, host, NUL */
+};
+
+void readers_init(struct readers *rs)
+{
+    *rs = (struct readers){0};
+    list_init(&rs->all);
+}
+
+static void reader_free(struct readers *rs, struct reader *r)
+{
+    map_del(&rs->by_key, bytes_of(r->key, r->key_n));
+    list_del(&r->link);
+    free(r);
+}
+
+static struct reader *oldest(const struct readers *rs)
+{
+    return list_empty(&rs->all)
+               ? NULL
+               : container_of(rs->all.next, struct reader, link);
+}
+
+void readers_fini(struct readers *rs)
+{
+    struct reader *r;
+    while ((r = oldest(rs)))
+        reader_free(rs, r);
+    map_fini(&rs->by_key);
+}
+
+void readers_forget(struct readers *rs, uint64_t now_ms, uint64_t after_ms)
+{
+    struct reader *r;
+    while ((r = oldest(rs)) && now_ms - r->seen_ms > after_ms)
+        reader_free(rs, r);
+}
+
+static struct reader *reader_new(struct readers *rs, struct bytes key,
+                                 size_t name_n)
+{
+    struct reader *r =
+        rs->by_key.n < UNPROVEN_MAX ? calloc(1, sizeof *r + key.n + 1) : NULL;
+    if (!r)
+        return NULL;
+    r->key_n = key.n;
+    r->name_n = name_n;
+    memcpy(r->key, key.p, key.n);
+    list_init(&r->link);
+    if (map_put(&rs->by_key, bytes_of(r->key, key.n), r) == ERR_OK)
+        return r;
+    free(r);
+    return NULL;
+}
+
+void readers_seen(struct readers *rs, struct bytes name, struct bytes host,
+                  uint64_t now_ms)
+{
+    char space[1024];
+    name = bytes_head(name, 512);
+    host = bytes_head(host, 256);
+    memcpy(space, name.p, name.n);
+    space[name.n] = 0;
+    memcpy(space + name.n + 1, host.p, host.n);
+    struct bytes key = bytes_of(space, name.n + 1 + host.n);
+    struct reader *r = map_get(&rs->by_key, key);
+    if (!r)
+        r = reader_new(rs, key, name.n);
+    if (!r) {
+        rs->lost_ms = now_ms;
+        return;
+    }
+    r->seen_ms = now_ms;
+    list_del(&r->link);
+    list_add(&rs->all, &r->link);
+}
+
+bool readers_each(const struct readers *rs, struct bytes name, uint64_t now_ms,
+                  uint64_t memory_ms,
+                  void (*each)(void *ctx, const struct unproven *u), void *ctx)
+{
+    list_each (it, &rs->all) {
+        struct reader *r = container_of(it, struct reader, link);
+        struct unproven u = {r->key + r->name_n + 1, now_ms - r->seen_ms};
+        if (bytes_eq(bytes_of(r->key, r->name_n), name))
+            each(ctx, &u);
+    }
+    return !rs->lost_ms || now_ms - rs->lost_ms > memory_ms;
+}

@@ -8,13 +8,14 @@ import {check} from "./nodes.js";
 
 const HISTORY_ROWS = 60;
 
-function state(i) {
+function state(i, entry) {
+  if (entry?.Draining) return badge("held", i.In ? "draining" : "out, draining");
   if (i.In) return i.Rule === "held" ? badge("held", "in, held") : badge("passing", "in");
   if (i.Rule === "damped") return badge("damped", "out, damped");
   return badge(i.Rule === "warning" ? "warning" : "critical", "out");
 }
 
-function why(i) {
+function why(i, entry) {
   const c = i.Check, parts = [];
   if (c) parts.push(`${c.Name || c.CheckID} is ${c.Status}`);
   if (c?.Cause && c.Cause !== "evidence") parts.push(`by ${c.Cause}`);
@@ -22,6 +23,7 @@ function why(i) {
   if (c?.HeldSince) parts.push(`held since ${new Date(c.HeldSince).toLocaleTimeString()}`);
   if (c?.DampedUntil) parts.push(`damped until ${new Date(c.DampedUntil).toLocaleTimeString()}`);
   if (c?.Penalty) parts.push(`penalty ${c.Penalty}`);
+  if (i.In && entry?.ReadySince) parts.push(`ready since ${new Date(entry.ReadySince).toLocaleTimeString()}`);
   return parts.length ? parts.join(", ") : i.Rule;
 }
 
@@ -32,7 +34,7 @@ function instance(i, entry, open) {
     h("td", null, h("details", {"data-key": key, open: open.has(key)}, h("summary", null, i.ServiceID),
       pairs(s.Meta), entry ? h("ul", null, entry.Checks.map(check)) : null)),
     h("td", null, nodeLink(i.Node)), h("td", {class: "narrow-hide"}, `${i.Address}:${i.Port}`),
-    h("td", null, state(i)), h("td", null, why(i)),
+    h("td", null, state(i, entry)), h("td", null, why(i, entry)),
     h("td", {class: "number narrow-hide"}, s.Weights ? `${s.Weights.Passing} / ${s.Weights.Warning}` : ""),
     h("td", {class: "narrow-hide"}, tags(s.Tags)));
 }
@@ -73,14 +75,33 @@ function watchers(data) {
     unproven ? h("p", {class: "quiet"}, `${unproven} more read it without telling.`) : null];
 }
 
+function bucket(n, upTo, most) {
+  const i = h("i");
+  i.style.width = `${100 * n / most}%`; // by the object model: no inline style in markup
+  return h("tr", null, h("th", {scope: "row"}, upTo === undefined ? "longer" : `up to ${upTo} ms`),
+    h("td", {class: "share"}, i), h("td", {class: "number"}, n));
+}
+
+/** How long its changes took from when they could be seen to when they were applied. */
+function lag(data) {
+  const of = data?.Services?.[0];
+  if (!of) return null;
+  const last = of.Buckets.reduce((at, n, i) => (n > 0 ? i : at), 0), most = Math.max(...of.Buckets, 1);
+  return [h("h2", null, "How fast changes are applied"),
+    h("p", {class: "quiet"}, `${of.Count} so far, ${of.MeanMs.toFixed(1)} ms in the mean, ${of.MaxMs} ms at most.`),
+    h("table", {class: "histogram", "aria-label": "Lag"}, h("tbody", null,
+      of.Buckets.slice(0, last + 1).map((n, i) => bucket(n, data.BucketsUpToMs[i], most))))];
+}
+
 export function service(main, name) {
   const box = h("div");
   const at = encodeURIComponent(name);
   main.replaceChildren(h("h1", null, "Service ", name), box);
   return follow(async () => {
-    const [{data: told}, {data: entries}, past, watching] = await Promise.all([
+    const [{data: told}, {data: entries}, past, watching, lags] = await Promise.all([
       getJson(`/v1/muster/explain/health/service/${at}?passing`), getJson(`/v1/health/service/${at}`),
-      getIfThere(`/v1/muster/history/service/${at}?limit=${HISTORY_ROWS}`), getIfThere(`/v1/muster/watchers/${at}`)]);
+      getIfThere(`/v1/muster/history/service/${at}?limit=${HISTORY_ROWS}`), getIfThere(`/v1/muster/watchers/${at}`),
+      getIfThere(`/v1/muster/lag?service=${at}`)]);
     const open = new Set([...box.querySelectorAll("details[open]")].map(d => d.dataset.key));
     const find = i => entries.find(e => e.Service.ID.toLowerCase() === i.ServiceID.toLowerCase()
       && e.Node.Node.toLowerCase() === i.Node.toLowerCase());
@@ -90,7 +111,7 @@ export function service(main, name) {
         : h("div", {class: "scroll"}, h("table", {"aria-label": `Instances of ${name}`},
           h("thead", null, h("tr", null, COLUMNS.map(([text, kind]) => h("th", {scope: "col", class: kind}, text)))),
           h("tbody", null, told.Instances.map(i => instance(i, find(i), open))))),
-      ...watchers(watching).filter(Boolean),
+      ...watchers(watching).filter(Boolean), ...(lag(lags) ?? []),
       h("h2", null, "What happened"), history(past));
   }, 400, names => names.has(name), 3000);
 }

@@ -9,6 +9,7 @@ import pytest
 
 import browser
 from muster import until
+from streams import Stream
 
 pytestmark = pytest.mark.skipif(browser.MISSING is not None,
                                 reason=str(browser.MISSING))
@@ -45,6 +46,16 @@ def register(server, service, instance, status="passing", node="n1", **more):
                     "ServiceID": instance, "Status": status,
                     "Output": f"{status}: HTTP GET http://10.0.0.1/"}]})
     assert answer.status == 200, answer.text
+
+
+def applies(server, service, change):
+    """A subscriber that hears of one change and says so."""
+    s = Stream(server, f"/v1/health/service/{service}?subscriber=checkout&zone=eu-1")
+    s.ready()
+    change()
+    s.change()
+    server.put("/v1/muster/ack", [{"Subscriber": s.subscriber, "Index": s.last_id}])
+    return s
 
 
 def go(page, view):
@@ -127,6 +138,42 @@ def test_the_page_tells_what_it_has_applied(page):
     page.open("about:blank")
     until(lambda: server.get("/v1/muster/watchers/web").json["Subscribers"] == [],
           "a page that was closed is forgotten")
+
+
+def test_one_service_shows_how_fast_changes_are_applied(page):
+    server = page.server
+    register(server, "web", "web-1")
+    go(page, "#/service/web")
+    s = applies(server, "web", lambda: register(server, "web", "web-1", "critical"))
+    page.shows("up to", "table[aria-label=Lag]")
+    page.shows("in the mean", "main")
+    assert page.complaints() == []
+    s.close()
+
+
+def test_one_service_shows_who_drains_and_who_is_damped(page):
+    server = page.server
+    for i in range(4):
+        a = server.put("/v1/agent/service/register",
+                       {"Name": "api", "ID": f"api-{i}", "Port": 80, "Check": {
+                           "CheckID": f"beat-{i}", "TTL": "1h",
+                           "Damping": "suppress"}})
+        assert a.status == 200, a.text
+        server.put(f"/v1/agent/check/pass/beat-{i}")
+    go(page, "#/service/api")
+
+    def shown(instance):
+        return "\n".join(page.texts(f'tr[data-instance="{instance}"]'))
+    until(lambda: "ready since" in shown("api-0"), "since when it is in")
+    assert server.put("/v1/agent/service/drain/api-0?reason=update").status == 200
+    until(lambda: "out, draining" in shown("api-0"), "it drains")
+    assert server.put("/v1/agent/service/undrain/api-0").status == 200
+    until(lambda: "draining" not in shown("api-0"), "it does not any more")
+    for _ in range(8):  # it flaps
+        server.put("/v1/agent/check/fail/beat-1")
+        server.put("/v1/agent/check/pass/beat-1")
+    until(lambda: "damped" in shown("api-1"), "it is damped")
+    assert page.complaints() == []
 
 
 def test_changes_are_listed_as_they_happen(page):
@@ -300,6 +347,9 @@ def test_pictures(page):
     go(page, "#/service/web")
     page.shows("out")
     page.shows("registered", "ol.line")
+    s = applies(server, "web",
+                lambda: register(server, "web", "web-3", "warning", node="host-3"))
+    page.shows("up to", "table[aria-label=Lag]")
     page.scheme("dark")
     page.screenshot("page-service-dark.png")
     page.size(400, 800)

@@ -21,8 +21,7 @@ void parks_init(struct parks *p)
 
 void parks_fini(struct parks *p)
 {
-    map_fini(&p->by_target);
-    map_fini(&p->by_hash);
+    follows_fini(&p->groups);
 }
 
 static void count_parked(struct serving *s, bool more)
@@ -36,27 +35,20 @@ static void count_parked(struct serving *s, bool more)
 
 /* --- Groups -------------------------------------------------------------- */
 
-static struct bytes hash_key(const struct park_group *g)
+static struct park_group *group_of(struct follow *f)
 {
-    return bytes_of(&g->hash, sizeof g->hash);
+    return f ? container_of(f, struct park_group, follow) : NULL;
+}
+
+static struct park_group *group_find(const struct parks *p, struct bytes target)
+{
+    return group_of(follows_find(&p->groups, target));
 }
 
 static void group_free(struct parks *p, struct park_group *g)
 {
-    map_del(&p->by_target, g->target);
+    follows_del(&p->groups, &g->follow);
     list_del(&g->dirty);
-    struct park_group *first = map_get(&p->by_hash, hash_key(g));
-    if (list_empty(&g->same_hash)) {
-        map_del(&p->by_hash, hash_key(g));
-    } else if (first == g) {
-        /* The map's key points into the first of the ring: move both. */
-        struct park_group *next =
-            container_of(g->same_hash.next, struct park_group, same_hash);
-        map_del(&p->by_hash, hash_key(g));
-        if (map_put(&p->by_hash, hash_key(next), next) != ERR_OK)
-            abort(); /* a slot was just freed: cannot fail */
-    }
-    list_del(&g->same_hash);
     free(g);
 }
 
@@ -67,24 +59,14 @@ static struct park_group *group_new(struct parks *p, struct bytes target,
     if (!g)
         return NULL;
     memcpy(g + 1, target.p, target.n);
-    g->target = bytes_of(g + 1, target.n);
-    g->hash = hash;
-    list_init(&g->same_hash);
+    g->follow.target = bytes_of(g + 1, target.n);
+    g->follow.hash = hash;
     list_init(&g->dirty);
     list_init(&g->parked);
-    if (map_put(&p->by_target, g->target, g) != ERR_OK) {
-        free(g);
-        return NULL;
-    }
-    struct park_group *first = map_get(&p->by_hash, hash_key(g));
-    if (first) {
-        list_add(&first->same_hash, &g->same_hash);
-    } else if (map_put(&p->by_hash, hash_key(g), g) != ERR_OK) {
-        map_del(&p->by_target, g->target);
-        free(g);
-        return NULL;
-    }
-    return g;
+    if (follows_add(&p->groups, &g->follow) == ERR_OK)
+        return g;
+    free(g);
+    return NULL;
 }
 
 static bool group_wants_gzip(const struct park_group *g)
@@ -152,7 +134,7 @@ static bool group_read(struct serving *s, struct park_group *g,
     call->cost_limit = 0;
     if (!call->too_long && (g->by_hash || !packs_long(g, call->body.n)))
         return true;
-    if (draft_begin(s, g->target, group_wants_gzip(g)))
+    if (draft_begin(s, g->follow.target, group_wants_gzip(g)))
         return false;
     if (call->too_long) {
         buf_reset(&call->body);
@@ -169,7 +151,7 @@ static void group_compare(struct serving *s, struct park_group *g,
     if (index == g->index && !g->by_hash && !g->unknown)
         return;
     /* park_drafted looks whether that is new enough. */
-    if (draft_under_way(s, g->target) || !group_read(s, g, call, env))
+    if (draft_under_way(s, g->follow.target) || !group_read(s, g, call, env))
         return;
     bool whole = call->status == 200 && !call->body.bad;
     uint64_t digest = g->by_hash ? call->content_hash : call->digest;
@@ -186,7 +168,7 @@ static void group_compare(struct serving *s, struct park_group *g,
     metric_add(METRIC_CACHE_MISSES, 1);
     struct answer *a = NULL;
     if (whole && !g->by_hash)
-        a = answers_add(&s->answers, g->target, call,
+        a = answers_add(&s->answers, g->follow.target, call,
                         snapshot_text_index(env->cat, call->watch),
                         snapshot_floor(env->cat), NULL, NULL);
     group_answer_all(s, g, a, call, env, serving_index(env, index, 0));
@@ -206,7 +188,7 @@ static void group_drafted(struct serving *s, struct park_group *g,
         return; /* made before they came */
     bool same = g->unknown ? index == g->index : a->digest == g->digest;
     if (!same && !a->gzip && packs_long(g, a->body->n) &&
-        draft_begin(s, g->target, true))
+        draft_begin(s, g->follow.target, true))
         return;
     g->unknown = false;
     g->index = index;
@@ -220,7 +202,7 @@ static void group_drafted(struct serving *s, struct park_group *g,
 void park_drafted(struct serving *s, struct bytes target, struct api_call *call,
                   struct answer *a, uint64_t index, uint64_t floor)
 {
-    struct park_group *g = map_get(&s->parks.by_target, target);
+    struct park_group *g = group_find(&s->parks, target);
     if (!g || g->by_hash)
         return;
     uint64_t sent = index > floor ? index : floor;
@@ -241,7 +223,7 @@ static void group_evaluate(struct serving *s, struct park_group *g)
     struct api_call call;
     api_call_init(&call);
 
-    if (api_from_canonical(&call, &env, g->target, &arena) == ERR_OK) {
+    if (api_from_canonical(&call, &env, g->follow.target, &arena) == ERR_OK) {
         group_compare(s, g, &call, &env);
     } else {
         api_error(&call, 500, "out of memory");
@@ -253,33 +235,17 @@ static void group_evaluate(struct serving *s, struct park_group *g)
         group_free(&s->parks, g);
 }
 
-static void ring_dirty(struct parks *p, struct park_group *first)
+static void mark_dirty(void *ctx, struct follow *f)
 {
-    struct park_group *g = first;
-    do {
-        if (list_empty(&g->dirty))
-            list_add(&p->dirty, &g->dirty);
-        g = container_of(g->same_hash.next, struct park_group, same_hash);
-    } while (g != first);
+    struct parks *p = ctx;
+    struct park_group *g = group_of(f);
+    if (list_empty(&g->dirty))
+        list_add(&p->dirty, &g->dirty);
 }
 
 void park_published(struct serving *s, const struct published *pub)
 {
-    struct parks *p = &s->parks;
-    if (pub->all) {
-        size_t at = 0;
-        struct bytes key;
-        void *value;
-        while (map_next(&p->by_hash, &at, &key, &value))
-            ring_dirty(p, value);
-        return;
-    }
-    for (size_t i = 0; i < pub->n; i++) {
-        struct park_group *g = map_get(
-            &p->by_hash, bytes_of(&pub->hashes[i], sizeof pub->hashes[i]));
-        if (g)
-            ring_dirty(p, g);
-    }
+    follows_touched(&s->parks.groups, pub, mark_dirty, &s->parks);
 }
 
 void park_wake_dirty(struct serving *s)
@@ -309,7 +275,7 @@ static void park_timeout(struct timer *t)
     api_call_init(&call);
 
     /* The group may go with its last member: its target is copied. */
-    struct bytes target = arena_copy(&arena, p->group->target);
+    struct bytes target = arena_copy(&arena, p->group->follow.target);
     uint64_t asked = asked_of(p, &env);
     bool gzip = p->gzip;
     bool by_hash = p->group->by_hash;
@@ -344,7 +310,7 @@ static bool group_baseline(struct serving *s, struct park_group *g,
     }
     const struct answer *a = NULL;
     if (call->watch.kind != WATCH_LOCAL)
-        a = answers_find(&s->answers, g->target, env->cat);
+        a = answers_find(&s->answers, g->follow.target, env->cat);
     if (a) { /* it usually just got it from here */
         g->digest = a->digest;
         return true;
@@ -357,7 +323,7 @@ static bool group_baseline(struct serving *s, struct park_group *g,
     call->cost_limit = 0;
     if (call->too_long) {
         g->unknown = true;
-        return draft_begin(s, g->target, false);
+        return draft_begin(s, g->follow.target, false);
     }
     g->digest = call->digest;
     return !call->body.bad;
@@ -395,18 +361,18 @@ static void look_again(struct serving *s, const struct park_group *g,
     uint64_t at = snapshot_revision(env->cat); /* no change is told of */
     *pub = (struct published){
         .letter.kind = LETTER_PUBLISHED, .prior = at, .revision = at, .n = 1};
-    pub->hashes[0] = g->hash;
+    pub->hashes[0] = g->follow.hash;
     serving_post(s, &pub->letter);
 }
 
 bool park_add(struct serving *s, struct conn *c, struct api_call *call,
               const struct api_env *env, struct bytes target, bool gzip)
 {
-    struct park_group *g = map_get(&s->parks.by_target, target);
+    struct park_group *g = group_find(&s->parks, target);
     if (g && group_is_behind(g, call, env)) { /* let them go first */
         list_del(&g->dirty);
         group_evaluate(s, g);
-        g = map_get(&s->parks.by_target, target);
+        g = group_find(&s->parks, target);
     }
     if (!g) {
         g = group_new(&s->parks, target, watch_hash(call->watch));
@@ -447,14 +413,11 @@ void park_remove(struct park *p)
 /* The server stops: everybody gets the answer as it is now. */
 void park_close_all(struct serving *s)
 {
-    size_t at = 0;
-    struct bytes key;
-    void *value;
-    while (map_next(&s->parks.by_target, &at, &key, &value)) {
-        struct park_group *g = value;
+    struct follow *f;
+    while ((f = follows_any(&s->parks.groups))) {
+        struct park_group *g = group_of(f);
         struct park *p = container_of(g->parked.next, struct park, link);
         timer_clear(&s->timers, &p->timer);
         park_timeout(&p->timer);
-        at = 0;
     }
 }

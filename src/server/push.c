@@ -53,8 +53,7 @@ void pushes_close(struct serving *s)
 
 void pushes_fini(struct serving *s)
 {
-    map_fini(&s->pushes.by_target);
-    map_fini(&s->pushes.by_hash);
+    follows_fini(&s->pushes.groups);
 }
 
 /* --- One connection ------------------------------------------------------ */

@@ -88,14 +88,12 @@ struct push_build {
 };
 
 struct push_group {
-    struct bytes target;    /* canonical; in this block */
-    struct watch_key watch; /* its name too */
+    struct follow follow;   /* its target is in this block, */
+    struct watch_key watch; /* and its name */
     struct pushes *pushes;
-    uint64_t hash;         /* of the watch key */
-    struct list same_hash; /* ring of groups under one hash */
-    struct list work;      /* in pushes.work, or alone */
-    struct timer timer;    /* until it may be asked again */
-    size_t members;        /* subscriptions */
+    struct list work;   /* in pushes.work, or alone */
+    struct timer timer; /* until it may be asked again */
+    size_t members;     /* subscriptions */
     struct list fresh, late, sending, stalled, live;
     bool dirty;
     uint64_t at;                /* revision that live ones have */

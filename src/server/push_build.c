@@ -40,8 +40,8 @@ static bool step_begin(struct step *st, struct serving *s, struct push_group *g)
     api_call_init(&st->call);
     buf_init(&st->data, 0);
     buf_init(&st->key, 0);
-    return api_from_canonical(&st->call, &st->env, g->target, &st->arena) ==
-           ERR_OK;
+    return api_from_canonical(&st->call, &st->env, g->follow.target,
+                              &st->arena) == ERR_OK;
 }
 
 static uint64_t key_index(const struct step *st)

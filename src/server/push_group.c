@@ -26,9 +26,9 @@ static void mark_dirty(struct push_group *g, uint64_t prior)
 
 /* --- Groups -------------------------------------------------------------- */
 
-static struct bytes hash_key(const struct push_group *g)
+static struct push_group *followed(struct follow *f)
 {
-    return bytes_of(&g->hash, sizeof g->hash);
+    return f ? container_of(f, struct push_group, follow) : NULL;
 }
 
 static void on_timer(struct timer *t)
@@ -47,19 +47,7 @@ static void group_free(struct serving *s, struct push_group *g)
     entry_table_fini(&g->told);
     timer_clear(&s->timers, &g->timer);
     list_del(&g->work);
-    map_del(&ss->by_target, g->target);
-    struct push_group *first = map_get(&ss->by_hash, hash_key(g));
-    if (list_empty(&g->same_hash)) {
-        map_del(&ss->by_hash, hash_key(g));
-    } else if (first == g) {
-        /* The map's key points into the first of the ring: move both. */
-        struct push_group *next =
-            container_of(g->same_hash.next, struct push_group, same_hash);
-        map_del(&ss->by_hash, hash_key(g));
-        if (map_put(&ss->by_hash, hash_key(next), next) != ERR_OK)
-            abort(); /* a slot was just freed: cannot fail */
-    }
-    list_del(&g->same_hash);
+    follows_del(&ss->groups, &g->follow);
     free(g);
 }
 
@@ -73,13 +61,12 @@ static struct push_group *group_alloc(struct pushes *ss, struct watch_key watch,
     memcpy(p, target.p, target.n);
     if (watch.name.n)
         memcpy(p + target.n, watch.name.p, watch.name.n);
-    g->target = bytes_of(p, target.n);
+    g->follow.target = bytes_of(p, target.n);
     g->watch =
         (struct watch_key){watch.kind, bytes_of(p + target.n, watch.name.n)};
-    g->hash = watch_hash(watch);
+    g->follow.hash = watch_hash(watch);
     g->pushes = ss;
     g->timer.fire = on_timer;
-    list_init(&g->same_hash);
     list_init(&g->work);
     list_init(&g->fresh);
     list_init(&g->late);
@@ -95,19 +82,10 @@ static struct push_group *group_new(struct pushes *ss, struct watch_key watch,
     struct push_group *g = group_alloc(ss, watch, target);
     if (!g)
         return NULL;
-    if (map_put(&ss->by_target, g->target, g) != ERR_OK) {
-        free(g);
-        return NULL;
-    }
-    struct push_group *first = map_get(&ss->by_hash, hash_key(g));
-    if (first) {
-        list_add(&first->same_hash, &g->same_hash);
-    } else if (map_put(&ss->by_hash, hash_key(g), g) != ERR_OK) {
-        map_del(&ss->by_target, g->target);
-        free(g);
-        return NULL;
-    }
-    return g;
+    if (follows_add(&ss->groups, &g->follow) == ERR_OK)
+        return g;
+    free(g);
+    return NULL;
 }
 
 /* As if it had just been made, at this version. */
@@ -146,7 +124,7 @@ static bool can_resume(const struct api_env *env, uint64_t since)
 static struct push_group *group_of(struct serving *s, const struct api_env *env,
                                    struct bytes target)
 {
-    struct push_group *g = map_get(&s->pushes.by_target, target);
+    struct push_group *g = followed(follows_find(&s->pushes.groups, target));
     struct arena arena;
     struct api_call call;
     if (g)
@@ -411,29 +389,17 @@ void push_work(struct serving *s)
 
 /* --- What was published -------------------------------------------------- */
 
-static void mark_ring(struct push_group *first, uint64_t prior)
+static void touched(void *ctx, struct follow *f)
 {
-    struct push_group *g = first;
-    do {
-        mark_dirty(g, prior);
-        g = container_of(g->same_hash.next, struct push_group, same_hash);
-    } while (g != first);
+    const uint64_t *prior = ctx;
+    mark_dirty(followed(f), *prior);
 }
 
 void push_published(struct serving *s, const struct published *pub)
 {
     struct pushes *ss = &s->pushes;
-    size_t at = 0;
-    struct bytes key;
-    void *value;
-    while (pub->all && map_next(&ss->by_hash, &at, &key, &value))
-        mark_ring(value, pub->prior);
-    for (size_t i = 0; !pub->all && i < pub->n; i++) {
-        struct push_group *g = map_get(
-            &ss->by_hash, bytes_of(&pub->hashes[i], sizeof pub->hashes[i]));
-        if (g)
-            mark_ring(g, pub->prior);
-    }
+    uint64_t prior = pub->prior;
+    follows_touched(&ss->groups, pub, touched, &prior);
     if (ss->seen < pub->revision)
         ss->seen = pub->revision;
 }

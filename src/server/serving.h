@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "server/follows.h"
 #include "server/gate.h"
 #include "server/process.h"
 #include "server/run.h"
@@ -90,10 +91,8 @@ struct park {
 
 /* All who wait for the same answer. */
 struct park_group {
-    struct bytes target;   /* canonical; in this block */
-    uint64_t hash;         /* of the watch key */
-    struct list same_hash; /* ring of groups under one hash */
-    struct list dirty;     /* in parks.dirty, or alone */
+    struct follow follow; /* its target is in this block */
+    struct list dirty;    /* in parks.dirty, or alone */
     struct list parked;
     uint64_t index, digest; /* of what they have */
     bool by_hash;           /* hash blocking: digest is the content hash */
@@ -101,8 +100,7 @@ struct park_group {
 };
 
 struct parks {
-    struct map by_target; /* -> park_group */
-    struct map by_hash;   /* 8 bytes of hash -> first park_group */
+    struct follows groups; /* park_group.follow */
     struct list dirty;
 };
 
@@ -114,11 +112,10 @@ void parks_fini(struct parks *p);
 struct push;
 
 struct pushes {
-    struct map by_target; /* -> push_group */
-    struct map by_hash;   /* 8 bytes of hash -> first push_group */
-    struct list work;     /* groups with something to do now */
-    struct list all;      /* streams, the next beat first */
-    struct list texts;    /* the oldest first */
+    struct follows groups; /* push_group.follow */
+    struct list work;      /* groups with something to do now */
+    struct list all;       /* streams, the next beat first */
+    struct list texts;     /* the oldest first */
     size_t text_bytes, count;
     uint64_t seen; /* revision whose changes the groups know of */
     uint64_t seed; /* of the hashes of entries */

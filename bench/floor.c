@@ -8,8 +8,12 @@
  * the same run and quote the ratio: absolute times differ from machine to
  * machine, hour to hour.
  *
- *   floor PORT THREADS BODY */
+ * With a FILE each PUT is also made durable first, as a registry's is: a page is
+ * written to it and synchronised (fdatasync), then all are woken.
+ *
+ *   floor PORT THREADS BODY [FILE] */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,6 +30,7 @@
 enum { THREADS_MAX = 16, PARKED_MAX = 200000, ANSWER_MAX = 1 << 20 };
 
 static int port, threads, body;
+static int durable = -1; /* the file */
 static _Atomic long revision = 5, mark;
 static int wake_fd[THREADS_MAX];
 
@@ -83,6 +88,16 @@ static void add(struct server *s, int fd)
     }
 }
 
+static void make_durable(void)
+{
+    static char page[4096];
+    if (durable >= 0 && (pwrite(durable, page, sizeof page, 0) < 0 ||
+                         fdatasync(durable) != 0)) {
+        perror("floor: the file");
+        exit(1);
+    }
+}
+
 static void request(struct server *s, int fd)
 {
     static const char done[] =
@@ -102,6 +117,7 @@ static void request(struct server *s, int fd)
         const char *number = strstr(in, "\"Port\":");
         if (number)
             atomic_store(&mark, atol(number + 7));
+        make_durable();
         atomic_fetch_add(&revision, 1);
         if (send(fd, done, sizeof done - 1, MSG_NOSIGNAL) < 0)
             perror("floor: send");
@@ -179,8 +195,12 @@ int main(int argc, char **argv)
     if (argc < 4 || (threads = atoi(argv[2])) < 1 || threads > THREADS_MAX ||
         (port = atoi(argv[1])) < 1 || (body = atoi(argv[3])) < 0 ||
         body > ANSWER_MAX) {
-        fprintf(stderr, "usage: floor PORT THREADS BODY\n");
+        fprintf(stderr, "usage: floor PORT THREADS BODY [FILE]\n");
         return 2;
+    }
+    if (argc > 4 && (durable = open(argv[4], O_RDWR | O_CREAT, 0600)) < 0) {
+        perror("floor: the file");
+        return 1;
     }
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;

@@ -177,7 +177,7 @@ def row(name, unit, values, goal=""):
     spread = {k: (min(v), max(v)) for k, v in values.items() if v}
     line = {"row": name, "unit": unit, "median": med, "spread": spread,
             "goal": goal}
-    for other in ("consul", "nginx", "floor", "nsd", "knot", "quiet",
+    for other in ("consul", "nginx", "floor", "durable", "nsd", "knot", "quiet",
                   "elsewhere"):
         if other in med and "muster" in med and min(med[other], med["muster"]) > 0:
             line[f"muster/{other}"] = round(med["muster"] / med[other], 3)

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The muster authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of bench/run about event streams. muster only; beside the floor."""
+"""Rows of bench/run about event streams, beside the floor: the least that waking so
+many connections costs here. A registry has made the change durable before it tells
+anybody; `durable` is the floor with that one write and fdatasync."""
 
 import json
 import socket
@@ -8,7 +10,8 @@ import subprocess
 import threading
 import time
 
-from harness import (CORES, OUT, ROUNDS, Peer, free_port, request, results, row)
+from harness import (CONSUL, CORES, OUT, REAL_CONSUL, ROUNDS, Peer, free_port,
+                     request, results, row)
 
 INSTANCES = 1000
 
@@ -35,27 +38,61 @@ def quiet(p):
             "Service": {"ID": f"q{i}", "Service": "quiet", "Port": i}})
 
 
+class Floor:
+    """bench/floor; folder: where it makes its writes durable, or None."""
+
+    def __init__(self, body, folder=None):
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [str(OUT / "floor"), str(self.port), str(CORES), str(body),
+             *([folder + "/floor"] if folder else [])], stderr=subprocess.DEVNULL)
+        time.sleep(0.3)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def wake(streams, polls, consul=False):
+    """p50 and p99 of each kind, rounds interleaved."""
+    p = registry()
+    stream("wake", p.port, "w", 1, 0, 1)
+    body = len(request(p.port, "GET", "/v1/health/service/w")[1])
+    kinds = {"muster": p, "floor": Floor(body), "durable": Floor(body, p.folder)}
+    if consul:
+        kinds["consul"] = Peer("consul").start()
+        request(kinds["consul"].port, "PUT", "/v1/catalog/register",
+                {"Node": "stream", "Address": "127.0.0.1"})
+    p50, p99 = ({k: [] for k in kinds} for _ in range(2))
+    for _ in range(ROUNDS):
+        for kind, at in kinds.items():
+            lag = stream("wake", at.port, "w", streams, polls, 3)["lag"]
+            p50[kind].append(lag["p50_ms"])
+            p99[kind].append(lag["p99_ms"])
+    for at in kinds.values():
+        at.stop()
+    return p50, p99
+
+
 def row_stream():
     for streams, polls in ((1000, 0), (5000, 0), (8000, 8000)):
-        p, port = registry(), free_port()
-        stream("wake", p.port, "w", 1, 0, 1)
-        body = len(request(p.port, "GET", "/v1/health/service/w")[1])
-        floor = subprocess.Popen([str(OUT / "floor"), str(port), str(CORES),
-                                  str(body)], stderr=subprocess.DEVNULL)
-        time.sleep(0.3)
-        p50, p99 = ({"muster": [], "floor": []} for _ in range(2))
-        for _ in range(ROUNDS):
-            for kind, at in (("muster", p.port), ("floor", port)):
-                lag = stream("wake", at, "w", streams, polls, 3)["lag"]
-                p50[kind].append(lag["p50_ms"])
-                p99[kind].append(lag["p99_ms"])
-        floor.kill()
-        floor.wait()
-        p.stop()
+        p50, p99 = wake(streams, polls)
         what = f"{streams} streams" + (f", {polls} polls" if polls else "")
         row(f"{what}, one change: p50", "ms", p50, "floor <= 1.3")
         row(f"{what}, one change: p99", "ms", p99, "floor <= 1.3")
     stream_memory()
+
+
+def row_propagation():
+    """From the write until everybody has it: streams, and long polls beside those
+    of Consul, in one run."""
+    for n in (100, 1000, 5000):
+        p50, p99 = wake(n, 0)
+        row(f"{n} streams, one change: p50", "ms", p50)
+        row(f"{n} streams, one change: p99", "ms", p99)
+        p50, p99 = wake(0, n, bool(CONSUL and REAL_CONSUL))
+        row(f"{n} long polls, one change: p50", "ms", p50)
+        row(f"{n} long polls, one change: p99", "ms", p99)
 
 
 def stream_memory(streams=8000):

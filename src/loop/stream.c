@@ -34,7 +34,8 @@ struct stream {
     struct timer timer;
     uint64_t end_ms;
     const struct tls_client *tls;
-    bool skip_verify;
+    bool skip_verify, opening_only;
+    size_t out_max;
     const char *alpn;
     SSL *ssl;
     struct watch *watch;
@@ -204,7 +205,7 @@ static void flush(struct stream *s)
 enum err stream_write(struct stream *s, struct bytes b)
 {
     require(s->state == STREAM_READY);
-    if (s->out.n + b.n > STREAM_OUT_MAX)
+    if (s->out.n + b.n > s->out_max)
         return ERR_FULL;
     buf_put(&s->out, b);
     if (s->out.bad)
@@ -237,6 +238,8 @@ static void read_some(struct stream *s)
 static void opened(struct stream *s)
 {
     s->state = STREAM_READY;
+    if (s->opening_only)
+        timer_clear(s->w.timers, &s->timer);
     watch_for(s->watch, UV_READABLE);
     s->events.open(s->ctx);
 }
@@ -457,6 +460,8 @@ enum err stream_open(const struct stream_world *w,
     s->port = (int)port_number;
     s->tls = o->tls;
     s->skip_verify = o->tls_skip_verify;
+    s->opening_only = o->opening_only;
+    s->out_max = o->out_max_bytes ? o->out_max_bytes : STREAM_OUT_MAX;
     s->alpn = o->alpn;
     s->end_ms = uv_now(w->loop) + o->timeout_ms;
     list_init(&s->lookup.link);

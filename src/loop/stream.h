@@ -5,7 +5,8 @@
  * A name's addresses are tried one after the other, each with its share of the
  * time that is left, so that one that swallows packets leaves some for the
  * next; the first error is told, as Go's dialer does. Errors read as Go writes
- * them. The time is that of the whole stream, from look-up to its end.
+ * them. The time is that of the whole stream, from look-up to its end, unless it
+ * is said to be that of opening it.
  *
  * After over, and after stream_close, the stream is gone. */
 #ifndef LOOP_STREAM_H
@@ -32,6 +33,8 @@ struct stream_world {
 struct stream_options {
     struct bytes target; /* host:port, [v6]:port, :port (this host) */
     uint64_t timeout_ms;
+    bool opening_only; /* the time is that of opening; then there is no end */
+    size_t out_max_bytes;         /* 0: STREAM_OUT_MAX */
     const struct tls_client *tls; /* NULL: plain */
     const char *tls_name;         /* NULL: the target's host */
     bool tls_skip_verify;

@@ -59,7 +59,11 @@ static enum err add_member(struct etcd *x, struct bytes host, bool tls,
         buf_putc(&b, ':');
         buf_puts(&b, default_port);
     }
-    x->member[x->member_n++].url = buf_take(&b, NULL);
+    char *made = buf_take(&b, NULL);
+
+    require(made);
+    x->member[x->member_n++] = (struct etcd_member){
+        .url = made, .target = strstr(made, "://") + strlen("://")};
     return ERR_OK;
 }
 
@@ -118,6 +122,7 @@ static void etcd_free(struct etcd *x)
     for (size_t i = 0; i < x->member_n; i++)
         free(x->member[i].url);
     options_fini(&x->options);
+    tls_client_free(x->tls);
     free(x->token);
     free(x);
 }
@@ -131,6 +136,17 @@ static void attach(struct backend *b, uv_loop_t *loop)
     x->loop = loop;
     require(timers_init(&x->timers, loop) == ERR_OK);
     require(fetcher_new(loop, &x->fetcher) == ERR_OK);
+    x->world = (struct stream_world){.loop = loop, .timers = &x->timers};
+    require(names_new(loop, &x->timers, &x->world.names) == ERR_OK);
+    for (size_t i = 0; i < x->member_n; i++)
+        x->member[i].channel = grpc_new(&(struct grpc_options){
+            .world = &x->world,
+            .target = x->member[i].target,
+            .tls = x->tls,
+            .tls_name = x->options.tls_server_name,
+            .token = &x->token,
+            .connect_ms = ETCD_CONNECT_MS,
+        });
     etcd_upkeep_begin(x);
 }
 
@@ -138,6 +154,9 @@ static void detach(struct etcd *x)
 {
     etcd_calls_drop(x);
     etcd_watches_close(x);
+    for (size_t i = 0; i < x->member_n; i++)
+        grpc_close(x->member[i].channel);
+    names_close(x->world.names);
     fetcher_close(x->fetcher);
     timers_close(&x->timers);
 }
@@ -184,11 +203,8 @@ static void close_etcd(struct backend *b)
     list_each (it, &x->calls) {
         struct etcd_call *c = container_of(it, struct etcd_call, link);
 
-        if (!is_revoke(c)) {
-            if (c->fetch)
-                fetch_cancel(c->fetch);
+        if (!is_revoke(c))
             etcd_call_free(c);
-        }
     }
     etcd_watches_close(x);
     x->goodbye.fire = on_goodbye;
@@ -263,21 +279,21 @@ static void on_foreign(struct etcd_call *c, const struct etcd_answer *a)
                     "etcd at %s holds keys that are not muster's, such as "
                     "\"%.*s\": give muster an etcd of its own",
                     x->member[c->member].url,
-                    (int)(n.row_key_n < 64 ? n.row_key_n : 64), n.row.p);
+                    BYTES_ARG(bytes_head(n.row_key, 64)));
         e = ERR_BAD;
     }
     if (e == ERR_OK)
         (void)etcd_heard(x, &n.header);
-    etcd_txn_fini(&n);
     etcd_call_free(c);
     if (e != ERR_OK) {
         try_end(x, e, &t);
         return;
     }
     struct etcd_call *next =
-        etcd_call_new(x, sizeof *next, "kv/range", on_first_revision);
+        etcd_call_new(x, sizeof *next, ETCD_RANGE, on_first_revision);
 
-    buf_puts(&next->body, "{\"key\":\"RQ==\",\"revision\":\"1\"}");
+    wire_put_bytes(&next->body, 1, bytes_str("E"));
+    wire_put_u64(&next->body, 4, 1); /* as of revision 1 */
     etcd_call_start(next);
 }
 
@@ -295,18 +311,19 @@ static void on_limits(struct etcd_call *c, const struct etcd_answer *a)
         return;
     }
     struct etcd_call *next =
-        etcd_call_new(x, sizeof *next, "kv/txn", on_foreign);
+        etcd_call_new(x, sizeof *next, ETCD_TXN, on_foreign);
 
-    buf_puts(&next->body, "{\"success\":[");
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
-        buf_puts(&next->body,
-                 i ? ",{\"request_range\":{" : "{\"request_range\":{");
-        text_put_bytes(&next->body, "key", foreign[i].from);
-        buf_putc(&next->body, ',');
-        text_put_bytes(&next->body, "range_end", foreign[i].to);
-        buf_puts(&next->body, ",\"limit\":\"1\",\"keys_only\":true}}");
+        size_t op = wire_begin(&next->body, 2);    /* of those if all hold */
+        size_t range = wire_begin(&next->body, 1); /* a range */
+
+        wire_put_bytes(&next->body, 1, foreign[i].from);
+        wire_put_bytes(&next->body, 2, foreign[i].to);
+        wire_put_u64(&next->body, 3, 1); /* limit */
+        wire_put_u64(&next->body, 8, 1); /* keys only */
+        wire_end(&next->body, range);
+        wire_end(&next->body, op);
     }
-    buf_puts(&next->body, "]}");
     etcd_call_start(next);
 }
 
@@ -315,15 +332,17 @@ static void on_limits(struct etcd_call *c, const struct etcd_answer *a)
 void etcd_try(struct etcd *x,
               void (*done)(struct etcd *x, void *arg, enum err e), void *arg)
 {
-    struct etcd_call *c = etcd_call_new(x, sizeof *c, "kv/txn", on_limits);
+    struct etcd_call *c = etcd_call_new(x, sizeof *c, ETCD_TXN, on_limits);
 
     require(!x->try_done);
     x->try_done = done;
     x->try_arg = arg;
-    buf_puts(&c->body, "{\"compare\":[");
-    for (int i = 0; i < STORE_GROUP_OPS_MAX; i++)
-        buf_puts(&c->body, i ? ",{\"key\":\"RQ==\"}" : "{\"key\":\"RQ==\"}");
-    buf_puts(&c->body, "]}");
+    for (int i = 0; i < STORE_GROUP_OPS_MAX; i++) {
+        size_t compare = wire_begin(&c->body, 1);
+
+        wire_put_bytes(&c->body, 3, bytes_str("E"));
+        wire_end(&c->body, compare);
+    }
     etcd_call_start(c);
 }
 
@@ -392,6 +411,18 @@ static enum err first_try(struct etcd *x, struct errtext *t)
     return e;
 }
 
+/* As `tls` of parse_url: files that cannot be read are told now. */
+static enum err open_tls(struct etcd *x, struct errtext *t)
+{
+    const struct store_etcd *o = &x->options;
+    const struct tls_files files = {.ca_file = o->ca_file,
+                                    .cert_file = o->cert_file,
+                                    .key_file = o->key_file};
+
+    return o->ca_file || o->cert_file ? tls_client_new(&files, &x->tls, t)
+                                      : ERR_OK;
+}
+
 enum err backend_etcd_open(const char *url, const struct store_etcd *o,
                            const char *server_id, struct backend **ret,
                            struct errtext *t)
@@ -406,6 +437,8 @@ enum err backend_etcd_open(const char *url, const struct store_etcd *o,
     copy_options(x, o);
     enum err e = parse_url(x, url, t);
 
+    if (e == ERR_OK)
+        e = open_tls(x, t);
     if (e == ERR_OK) {
         /* Servers that are given the same list begin with different members. */
         x->at = bytes_hash(bytes_str(server_id), 0) % x->member_n;

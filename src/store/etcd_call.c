@@ -8,7 +8,7 @@
  *     it answered, with an answer or a refusal           that is the answer
  *
  * libcurl repeats a request by itself when a kept connection turns out to be
- * closed. Groups stand that: see etcd_txn.c. */
+ * closed. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -104,36 +104,6 @@ void etcd_member_failed(struct etcd *x, size_t member)
         x->at = (member + 1) % x->member_n;
 }
 
-void etcd_fetch_options(struct etcd *x, size_t member, const char *path,
-                        struct bytes body, struct fetch_options *ret,
-                        struct fetch_header *headers, struct buf *url)
-{
-    size_t n = 0;
-
-    buf_reset(url);
-    buf_printf(url, "%s/v3/%s", x->member[member].url, path);
-    buf_putc(url, '\0');
-    /* A member without a leader says so at once instead of waiting for one. */
-    headers[n++] = (struct fetch_header){"Grpc-Metadata-Hasleader", "true"};
-    if (x->token && *x->token)
-        headers[n++] = (struct fetch_header){"Authorization", x->token};
-    *ret = (struct fetch_options){
-        .method = "POST",
-        .url = url->bad ? "" : url->p,
-        .headers = headers,
-        .header_count = n,
-        .body = body,
-        .connect_timeout_ms = ETCD_CONNECT_MS,
-        .keep_connection = true,
-        .ca_file = x->options.ca_file,
-        .cert_file = x->options.cert_file,
-        .key_file = x->options.key_file,
-        .tls_server_name = x->options.tls_server_name,
-        .body_keep_bytes = ETCD_ANSWER_MAX,
-        .body_refuse_larger = true,
-    };
-}
-
 /* --- Life ---------------------------------------------------------------- */
 
 void *etcd_call_new(struct etcd *x, size_t size, const char *path,
@@ -145,6 +115,9 @@ void *etcd_call_new(struct etcd *x, size_t size, const char *path,
     list_init(&c->link);
     c->etcd = x;
     c->path = path;
+    c->grpc = path[0] == '/';
+    if (c->grpc)
+        wire_frame_begin(&c->body);
     c->done = done;
     c->timeout_ms = ETCD_CALL_MS;
     return c;
@@ -155,6 +128,9 @@ void etcd_call_free(void *call)
     struct etcd_call *c = call;
 
     list_del(&c->link);
+    if (c->fetch)
+        fetch_cancel(c->fetch);
+    grpc_cancel(&c->rpc);
     if (c->drop)
         c->drop(c);
     buf_fini(&c->body);
@@ -213,10 +189,10 @@ static void failed(struct etcd_call *c, enum err why, bool lost,
     answer(c, &a);
 }
 
-/* A text of etcd's, or of whatever else listens there. */
-static void refused(struct etcd_call *c, const struct fetch_result *r)
+/* A text of etcd's, or of whatever else listens there. other: what it is if nobody
+ * knows the text. */
+static void refused(struct etcd_call *c, struct bytes text, enum err other)
 {
-    struct bytes text = etcd_error_read(r->body);
     struct etcd_answer a = {0};
 
     if (etcd_login_is_old(text) && !c->logged_in) {
@@ -232,53 +208,128 @@ static void refused(struct etcd_call *c, const struct fetch_result *r)
             answer(c, &a);
         return;
     }
-    if (text.n)
-        errtext_set(&a.text, "%.*s", BYTES_ARG(text));
-    else
-        errtext_set(&a.text, "answered %.*s: is this etcd?",
-                    BYTES_ARG(r->status_line));
-    failed(c, r->status >= 500 ? ERR_UNAVAILABLE : ERR_BAD, true, &a.text);
+    errtext_set(&a.text, "%.*s", BYTES_ARG(text));
+    failed(c, other, true, &a.text);
 }
+
+/* Too large, and so it would be elsewhere. */
+static void too_large(struct etcd_call *c, struct bytes text)
+{
+    struct etcd_answer a = {.why = ERR_LIMIT, .lost = true};
+
+    errtext_set(&a.text, "%.*s", BYTES_ARG(text));
+    answer(c, &a);
+}
+
+/* --- By gRPC ------------------------------------------------------------- */
+
+static void on_called(struct grpc_call *rpc, const struct grpc_result *r)
+{
+    struct etcd_call *c = container_of(rpc, struct etcd_call, rpc);
+    struct etcd_answer a = {.body = r->message};
+    struct errtext text;
+
+    if (r->err == ERR_OK) {
+        answer(c, &a);
+    } else if (r->err == ERR_LIMIT) {
+        too_large(c, r->text);
+    } else if (r->err == ERR_BAD) {
+        refused(c, r->text, ERR_UNAVAILABLE);
+    } else {
+        errtext_set(&text, "%.*s", BYTES_ARG(r->text));
+        failed(c, r->err, !r->unsent, &text);
+    }
+}
+
+static void ask_grpc(struct etcd_call *c)
+{
+    wire_frame_end(&c->body);
+    if (c->body.bad) {
+        etcd_call_fail(c, ERR_NOMEM, err_text(ERR_NOMEM));
+        return;
+    }
+    c->rpc = (struct grpc_call){
+        .path = c->path,
+        .body = buf_bytes(&c->body),
+        .timeout_ms = c->timeout_ms,
+        .answer_max = ETCD_ANSWER_MAX,
+        .done = on_called,
+    };
+    grpc_start(c->etcd->member[c->member].channel, &c->rpc);
+}
+
+/* --- By the gateway ------------------------------------------------------ */
 
 static void on_fetched(void *ctx, const struct fetch_result *r)
 {
     struct etcd_call *c = ctx;
     struct etcd_answer a = {.body = r->body};
+    struct bytes text = etcd_error_read(r->body);
+    struct errtext other;
 
     c->fetch = NULL;
-    if (r->err == ERR_LIMIT) { /* too large, and so it would be elsewhere */
-        a.why = ERR_LIMIT;
-        a.lost = true;
-        a.text = r->text;
-        answer(c, &a);
-    } else if (r->err != ERR_OK) {
+    errtext_set(&other, "answered %.*s: is this etcd?",
+                BYTES_ARG(r->status_line));
+    if (r->err == ERR_LIMIT)
+        too_large(c, bytes_str(r->text.s));
+    else if (r->err != ERR_OK)
         failed(c, r->err == ERR_TIMEOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE,
                !r->unsent, &r->text);
-    } else if (r->status != 200) {
-        refused(c, r);
-    } else {
+    else if (r->status != 200)
+        refused(c, text.n ? text : bytes_str(other.s),
+                r->status >= 500 ? ERR_UNAVAILABLE : ERR_BAD);
+    else
         answer(c, &a);
-    }
+}
+
+static enum err ask_gateway(struct etcd_call *c)
+{
+    struct etcd *x = c->etcd;
+    /* A member without a leader says so at once instead of waiting for one. */
+    const struct fetch_header headers[] = {
+        {"Grpc-Metadata-Hasleader", "true"},
+        {"Authorization", x->token ? x->token : ""},
+    };
+    struct buf url = {0};
+
+    buf_printf(&url, "%s/v3/%s", x->member[c->member].url, c->path);
+    buf_putc(&url, '\0');
+    const struct fetch_options o = {
+        .method = "POST",
+        .url = url.bad ? "" : url.p,
+        .headers = headers,
+        .header_count = x->token && *x->token ? 2 : 1,
+        .body = buf_bytes(&c->body),
+        .timeout_ms = c->timeout_ms,
+        .connect_timeout_ms = ETCD_CONNECT_MS,
+        .keep_connection = true,
+        .ca_file = x->options.ca_file,
+        .cert_file = x->options.cert_file,
+        .key_file = x->options.key_file,
+        .tls_server_name = x->options.tls_server_name,
+        .body_keep_bytes = ETCD_ANSWER_MAX,
+        .body_refuse_larger = true,
+    };
+    enum err e = c->body.bad || url.bad
+                     ? ERR_NOMEM
+                     : fetch_start(x->fetcher, &o, on_fetched, c, &c->fetch);
+
+    buf_fini(&url);
+    return e;
 }
 
 static void ask(struct etcd_call *c)
 {
-    struct etcd *x = c->etcd;
-    struct fetch_header headers[ETCD_HEADERS_MAX];
-    struct fetch_options o;
-    struct buf url = {0};
-
     if (etcd_login_wait(c))
         return;
     list_del(&c->link);
-    list_add(&x->calls, &c->link);
-    etcd_fetch_options(x, c->member, c->path, buf_bytes(&c->body), &o, headers,
-                       &url);
-    o.timeout_ms = c->timeout_ms;
-    enum err e = c->body.bad || url.bad
-                     ? ERR_NOMEM
-                     : fetch_start(x->fetcher, &o, on_fetched, c, &c->fetch);
-    buf_fini(&url);
+    list_add(&c->etcd->calls, &c->link);
+    if (c->grpc) {
+        ask_grpc(c);
+        return;
+    }
+    enum err e = ask_gateway(c);
+
     if (e != ERR_OK)
         etcd_call_fail(c, e, err_text(e));
 }

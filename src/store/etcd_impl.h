@@ -10,11 +10,14 @@
  *     etcd_watch.c    the feed, history
  *     etcd_lease.c    leases, compaction
  *     etcd_upkeep.c   room, when etcd has reached its quota
- *     etcd_message.c  answers -> values       etcd_text.c  JSON, base64
+ *     etcd_message.c  answers -> values       etcd_grpc.c  one connection
+ *     etcd_wire.c     Protocol Buffers, gRPC's frames   etcd_text.c  JSON
  *
- * Everything on the store thread. The gateway is plain HTTP/1.1 (etcd speaks
- * HTTP/2 to others only over TLS, and groups in flight are few): POST, JSON in
- * and out, the watch an answer without end. */
+ * Everything on the store thread. Ranges, transactions and watches are gRPC calls:
+ * etcd's JSON gateway is one more client of the same calls inside etcd, which
+ * takes each level of a nested transaction's text apart anew and makes text of
+ * each event for each server. What is rare (leases, compaction, upkeep, login)
+ * goes through the gateway: POST, JSON in and out. */
 #ifndef STORE_ETCD_IMPL_H
 #define STORE_ETCD_IMPL_H
 
@@ -24,6 +27,7 @@
 #include "loop/fetch.h"
 #include "loop/timers.h"
 #include "store/backend.h"
+#include "store/etcd_grpc.h"
 #include "store/etcd_message.h"
 
 enum {
@@ -45,11 +49,16 @@ struct etcd;
 struct etcd_call;
 
 struct etcd_answer {
-    enum err why; /* OK: body is etcd's answer */
+    enum err why; /* OK: body is etcd's answer: a message, or JSON */
     bool lost;    /* an error, but it may have been carried out */
     struct errtext text;
     struct bytes body;
 };
+
+/* Paths of gRPC calls; all others are the gateway's. */
+#define ETCD_RANGE "/etcdserverpb.KV/Range"
+#define ETCD_TXN   "/etcdserverpb.KV/Txn"
+#define ETCD_WATCH "/etcdserverpb.Watch/Watch"
 
 /* One request. First member of what the caller allocates; he gives it away, and
  * done frees the whole with etcd_call_free. If the store closes first only drop
@@ -57,7 +66,8 @@ struct etcd_answer {
 struct etcd_call {
     struct list link;
     struct etcd *etcd;
-    const char *path; /* "kv/txn" */
+    const char *path; /* ETCD_TXN, "lease/grant" */
+    bool grpc;        /* body begins with room for the frame */
     struct buf body;
     uint32_t timeout_ms; /* 0: ETCD_CALL_MS */
     bool once;   /* not to be repeated once it may have been carried out */
@@ -67,19 +77,22 @@ struct etcd_call {
     void (*drop)(struct etcd_call *c);
 
     /* etcd_call.c's */
-    struct fetch *fetch;
+    struct fetch *fetch; /* of the gateway */
+    struct grpc_call rpc;
     size_t member, tried;
     bool logged_in;
 };
 
 struct etcd_member {
-    char *url; /* http://host:port */
+    char *url;          /* http://host:port */
+    const char *target; /* host:port, in url */
+    struct grpc_channel *channel;
 };
 
 struct etcd_stream { /* etcd_watch.c */
     struct etcd *etcd;
-    struct fetch *fetch;
-    struct buf line;
+    struct grpc_call rpc;
+    struct buf body;
     struct etcd_events events;
     size_t member;
     bool stop, created;
@@ -95,6 +108,8 @@ struct etcd {
 
     uv_loop_t *loop;
     struct fetcher *fetcher;
+    struct stream_world world;
+    struct tls_client *tls; /* NULL: plain */
     struct timers timers;
     struct timer goodbye;
     bool closing;
@@ -152,12 +167,6 @@ void etcd_member_failed(struct etcd *x, size_t member);
 /* A header of an answer: revisions, the cluster. False: another cluster's. */
 bool etcd_heard(struct etcd *x, const struct etcd_header *h);
 
-/* headers: room for ETCD_HEADERS_MAX. */
-enum { ETCD_HEADERS_MAX = 2 };
-void etcd_fetch_options(struct etcd *x, size_t member, const char *path,
-                        struct bytes body, struct fetch_options *ret,
-                        struct fetch_header *headers, struct buf *url);
-
 /* What etcd's text means. False: not one that says it was not carried out. */
 bool etcd_refusal(struct bytes text, enum err *ret_why, struct errtext *ret);
 
@@ -176,9 +185,9 @@ void etcd_lease_put(struct backend *b, uint64_t lease, struct bytes key,
 
 /* --- etcd_read.c --------------------------------------------------------- */
 
-/* "key":"..","range_end":".." of all keys under the prefix, from `from` on
- * (empty: all). */
-void etcd_put_range(struct buf *out, struct bytes prefix, struct bytes from);
+/* Two fields: all keys under the prefix, from `from` on (empty: all). */
+void etcd_put_range(struct buf *out, unsigned key_field, unsigned end_field,
+                    struct bytes prefix, struct bytes from);
 
 void etcd_range(struct backend *b, struct bytes prefix, uint64_t at,
                 backend_row_fn row, backend_done_fn done, void *ctx);

@@ -6,200 +6,181 @@
 
 #include "base/alloc.h"
 
-static enum err verdict(const struct text *t, const struct buf *b)
+static enum err verdict(const struct text *t)
 {
-    if (b && b->bad)
-        return ERR_NOMEM;
     return t->bad ? ERR_CORRUPT : ERR_OK;
 }
 
-static void read_header(struct text *t, struct etcd_header *ret)
+/* Numbers of fields: rpc.proto and kv.proto. */
+static void read_header(struct wire *from, struct etcd_header *ret)
 {
-    struct bytes name;
+    struct wire w = wire_enter(from);
 
-    for (text_object(t); text_member(t, &name);) {
-        if (bytes_is(name, "cluster_id"))
-            ret->cluster = text_u64(t);
-        else if (bytes_is(name, "revision"))
-            ret->revision = text_u64(t);
-        else
-            text_skip(t);
+    while (wire_next(&w)) {
+        switch (w.field) {
+        case 1:
+            ret->cluster = wire_u64(&w);
+            break;
+        case 3:
+            ret->revision = wire_u64(&w);
+            break;
+        default:
+            wire_skip(&w);
+        }
     }
+    wire_leave(from, &w);
 }
 
 struct kv {
-    size_t key_at, key_n, value_at, value_n;
-    uint64_t create_rev, mod_rev, lease;
+    struct backend_row row;
+    uint64_t lease;
 };
 
-static void read_kv(struct text *t, struct buf *out, struct kv *ret)
+static void read_kv(struct wire *from, struct kv *ret)
 {
-    struct bytes name;
+    struct wire w = wire_enter(from);
 
-    *ret = (struct kv){.key_at = out->n};
-    for (text_object(t); text_member(t, &name);) {
-        if (bytes_is(name, "key")) {
-            ret->key_at = out->n;
-            text_base64(t, out);
-            ret->key_n = out->n - ret->key_at;
-        } else if (bytes_is(name, "value")) {
-            ret->value_at = out->n;
-            text_base64(t, out);
-            ret->value_n = out->n - ret->value_at;
-        } else if (bytes_is(name, "create_revision")) {
-            ret->create_rev = text_u64(t);
-        } else if (bytes_is(name, "mod_revision")) {
-            ret->mod_rev = text_u64(t);
-        } else if (bytes_is(name, "lease")) {
-            ret->lease = text_u64(t);
-        } else {
-            text_skip(t);
+    *ret = (struct kv){0};
+    while (wire_next(&w)) {
+        switch (w.field) {
+        case 1:
+            ret->row.key = wire_bytes(&w);
+            break;
+        case 2:
+            ret->row.create_rev = wire_u64(&w);
+            break;
+        case 3:
+            ret->row.mod_rev = wire_u64(&w);
+            break;
+        case 5:
+            ret->row.value = wire_bytes(&w);
+            break;
+        case 6:
+            ret->lease = wire_u64(&w);
+            break;
+        default:
+            wire_skip(&w);
         }
     }
-    /* As etcd writes it; a value without a key, or before it, is not etcd's. */
-    if (ret->key_n == 0 ||
-        (ret->value_n && ret->value_at != ret->key_at + ret->key_n))
-        t->bad = true;
+    w.r.bad |= ret->row.key.n == 0;
+    wire_leave(from, &w);
 }
 
 /* --- Range --------------------------------------------------------------- */
 
-static void read_rows(struct text *t, struct etcd_range *r, backend_row_fn row,
-                      void *ctx)
+static void read_range(struct wire *w, struct etcd_range *ret,
+                       backend_row_fn row, void *ctx, struct kv *ret_last)
 {
-    struct kv kv;
-
-    for (text_array(t); text_item(t);) {
-        buf_reset(&r->row);
-        read_kv(t, &r->row, &kv);
-        if (t->bad || r->row.bad)
-            return;
-        r->rows++;
-        r->row_key_n = kv.key_n;
-        r->lease = kv.lease;
-        struct backend_row out = {
-            .key = bytes_of(r->row.p, kv.key_n),
-            .value = bytes_of(r->row.p + kv.key_n, kv.value_n),
-            .create_rev = kv.create_rev,
-            .mod_rev = kv.mod_rev,
-        };
-
-        if (row)
-            row(ctx, &out);
-    }
-}
-
-static void read_range(struct text *t, struct etcd_range *ret,
-                       backend_row_fn row, void *ctx)
-{
-    struct bytes name;
-
-    for (text_object(t); text_member(t, &name);) {
-        if (bytes_is(name, "header"))
-            read_header(t, &ret->header);
-        else if (bytes_is(name, "kvs"))
-            read_rows(t, ret, row, ctx);
-        else if (bytes_is(name, "more"))
-            ret->more = text_bool(t);
-        else if (bytes_is(name, "count"))
-            ret->count = text_u64(t);
-        else
-            text_skip(t);
-        if (ret->row.bad)
-            t->bad = true;
-    }
-}
-
-enum err etcd_range_read(struct bytes text, struct etcd_range *ret,
-                         backend_row_fn row, void *ctx)
-{
-    struct text t = text_over(text);
-
-    read_range(&t, ret, row, ctx);
-    if (!text_end(&t))
-        t.bad = true;
-    return verdict(&t, &ret->row);
-}
-
-void etcd_range_fini(struct etcd_range *r)
-{
-    buf_fini(&r->row);
-}
-
-/* --- Txn ----------------------------------------------------------------- */
-
-static void note_row(void *ctx, const struct backend_row *row)
-{
-    ((struct etcd_txn *)ctx)->row_rev = row->mod_rev;
-}
-
-static void read_nested(struct text *t, bool *ret_succeeded)
-{
-    struct bytes name;
-
-    for (text_object(t); text_member(t, &name);) {
-        if (bytes_is(name, "succeeded"))
-            *ret_succeeded = text_bool(t);
-        else
-            text_skip(t);
-    }
-}
-
-static void read_responses(struct text *t, struct etcd_txn *ret,
-                           void (*held)(void *ctx, size_t at, bool held),
-                           void *ctx)
-{
-    struct bytes name;
-
-    for (text_array(t); text_item(t); ret->responses++) {
-        for (text_object(t); text_member(t, &name);) {
-            if (bytes_is(name, "response_txn")) {
-                bool succeeded = false;
-
-                read_nested(t, &succeeded);
-                if (held && !t->bad)
-                    held(ctx, ret->responses, succeeded);
-            } else if (bytes_is(name, "response_range")) {
-                struct etcd_range r = {.row = ret->row};
-
-                read_range(t, &r, note_row, ret);
-                ret->row = r.row;
-                if (r.rows) {
-                    ret->row_key_n = r.row_key_n;
-                    ret->row_lease = r.lease;
-                }
-                ret->range_count += r.rows;
-            } else {
-                text_skip(t);
-            }
+    while (wire_next(w)) {
+        switch (w->field) {
+        case 1:
+            read_header(w, &ret->header);
+            break;
+        case 2:
+            read_kv(w, ret_last);
+            if (w->r.bad)
+                return;
+            ret->rows++;
+            ret->last_key = ret_last->row.key;
+            if (row)
+                row(ctx, &ret_last->row);
+            break;
+        case 3:
+            ret->more = wire_bool(w);
+            break;
+        default:
+            wire_skip(w);
         }
     }
 }
 
-enum err etcd_txn_read(struct bytes text, struct etcd_txn *ret,
-                       void (*held)(void *ctx, size_t at, bool held), void *ctx)
+enum err etcd_range_read(struct bytes message, struct etcd_range *ret,
+                         backend_row_fn row, void *ctx)
 {
-    struct text t = text_over(text);
-    struct bytes name;
+    struct wire w = wire_over(message);
+    struct kv last;
 
-    for (text_object(&t); text_member(&t, &name);) {
-        if (bytes_is(name, "header"))
-            read_header(&t, &ret->header);
-        else if (bytes_is(name, "succeeded"))
-            ret->succeeded = text_bool(&t);
-        else if (bytes_is(name, "responses"))
-            read_responses(&t, ret, held, ctx);
-        else
-            text_skip(&t);
-    }
-    if (!text_end(&t))
-        t.bad = true;
-    return verdict(&t, &ret->row);
+    read_range(&w, ret, row, ctx, &last);
+    return w.r.bad ? ERR_CORRUPT : ERR_OK;
 }
 
-void etcd_txn_fini(struct etcd_txn *t)
+/* --- Txn ----------------------------------------------------------------- */
+
+static bool read_nested(struct wire *from)
 {
-    buf_fini(&t->row);
+    struct wire w = wire_enter(from);
+    bool succeeded = false;
+
+    while (wire_next(&w)) {
+        if (w.field == 2)
+            succeeded = wire_bool(&w);
+        else
+            wire_skip(&w);
+    }
+    wire_leave(from, &w);
+    return succeeded;
+}
+
+static void read_txn_range(struct wire *from, struct etcd_txn *ret)
+{
+    struct wire w = wire_enter(from);
+    struct etcd_range r = {0};
+    struct kv last = {0};
+
+    read_range(&w, &r, NULL, NULL, &last);
+    wire_leave(from, &w);
+    ret->range_count += r.rows;
+    if (r.rows) {
+        ret->row_key = last.row.key;
+        ret->row_value = last.row.value;
+        ret->row_rev = last.row.mod_rev;
+        ret->row_lease = last.lease;
+    }
+}
+
+static void read_response(struct wire *from, struct etcd_txn *ret,
+                          void (*held)(void *ctx, size_t at, bool held),
+                          void *ctx)
+{
+    struct wire w = wire_enter(from);
+
+    while (wire_next(&w)) {
+        if (w.field == 1) {
+            read_txn_range(&w, ret);
+        } else if (w.field == 4) {
+            bool succeeded = read_nested(&w);
+
+            if (held && !w.r.bad)
+                held(ctx, ret->responses, succeeded);
+        } else {
+            wire_skip(&w);
+        }
+    }
+    wire_leave(from, &w);
+    ret->responses++;
+}
+
+enum err etcd_txn_read(struct bytes message, struct etcd_txn *ret,
+                       void (*held)(void *ctx, size_t at, bool held), void *ctx)
+{
+    struct wire w = wire_over(message);
+
+    while (wire_next(&w)) {
+        switch (w.field) {
+        case 1:
+            read_header(&w, &ret->header);
+            break;
+        case 2:
+            ret->succeeded = wire_bool(&w);
+            break;
+        case 3:
+            read_response(&w, ret, held, ctx);
+            break;
+        default:
+            wire_skip(&w);
+        }
+    }
+    return w.r.bad ? ERR_CORRUPT : ERR_OK;
 }
 
 /* --- Watch --------------------------------------------------------------- */
@@ -213,93 +194,71 @@ static struct etcd_event *event_add(struct etcd_events *ev)
     return &ev->event[ev->n++];
 }
 
-static void read_event(struct text *t, struct etcd_events *ev)
+static void read_event(struct wire *from, struct etcd_events *ev)
 {
-    bool is_delete = false, seen = false;
+    struct wire w = wire_enter(from);
+    bool is_delete = false;
     struct kv kv = {0};
-    struct bytes name;
 
-    for (text_object(t); text_member(t, &name);) {
-        if (bytes_is(name, "type"))
-            is_delete = bytes_is(text_string(t), "DELETE");
-        else if (bytes_is(name, "kv") && !seen)
-            read_kv(t, &ev->bytes, &kv), seen = true;
+    while (wire_next(&w)) {
+        if (w.field == 1)
+            is_delete = wire_u64(&w) == 1;
+        else if (w.field == 2)
+            read_kv(&w, &kv);
         else
-            text_skip(t);
+            wire_skip(&w);
     }
-    if (!seen)
-        t->bad = true;
-    if (t->bad)
+    w.r.bad |= kv.row.key.n == 0;
+    wire_leave(from, &w);
+    if (from->r.bad)
         return;
     *event_add(ev) = (struct etcd_event){
-        .key_at = kv.key_at,
-        .key_n = kv.key_n,
-        .value_n = kv.value_n,
-        .create_rev = is_delete ? 0 : kv.create_rev,
-        .mod_rev = kv.mod_rev,
+        .key_at = ev->bytes.n,
+        .key_n = kv.row.key.n,
+        .value_n = kv.row.value.n,
+        .create_rev = is_delete ? 0 : kv.row.create_rev,
+        .mod_rev = kv.row.mod_rev,
         .is_delete = is_delete,
     };
+    buf_put(&ev->bytes, kv.row.key);
+    buf_put(&ev->bytes, kv.row.value);
 }
 
-static void read_result(struct text *t, struct etcd_watched *ret,
-                        struct etcd_events *ev)
-{
-    struct bytes name;
-
-    for (text_object(t); text_member(t, &name);) {
-        if (bytes_is(name, "header"))
-            read_header(t, &ret->header);
-        else if (bytes_is(name, "created"))
-            ret->created = text_bool(t);
-        else if (bytes_is(name, "canceled"))
-            ret->canceled = text_bool(t);
-        else if (bytes_is(name, "fragment"))
-            ret->fragment = text_bool(t);
-        else if (bytes_is(name, "compact_revision"))
-            ret->compact_revision = text_u64(t);
-        else if (bytes_is(name, "cancel_reason"))
-            ret->reason = text_string(t);
-        else if (bytes_is(name, "events"))
-            for (text_array(t); text_item(t);)
-                read_event(t, ev);
-        else
-            text_skip(t);
-    }
-}
-
-static void read_error(struct text *t, struct bytes *ret)
-{
-    struct bytes name;
-
-    if (t->p < t->end && *t->p == '"') {
-        *ret = text_string(t);
-        return;
-    }
-    for (text_object(t); text_member(t, &name);) {
-        if (bytes_is(name, "message"))
-            *ret = text_string(t);
-        else
-            text_skip(t);
-    }
-}
-
-enum err etcd_watch_read(struct bytes line, struct etcd_watched *ret,
+enum err etcd_watch_read(struct bytes message, struct etcd_watched *ret,
                          struct etcd_events *ev)
 {
-    struct text t = text_over(line);
-    struct bytes name;
+    struct wire w = wire_over(message);
 
-    for (text_object(&t); text_member(&t, &name);) {
-        if (bytes_is(name, "result"))
-            read_result(&t, ret, ev);
-        else if (bytes_is(name, "error"))
-            read_error(&t, &ret->error);
-        else
-            text_skip(&t);
+    while (wire_next(&w)) {
+        switch (w.field) {
+        case 1:
+            read_header(&w, &ret->header);
+            break;
+        case 3:
+            ret->created = wire_bool(&w);
+            break;
+        case 4:
+            ret->canceled = wire_bool(&w);
+            break;
+        case 5:
+            ret->compact_revision = wire_u64(&w);
+            break;
+        case 6:
+            ret->reason = wire_bytes(&w);
+            break;
+        case 7:
+            ret->fragment = wire_bool(&w);
+            break;
+        case 11:
+            read_event(&w, ev);
+            break;
+        default:
+            wire_skip(&w);
+        }
     }
-    if (!text_end(&t))
-        t.bad = true;
-    return verdict(&t, &ev->bytes);
+    if (ev->bytes.bad)
+        return ERR_NOMEM;
+    return w.r.bad ? ERR_CORRUPT : ERR_OK;
 }
 
 /* Also the wall time, which a group's marker tells. */
@@ -362,7 +321,23 @@ void etcd_events_fini(struct etcd_events *ev)
     *ev = (struct etcd_events){0};
 }
 
-/* --- Small ones ---------------------------------------------------------- */
+/* --- Small ones, as JSON ------------------------------------------------- */
+
+static void read_error(struct text *t, struct bytes *ret)
+{
+    struct bytes name;
+
+    if (t->p < t->end && *t->p == '"') {
+        *ret = text_string(t);
+        return;
+    }
+    for (text_object(t); text_member(t, &name);) {
+        if (bytes_is(name, "message"))
+            *ret = text_string(t);
+        else
+            text_skip(t);
+    }
+}
 
 struct bytes etcd_error_read(struct bytes text)
 {
@@ -416,7 +391,7 @@ enum err etcd_number_read(struct bytes text, const char *inside,
             text_skip(&t);
         }
     }
-    return verdict(&t, NULL);
+    return verdict(&t);
 }
 
 enum err etcd_string_read(struct bytes text, const char *want,
@@ -432,5 +407,5 @@ enum err etcd_string_read(struct bytes text, const char *want,
         else
             text_skip(&t);
     }
-    return verdict(&t, NULL);
+    return verdict(&t);
 }

@@ -1,7 +1,8 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* etcd_message - etcd's answers, bytes -> values (etcd/api rpc.proto, as its
- * JSON gateway writes it; field names stay as they are there).
+/* etcd_message - etcd's answers, bytes -> values (etcd/api rpc.proto, kv.proto).
+ * What muster lives by (ranges, transactions, watches) comes by gRPC, the rest as
+ * the JSON gateway writes it, with the field names that it has there.
  *
  * ERR_CORRUPT: not such an answer. ERR_NOMEM. */
 #ifndef STORE_ETCD_MESSAGE_H
@@ -9,6 +10,7 @@
 
 #include "store/backend.h"
 #include "store/etcd_text.h"
+#include "store/etcd_wire.h"
 
 struct etcd_header {
     uint64_t cluster, revision;
@@ -20,16 +22,12 @@ struct etcd_range {
     struct etcd_header header;
     bool more;
     size_t rows;
-    uint64_t count; /* also of what was not sent */
-    uint64_t lease; /* of the last row */
-    struct buf row; /* the last row's key, then value */
-    size_t row_key_n;
+    struct bytes last_key; /* a view of the message */
 };
 
-/* row (may be NULL) as the rows are read; views valid during the call. */
-MUST_USE enum err etcd_range_read(struct bytes text, struct etcd_range *ret,
+/* row (may be NULL) as the rows are read; views of the message. */
+MUST_USE enum err etcd_range_read(struct bytes message, struct etcd_range *ret,
                                   backend_row_fn row, void *ctx);
-void etcd_range_fini(struct etcd_range *r);
 
 /* --- Txn ----------------------------------------------------------------- */
 
@@ -37,18 +35,16 @@ struct etcd_txn {
     struct etcd_header header;
     bool succeeded;
     size_t responses;
-    /* Of the last range among the responses: */
-    struct buf row;
-    size_t row_key_n;
+    /* The last row of all ranges among the responses (views), and how many. */
+    struct bytes row_key, row_value;
     uint64_t row_rev, row_lease;
-    uint64_t range_count; /* rows of all ranges */
+    uint64_t range_count;
 };
 
 /* held for each nested transaction, with its place among the responses. */
-MUST_USE enum err etcd_txn_read(struct bytes text, struct etcd_txn *ret,
+MUST_USE enum err etcd_txn_read(struct bytes message, struct etcd_txn *ret,
                                 void (*held)(void *ctx, size_t at, bool held),
                                 void *ctx);
-void etcd_txn_fini(struct etcd_txn *t);
 
 /* --- Watch --------------------------------------------------------------- */
 
@@ -72,12 +68,12 @@ struct etcd_watched {
     struct etcd_header header;
     bool created, canceled, fragment;
     uint64_t compact_revision;
-    struct bytes error; /* {"error": ...}: its message; a view of the text */
-    struct bytes reason;
+    struct bytes reason; /* a view of the message */
 };
 
-/* One line of a watch; its events go behind those in ev. */
-MUST_USE enum err etcd_watch_read(struct bytes line, struct etcd_watched *ret,
+/* One message of a watch; its events go behind those in ev. */
+MUST_USE enum err etcd_watch_read(struct bytes message,
+                                  struct etcd_watched *ret,
                                   struct etcd_events *ev);
 
 /* Tells the events above `after`, revision by revision, and is empty again. The

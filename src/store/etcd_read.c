@@ -11,7 +11,8 @@
 
 /* --- Keys ---------------------------------------------------------------- */
 
-void etcd_put_range(struct buf *out, struct bytes prefix, struct bytes from)
+void etcd_put_range(struct buf *out, unsigned key_field, unsigned end_field,
+                    struct bytes prefix, struct bytes from)
 {
     char end[STORE_KEY_MAX + 64];
     size_t n = prefix.n < sizeof end ? prefix.n : sizeof end;
@@ -22,13 +23,24 @@ void etcd_put_range(struct buf *out, struct bytes prefix, struct bytes from)
         n--;
     if (n)
         end[n - 1]++;
-    text_put_bytes(out, "key",
+    wire_put_bytes(out, key_field,
                    from.n     ? from
                    : prefix.n ? prefix
                               : bytes_of("\0", 1));
-    buf_putc(out, ',');
-    text_put_bytes(out, "range_end", n ? bytes_of(end, n) : bytes_of("\0", 1));
+    wire_put_bytes(out, end_field, n ? bytes_of(end, n) : bytes_of("\0", 1));
 }
+
+enum { /* fields: rpc.proto */
+       RANGE_KEY = 1,
+       RANGE_END = 2,
+       RANGE_LIMIT = 3,
+       RANGE_REVISION = 4,
+       RANGE_ORDER = 5,
+       RANGE_TARGET = 6,
+       RANGE_KEYS_ONLY = 8,
+       ORDER_DESCEND = 2,
+       TARGET_MOD = 3,
+};
 
 /* --- Pages --------------------------------------------------------------- */
 
@@ -66,14 +78,11 @@ static void ask_page(struct page_call *p)
 {
     struct buf *out = &p->call.body;
 
-    buf_reset(out);
-    buf_putc(out, '{');
-    etcd_put_range(out, buf_bytes(&p->prefix), buf_bytes(&p->from));
-    buf_putc(out, ',');
-    text_put_u64(out, "limit", p->limit);
-    buf_putc(out, ',');
-    text_put_u64(out, "revision", p->at);
-    buf_putc(out, '}');
+    wire_frame_begin(out);
+    etcd_put_range(out, RANGE_KEY, RANGE_END, buf_bytes(&p->prefix),
+                   buf_bytes(&p->from));
+    wire_put_u64(out, RANGE_LIMIT, p->limit);
+    wire_put_u64(out, RANGE_REVISION, p->at);
     etcd_call_start(p);
 }
 
@@ -128,12 +137,11 @@ static void on_page(struct etcd_call *c, const struct etcd_answer *a)
 
     if (more) {
         buf_reset(&p->from);
-        buf_put_n(&p->from, r.row.p, r.row_key_n);
+        buf_put(&p->from, r.last_key);
         buf_putc(&p->from, '\0');
         p->limit = next_limit(r.rows, a->body.n);
         e = p->from.bad ? ERR_NOMEM : ERR_OK;
     }
-    etcd_range_fini(&r);
     if (e == ERR_OK && more && !p->walk) {
         ask_page(p);
         return;
@@ -150,7 +158,7 @@ static void on_page(struct etcd_call *c, const struct etcd_answer *a)
 static struct page_call *page_new(struct etcd *x, struct bytes prefix,
                                   uint64_t at, backend_done_fn done, void *ctx)
 {
-    struct page_call *p = etcd_call_new(x, sizeof *p, "kv/range", on_page);
+    struct page_call *p = etcd_call_new(x, sizeof *p, ETCD_RANGE, on_page);
 
     p->call.drop = page_drop;
     p->at = at;
@@ -240,7 +248,6 @@ static void on_barrier(struct etcd_call *c, const struct etcd_answer *a)
 
     if (e == ERR_OK)
         e = etcd_range_read(a->body, &r, NULL, NULL);
-    etcd_range_fini(&r);
     etcd_call_free(c);
     /* Read with a majority and still older than what we were told: another life
      * of etcd, restored from a backup under the same name. */
@@ -255,14 +262,13 @@ static void on_barrier(struct etcd_call *c, const struct etcd_answer *a)
 void etcd_barrier(struct backend *b, backend_done_fn done, void *ctx)
 {
     struct barrier_call *p =
-        etcd_call_new(etcd_of(b), sizeof *p, "kv/range", on_barrier);
+        etcd_call_new(etcd_of(b), sizeof *p, ETCD_RANGE, on_barrier);
 
     p->call.timeout_ms = ETCD_BARRIER_MS;
     p->done = done;
     p->ctx = ctx;
-    buf_putc(&p->call.body, '{');
-    text_put_bytes(&p->call.body, "key", bytes_str("E"));
-    buf_puts(&p->call.body, ",\"keys_only\":true}");
+    wire_put_bytes(&p->call.body, RANGE_KEY, bytes_str("E"));
+    wire_put_u64(&p->call.body, RANGE_KEYS_ONLY, 1);
     etcd_call_start(p);
 }
 
@@ -301,13 +307,13 @@ static void moment_step(struct moment_call *m)
     }
     m->mid = m->lo + (m->hi - m->lo + 1) / 2;
     m->seen_ms = 0;
-    buf_reset(out);
-    buf_putc(out, '{');
-    etcd_put_range(out, bytes_str("m/"), (struct bytes){0});
-    buf_puts(out, ",\"limit\":\"1\",\"sort_target\":\"MOD\","
-                  "\"sort_order\":\"DESCEND\",");
-    text_put_u64(out, "revision", m->mid);
-    buf_putc(out, '}');
+    wire_frame_begin(out);
+    etcd_put_range(out, RANGE_KEY, RANGE_END, bytes_str("m/"),
+                   (struct bytes){0});
+    wire_put_u64(out, RANGE_LIMIT, 1);
+    wire_put_u64(out, RANGE_REVISION, m->mid);
+    wire_put_u64(out, RANGE_ORDER, ORDER_DESCEND);
+    wire_put_u64(out, RANGE_TARGET, TARGET_MOD);
     etcd_call_start(m);
 }
 
@@ -324,7 +330,6 @@ static void on_moment(struct etcd_call *c, const struct etcd_answer *a)
 
     if (e == ERR_OK)
         e = etcd_range_read(a->body, &r, moment_row, m);
-    etcd_range_fini(&r);
     if (e != ERR_OK) {
         moment_end(m, e);
         return;
@@ -342,7 +347,7 @@ void etcd_moment(struct backend *b, uint64_t revision, uint64_t wall_ms,
                  backend_moment_fn done, void *ctx)
 {
     struct etcd *x = etcd_of(b);
-    struct moment_call *m = etcd_call_new(x, sizeof *m, "kv/range", on_moment);
+    struct moment_call *m = etcd_call_new(x, sizeof *m, ETCD_RANGE, on_moment);
 
     m->first = x->oldest;
     m->hi = revision < x->newest ? revision : x->newest;

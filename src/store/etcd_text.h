@@ -2,10 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* etcd_text - what etcd's JSON gateway writes, taken apart in one pass.
  *
- * Answers hold thousands of rows, so nothing is built of them: who reads asks
- * for the next member and says what to do with its value. Members stand in any
- * order, unknown ones are skipped, absent ones are zero (the gateway leaves out
- * what is zero). int64 are strings of digits there, bytes are base64.
+ * Nothing is built of it: who reads asks for the next member and says what to do
+ * with its value. Members stand in any order, unknown ones are skipped, absent
+ * ones are zero (the gateway leaves out what is zero). int64 are strings of digits
+ * there.
  *
  *     for (text_object(&t); text_member(&t, &name);)
  *         if (bytes_is(name, "revision")) n = text_u64(&t);
@@ -40,7 +40,6 @@ bool text_item(struct text *t);
 uint64_t text_u64(struct text *t); /* 5, "5"; below 0 is bad */
 bool text_bool(struct text *t);
 struct bytes text_string(struct text *t); /* as it stands, escapes too */
-void text_base64(struct text *t, struct buf *out);
 void text_skip(struct text *t);
 
 /* Only blanks are left. */
@@ -48,10 +47,7 @@ bool text_end(struct text *t);
 
 /* --- Writing ------------------------------------------------------------- */
 
-void text_put_base64(struct buf *out, struct bytes v); /* without quotes */
-
-/* "name":"base64" ; "name":"number" */
-void text_put_bytes(struct buf *out, const char *name, struct bytes v);
+/* "name":"number" */
 void text_put_u64(struct buf *out, const char *name, uint64_t v);
 
 #endif

@@ -8,10 +8,9 @@
  *
  * etcd evaluates all compares, nested ones too, before it writes anything.
  *
- * The read on failure is for a group that was carried out twice (libcurl sends
- * a request again when a kept connection turns out to be closed; a proxy may do
- * the same): its own guard bars the second time, whose answer would read as "not
- * in". If the marker holds our own value the group is in, and which of its
+ * The read on failure is for a group that was carried out twice (a proxy may send
+ * a request again): its own guard bars the second time, whose answer would read as
+ * "not in". If the marker holds our own value the group is in, and which of its
  * changes held is for unknown.c to find out. */
 #include <stdlib.h>
 
@@ -20,84 +19,84 @@
 
 /* --- Writing ------------------------------------------------------------- */
 
+enum { /* fields: rpc.proto */
+       TXN_COMPARE = 1,
+       TXN_SUCCESS = 2,
+       TXN_FAILURE = 3,
+       OP_RANGE = 1,
+       OP_PUTS = 2,
+       OP_DELETES = 3,
+       OP_TXN = 4,
+};
+
 static void put_guard(struct buf *out, const struct store_guard *g)
 {
+    enum { EQUAL, GREATER, LESS, CREATE = 1, MOD = 2 };
     static const struct {
-        const char *target, *result, *field;
+        unsigned target, result, field;
     } words[] = {
-        [GUARD_MOD] = {"MOD", "EQUAL", "mod_revision"},
-        [GUARD_CREATE] = {"CREATE", "EQUAL", "create_revision"},
-        [GUARD_PRESENT] = {"CREATE", "GREATER", "create_revision"},
-        [GUARD_ABSENT] = {"CREATE", "EQUAL", "create_revision"},
-        [GUARD_QUIET] = {"CREATE", "LESS", "create_revision"},
+        [GUARD_MOD] = {MOD, EQUAL, 6},       /* mod_revision */
+        [GUARD_CREATE] = {CREATE, EQUAL, 5}, /* create_revision */
+        [GUARD_PRESENT] = {CREATE, GREATER, 5},
+        [GUARD_ABSENT] = {CREATE, EQUAL, 5},
+        [GUARD_QUIET] = {CREATE, LESS, 5},
     };
     uint64_t rev = g->kind == GUARD_MOD || g->kind == GUARD_CREATE ? g->rev
                    : g->kind == GUARD_QUIET                        ? g->rev + 1
                                                                    : 0;
+    size_t at = wire_begin(out, TXN_COMPARE);
 
-    buf_printf(out, "{\"target\":\"%s\",\"result\":\"%s\",",
-               words[g->kind].target, words[g->kind].result);
-    text_put_u64(out, words[g->kind].field, rev);
-    buf_putc(out, ',');
+    wire_put_u64(out, 1, words[g->kind].result);
+    wire_put_u64(out, 2, words[g->kind].target);
+    wire_put_u64(out, words[g->kind].field, rev);
     if (g->kind == GUARD_QUIET)
-        etcd_put_range(out, g->key, (struct bytes){0});
+        etcd_put_range(out, 3, 64, g->key, (struct bytes){0});
     else
-        text_put_bytes(out, "key", g->key);
-    buf_putc(out, '}');
+        wire_put_bytes(out, 3, g->key);
+    wire_end(out, at);
 }
 
-static void put_op(struct buf *out, const struct store_op *op)
+/* in: TXN_SUCCESS or TXN_FAILURE of what is being written. */
+static void put_op(struct buf *out, unsigned in, const struct store_op *op)
 {
+    size_t at = wire_begin(out, in);
+    size_t inner = wire_begin(out, op->kind == OP_PUT ? OP_PUTS : OP_DELETES);
+
     switch (op->kind) {
     case OP_PUT:
-        buf_puts(out, "{\"request_put\":{");
-        text_put_bytes(out, "key", op->key);
-        buf_putc(out, ',');
-        text_put_bytes(out, "value", op->value);
+        wire_put_bytes(out, 1, op->key);
+        wire_put_bytes(out, 2, op->value);
         break;
     case OP_DELETE:
-        buf_puts(out, "{\"request_delete_range\":{");
-        text_put_bytes(out, "key", op->key);
+        wire_put_bytes(out, 1, op->key);
         break;
     case OP_DELETE_PREFIX:
-        buf_puts(out, "{\"request_delete_range\":{");
-        etcd_put_range(out, op->key, (struct bytes){0});
+        etcd_put_range(out, 1, 2, op->key, (struct bytes){0});
         break;
     }
-    buf_puts(out, "}}");
+    wire_end(out, inner);
+    wire_end(out, at);
 }
 
-static void put_guards(struct buf *out, const struct store_guard *g, size_t n)
+static void put_read(struct buf *out, unsigned in, struct bytes key)
 {
-    buf_puts(out, "\"compare\":[");
-    for (size_t i = 0; i < n; i++) {
-        if (i)
-            buf_putc(out, ',');
-        put_guard(out, &g[i]);
-    }
-    buf_putc(out, ']');
-}
+    size_t at = wire_begin(out, in), inner = wire_begin(out, OP_RANGE);
 
-/* Behind others or not; true: the next needs a comma. */
-static bool put_ops(struct buf *out, bool comma, const struct store_op *op,
-                    size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (comma)
-            buf_putc(out, ',');
-        put_op(out, &op[i]);
-        comma = true;
-    }
-    return comma;
+    wire_put_bytes(out, 1, key);
+    wire_end(out, inner);
+    wire_end(out, at);
 }
 
 static void put_change(struct buf *out, const struct backend_change *c)
 {
-    buf_puts(out, "{\"request_txn\":{");
-    put_guards(out, c->guards, c->guard_count);
-    buf_puts(out, ",\"success\":[");
-    (void)put_ops(out, false, c->ops, c->op_count);
-    buf_puts(out, "]}}");
+    size_t at = wire_begin(out, TXN_SUCCESS), inner = wire_begin(out, OP_TXN);
+
+    for (size_t i = 0; i < c->guard_count; i++)
+        put_guard(out, &c->guards[i]);
+    for (size_t i = 0; i < c->op_count; i++)
+        put_op(out, TXN_SUCCESS, &c->ops[i]);
+    wire_end(out, inner);
+    wire_end(out, at);
 }
 
 /* Its key is where the group says who it is. */
@@ -111,24 +110,14 @@ static void put_group(struct buf *out, const struct backend_group *g)
 {
     const struct store_op *marker = marker_of(g);
 
-    buf_putc(out, '{');
-    put_guards(out, g->own_guards, g->own_guard_count);
-    buf_puts(out, ",\"success\":[");
-    bool comma = put_ops(out, false, g->own_ops, g->own_op_count);
-
-    for (size_t i = 0; i < g->change_count; i++) {
-        if (comma)
-            buf_putc(out, ',');
+    for (size_t i = 0; i < g->own_guard_count; i++)
+        put_guard(out, &g->own_guards[i]);
+    for (size_t i = 0; i < g->own_op_count; i++)
+        put_op(out, TXN_SUCCESS, &g->own_ops[i]);
+    for (size_t i = 0; i < g->change_count; i++)
         put_change(out, &g->changes[i]);
-        comma = true;
-    }
-    buf_puts(out, "],\"failure\":[");
-    if (marker) {
-        buf_puts(out, "{\"request_range\":{");
-        text_put_bytes(out, "key", marker->key);
-        buf_puts(out, "}}");
-    }
-    buf_puts(out, "]}");
+    if (marker)
+        put_read(out, TXN_FAILURE, marker->key);
 }
 
 /* --- The answer ---------------------------------------------------------- */
@@ -150,11 +139,10 @@ static bool came_in_before(const struct backend_group *g,
                            const struct etcd_txn *t)
 {
     const struct store_op *marker = marker_of(g);
-    struct bytes value = bytes_skip(bytes_of(t->row.p, t->row.n), t->row_key_n);
 
     /* Of a bar or a probe the marker itself says all there is to know. */
     return marker && g->change_count && t->row_rev &&
-           bytes_eq(value, marker->value);
+           bytes_eq(t->row_value, marker->value);
 }
 
 static void judge(struct etcd *x, struct backend_group *g, struct bytes body)
@@ -181,7 +169,6 @@ static void judge(struct etcd *x, struct backend_group *g, struct bytes body)
     } else {
         g->verdict = BACKEND_BARRED;
     }
-    etcd_txn_fini(&t);
 }
 
 static void on_txn(struct etcd_call *c, const struct etcd_answer *a)
@@ -203,7 +190,7 @@ static void on_txn(struct etcd_call *c, const struct etcd_answer *a)
 
 void etcd_txn(struct backend *b, struct backend_group *g)
 {
-    struct txn_call *t = etcd_call_new(etcd_of(b), sizeof *t, "kv/txn", on_txn);
+    struct txn_call *t = etcd_call_new(etcd_of(b), sizeof *t, ETCD_TXN, on_txn);
 
     t->call.once = true;
     t->group = g;
@@ -236,7 +223,6 @@ static void on_put(struct etcd_call *c, const struct etcd_answer *a)
         e = t.row_lease == p->lease ? ERR_OK : ERR_EXISTS; /* sent twice */
         revision = t.row_rev;
     }
-    etcd_txn_fini(&t);
     backend_done_fn done = p->done;
     void *ctx = p->ctx;
 
@@ -247,23 +233,21 @@ static void on_put(struct etcd_call *c, const struct etcd_answer *a)
 void etcd_lease_put(struct backend *b, uint64_t lease, struct bytes key,
                     struct bytes value, backend_done_fn done, void *ctx)
 {
-    struct put_call *p = etcd_call_new(etcd_of(b), sizeof *p, "kv/txn", on_put);
+    struct put_call *p = etcd_call_new(etcd_of(b), sizeof *p, ETCD_TXN, on_put);
     const struct store_guard absent = {GUARD_ABSENT, key, 0};
     struct buf *out = &p->call.body;
 
     p->lease = lease;
     p->done = done;
     p->ctx = ctx;
-    buf_putc(out, '{');
-    put_guards(out, &absent, 1);
-    buf_puts(out, ",\"success\":[{\"request_put\":{");
-    text_put_bytes(out, "key", key);
-    buf_putc(out, ',');
-    text_put_bytes(out, "value", value);
-    buf_putc(out, ',');
-    text_put_u64(out, "lease", lease);
-    buf_puts(out, "}}],\"failure\":[{\"request_range\":{");
-    text_put_bytes(out, "key", key);
-    buf_puts(out, "}}]}");
+    put_guard(out, &absent);
+    size_t at = wire_begin(out, TXN_SUCCESS), inner = wire_begin(out, OP_PUTS);
+
+    wire_put_bytes(out, 1, key);
+    wire_put_bytes(out, 2, value);
+    wire_put_u64(out, 3, lease);
+    wire_end(out, inner);
+    wire_end(out, at);
+    put_read(out, TXN_FAILURE, key);
     etcd_call_start(p);
 }

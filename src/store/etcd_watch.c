@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "store/etcd_impl.h"
 
@@ -20,113 +21,85 @@ enum {
 
 /* --- A stream ------------------------------------------------------------ */
 
-static void on_line(struct etcd_stream *s, struct bytes line)
+static void on_message(struct grpc_call *c, struct bytes message)
 {
+    struct etcd_stream *s = container_of(c, struct etcd_stream, rpc);
     struct etcd_watched w = {0};
-    enum err e = etcd_watch_read(line, &w, &s->events);
 
-    if (s->stop)
-        return;
-    if (e != ERR_OK) {
-        w = (struct etcd_watched){.error = bytes_str(err_text(e))};
-        etcd_events_reset(&s->events);
+    if (!s->stop && etcd_watch_read(message, &w, &s->events) != ERR_OK) {
+        log_error("store", "what a watch of etcd says cannot be read");
+        s->stop = true;
     }
-    s->created |= w.created;
-    s->message(s, &w);
-}
-
-static void on_piece(void *ctx, struct bytes piece)
-{
-    struct etcd_stream *s = ctx;
-
-    while (piece.n && !s->stop) {
-        size_t n = bytes_find(piece, '\n');
-        bool whole = n < piece.n;
-
-        if (whole && s->line.n == 0) {
-            on_line(s, bytes_head(piece, n));
-        } else {
-            buf_put(&s->line, bytes_head(piece, n));
-            s->stop |= s->line.bad;
-            if (whole && !s->stop)
-                on_line(s, buf_bytes(&s->line));
-            if (whole)
-                buf_reset(&s->line);
-        }
-        piece = bytes_skip(piece, n + 1);
+    if (!s->stop) {
+        s->created |= w.created;
+        s->message(s, &w);
     }
     if (s->stop)
-        fetch_stop(s->fetch);
+        grpc_stop(c);
 }
 
-static void on_stream_end(void *ctx, const struct fetch_result *r)
+static void on_stream_end(struct grpc_call *c, const struct grpc_result *r)
 {
-    struct etcd_stream *s = ctx;
-    struct bytes text = etcd_error_read(r->body);
-    char why[400];
+    struct etcd_stream *s = container_of(c, struct etcd_stream, rpc);
+    struct errtext why;
 
-    s->fetch = NULL;
-    if (s->line.bad)
-        snprintf(why, sizeof why, "a message of more than %d bytes",
-                 ETCD_ANSWER_MAX);
-    else if (r->err != ERR_OK)
-        snprintf(why, sizeof why, "%s", r->text.s);
-    else if (text.n)
-        snprintf(why, sizeof why, "%.*s", BYTES_ARG(text));
-    else
-        snprintf(why, sizeof why, "it ended: %.*s", BYTES_ARG(r->status_line));
-    if (etcd_login_is_old(text))
+    if (etcd_login_is_old(r->text))
         etcd_login_forget(s->etcd);
-    s->ended(s, why);
-}
-
-static void stream_end(struct etcd_stream *s)
-{
-    if (s->fetch)
-        fetch_cancel(s->fetch);
-    s->fetch = NULL;
+    errtext_set(&why, "%.*s", BYTES_ARG(r->text));
+    s->ended(s, why.s);
 }
 
 static void stream_fini(struct etcd_stream *s)
 {
-    stream_end(s);
-    buf_fini(&s->line);
+    grpc_cancel(&s->rpc);
+    buf_fini(&s->body);
     etcd_events_fini(&s->events);
 }
 
-static enum err stream_open(struct etcd_stream *s, uint64_t from,
-                            const char *more, uint32_t timeout_ms)
+enum { /* fields of WatchCreateRequest: rpc.proto */
+       WATCH_KEY = 1,
+       WATCH_END = 2,
+       WATCH_FROM = 3,
+       WATCH_FILTERS = 5, /* packed */
+       WATCH_FRAGMENT = 8,
+};
+
+/* nothing: no events, only what is said about the watch. */
+static void put_watch(struct buf *out, uint64_t from, bool nothing)
+{
+    wire_frame_begin(out);
+    size_t create = wire_begin(out, 1);
+
+    etcd_put_range(out, WATCH_KEY, WATCH_END, (struct bytes){0},
+                   (struct bytes){0});
+    wire_put_u64(out, WATCH_FROM, from);
+    if (nothing)
+        wire_put_bytes(out, WATCH_FILTERS, bytes_of("\0\1", 2));
+    wire_put_u64(out, WATCH_FRAGMENT, 1);
+    wire_end(out, create);
+    wire_frame_end(out);
+}
+
+static void stream_begin(struct etcd_stream *s, uint64_t from, bool nothing,
+                         uint32_t timeout_ms)
 {
     struct etcd *x = s->etcd;
-    struct fetch_header headers[ETCD_HEADERS_MAX];
-    struct fetch_options o;
-    struct buf body = {0}, url = {0};
 
-    stream_end(s);
+    grpc_cancel(&s->rpc);
     s->stop = s->created = false;
-    s->line.max = ETCD_ANSWER_MAX;
-    buf_reset(&s->line);
     etcd_events_reset(&s->events);
     s->member = x->at;
-    buf_puts(&body, "{\"create_request\":{");
-    etcd_put_range(&body, (struct bytes){0}, (struct bytes){0});
-    buf_putc(&body, ',');
-    text_put_u64(&body, "start_revision", from);
-    buf_puts(&body, more);
-    buf_puts(&body, "}}");
-    etcd_fetch_options(x, s->member, "watch", buf_bytes(&body), &o, headers,
-                       &url);
-    o.timeout_ms = timeout_ms;
-    o.body_keep_bytes = 4096; /* of what is no 200 */
-    o.body_refuse_larger = false;
-    o.on_piece = on_piece;
-    o.piece_ctx = s;
-    enum err e = body.bad || url.bad
-                     ? ERR_NOMEM
-                     : fetch_start(x->fetcher, &o, on_stream_end, s, &s->fetch);
-    buf_fini(&body);
-    buf_fini(&url);
-    return e;
+    put_watch(&s->body, from, nothing);
+    require(!s->body.bad);
+    s->rpc = (struct grpc_call){
+        .path = ETCD_WATCH,
+        .body = buf_bytes(&s->body),
+        .timeout_ms = timeout_ms,
+        .answer_max = ETCD_ANSWER_MAX,
+        .message = on_message,
+        .done = on_stream_end,
+    };
+    grpc_start(x->member[s->member].channel, &s->rpc);
 }
 
 /* --- The feed ------------------------------------------------------------ */
@@ -205,9 +178,9 @@ static void feed_message(struct etcd_stream *s, const struct etcd_watched *w)
         etcd_feed_gap(x);
         return;
     }
-    if (w->error.n || w->canceled) {
-        log_debug("store", "the watch of etcd ends: %.*s %.*s",
-                  BYTES_ARG(w->error), BYTES_ARG(w->reason));
+    if (w->canceled) {
+        log_debug("store", "the watch of etcd ends: %.*s",
+                  BYTES_ARG(w->reason));
         s->stop = true;
         return;
     }
@@ -244,8 +217,7 @@ static void feed_open(struct etcd *x)
     timer_clear(&x->timers, &x->feed_again);
     timer_set(&x->timers, &x->feed_lag, ETCD_LAG_MS);
     x->lagging = true;
-    if (stream_open(&x->feed, x->fed + 1, ",\"fragment\":true", 0) != ERR_OK)
-        feed_later(x);
+    stream_begin(&x->feed, x->fed + 1, false, 0);
 }
 
 void etcd_start(struct backend *b, const struct backend_sink *sink,
@@ -307,7 +279,7 @@ static void history_message(struct etcd_stream *s, const struct etcd_watched *w)
 
     if (w->compact_revision)
         h->e = ERR_COMPACTED;
-    else if (w->error.n || w->canceled)
+    else if (w->canceled)
         h->e = ERR_UNAVAILABLE;
     else if (!w->fragment && s->events.n)
         h->e = etcd_events_tell(&s->events, h->told, &mine, &h->told);
@@ -359,12 +331,7 @@ void etcd_history(struct backend *b, uint64_t from, uint64_t last, size_t limit,
     h->stream.message = history_message;
     h->stream.ended = history_ended;
     list_add(&x->histories, &h->link);
-    enum err e =
-        stream_open(&h->stream, from, ",\"fragment\":true", HISTORY_MS);
-    if (e != ERR_OK) {
-        history_free(h);
-        done(ctx, e, from - 1);
-    }
+    stream_begin(&h->stream, from, false, HISTORY_MS);
 }
 
 /* --- The oldest ---------------------------------------------------------- */
@@ -414,12 +381,7 @@ void etcd_find_oldest(struct etcd *x, void (*done)(struct etcd *x, enum err e))
     s->ended = oldest_ended;
     list_add(&x->histories, &o->history.link);
     /* Nothing but the word that the first revision is gone. */
-    enum err e = stream_open(s, 1, ",\"filters\":[\"NOPUT\",\"NODELETE\"]",
-                             ETCD_CALL_MS);
-    if (e != ERR_OK) {
-        history_free(&o->history);
-        done(x, e);
-    }
+    stream_begin(s, 1, true, ETCD_CALL_MS);
 }
 
 void etcd_watches_close(struct etcd *x)

@@ -233,6 +233,7 @@ void etcd_walk_end(struct backend *b, struct backend_walk *w)
 
 struct barrier_call {
     struct etcd_call call;
+    uint64_t fed; /* when it began: what comes meanwhile may overtake it */
     backend_done_fn done;
     void *ctx;
 };
@@ -245,14 +246,14 @@ static void on_barrier(struct etcd_call *c, const struct etcd_answer *a)
     struct etcd *x = c->etcd;
     struct etcd_range r = {0};
     enum err e = a->why;
+    uint64_t fed = p->fed;
 
     if (e == ERR_OK)
         e = etcd_range_read(a->body, &r, NULL, NULL);
     etcd_call_free(c);
-    /* Read with a majority and still older than what we were told: another life
-     * of etcd, restored from a backup under the same name. */
-    if (e == ERR_OK &&
-        (!etcd_heard(x, &r.header) || r.header.revision < x->fed)) {
+    /* Read with a majority and still older than what we had been told before:
+     * another life of etcd, restored from a backup under the same name. */
+    if (e == ERR_OK && (!etcd_heard(x, &r.header) || r.header.revision < fed)) {
         etcd_feed_gap(x);
         e = ERR_UNAVAILABLE;
     }
@@ -265,6 +266,7 @@ void etcd_barrier(struct backend *b, backend_done_fn done, void *ctx)
         etcd_call_new(etcd_of(b), sizeof *p, ETCD_RANGE, on_barrier);
 
     p->call.timeout_ms = ETCD_BARRIER_MS;
+    p->fed = etcd_of(b)->fed;
     p->done = done;
     p->ctx = ctx;
     wire_put_bytes(&p->call.body, RANGE_KEY, bytes_str("E"));

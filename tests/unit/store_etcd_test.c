@@ -180,6 +180,33 @@ static void what_one_server_writes_another_sees(void **state)
     server_close(&b);
 }
 
+/* The answer to a barrier and the news of a write that came right after it are on
+ * their way at the same time. */
+static void a_barrier_that_a_write_overtakes_is_no_other_life(void **state)
+{
+    struct server a, b;
+
+    (void)state;
+    server_open(&a, "server-1", etcd_fresh());
+    server_open(&b, "server-2", etcd_child.url);
+    world_until(&a.w, a.w.ups > 0);
+    world_until(&b.w, b.w.ups > 0);
+    int loads = b.w.loads;
+
+    for (int i = 0; i < 1500; i++) {
+        struct waited x;
+
+        waited_init(&x, &a.w);
+        waited_op(&x, OP_PUT, "k", i % 2 ? "x" : "y");
+        waited_submit(&x);
+        (void)world_barrier(&b.w);
+        (void)waited_wait(&x);
+    }
+    assert_int_equal(b.w.loads, loads);
+    server_close(&a);
+    server_close(&b);
+}
+
 /* --- Faults -------------------------------------------------------------- */
 
 enum { WRITES = 400 };
@@ -474,6 +501,7 @@ static struct CMUnitTest tests[] = {
     cmocka_unit_test(an_etcd_that_is_not_there_yet_is_waited_for),
     cmocka_unit_test(who_waits_for_an_etcd_that_never_came_is_answered),
     cmocka_unit_test(what_one_server_writes_another_sees),
+    cmocka_unit_test(a_barrier_that_a_write_overtakes_is_no_other_life),
     cmocka_unit_test(a_killed_etcd_loses_nothing_and_nothing_goes_in_twice),
     cmocka_unit_test(a_stopped_etcd_holds_up_and_then_goes_on),
     cmocka_unit_test(connections_that_are_cut_change_nothing),

@@ -149,11 +149,19 @@ test: ## install what is missing (apt), build, then every test there is
 
 .PHONY: test-built
 test-built: binaries
-	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(call SIM_SUITES,$(SIM_SEEDS)) $(wildcard tests/house tests/e2e tests/clients $(UPSTREAM) tests/differential)
+	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(call SIM_SUITES,$(SIM_SEEDS)) $(wildcard tests/house tests/e2e tests/clients $(UPSTREAM) tests/differential tests/torture)
 
 .PHONY: upstream
 upstream: all ## the Go client's own test suite against muster; needs go, openssl
 	@MUSTER=$(CURDIR)/$B/muster tests/run --timeout 1500 $(UPSTREAM)
+
+# SEED=n draws the same faults again; FAULTS=kill-leader,compact: those alone.
+SEED   ?= 0
+TIME   ?= 10m
+FAULTS ?= all
+.PHONY: torture
+torture: all ## three servers on etcd under faults that SEED draws, for TIME=10m
+	@MUSTER=$(CURDIR)/$B/muster tests/torture/run -seed $(SEED) -time $(TIME) -faults $(FAULTS)
 
 .PHONY: pure
 pure: $(OBJECTS) ## no clock, socket, file, thread in the pure layers

@@ -20,17 +20,30 @@
 /* How often this process was made by fork, seen from the first handle on: what
  * a handle remembers differs in a child. */
 static _Atomic uint32_t forks;
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void before_fork(void)
+{
+    exit_lock();
+    kept_lock();
+}
+
+static void in_parent(void)
+{
+    kept_unlock();
+    exit_unlock();
+}
 
 static void in_child(void)
 {
-    kept_unlock();
+    in_parent();
     atomic_fetch_add(&forks, 1);
 }
 
-static void note_forks(void)
+static void begin_once(void)
 {
-    (void)pthread_atfork(kept_lock, kept_unlock, in_child);
+    (void)pthread_atfork(before_fork, in_parent, in_child);
+    exit_prepare();
 }
 
 int handle_check(const struct muster *m)
@@ -167,7 +180,8 @@ void handle_log(struct muster *m, enum muster_log_level level,
 
 bool handle_is_here(const struct muster *m)
 {
-    return m->set.own_loop || pthread_equal(pthread_self(), m->thread);
+    return m->set.own_loop || atomic_load(&m->stopped) ||
+           pthread_equal(pthread_self(), m->thread);
 }
 
 static void run_calls(void *ctx, struct list *take_items)
@@ -406,6 +420,7 @@ static enum err open_checked(const struct muster_options *o,
         return ERR_NOMEM;
     list_init(&m->services);
     list_init(&m->registrations);
+    list_init(&m->threads);
     m->epoll_fd = m->timer_fd = -1;
     enum err e = settings_make(o, &m->set, &m->token, t);
     if (e == ERR_OK) {
@@ -421,6 +436,8 @@ static enum err open_checked(const struct muster_options *o,
         arm_timer(m);
     m->forks = atomic_load(&forks);
     m->kept.magic = HANDLE_MAGIC;
+    if (!m->set.own_loop)
+        exit_watch(m);
     *ret = m;
     return ERR_OK;
 }
@@ -435,7 +452,7 @@ int muster_open(const struct muster_options *o, struct muster **ret, char *why)
                          : "no place for the handle (NULL)");
         return MUSTER_EINVAL;
     }
-    (void)pthread_once(&fork_once, note_forks);
+    (void)pthread_once(&once, begin_once);
     enum err e = open_checked(&mine, ret, &t);
     if (e != ERR_OK)
         set_why(why, t.s[0] ? t.s : err_text(e));
@@ -445,8 +462,9 @@ int muster_open(const struct muster_options *o, struct muster **ret, char *why)
 /* Whether this is a callback: the loop runs it, and would free itself. */
 static bool within_callback(const struct muster *m)
 {
-    return m->set.own_loop ? m->callbacks > 0
-                           : pthread_equal(pthread_self(), m->thread);
+    return m->set.own_loop || atomic_load(&m->stopped)
+               ? m->callbacks > 0
+               : pthread_equal(pthread_self(), m->thread);
 }
 
 int muster_close(struct muster *m)
@@ -463,11 +481,12 @@ int muster_close(struct muster *m)
     }
     if (within_callback(m))
         return MUSTER_EBUSY;
+    exit_forget(m);
     e = handle_call(m, &c);
     if (e != MUSTER_OK)
         return e;
     budget_begin(&m->budget, UINT32_MAX, UINT32_MAX);
-    if (m->set.own_loop)
+    if (m->set.own_loop || atomic_load(&m->stopped))
         (void)uv_run(&m->loop, UV_RUN_DEFAULT);
     else
         (void)pthread_join(m->thread, NULL);

@@ -9,6 +9,7 @@
  * poll.c      asking the servers, one long poll at a time
  * register*.c being found: at one agent, with beats, or without one
  * kept.c      memory of what was closed
+ * exit.c      the end of a program that closed nothing
  * request.c   one request of a registration
  * reconnect.c   connecting to instances that could not be reached
  * cache.c     the last good list on disk
@@ -91,6 +92,14 @@ struct kept {
     struct kept *next;
 };
 
+/* Something to be done by the handle's thread; in the waiting caller's memory. */
+struct call {
+    struct list link;
+    void (*run)(struct muster *m, struct call *c);
+    sem_t done;
+    int result;
+};
+
 struct muster {
     struct kept kept;
     uint32_t forks; /* of the process, when it was opened */
@@ -109,6 +118,9 @@ struct muster {
     struct loop_budget budget;
     size_t probes; /* connections of reconnect.c under way */
     char cluster[FEED_CLUSTER_MAX + 1]; /* the loop's: who answered last */
+    struct list threads;                /* of exit.c, as the next two */
+    struct call stop;
+    _Atomic bool stopped; /* its thread has ended, nobody else has it */
     unsigned callbacks; /* of the program's, under way; one may cause another */
     bool closing;
 };
@@ -172,14 +184,6 @@ struct muster_service {
 int handle_check(const struct muster *m);
 int service_check(const struct muster_service *s);
 
-/* Something to be done by the handle's thread; in the waiting caller's memory. */
-struct call {
-    struct list link;
-    void (*run)(struct muster *m, struct call *c);
-    sem_t done;
-    int result;
-};
-
 /* Runs it there and waits; at once if this is there. */
 int handle_call(struct muster *m, struct call *c);
 bool handle_is_here(const struct muster *m);
@@ -204,6 +208,14 @@ bool sized_give(void *to, const void *mine, size_t known);
 #define SIZED_WRONG(init)                                                      \
     "options that this library does not know, or that were not set up: "       \
     "call " init
+
+/* --- exit.c -------------------------------------------------------------- */
+
+void exit_prepare(void); /* once */
+void exit_watch(struct muster *m);
+void exit_forget(struct muster *m); /* fine if it was not watched */
+void exit_lock(void);               /* around a fork */
+void exit_unlock(void);
 
 /* --- kept.c -------------------------------------------------------------- */
 

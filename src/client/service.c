@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "lb/draw.h"
@@ -371,8 +372,8 @@ outlier_of(const struct muster_watch_options *o)
     };
 }
 
-static enum err make_lb(struct muster *m, const struct muster_watch_options *o,
-                        struct lb **ret, struct errtext *t)
+static enum err make_lb(const struct muster_watch_options *o, struct lb **ret,
+                        struct errtext *t)
 {
     struct lb_options b;
 
@@ -395,7 +396,9 @@ static enum err make_lb(struct muster *m, const struct muster_watch_options *o,
     b.outlier = outlier_of(o);
     b.budget_percent = o->budget_percent;
     b.budget_per_second = o->budget_per_second;
-    b.seed = lb_mix(m->random ^ mono_ms() ^ (uintptr_t)&b);
+    /* Not of the handle's numbers: those are its thread's. */
+    if (getrandom(&b.seed, sizeof b.seed, 0) < 0)
+        b.seed = lb_mix(mono_ms() ^ (uintptr_t)&b);
     return lb_new(&b, ret, t);
 }
 
@@ -437,7 +440,7 @@ static enum err service_new(struct muster *m, const char *name,
     client_feed_init(&s->poll.feed);
     buf_init(&s->poll.body, ROSTER_BODY_MAX);
     (void)pthread_mutex_init(&s->text_mutex, NULL);
-    enum err e = make_lb(m, o, &s->lb, t);
+    enum err e = make_lb(o, &s->lb, t);
     if (e == ERR_OK)
         e = service_fill(s, name, o);
     if (e != ERR_OK) {

@@ -28,13 +28,19 @@ static struct muster *m;
 static struct muster_service *s;
 static struct muster_ticket ticket;
 static struct muster_registration *registration;
-static int changes, busy;
+static int changes,
+    busy; /* of callbacks, on the handle's thread: see read_int */
 
 /* What "set" gave; NULL or 0: as usual. */
 enum { SETTINGS = 32 };
 static struct {
     char name[32], value[512];
 } given[SETTINGS];
+
+static int read_int(const int *n)
+{
+    return __atomic_load_n(n, __ATOMIC_RELAXED);
+}
 
 static const char *setting(const char *name)
 {
@@ -97,11 +103,13 @@ static int all_but_close(struct muster_service *which)
 
 static void changed(void *ctx, struct muster_service *which)
 {
-    ++*(int *)ctx;
-    if (number("inside", 0) && changes > 1)
+    __atomic_fetch_add((int *)ctx, 1, __ATOMIC_RELAXED);
+    if (number("inside", 0) && read_int(&changes) > 1)
         return; /* it would never end: each new token asks again */
-    busy += number("inside", 0) ? all_but_close(which)
-                                : muster_close(m) == MUSTER_EBUSY;
+    __atomic_fetch_add(&busy,
+                       number("inside", 0) ? all_but_close(which)
+                                           : muster_close(m) == MUSTER_EBUSY,
+                       __ATOMIC_RELAXED);
 }
 
 static void log_line(void *ctx, enum muster_log_level level, const char *text)
@@ -242,9 +250,9 @@ static void do_status(void)
            (unsigned long long)st.failures, (unsigned long long)st.bad_answers,
            (unsigned long long)st.cache_written,
            (unsigned long long)st.cache_failed,
-           (unsigned long long)st.cache_ignored, changes, busy, st.cluster,
-           (unsigned)st.slow_starting, (unsigned)st.draining, st.zoned,
-           st.ranked, st.last_error);
+           (unsigned long long)st.cache_ignored, read_int(&changes),
+           read_int(&busy), st.cluster, (unsigned)st.slow_starting,
+           (unsigned)st.draining, st.zoned, st.ranked, st.last_error);
 }
 
 static void each(void *ctx, const struct muster_instance *i)

@@ -195,6 +195,18 @@ def test_a_unix_socket_is_a_server(make_server, make_client, tmp_path):
     assert c.status()["failures"] == "0"
 
 
+def test_a_program_may_end_without_closing(https, certs):
+    """OpenSSL takes itself down at the end: the handle's thread must not be in it."""
+    for i in range(25):
+        c = Client()
+        if i % 2:
+            c.ok(f"set ca_file {certs.ca}")
+        c.ok(f"open https://localhost:{https[1]} - 1000 thread")
+        for name in ("web", "db", "cache", "mail"):
+            c.ok(f"watch {name} p2c")
+        c.end()
+
+
 # --- The environment ---------------------------------------------------------
 
 def test_the_environment_says_where_and_how(https, certs, make_client):

@@ -21,9 +21,10 @@ enum {
     DNSD_THREADS_MAX = 16,
     DNSD_ADDRESSES_MAX = 8,
     DNSD_RECURSORS_MAX = 16,
-    DNSD_CACHE_BYTES = 8 << 20, /* of each thread; grows as it is used */
+    DNSD_CACHE_BYTES = 16 << 20, /* of each thread; grows as it is used */
 
-    /* A thread's TCP connections at most (fewer where the process may open few); one more closes the one that was idle longest. */
+    /* A thread's TCP connections at most (fewer where the process may open few);
+     * one more closes the one that was idle longest. */
     DNSD_CONNS_MAX = 1024,
     DNSD_QUERY_BYTES_MAX = 4096, /* over TCP */
     DNSD_IDLE_MS = 20 * 1000,    /* between queries */

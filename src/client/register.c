@@ -96,8 +96,11 @@ static bool good(const struct fetch_result *x)
 
 static void beat_later(struct muster_registration *r)
 {
-    timer_set(&r->m->timers, &r->timer,
-              r->o.ttl_ms ? r->o.ttl_ms / 3 : REPEAT_MS);
+    uint64_t ms = r->o.ttl_ms ? r->o.ttl_ms / 3 : REPEAT_MS;
+
+    if (r->o.ttl_ms && r->told != r->health) /* it changed meanwhile */
+        ms = 1;
+    timer_set(&r->m->timers, &r->timer, ms);
 }
 
 static void ask_next(struct muster_registration *r);
@@ -135,11 +138,7 @@ static void after_register(struct muster_registration *r,
     if (good(x)) {
         went_well(r);
         tell(r, REGISTER_STANDS);
-        /* At an agent its check begins as passing: say at once if it is not. */
-        if (!r->outside && r->o.ttl_ms && r->health != MUSTER_PASSING)
-            timer_set(&r->m->timers, &r->timer, 1);
-        else
-            beat_later(r);
+        beat_later(r);
         return;
     }
     keep_why(r, x);
@@ -249,9 +248,12 @@ static void put_body(struct muster_registration *r)
         return;
     case STEP_REGISTER:
         register_put_body(&r->body, r);
+        /* At an agent its check begins as passing. */
+        r->told = r->outside ? r->health : MUSTER_PASSING;
         return;
     case STEP_BEAT:
         register_put_beat(&r->body, r);
+        r->told = r->health;
         return;
     case STEP_LEAVE:
         register_put_leave(&r->body, r);

@@ -45,7 +45,7 @@ struct muster_registration {
     size_t server, failed_in_row; /* outside: which is asked */
     bool is_muster;               /* outside: that one has said so */
     enum registration_step step;
-    enum muster_health health;
+    enum muster_health health, told; /* told: by the last request */
     _Atomic int state;
     _Atomic bool unheard; /* LEFT, but nobody took the goodbye */
     int fd; /* eventfd: readable when it stands, is refused, or has left */

@@ -88,6 +88,20 @@ def test_what_it_says_of_itself_is_found(make_server, make_client):
     c.ok("close")
 
 
+@pytest.mark.parametrize("node", [None, "printer"])
+def test_health_that_changes_on_the_way_is_told_at_once(make_server, make_client,
+                                                        node):
+    """Not with the next beat, which is ten minutes away."""
+    server = make_server(dev=True).start()
+    c = make_client(address(server), **({"node": node} if node else {}))
+    c.ok("register web web-1 7001 1800000 1")
+    c.ok("health warning")
+    c.ok("health critical")
+    muster.until(lambda: "web-1" in instances(server) and
+                 status_of(server, "web-1") == ["critical"], "critical")
+    c.ok("close")
+
+
 def test_it_never_goes_to_another_agent(make_server, make_client):
     """Two agents would own two copies: `servers` are for reads."""
     agent, other = make_server(dev=True).start(), make_server(dev=True).start()

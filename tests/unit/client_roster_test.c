@@ -235,6 +235,23 @@ static void an_empty_or_halved_list_is_not_believed_for_a_while(void **state)
     roster_free(r);
 }
 
+/* A registry that shows all, none, half, all, ...: the same instances go on. */
+static void a_flapping_registry_changes_nothing(void **state)
+{
+    (void)state;
+    static const char *const shown[] = {"", "abcdef", "ab",
+                                        "", "cdef",   "abcdef"};
+    struct roster *r = follow(NULL, "abcdef", ROSTER_LIST, 1000);
+
+    for (uint64_t t = 2000; t < HOLD_MS; t += 1000) {
+        size_t round = t / 1000 % (sizeof shown / sizeof *shown);
+        r = follow(r, shown[round], ROSTER_LIST, t);
+        assert_int_equal(r->n, 6);
+        assert_int_equal(r->held, 6 - strlen(shown[round]));
+    }
+    roster_free(r);
+}
+
 /* What is kept does not count as there when the next list is judged. */
 static void what_is_kept_is_not_kept_again(void **state)
 {
@@ -563,6 +580,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(garbage_is_refused),
     cmocka_unit_test(single_removals_are_believed),
     cmocka_unit_test(an_empty_or_halved_list_is_not_believed_for_a_while),
+    cmocka_unit_test(a_flapping_registry_changes_nothing),
     cmocka_unit_test(what_is_kept_is_not_kept_again),
     cmocka_unit_test(another_life_of_the_registry_removes_nothing_at_once),
     cmocka_unit_test(what_was_told_one_by_one_is_believed_to_the_last),

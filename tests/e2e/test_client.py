@@ -412,6 +412,28 @@ def test_the_proxy_forwards_and_goes_round_the_dead(make_server):
         e.stop()
 
 
+def test_the_proxy_sends_nobody_to_who_drains(make_server):
+    server = make_server(dev=True).start()
+    echoes = {f"e{i}": Echo(f"e{i}") for i in range(2)}
+    for name, e in echoes.items():
+        server.put("/v1/agent/service/register", {
+            "Name": "web", "ID": name, "Port": e.port, "Address": "127.0.0.1"})
+    with proxied(server, "-policy=round-robin") as (process, port):
+        muster.until(lambda: {greeting(port) for _ in range(4)} == set(echoes), "both")
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+            f = s.makefile("rb")
+            name = f.readline().decode().strip()
+            assert server.put(f"/v1/agent/service/drain/{name}").status == 200
+            other = (set(echoes) - {name}).pop()
+            muster.until(lambda: {greeting(port) for _ in range(6)} == {other},
+                         "the other one alone")
+            s.sendall(b"still here")  # what is open stays open
+            s.shutdown(socket.SHUT_WR)
+            assert f.read() == b"still here"
+    for e in echoes.values():
+        e.stop()
+
+
 def test_an_outage_of_everything_fails_no_request(make_server, make_client,
                                                   tmp_path):
     """All servers down, then 3 of 10 instances: three attempts are enough.

@@ -46,7 +46,7 @@ enum {
                                           come on top */
     STREAM_PIECE_BYTES = 32 << 10,     /* about; an entry is not divided */
     STREAM_TEXT_BYTES_MAX = 32 << 20,  /* of one thread; newest always stay */
-    STREAM_STEP_NS = 300 * 1000,
+    STREAM_STEP_NS = 100 * 1000,
     STREAM_GAP_MIN_MS = 20,  /* between two deltas of one group */
     STREAM_GAP_MAX_MS = 250, /* the same, however long they take */
     STREAM_SNAPSHOT_KEPT_MS = 2000,

@@ -101,6 +101,32 @@ def test_slip_0_is_silence(tmp_path):
     """)
 
 
+def test_a_forwarder_over_the_limit_goes_on_by_tcp(tmp_path):
+    """unbound takes TC for what it is: nobody behind it sees the limit."""
+    unbound = shutil.which("unbound", path=os.environ["PATH"] + ":/usr/sbin")
+    if not unbound:
+        pytest.skip("no unbound (Debian package unbound)")
+    inside(tmp_path, """
+        from test_dns_consumers import answers, running, unbound_conf
+        s = start(sys.argv[1], rrl_rate=1, rrl_slip=1)
+        port = muster.free_port()
+        conf = pathlib.Path(sys.argv[1], "unbound.conf")
+        text = unbound_conf(port, s, sys.argv[1])
+        conf.write_text(text.replace(f"127.0.0.1@{s.dns}", f"{ADDRESS}@{s.dns}")
+                        .replace("server:", f"server:\\n"
+                                 f"  outgoing-interface: {ADDRESS}", 1))
+        try:
+            with running(sys.argv[2], "-d", "-c", str(conf)):
+                muster.until(answers(port), "unbound to answer")
+                for _ in range(100):
+                    m = dns.ask(port, "web.service.consul")
+                    assert (m.rcode, m.values()) == ("NOERROR", ["10.0.0.1"])
+            assert s.metric("dns.slipped") > 0 < s.metric("dns.tcp")
+        finally:
+            s.stop()
+    """, unbound)
+
+
 FORWARDER_RATE = 50_000
 
 

@@ -34,6 +34,25 @@ static void an_address_is_in_its_networks(void **state)
     assert_true(in("::ffff:10.0.0.0/104", "10.9.9.9"));
 }
 
+static void an_address_alone_is_one_host(void **state)
+{
+    struct net n;
+
+    (void)state;
+    assert_ok(net_parse_host(bytes_str("10.1.2.3"), &n));
+    assert_true(net_has(&n, bytes_str("10.1.2.3")));
+    assert_false(net_has(&n, bytes_str("10.1.2.2")));
+    assert_ok(net_parse_host(bytes_str("fd00::7"), &n));
+    assert_true(net_has(&n, bytes_str("fd00:0::7")));
+    assert_false(net_has(&n, bytes_str("fd00::6")));
+    assert_ok(net_parse_host(bytes_str("10.0.0.0/8"), &n));
+    assert_true(net_has(&n, bytes_str("10.9.9.9")));
+    static const char *const none[] = {"", "here", "10.0.0", "10.0.0.0/33",
+                                       "10.0.0.1 ", "::1/"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        assert_int_equal(net_parse_host(bytes_str(none[i]), &n), ERR_BAD);
+}
+
 static void bits_beyond_the_mask_do_not_count(void **state)
 {
     (void)state;
@@ -79,6 +98,7 @@ static void what_is_no_network_is_refused(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_address_is_in_its_networks),
+    cmocka_unit_test(an_address_alone_is_one_host),
     cmocka_unit_test(bits_beyond_the_mask_do_not_count),
     cmocka_unit_test(what_is_no_address_is_in_no_network),
     cmocka_unit_test(what_is_no_network_is_refused),

@@ -244,6 +244,11 @@ static void dns_settings_are_checked(void **state)
         "dns_config { service_ttl { \"*\" = \"1000h\" } }",
         "x.hcl:1:26: dns_config.service_ttl: \"*\": \"1000h\" is not within "
         "0s and 168 hours");
+    invalid("dns_config { service_ttl_calm = \"1000h\" }",
+            "x.hcl:1:33: dns_config.service_ttl_calm is over 168 hours");
+    invalid("dns_config { rrl_exempt = [\"10.0.0.0/8\", \"here\"] }",
+            "x.hcl:1:27: dns_config.rrl_exempt: \"here\" is neither an address "
+            "nor a network: write 10.0.0.1, 10.0.0.0/8 or fd00::/8");
 }
 
 static void dns_settings_are_taken(void **state)
@@ -253,8 +258,13 @@ static void dns_settings_are_taken(void **state)
          "\"fd00::1\", \"1.1.1.1:5353\"] recursor = \"9.9.9.9\"\n"
          "dns_config { node_ttl = \"5s\" soa { min_ttl = 2 } "
          "enable_truncate = false udp_answer_limit = 8 order = \"sticky\" "
-         "service_ttl { \"*\" = \"1s\" web = \"5s\" } }");
+         "service_ttl { \"*\" = \"1s\" web = \"5s\" } service_ttl_calm = "
+         "\"30s\" rrl_rate = 200 rrl_exempt = [\"10.0.0.2\", \"fd00::/8\"] }");
     valid();
+    assert_int_equal(c.dns.service_ttl_calm_ms, 30000);
+    assert_int_equal(c.dns.rrl_rate, 200);
+    assert_int_equal(c.dns.rrl_slip, 2);
+    assert_int_equal(c.dns.rrl_exempt.n, 2);
     assert_int_equal(c.dns.recursors.n, 5);
     assert_string_equal(c.dns.recursors.v[4], "9.9.9.9");
     assert_int_equal(c.dns.node_ttl_ms, 5000);

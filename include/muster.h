@@ -242,6 +242,7 @@ struct muster_watch_options {
     uint32_t outlier_latency_requests, outlier_latency_factor;  /* 50, off */
 
     uint32_t budget_percent, budget_per_second; /* of retries; 20, 10 */
+    uint32_t outlier_jitter_ms; /* ejections last up to so much longer; 0 */
 };
 
 /* size: sizeof *o. */

@@ -361,6 +361,7 @@ outlier_of(const struct muster_watch_options *o)
         .interval_ms = o->outlier_interval_ms,
         .base_ms = o->outlier_base_ms,
         .max_ms = o->outlier_max_ms,
+        .jitter_ms = o->outlier_jitter_ms,
         .max_percent = o->outlier_max_percent,
         .min_hosts = o->outlier_min_hosts,
         .success_requests = o->outlier_success_requests,

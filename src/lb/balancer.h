@@ -46,6 +46,7 @@ struct lb_outlier_options { /* times in ms; see docs/load-balancing.md */
     uint32_t consecutive; /* failures in a row; 0: not looked at */
     uint32_t refusals;    /* refused connections in a row; 0: not looked at */
     uint32_t interval_ms, base_ms, max_ms;
+    uint32_t jitter_ms;   /* each ejection lasts up to so much longer */
     uint32_t max_percent; /* of endpoints; at least one may be ejected */
     uint32_t min_hosts;   /* below, rates are not compared */
     uint32_t success_requests, success_deviations; /* deviations in 1/1000 */

@@ -76,6 +76,7 @@ static enum err check_numbers(const struct lb_options *o, struct errtext *t)
         {"outlier interval in ms", o->outlier.interval_ms, 1, DAY_MS, false},
         {"outlier base time in ms", o->outlier.base_ms, 1, DAY_MS, false},
         {"outlier greatest time in ms", o->outlier.max_ms, 1, DAY_MS, false},
+        {"outlier jitter in ms", o->outlier.jitter_ms, 0, DAY_MS, false},
         {"outlier share in %", o->outlier.max_percent, 0, 100, false},
         {"retry budget in %", o->budget_percent, 0, 1000, false},
     };

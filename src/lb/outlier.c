@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "lb/draw.h"
 #include "lb/impl.h"
 
 /* Of one host in one interval. */
@@ -294,6 +295,17 @@ static void end_interval(struct lb *b, struct seen *s, double *space,
     by_latency(b, s, n, space, now_ms);
 }
 
+/* So that clients which ejected a host together do not all come back at once; the
+ * same at every look. */
+static uint64_t jitter_of(const struct lb *b, const struct lb_host *h)
+{
+    uint32_t most = b->o.outlier.jitter_ms;
+
+    return most ? lb_mix(b->o.seed ^ h->id ^ atomic_load(&h->ejected_ms)) %
+                      ((uint64_t)most + 1)
+                : 0;
+}
+
 /* Also for those that left meanwhile and may come back. */
 static void end_ejections(struct lb *b, uint64_t now_ms)
 {
@@ -302,7 +314,7 @@ static void end_ejections(struct lb *b, uint64_t now_ms)
         if (!h || !(lb_blocked(h) & LB_EJECTED))
             continue;
         uint64_t ms = lb_ejection_ms(&b->o.outlier, atomic_load(&h->ejections));
-        if (now_ms < atomic_load(&h->ejected_ms) + ms)
+        if (now_ms < atomic_load(&h->ejected_ms) + ms + jitter_of(b, h))
             continue;
         clear(&h->failures);
         lb_unblock(b, h, LB_EJECTED);

@@ -119,6 +119,31 @@ static void they_come_back_in_the_order_of_their_times(void **state)
     world_fini(&w);
 }
 
+/* Not before the time, not after time and jitter, and not all clients alike. */
+static void jitter_spreads_those_who_come_back(void **state)
+{
+    (void)state;
+    uint64_t first = UINT64_MAX, last = 0;
+
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct world w;
+        struct lb_options o = world_options("random");
+        uint64_t ms = 0;
+
+        o.seed = seed;
+        o.outlier.jitter_ms = 10000;
+        start(&w, 10, &o);
+        fails(&w, 3, 5);
+        for (; world_state(&w).ejected; ms += 100)
+            world_tick(&w, 100);
+        assert_true(ms >= 30000 && ms <= 40100);
+        first = ms < first ? ms : first;
+        last = ms > last ? ms : last;
+        world_fini(&w);
+    }
+    assert_true(last - first > 5000);
+}
+
 /* Envoy: a successful active check ends an ejection. */
 static void a_check_that_found_it_well_ends_it(void **state)
 {
@@ -405,6 +430,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(it_lasts_longer_each_time),
     cmocka_unit_test(clean_intervals_shorten_it_again),
     cmocka_unit_test(they_come_back_in_the_order_of_their_times),
+    cmocka_unit_test(jitter_spreads_those_who_come_back),
     cmocka_unit_test(a_check_that_found_it_well_ends_it),
     cmocka_unit_test(never_more_than_the_share_but_one),
     cmocka_unit_test(a_success_rate_far_below_the_others_ejects),

@@ -89,7 +89,7 @@ static size_t end(struct ask *a, struct dns_told *told)
     dns_patch_16(&a->out, ANSWERS_AT + 4, a->additional + a->q.edns);
     told->rcode = (uint8_t)a->rcode;
     told->truncated = tc;
-    if (a->env->set->recursors && (a->q.type == DNS_A || a->q.type == DNS_AAAA))
+    if (a->env->set->recursors && dns_follow_type(a->q.type))
         told->alias_at = (uint16_t)a->alias_at;
     return a->out.n;
 }

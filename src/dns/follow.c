@@ -161,6 +161,13 @@ static unsigned be16(struct bytes b, size_t at)
     return (unsigned)(uint8_t)b.p[at] << 8 | (uint8_t)b.p[at + 1];
 }
 
+uint16_t dns_follow_type(uint16_t asked)
+{
+    if (asked == DNS_ANY) /* as Consul; few recursors answer ANY (RFC 8482) */
+        return DNS_A;
+    return asked == DNS_A || asked == DNS_AAAA ? asked : 0;
+}
+
 size_t dns_follow(struct bytes packet, enum dns_transport transport,
                   struct bytes alone, size_t alias_at, struct bytes found,
                   uint8_t *out, size_t cap)
@@ -182,7 +189,7 @@ size_t dns_follow(struct bytes packet, enum dns_transport transport,
         return 0;
     struct dns_out o = {out, 0, most - tail, false};
     dns_put(&o, alone.p, answers_end);
-    unsigned n = put_chain(&o, found, alias, q.type, &full);
+    unsigned n = put_chain(&o, found, alias, dns_follow_type(q.type), &full);
     if (n == 0)
         return 0;
     o.cap = most;
@@ -206,6 +213,7 @@ size_t dns_follow_query(struct bytes packet, struct bytes alone,
     if (r.bad || dns_query_parse(packet, &q) != DNS_PARSED)
         return 0;
     q.flags = DNS_RD;
+    q.type = dns_follow_type(q.type);
     q.name = alias.p;
     q.name_n = alias.n;
     q.edns = true;

@@ -71,6 +71,11 @@ struct ask {
 /* How long an answer to q may be. */
 size_t most_bytes(const struct dns_query *q, enum dns_transport t, size_t cap);
 
+/* --- follow.c --------------------------------------------------------------- */
+
+/* What is asked of a recursor for such a question; 0: nothing. */
+uint16_t dns_follow_type(uint16_t asked);
+
 /* --- form.c ---------------------------------------------------------------- */
 
 enum form_kind { FORM_NONE, FORM_SERVICE, FORM_NODE, FORM_ADDR, FORM_QUERY };

@@ -219,6 +219,13 @@ static void the_recursor_is_asked_the_host_name(void **state)
     put_name(&want, "www.example.com");
     assert_true(dns_name_eq(q.name, q.name_n, want.p, want.n));
     assert_true(q.type == DNS_AAAA && q.flags == DNS_RD && q.edns);
+    (void)ask(d, "out.node.consul", DNS_ANY);
+    assert_int_not_equal(a->told.alias_at, 0);
+    n = dns_follow_query(bytes_of(a->query, a->query_n),
+                         bytes_of(a->answer, a->answer_n), a->told.alias_at,
+                         out, sizeof out);
+    assert_int_equal(dns_query_parse(bytes_of(out, n), &q), DNS_PARSED);
+    assert_int_equal(q.type, DNS_A);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, filled, teardown)

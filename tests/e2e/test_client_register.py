@@ -151,8 +151,8 @@ def test_without_an_agent_it_stands_on_a_node_of_its_own(make_server, make_clien
     assert entry["Service"]["Meta"]["muster-ttl"] == "5000ms"
     assert status_of(server, "web-1") == ["passing"]
     index = server.get("/v1/health/service/web").index
-    before = ghost(server, "web-1")["LastConfirmed"]
-    muster.until(lambda: ghost(server, "web-1")["LastConfirmed"] > before, "a beat")
+    before = muster.until(lambda: ghost(server, "web-1")["LastConfirmed"], "a beat")
+    muster.until(lambda: ghost(server, "web-1")["LastConfirmed"] > before, "another")
     # A beat changes nothing and wakes nobody.
     assert server.get("/v1/health/service/web").index == index
     c.ok("health critical")

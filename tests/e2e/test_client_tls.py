@@ -151,22 +151,24 @@ def test_a_client_shows_its_certificate(certs, strangers, make_client, make_serv
 
 
 def test_the_server_is_asked_for_by_name(certs, make_client):
+    def names(host, **settings):
+        with Stub(certs) as stub:
+            c = make_client(f"https://{host}:{stub.server_port}", ca_file=certs.ca,
+                            **settings)
+            finds(c, "1")
+            c.ok("close")
+            return set(stub.names)
+
+    assert names("localhost") == {"localhost"}
+    assert names("localhost", tls_server_name="web.example.org") == {
+        "web.example.org"}
+    # By address there is no name to ask for; the address must be in it.
+    assert names("127.0.0.1") <= {None}
+    # A certificate that is not of that name is none.
     with Stub(certs) as stub:
-        where = f"https://localhost:{stub.server_port}"
-        finds(make_client(where, ca_file=certs.ca), "1")
-        assert set(stub.names) == {"localhost"}
-        stub.names.clear()
-        finds(make_client(where, ca_file=certs.ca,
-                          tls_server_name="web.example.org"), "1")
-        assert set(stub.names) == {"web.example.org"}
-        # A certificate that is not of that name is none.
-        refuses(make_client(where, ca_file=certs.ca, tls_server_name="db.example.org"),
+        refuses(make_client(f"https://localhost:{stub.server_port}", ca_file=certs.ca,
+                            tls_server_name="db.example.org"),
                 "db.example.org", "match", "certificate")
-        # By address there is no name to ask for; the address must be in it.
-        stub.names.clear()
-        finds(make_client(f"https://127.0.0.1:{stub.server_port}",
-                          ca_file=certs.ca), "1")
-        assert set(stub.names) <= {None}
 
 
 def test_a_token_can_be_changed_live(make_client):
@@ -228,17 +230,14 @@ def test_the_environment_says_where_and_how(https, certs, make_client):
 def test_the_environment_says_who(certs, make_client, tmp_path):
     secret = tmp_path / "token"
     secret.write_text("from-a-file\n")
-    with Stub(certs) as stub:
-        env = {"CONSUL_HTTP_ADDR": f"https://127.0.0.1:{stub.server_port}",
-               "CONSUL_CACERT": certs.ca, "CONSUL_HTTP_TOKEN": "from-env",
-               "CONSUL_HTTP_TOKEN_FILE": str(secret),
-               "CONSUL_HTTP_AUTH": "me:secret",
-               "CONSUL_TLS_SERVER_NAME": "web.example.org"}
+    env = {"CONSUL_CACERT": certs.ca, "CONSUL_HTTP_TOKEN": "from-env",
+           "CONSUL_HTTP_TOKEN_FILE": str(secret), "CONSUL_HTTP_AUTH": "me:secret",
+           "CONSUL_TLS_SERVER_NAME": "web.example.org"}
 
-        def asked(more=None, **settings):
-            stub.asked.clear()
-            stub.names.clear()
-            c = make_client("-", env={**env, **(more or {})}, **settings)
+    def asked(more=None, **settings):
+        with Stub(certs) as stub:
+            at = {"CONSUL_HTTP_ADDR": f"https://127.0.0.1:{stub.server_port}"}
+            c = make_client("-", env={**env, **at, **(more or {})}, **settings)
             finds(c, "1")
             c.ok("close")
             assert set(stub.names) == {"web.example.org"}
@@ -246,9 +245,9 @@ def test_the_environment_says_who(certs, make_client, tmp_path):
             assert stub.header("Authorization") == {f"Basic {basic}"}
             return stub.header("X-Consul-Token")
 
-        assert asked() == {"from-env"}
-        assert asked({"CONSUL_HTTP_TOKEN": ""}) == {"from-a-file"}
-        assert asked(token="given") == {"given"}
+    assert asked() == {"from-env"}
+    assert asked({"CONSUL_HTTP_TOKEN": ""}) == {"from-a-file"}
+    assert asked(token="given") == {"given"}
 
 
 def test_a_token_file_that_is_not_there_is_told():

@@ -102,7 +102,9 @@ def test_a_chain_of_polls_with_an_id_acknowledges_by_its_index(server):
 
 def test_acknowledgements_that_cannot_be_are_refused(server):
     s = follow(server)
+    poll = server.get(WEB, headers={"X-Muster-Subscriber": "poller"})
     for index, id_ in ((s.last_id + 1, s.subscriber), (1 << 60, s.subscriber),
+                       (1, poll.headers["x-muster-subscriber-id"]),
                        (1, "f" * 32), (1, "x" * (1 << 16))):
         a = server.put("/v1/muster/ack", [{"Subscriber": id_, "Index": index}])
         assert a.status == 409 and len(a.json["Refused"]) == 1, a.text

@@ -539,11 +539,20 @@ def test_the_command_prints_goes_on_and_says_goodbye(make_server, tmp_path):
     ("/v1/health/service/web", ["X-Muster-Zone: " + "x" * 65], "64"),
     ("/v1/muster/stream?all&" + "&".join(f"service=s{i}" for i in range(128)),
      [], "more than 128"),
+    ("/v1/health/service/web?stream&callers=x", [], "?callers"),
+    ("/v1/catalog/nodes?stream&callers", [], "streams of one service"),
 ])
 def test_bad_streams_are_refused_by_name(server, path, headers, text):
     s = Stream(server, path, headers=headers)
     assert s.status == 400
     assert text in s.error()
+    s.close()
+
+
+def test_thousands_of_subscriptions_never_get_in(server):
+    s = Stream(server, "/v1/muster/stream?" + "&".join(["all"] * 5000))
+    assert s.status == 414
+    assert "8192" in s.error()
     s.close()
 
 

@@ -6,7 +6,6 @@
 
 #include "server/host.h"
 #include "server/serving.h"
-#include "server/watchers.h"
 #include "server/snapshot.h"
 #include "server/watchers.h"
 

@@ -89,8 +89,8 @@ static bool deleters(const struct store *s, const struct store_event *events,
     bool any = false;
 
     for (size_t i = 0; i < count && !any; i++)
-        any = events[i].is_delete && bytes_starts(events[i].key,
-                                                  store_prefix(s));
+        any =
+            events[i].is_delete && bytes_starts(events[i].key, store_prefix(s));
     for (size_t i = 0; i < count && any; i++)
         if (!events[i].is_delete &&
             bytes_starts(events[i].key, bytes_str("m/")))

@@ -21,16 +21,17 @@ uses_loop    = base http
 uses_client  = base lb http loop
 uses_store   = base http loop
 uses_probe   = base health http loop
+uses_cluster = base catalog health local http duty loop
 uses_agent   = base catalog health local http loop store
 uses_dnsd    = base catalog query dns http loop
 uses_cli     = base config lb http loop client
-uses_server  = base config catalog health http local ui duty query api dns loop store probe agent dnsd cli
+uses_server  = base config catalog health http local ui duty query api dns loop store probe agent dnsd cluster cli
 
 # Who sees the public header, include/muster.h.
 include_client = -Iinclude
 include_cli    = -Iinclude
 
-LAYERS = base config catalog health lb http local ui duty query api dns loop client store probe agent dnsd cli server
+LAYERS = base config catalog health lb http local ui duty query api dns loop client store probe agent dnsd cluster cli server
 PURE   = base config catalog health lb http local ui duty query api dns
 
 # --- Settings ---------------------------------------------------------------

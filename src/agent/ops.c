@@ -68,6 +68,9 @@ void op_lane(struct agent *a, const struct agent_op *op, struct buf *out)
     case AGENT_RELOAD:
     case AGENT_EVENT:
     case AGENT_COORDINATE:
+    case AGENT_PEER_LOCK:
+    case AGENT_PEER_JOIN:
+    case AGENT_RAFT_REMOVE:
         put_lane(out, SYNC_NODE, (struct bytes){0});
         break;
     }
@@ -314,6 +317,9 @@ bool op_plan(struct job *j)
     case AGENT_RELOAD:
     case AGENT_EVENT:
     case AGENT_COORDINATE:
+    case AGENT_PEER_LOCK:
+    case AGENT_PEER_JOIN:
+    case AGENT_RAFT_REMOVE:
         job_finish(j, 500, "this is the server's business");
         return false;
     }
@@ -380,6 +386,9 @@ void op_stored(struct job *j)
     case AGENT_RELOAD:
     case AGENT_EVENT:
     case AGENT_COORDINATE:
+    case AGENT_PEER_LOCK:
+    case AGENT_PEER_JOIN:
+    case AGENT_RAFT_REMOVE:
         break;
     }
 }

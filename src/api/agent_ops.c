@@ -457,6 +457,10 @@ void api_agent_answer(struct api_call *c, const struct agent_op *op)
     buf_reset(&c->body);
     c->status = 200;
     c->content_type = NULL;
+    if (op->answer.n) {
+        api_json(c);
+        buf_put(&c->body, op->answer);
+    }
     if (op->pending)
         http_head_line(&c->extra_head, "X-Muster-Pending", bytes_str("true"));
 }

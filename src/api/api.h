@@ -67,7 +67,7 @@ struct api_server {
     struct bytes id, node; /* node empty: not known yet */
     struct bytes address;
     uint16_t peer_port, server_port;
-    bool leader, voter, alive;
+    bool self, leader, voter, alive;
     uint64_t contact_ms;              /* since it was heard */
     uint64_t store_index, store_term; /* of its member of the store */
 };

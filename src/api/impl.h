@@ -400,6 +400,15 @@ void read_agent_service(struct api_call *c, const struct api_env *env);
 void read_agent_checks(struct api_call *c, const struct api_env *env);
 void read_agent_health_id(struct api_call *c, const struct api_env *env);
 void read_agent_health_name(struct api_call *c, const struct api_env *env);
+/* The members of the store, or this server alone (in *room). */
+const struct api_server *api_servers(const struct api_env *env,
+                                     struct api_server *room, size_t *ret_n);
+enum api_next peer_lock(struct api_call *c, const struct api_env *env,
+                        struct agent_op **ret);
+enum api_next peer_join(struct api_call *c, const struct api_env *env,
+                        struct agent_op **ret);
+enum api_next raft_remove(struct api_call *c, const struct api_env *env,
+                          struct agent_op **ret);
 void read_peer_hello(struct api_call *c, const struct api_env *env);
 void read_agent_host(struct api_call *c, const struct api_env *env);
 void read_agent_version(struct api_call *c, const struct api_env *env);

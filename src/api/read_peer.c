@@ -129,3 +129,58 @@ void read_peer_hello(struct api_call *c, const struct api_env *env)
         put_seen(&j, cl);
     json_close(&j, '}');
 }
+
+/* --- Changes --------------------------------------------------------------- */
+
+/* The body is the cluster's to understand. */
+static enum api_next pass_on(struct api_call *c, enum agent_op_kind kind,
+                             struct agent_op **ret)
+{
+    *ret = agent_op_new(kind);
+    if (*ret)
+        (*ret)->output = arena_copy(&(*ret)->arena, c->request->body);
+    if (*ret && (c->request->body.n == 0 || (*ret)->output.p))
+        return API_AGENT;
+    agent_op_free(*ret);
+    api_error(c, 500, "out of memory");
+    return API_ANSWER;
+}
+
+enum api_next peer_lock(struct api_call *c, const struct api_env *env,
+                        struct agent_op **ret)
+{
+    (void)env;
+    return pass_on(c, AGENT_PEER_LOCK, ret);
+}
+
+enum api_next peer_join(struct api_call *c, const struct api_env *env,
+                        struct agent_op **ret)
+{
+    (void)env;
+    return pass_on(c, AGENT_PEER_JOIN, ret);
+}
+
+enum api_next raft_remove(struct api_call *c, const struct api_env *env,
+                          struct agent_op **ret)
+{
+    struct bytes id = http_param_value(c->request, "id");
+    struct bytes address = http_param_value(c->request, "address");
+
+    (void)env;
+    if ((id.n == 0) == (address.n == 0)) {
+        api_error(c, 400, "%s",
+                  id.n ? "Must specify either ?id with the server's ID or "
+                         "?address with IP:port of peer to remove, not both"
+                       : "Must specify either ?id with the server's ID or "
+                         "?address with IP:port of peer to remove");
+        return API_ANSWER;
+    }
+    *ret = agent_op_new(AGENT_RAFT_REMOVE);
+    if (*ret) {
+        (*ret)->id = arena_copy(&(*ret)->arena, id);
+        (*ret)->reason = arena_copy(&(*ret)->arena, address);
+        return API_AGENT;
+    }
+    api_error(c, 500, "out of memory");
+    return API_ANSWER;
+}

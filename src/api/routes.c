@@ -65,6 +65,8 @@ static const struct api_route routes[] = {
     {"/v1/snapshot", METHOD_GET | METHOD_PUT, API_SNAPSHOT, .consul_headers = true},
     /* Among servers and agents */
     {"/v1/peer/hello", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_hello},
+    {"/v1/peer/bootstrap", METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_lock},
+    {"/v1/peer/join",      METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_join},
     /* Status */
     {"/v1/status/leader", METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_leader},
     {"/v1/status/peers",  METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_peers},
@@ -114,7 +116,7 @@ static const struct api_route routes[] = {
     {"/v1/operator/autopilot/health",        METHOD_GET, API_READ, .read = read_autopilot_health},
     {"/v1/operator/autopilot/state",         METHOD_GET, API_READ, .read = read_autopilot_state},
     {"/v1/operator/keyring", METHOD_GET | METHOD_PUT | METHOD_POST | METHOD_DELETE, API_READ, .local = true, .read = read_keyring},
-    {"/v1/operator/raft/peer", METHOD_DELETE, API_READ, .local = true, .read = read_unsupported},
+    {"/v1/operator/raft/peer", METHOD_DELETE, API_AGENT, .agent = raft_remove},
     {"/v1/operator/raft/transfer-leader", METHOD_POST, API_READ, .local = true, .read = read_unsupported},
     /* Refused: said aloud, because a 404 means "no such key" to clients */
     {"/v1/acl/",     METHOD_GET | METHOD_PUT | METHOD_POST | METHOD_DELETE, API_READ, .local = true, .read = read_acl_off},

@@ -433,7 +433,7 @@ const struct cli_command cli_commands[] = {
      .text = "Name, ID, address, role and vote of each.",
      .examples = {{"Who leads", "operator raft list-peers"}, {"With no leader", "operator raft list-peers -stale"}}, .run = cli_raft_list},
     {.name = "operator raft remove-peer", .summary = "Remove a server that is gone", .api = CLI_DATACENTER, .flags = raft_remove_flags,
-     .text = "For a server that will not come back and is no member any more. Try \"muster force-leave\" first.",
+     .text = "For a server that will not come back. Refused if those who are left and there were no majority any more.",
      .examples = {{"By address", "operator raft remove-peer -address=10.0.0.7:8300"}}, .run = cli_raft_remove},
 
     {.name = "pick", .summary = "Choose an instance, and show how load would spread", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_DATACENTER, .flags = pick_flags,

@@ -26,8 +26,11 @@ enum agent_op_kind {
     /* Carried out by the server, not by src/agent. */
     AGENT_LEAVE,
     AGENT_RELOAD,
-    AGENT_EVENT,      /* event, without id; enable: it is for this node */
-    AGENT_COORDINATE, /* coordinate */
+    AGENT_EVENT,       /* event, without id; enable: it is for this node */
+    AGENT_COORDINATE,  /* coordinate */
+    AGENT_PEER_LOCK,   /* output: the body */
+    AGENT_PEER_JOIN,   /* the same */
+    AGENT_RAFT_REMOVE, /* id, or reason: the address */
 };
 
 #define AGENT_SIDECAR_SUFFIX "-sidecar-proxy"
@@ -69,6 +72,7 @@ struct agent_op {
     /* Result. 200: body empty. Others: text. */
     int http_status;
     struct errtext text;
+    struct bytes answer; /* JSON, with 200; empty: no body */
     bool pending; /* durable here, not yet in the catalog (X-Muster-Pending) */
 
     void (*done)(

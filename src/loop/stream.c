@@ -10,12 +10,14 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/check.h"
 #include "loop/watch.h"
 
+enum { UNIX_PATH_BYTES = sizeof((struct sockaddr_un){0}.sun_path) };
 enum { PEER_MAX = INET6_ADDRSTRLEN + sizeof "[%4294967295]:65535" };
 
 enum stream_state {
@@ -45,9 +47,10 @@ struct stream {
     size_t address_n, at;
     int port;
     char peer[PEER_MAX];
-    struct errtext error; /* of the first address */
-    bool not_refused;     /* any of them failed in another way */
-    char *tls_name;       /* in this block */
+    struct errtext error;           /* of the first address */
+    bool not_refused;               /* any of them failed in another way */
+    struct sockaddr_un unix_socket; /* its path is empty: TCP */
+    char *tls_name;                 /* in this block */
     char host[NAMES_HOST_MAX + 1];
     char names[];
 };
@@ -332,18 +335,21 @@ static void on_ready(void *owner, int events)
 /* 0: under way; else why not. */
 static int begin(struct stream *s, struct sockaddr_storage *a)
 {
-    bool v6 = a->ss_family == AF_INET6;
+    bool v6 = a->ss_family == AF_INET6, local = a->ss_family == AF_UNIX;
     int yes = 1;
 
     if (v6)
         ((struct sockaddr_in6 *)a)->sin6_port = htons((uint16_t)s->port);
-    else
+    else if (!local)
         ((struct sockaddr_in *)a)->sin_port = htons((uint16_t)s->port);
     s->fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (s->fd < 0)
         return errno;
-    (void)setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    socklen_t n = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    if (!local)
+        (void)setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    socklen_t n = v6      ? sizeof(struct sockaddr_in6)
+                  : local ? sizeof(struct sockaddr_un)
+                          : sizeof(struct sockaddr_in);
     if (connect(s->fd, (struct sockaddr *)a, n) != 0 && errno != EINPROGRESS)
         return errno;
     s->watch = watch_open(s->w.loop, s->fd, on_ready, s);
@@ -393,6 +399,13 @@ static void on_lookup(struct lookup *l, const struct names_answer *a)
     answered(container_of(l, struct stream, lookup), a);
 }
 
+static void begin_unix(struct stream *s)
+{
+    memcpy(&s->addresses[0], &s->unix_socket, sizeof s->unix_socket);
+    s->address_n = 1;
+    try_next(s);
+}
+
 static void on_begin(struct timer *t)
 {
     struct stream *s = container_of(t, struct stream, timer);
@@ -400,6 +413,10 @@ static void on_begin(struct timer *t)
 
     s->timer.fire = on_time;
     timer_set(s->w.timers, &s->timer, time_left(s));
+    if (s->unix_socket.sun_path[0]) {
+        begin_unix(s);
+        return;
+    }
     a = names_ask(s->w.names, s->host, &s->lookup);
     if (a)
         answered(s, a);
@@ -424,6 +441,10 @@ void stream_address_text(const struct sockaddr_storage *a, int port, char *ret,
     char ip[INET6_ADDRSTRLEN] = "";
     bool v6 = a->ss_family == AF_INET6;
 
+    if (a->ss_family == AF_UNIX) {
+        (void)snprintf(ret, n, "unix");
+        return;
+    }
     if (v6)
         (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)a)->sin6_addr,
                         ip, sizeof ip);
@@ -448,7 +469,8 @@ enum err stream_open(const struct stream_world *w,
     uint64_t port_number;
 
     if (host.n > NAMES_HOST_MAX || bytes_u64(port, &port_number) != ERR_OK ||
-        port_number > UINT16_MAX)
+        port_number > UINT16_MAX ||
+        (o->unix_path && strlen(o->unix_path) >= UNIX_PATH_BYTES))
         return ERR_BAD;
     struct stream *s = calloc(1, sizeof *s + name_n + 1);
     if (!s)
@@ -463,6 +485,10 @@ enum err stream_open(const struct stream_world *w,
     s->opening_only = o->opening_only;
     s->out_max = o->out_max_bytes ? o->out_max_bytes : STREAM_OUT_MAX;
     s->alpn = o->alpn;
+    if (o->unix_path) {
+        s->unix_socket.sun_family = AF_UNIX;
+        memcpy(s->unix_socket.sun_path, o->unix_path, strlen(o->unix_path) + 1);
+    }
     s->end_ms = uv_now(w->loop) + o->timeout_ms;
     list_init(&s->lookup.link);
     s->lookup.done = on_lookup;

@@ -31,7 +31,8 @@ struct stream_world {
 };
 
 struct stream_options {
-    struct bytes target; /* host:port, [v6]:port, :port (this host) */
+    struct bytes target;   /* host:port, [v6]:port, :port (this host) */
+    const char *unix_path; /* this socket instead of the target; NULL: none */
     uint64_t timeout_ms;
     bool opening_only; /* the time is that of opening; then there is no end */
     size_t out_max_bytes;         /* 0: STREAM_OUT_MAX */

@@ -13,6 +13,7 @@
 #include "server/coordinates.h"
 #include "server/gate.h"
 #include "server/guard.h"
+#include "server/members.h"
 #include "server/monitor.h"
 #include "server/serving.h"
 #include "server/subscribers.h"
@@ -283,6 +284,11 @@ static bool run_op(struct core *c, struct agent_op *op)
     case AGENT_COORDINATE:
         coordinates_hear(c, op);
         return true;
+    case AGENT_PEER_LOCK:
+    case AGENT_PEER_JOIN:
+    case AGENT_RAFT_REMOVE:
+        members_op(c, op);
+        return true;
     case AGENT_REGISTER_SERVICE:
     case AGENT_DEREGISTER_SERVICE:
     case AGENT_REGISTER_CHECK:
@@ -515,6 +521,8 @@ enum err core_start(struct core *c, struct process *p,
         e = guard_new(c);
     if (e == ERR_OK && p->self.is_server)
         guard_campaign(c);
+    if (e == ERR_OK)
+        members_begin(c);
     return e;
 }
 
@@ -530,6 +538,7 @@ void core_stop(struct core *c)
     if (c->prober)
         prober_close(c->prober);
     store_close(c->process->store);
+    members_stop(c);
     queue_close(c->process->agent_ops);
     queue_close(c->process->written);
     queue_close(c->results);

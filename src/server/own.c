@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "cluster/cluster.h"
 #include "server/core.h"
 
 enum { OWN_RETRY_MS = 1000 };
@@ -146,6 +147,29 @@ static void own_submit(struct own *o)
     timer_set(&o->core->timers, &o->retry, OWN_RETRY_MS);
 }
 
+/* The name is still a server's that was one of the store's members and is none
+ * any more: this one takes its place. */
+static bool own_name_is_free(struct core *c)
+{
+    const struct cluster_view *v =
+        c->process->members ? cluster_view(c->process->members) : NULL;
+    const struct cat_node *n = snapshot_node(
+        catalog_current(c->process->catalog), c->process->self.node_name);
+    struct node_view node;
+
+    if (!v || v->fresh || v->count == 0 || !n || !n->record)
+        return false;
+    cat_node_view(n->record, &node);
+    if (node.id.n == 0 || bytes_eq(node.id, c->process->self.node_id))
+        return false;
+    for (size_t i = 0; i < v->count; i++)
+        if (bytes_is(node.id, v->servers[i].id))
+            return false;
+    log_info("server", "takes the place of a server of its name: id=%.*s",
+             BYTES_ARG(node.id));
+    return true;
+}
+
 static enum err own_plan(struct core *c, struct errtext *t)
 {
     struct own *o = c->own;
@@ -177,6 +201,10 @@ static enum err own_plan(struct core *c, struct errtext *t)
      * harness among them) take an index below 2 for "nothing there yet". */
     if (snapshot_revision(catalog_current(c->process->catalog)) == 0)
         return ERR_OK;
+    if (own_name_is_free(c))
+        return plan_deregister(&o->plan, catalog_current(c->process->catalog),
+                               self->node_name, (struct bytes){0},
+                               (struct bytes){0}, t);
     return plan_register(&o->plan, catalog_current(c->process->catalog), &r, t);
 }
 

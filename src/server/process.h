@@ -72,6 +72,7 @@ struct published {
 enum { CACHE_ASKED_BITS = 1 << 16 };
 
 struct serving;
+struct cluster;
 struct drafter;
 struct archivist;
 struct subscribers;
@@ -84,6 +85,7 @@ struct process {
     struct heard *heard;
     struct beats *beats; /* of what was registered from outside */
     struct store *store;
+    struct cluster *members;     /* the core thread's (members.h); NULL: none */
     struct queue *agent_ops;     /* struct agent_op, to the core thread */
     struct queue *written;       /* struct letter, to the core thread */
     struct queue *outside_beats; /* to the core thread (guard.c) */

@@ -18,6 +18,7 @@
 #include "server/archive.h"
 #include "server/core.h"
 #include "server/live.h"
+#include "server/members.h"
 #include "server/monitor.h"
 #include "server/notify.h"
 #include "server/reload.h"
@@ -500,10 +501,14 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     p->cache_bytes = CACHE_BYTES_DEFAULT;
     p->data_dir = s->data_dir;
     p->started_ms = uv_hrtime() / 1000000;
+    if (members_open(s, p, t) != ERR_OK)
+        return false;
     struct core_options o = {
         .catalog_path = run.catalog_path,
-        .etcd_url = s->store,
-        .etcd = s->store_etcd,
+        .etcd_url = p->members ? "etcd://localhost" : s->store,
+        .etcd = p->members ? (struct store_etcd){.unix_path =
+                                                     cluster_socket(p->members)}
+                           : s->store_etcd,
         .agent_path = run.agent_path,
         .peer_port = peer_port(s),
         .scripts_allowed = s->scripts_allowed,
@@ -547,6 +552,9 @@ int run_agent(struct settings *s)
         fflush(NULL);
         _exit(1); /* threads may run already: nothing is torn down */
     }
+    /* One of several may have to wait for the others: it runs all the same. */
+    if (run.process.members)
+        notify_manager("READY=1");
     log_info("server", "node=%s id=%s datacenter=%s server=%s", s->node_name,
              id, s->datacenter, s->is_server ? "true" : "false");
     uv_run(run.loop, UV_RUN_DEFAULT);
@@ -557,6 +565,7 @@ int run_agent(struct settings *s)
     watches_free(run.core.watches);
     heard_free(run.process.heard);
     beats_free(run.process.beats);
+    members_fini(&run.process);
     live_fini(&run.process);
     pin_fini(&run.process.pins);
     sockets_remove();

@@ -104,6 +104,7 @@ static void copy_options(struct etcd *x, const struct store_etcd *o)
         .tls_server_name = copy(o->tls_server_name),
         .user = copy(o->user),
         .password = copy(o->password),
+        .unix_path = copy(o->unix_path),
     };
 }
 
@@ -115,6 +116,7 @@ static void options_fini(struct store_etcd *o)
     free((char *)o->tls_server_name);
     free((char *)o->user);
     free((char *)o->password);
+    free((char *)o->unix_path);
 }
 
 static void etcd_free(struct etcd *x)
@@ -142,6 +144,7 @@ static void attach(struct backend *b, uv_loop_t *loop)
         x->member[i].channel = grpc_new(&(struct grpc_options){
             .world = &x->world,
             .target = x->member[i].target,
+            .unix_path = x->options.unix_path,
             .tls = x->tls,
             .tls_name = x->options.tls_server_name,
             .token = &x->token,
@@ -220,8 +223,9 @@ static void try_end(struct etcd *x, enum err e, const struct errtext *t)
 {
     void (*done)(struct etcd * x, void *arg, enum err e) = x->try_done;
 
+    bool away = x->options.unix_path && e == ERR_UNAVAILABLE;
     if (e != ERR_OK && strcmp(t->s, x->try_text.s) != 0)
-        log_error("store", "%s", t->s);
+        log_if(away ? LOG_INFO : LOG_ERR, "store", "%s", t->s);
     x->try_text = *t;
     x->tried = e == ERR_OK;
     x->try_done = NULL;

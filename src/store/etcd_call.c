@@ -42,6 +42,8 @@ static const struct refusal {
      "etcd has no leader: no majority of its "
      "members reach each other"},
     {"too many requests", ERR_UNAVAILABLE, NULL},
+    {"not supported for learner", ERR_UNAVAILABLE,
+     "this server's etcd has not caught up with the others yet"},
     {"required revision has been compacted", ERR_COMPACTED, NULL},
     {"required revision is a future revision", ERR_NOT_FOUND, NULL},
     {"requested lease not found", ERR_NOT_FOUND, NULL},
@@ -301,6 +303,7 @@ static enum err ask_gateway(struct etcd_call *c)
         .header_count = x->token && *x->token ? 2 : 1,
         .body = buf_bytes(&c->body),
         .timeout_ms = c->timeout_ms,
+        .unix_path = x->options.unix_path,
         .connect_timeout_ms = ETCD_CONNECT_MS,
         .keep_connection = true,
         .ca_file = x->options.ca_file,

@@ -424,6 +424,7 @@ static void dial(struct grpc_channel *g)
     static const struct stream_events events = {on_open, on_bytes, on_over};
     const struct stream_options o = {
         .target = bytes_str(g->target),
+        .unix_path = g->o.unix_path,
         .timeout_ms = g->o.connect_ms,
         .opening_only = true,
         .out_max_bytes = OUT_MAX_BYTES,

@@ -29,6 +29,7 @@ struct grpc_channel;
 struct grpc_options {
     const struct stream_world *world; /* outlives the channel */
     const char *target;               /* host:port; copied */
+    const char *unix_path;            /* NULL: none; outlives the channel */
     const struct tls_client *tls;     /* NULL: plain; outlives the channel */
     const char *tls_name;             /* NULL: the target's host; outlives it */
     char *const *token;               /* *token: NULL or "": none */

@@ -129,6 +129,8 @@ struct store_etcd {
     const char *cert_file, *key_file; /* what to show to it */
     const char *tls_server_name;      /* NULL: the host that is called */
     const char *user, *password;
+    /* A member of ours, on this socket: it comes and goes as we do. */
+    const char *unix_path;
 };
 
 struct store_options {

@@ -215,6 +215,12 @@ cover: ## share of lines that the tests run; FILES=--files: per file
 ready: all $B/examples/provider $B/examples/consumer
 	@:
 
+.PHONY: run-cluster
+run-cluster: ## build, show three servers on this machine, with things to kill
+	@$(DEPS) build
+	@$(SUBMAKE) all
+	@tools/run-cluster $B/muster
+
 .PHONY: run
 run: ## install what is missing (apt), build, show a server with live services
 	@$(DEPS) build run

@@ -1,10 +1,13 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* What operators' tools ask of the servers: there is one, and it leads. */
+/* What operators' tools ask of the servers: who there are, who leads, how they
+ * are. */
 #include "api/impl.h"
 
 #include <stdio.h>
 #include <time.h>
+
+#include "base/duration.h"
 
 static bool leads(const struct api_env *env)
 {
@@ -29,30 +32,62 @@ static void number(struct json_out *j, const char *key, uint64_t v)
     json_u64(j, v);
 }
 
-static void address(struct json_out *j, const struct api_self *self)
+static void address(struct json_out *j, const struct api_server *s)
 {
     struct buf b;
     buf_init(&b, 512);
-    api_put_address(&b, self->advertise_address, self->server_port);
+    api_put_address(&b, s->address, s->server_port);
     member(j, "Address", buf_bytes(&b));
     buf_fini(&b);
 }
 
-void read_raft_configuration(struct api_call *c, const struct api_env *env)
+/* One that is alone is all there is. */
+const struct api_server *api_servers(const struct api_env *env,
+                                     struct api_server *room, size_t *ret_n)
 {
     const struct api_self *self = env->self;
+    const struct api_cluster *cl = env->cluster;
+
+    if (cl && cl->managed) {
+        *ret_n = cl->fresh ? 0 : cl->server_count;
+        return cl->servers;
+    }
+    *room = (struct api_server){
+        .id = self->node_id,
+        .node = self->node_name,
+        .address = self->advertise_address,
+        .server_port = self->server_port > 0 ? (uint16_t)self->server_port : 0,
+        .self = true,
+        .leader = leads(env),
+        .voter = true,
+        .alive = true,
+        .store_index = snapshot_revision(env->cat),
+        .store_term = 1,
+    };
+    *ret_n = 1;
+    return room;
+}
+
+void read_raft_configuration(struct api_call *c, const struct api_env *env)
+{
+    struct api_server room;
+    size_t n;
+    const struct api_server *v = api_servers(env, &room, &n);
     struct json_out j = json_out(&c->body);
+
     json_open(&j, '{');
     json_key(&j, "Servers");
     json_open(&j, '[');
-    json_open(&j, '{');
-    member(&j, "ID", self->node_id);
-    member(&j, "Node", self->node_name);
-    address(&j, self);
-    flag(&j, "Leader", leads(env));
-    member(&j, "ProtocolVersion", bytes_str("3"));
-    flag(&j, "Voter", true);
-    json_close(&j, '}');
+    for (size_t i = 0; i < n; i++) {
+        json_open(&j, '{');
+        member(&j, "ID", v[i].id);
+        member(&j, "Node", v[i].node);
+        address(&j, &v[i]);
+        flag(&j, "Leader", v[i].leader && leads(env));
+        member(&j, "ProtocolVersion", bytes_str("3"));
+        flag(&j, "Voter", v[i].voter);
+        json_close(&j, '}');
+    }
     json_close(&j, ']');
     number(&j, "Index", 0);
     json_close(&j, '}');
@@ -90,27 +125,47 @@ static void stable_since(struct json_out *j, const struct api_env *env)
     member(j, "StableSince", bytes_str(text));
 }
 
-static void server_health(struct json_out *j, const struct api_env *env,
-                          bool state)
+/* As Go prints a time.Duration. */
+static void last_contact(struct json_out *j, const struct api_server *s)
 {
-    const struct api_self *self = env->self;
+    struct buf b = {0};
+
+    duration_print(&b, (int64_t)s->contact_ms * 1000000);
+    member(j, "LastContact", buf_bytes(&b));
+    buf_fini(&b);
+}
+
+static bool is_well(const struct api_env *env, const struct api_server *s)
+{
+    return s->alive && leads(env);
+}
+
+static void server_health(struct json_out *j, const struct api_env *env,
+                          const struct api_server *s, bool state)
+{
+    bool leader = s->leader && leads(env);
+
     json_open(j, '{');
-    member(j, "ID", self->node_id);
-    member(j, "Name", self->node_name);
-    address(j, self);
-    member(j, state ? "NodeStatus" : "SerfStatus", bytes_str("alive"));
-    member(j, "Version", self->version);
+    member(j, "ID", s->id);
+    member(j, "Name", s->node);
+    address(j, s);
+    member(j, state ? "NodeStatus" : "SerfStatus",
+           bytes_str(s->alive ? "alive" : "failed"));
+    member(j, "Version", env->self->version);
     if (!state)
-        flag(j, "Leader", leads(env));
-    member(j, "LastContact", bytes_str("0s"));
-    number(j, "LastTerm", 1);
-    number(j, "LastIndex", snapshot_revision(env->cat));
-    flag(j, "Healthy", leads(env));
+        flag(j, "Leader", leader);
+    last_contact(j, s);
+    number(j, "LastTerm", s->store_term);
+    number(j, "LastIndex", s->store_index);
+    flag(j, "Healthy", is_well(env, s));
     if (!state)
-        flag(j, "Voter", true);
+        flag(j, "Voter", s->voter);
     stable_since(j, env);
     if (state) {
-        member(j, "Status", bytes_str(leads(env) ? "leader" : "voter"));
+        member(j, "Status",
+               bytes_str(leader     ? "leader"
+                         : s->voter ? "voter"
+                                    : "non-voter"));
         json_key(j, "Meta");
         json_raw(j, bytes_str("{}"));
         member(j, "NodeType", bytes_str("voter"));
@@ -118,39 +173,74 @@ static void server_health(struct json_out *j, const struct api_env *env,
     json_close(j, '}');
 }
 
+/* How many more may be lost before nobody can write. */
+static uint64_t tolerance(const struct api_env *env, const struct api_server *v,
+                          size_t n, bool *ret_healthy)
+{
+    size_t voters = 0, well = 0;
+
+    *ret_healthy = leads(env);
+    for (size_t i = 0; i < n; i++) {
+        voters += v[i].voter;
+        well += v[i].voter && is_well(env, &v[i]);
+        *ret_healthy &= is_well(env, &v[i]);
+    }
+    size_t quorum = voters / 2 + 1;
+    return well > quorum ? well - quorum : 0;
+}
+
 /* 429 when unhealthy, with the same body. */
 void read_autopilot_health(struct api_call *c, const struct api_env *env)
 {
+    struct api_server room;
+    size_t n;
+    bool healthy;
+    const struct api_server *v = api_servers(env, &room, &n);
+    uint64_t more = tolerance(env, v, n, &healthy);
     struct json_out j = json_out(&c->body);
+
     json_open(&j, '{');
-    flag(&j, "Healthy", leads(env));
-    number(&j, "FailureTolerance", 0);
+    flag(&j, "Healthy", healthy);
+    number(&j, "FailureTolerance", more);
     json_key(&j, "Servers");
     json_open(&j, '[');
-    server_health(&j, env, false);
+    for (size_t i = 0; i < n; i++)
+        server_health(&j, env, &v[i], false);
     json_close(&j, ']');
     json_close(&j, '}');
-    if (!leads(env))
+    if (!healthy)
         c->status = 429;
 }
 
 void read_autopilot_state(struct api_call *c, const struct api_env *env)
 {
-    const struct api_self *self = env->self;
+    struct api_server room;
+    struct bytes leader = {0};
+    size_t n;
+    bool healthy;
+    const struct api_server *v = api_servers(env, &room, &n);
+    uint64_t more = tolerance(env, v, n, &healthy);
     struct json_out j = json_out(&c->body);
+
     json_open(&j, '{');
-    flag(&j, "Healthy", leads(env));
-    number(&j, "FailureTolerance", 0);
-    number(&j, "OptimisticFailureTolerance", 0);
+    flag(&j, "Healthy", healthy);
+    number(&j, "FailureTolerance", more);
+    number(&j, "OptimisticFailureTolerance", more);
     json_key(&j, "Servers");
     json_open(&j, '{');
-    json_key_bytes(&j, self->node_id);
-    server_health(&j, env, true);
+    for (size_t i = 0; i < n; i++) {
+        json_key_bytes(&j, v[i].id);
+        server_health(&j, env, &v[i], true);
+        if (v[i].leader && leads(env))
+            leader = v[i].id;
+    }
     json_close(&j, '}');
-    member(&j, "Leader", leads(env) ? self->node_id : (struct bytes){0});
+    member(&j, "Leader", leader);
     json_key(&j, "Voters");
     json_open(&j, '[');
-    json_str(&j, self->node_id);
+    for (size_t i = 0; i < n; i++)
+        if (v[i].voter)
+            json_str(&j, v[i].id);
     json_close(&j, ']');
     json_close(&j, '}');
 }

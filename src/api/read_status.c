@@ -51,12 +51,29 @@ static void member_int(struct json_out *j, const char *key, int64_t v)
     member(j, key, text);
 }
 
+/* NULL: nobody leads, or nobody knows. */
+static const struct api_server *leader_of(const struct api_env *env,
+                                          struct api_server *room)
+{
+    size_t n;
+    const struct api_server *v = api_servers(env, room, &n);
+
+    if (!env->ready || env->leaderless || !env->self->is_server)
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        if (v[i].leader)
+            return &v[i];
+    return NULL;
+}
+
 void read_status_leader(struct api_call *c, const struct api_env *env)
 {
     struct json_out j = json_out(&c->body);
-    if (env->ready && !env->leaderless && env->self->is_server)
-        address_value(&j, "", env->self->advertise_address,
-                      env->self->server_port);
+    struct api_server room;
+    const struct api_server *s = leader_of(env, &room);
+
+    if (s)
+        address_value(&j, "", s->address, s->server_port);
     else
         json_str(&j, (struct bytes){0});
 }
@@ -64,10 +81,14 @@ void read_status_leader(struct api_call *c, const struct api_env *env)
 void read_status_peers(struct api_call *c, const struct api_env *env)
 {
     struct json_out j = json_out(&c->body);
+    struct api_server room;
+    size_t n;
+    const struct api_server *v = api_servers(env, &room, &n);
+
     json_open(&j, '[');
-    if (env->self->is_server)
-        address_value(&j, "", env->self->advertise_address,
-                      env->self->server_port);
+    for (size_t i = 0; i < n && env->self->is_server; i++)
+        if (v[i].voter)
+            address_value(&j, "", v[i].address, v[i].server_port);
     json_close(&j, ']');
 }
 
@@ -287,7 +308,9 @@ static void put_stats_agent(struct json_out *j, const struct api_env *env)
 static void put_stats_consul(struct json_out *j, const struct api_env *env)
 {
     const struct api_self *self = env->self;
-    bool leads = env->ready && !env->leaderless && self->is_server;
+    struct api_server room;
+    const struct api_server *leader = leader_of(env, &room);
+    bool leads = leader && leader->self;
 
     json_key(j, self->is_server ? "consul" : "client");
     json_open(j, '{');
@@ -296,8 +319,8 @@ static void put_stats_consul(struct json_out *j, const struct api_env *env)
     member(j, "known_datacenters", "1");
     member(j, "leader", leads ? "true" : "false");
     json_key(j, "leader_addr");
-    if (leads)
-        address_value(j, "", self->advertise_address, self->server_port);
+    if (leader)
+        address_value(j, "", leader->address, leader->server_port);
     else
         json_str(j, (struct bytes){0});
     member(j, "server", self->is_server ? "true" : "false");

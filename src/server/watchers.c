@@ -4,6 +4,7 @@
  * /v1/muster/ack. */
 #include "server/watchers.h"
 
+#include "api/entries.h"
 #include "http/json_out.h"
 #include "server/subscribers.h"
 
@@ -161,6 +162,8 @@ void watchers_note(struct serving *s, struct conn *c,
     enum watch_kind kind = call->watch.kind;
     if (kind != WATCH_SERVICE && kind != WATCH_SERVICE_HEALTH)
         return;
+    if (!entries_has(call) || http_param(call->request, "look"))
+        return; /* nobody takes an address from that */
     struct bytes id = http_header(call->request, "X-Muster-Subscriber-Id");
     struct subscriber_labels l = {
         .label = http_header(call->request, "X-Muster-Subscriber"),

@@ -99,7 +99,7 @@ export function service(main, name) {
   main.replaceChildren(h("h1", null, "Service ", name), box);
   return follow(async () => {
     const [{data: told}, {data: entries}, past, watching, lags] = await Promise.all([
-      getJson(`/v1/muster/explain/health/service/${at}?passing`), getJson(`/v1/health/service/${at}`),
+      getJson(`/v1/muster/explain/health/service/${at}?passing`), getJson(`/v1/health/service/${at}?look`),
       getIfThere(`/v1/muster/history/service/${at}?limit=${HISTORY_ROWS}`), getIfThere(`/v1/muster/watchers/${at}`),
       getIfThere(`/v1/muster/lag?service=${at}`)]);
     const open = new Set([...box.querySelectorAll("details[open]")].map(d => d.dataset.key));

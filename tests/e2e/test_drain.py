@@ -229,6 +229,14 @@ def test_readers_without_id_make_it_unknown_unless_they_are_trusted(server):
     assert drain(server, "w1", "trust-unproven")["Result"] == "safe"
 
 
+def test_who_only_looks_is_no_reader(server):
+    knows_all(server)
+    assert len(server.get(WEB + "?look").json) == 2
+    server.get("/v1/muster/explain/health/service/web")
+    assert watchers(server)["Unproven"] == []
+    assert drain(server, "w1", "wait=0s")["Result"] == "safe"
+
+
 def test_who_never_had_it_need_not_let_go(server):
     other = follow(server, WEB + "?passing&tag=none")
     ack(server, other)

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* group - all that waits and may go together becomes one commit.
  *
- * There is no artificial delay: a group starts as soon as a slot is free, with
- * what is there. While it commits, the next one gathers.
+ * A group starts at once if none flies, with what is there. While it commits the
+ * next one gathers (pace.h).
  *
  * A group's marker (store/impl.h) is written with it, as JSON text (marker.h).
  */
@@ -221,7 +221,9 @@ static void write_marker(struct group *g, uint64_t wall_ms)
 static void on_sent(struct backend_group *sent)
 {
     struct group *g = sent->ctx;
+    struct store *s = g->store;
 
+    store_pace_took(&s->pace, uv_now(&s->loop) - g->launched_ms);
     if (sent->verdict == BACKEND_UNKNOWN) {
         metric_add(METRIC_STORE_UNKNOWN, 1);
         unknown_begin(g);
@@ -258,12 +260,45 @@ static void launch(struct store *s, struct group *g)
         .ctx = g,
     };
     g->state = GROUP_FLYING;
+    g->launched_ms = uv_now(&s->loop);
     s->backend->ops->txn(s->backend, &g->sent);
 }
 
 static bool work_waits(const struct store *s)
 {
     return !list_empty(&s->waiting) || !list_empty(&s->internal);
+}
+
+static void on_paced(struct timer *t)
+{
+    engine_kick(container_of(t, struct store, paced));
+}
+
+/* True: what waits gathers for a while longer. The engine's own does not. */
+static bool gathers(struct store *s)
+{
+    size_t flying = 0, waiting = 0;
+    uint64_t youngest = 0;
+
+    for (int i = 0; i < s->slots; i++) {
+        const struct group *g = &s->groups[i];
+
+        flying += g->state == GROUP_FLYING;
+        if (g->state == GROUP_FLYING && g->launched_ms > youngest)
+            youngest = g->launched_ms;
+    }
+    if (flying == 0 || !list_empty(&s->internal) || s->stopping)
+        return false;
+    list_each (it, &s->waiting) {
+        if (++waiting == PACE_WORTH)
+            break;
+    }
+    uint64_t ms = store_pace_wait_ms(&s->pace, flying,
+                                     uv_now(&s->loop) - youngest, waiting);
+
+    if (ms && waiting)
+        timer_set(&s->timers, &s->paced, ms);
+    return ms != 0;
 }
 
 void groups_start(struct store *s)
@@ -276,6 +311,8 @@ void groups_start(struct store *s)
 
         if (g->state != GROUP_FREE)
             continue;
+        if (gathers(s))
+            return;
         if (!fill(s, g))
             return; /* nothing, or all wait for those that fly */
         launch(s, g);
@@ -409,6 +446,7 @@ void groups_delivered(struct store *s)
 void groups_open(struct store *s)
 {
     s->slots = s->backend->ops->slots;
+    s->paced.fire = on_paced;
     s->groups = xzalloc((size_t)s->slots * sizeof *s->groups);
     for (int i = 0; i < s->slots; i++) {
         struct group *g = &s->groups[i];

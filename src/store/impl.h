@@ -5,6 +5,7 @@
  *     engine.c   life, threads, what happens next
  *     change.c   one change: limits, answers
  *     group.c    changes -> groups -> outcomes
+ *     pace.c     how many groups at once
  *     unknown.c  settles groups whose outcome was lost
  *     feed.c     loads, revisions -> batches
  *     batch.c    batches, and how many of a load there may be at once
@@ -38,6 +39,7 @@
 #include "loop/timers.h"
 #include "store/backend.h"
 #include "store/claims.h"
+#include "store/pace.h"
 #include "store/store.h"
 
 enum {
@@ -102,6 +104,7 @@ struct group {
     size_t key_cap;
     struct claims claims;
     bool raw; /* keys are the backend's already (import) */
+    uint64_t launched_ms;
 
     struct unknown *unknown; /* while LOST .. JUDGING */
 };
@@ -172,6 +175,8 @@ struct store {
     bool internal_last;
     bool probe; /* while the store is down: an empty group is due */
     int slots;
+    struct store_pace pace;
+    struct timer paced; /* more may fly then */
     bool barrier_free;
     struct claims postponed;
     struct group *groups;

@@ -1,0 +1,20 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "store/pace.h"
+
+void store_pace_took(struct store_pace *p, uint64_t flight_ms)
+{
+    p->flight_x8 += flight_ms - p->flight_x8 / 8;
+}
+
+uint64_t store_pace_wait_ms(const struct store_pace *p, size_t flying,
+                            uint64_t since_ms, size_t waiting)
+{
+    uint64_t patience = PACE_MIN_MS + p->flight_x8 / 4;
+
+    if (patience > PACE_MAX_MS)
+        patience = PACE_MAX_MS;
+    if (flying == 0 || waiting >= PACE_WORTH || since_ms >= patience)
+        return 0;
+    return patience - since_ms;
+}

@@ -1,0 +1,39 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* pace - whether another group should fly beside those that do.
+ *
+ * A group costs three members of etcd a round of Raft and a sync each, however
+ * little is in it: 64 writers were twice as expensive in groups of 17 as in groups
+ * of 30. So what comes while one flies gathers, until
+ *
+ *     nothing flies any more, or
+ *     enough waits to be worth a group (PACE_WORTH changes), or
+ *     the youngest has flown for twice as long as they do lately: it may be stuck
+ *     with a member that has died, and nobody should wait for that.
+ *
+ * Pure. Milliseconds. */
+#ifndef STORE_PACE_H
+#define STORE_PACE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    PACE_WORTH = 128,
+    PACE_MIN_MS = 2,
+    PACE_MAX_MS = 50,
+};
+
+/* Zeroed: nothing has flown yet. */
+struct store_pace {
+    uint64_t flight_x8; /* how long one takes, moving mean, times eight */
+};
+
+void store_pace_took(struct store_pace *p, uint64_t flight_ms);
+
+/* 0: now. Else ask again after so long, or when something else has happened.
+ * flying: groups; since_ms: the youngest's start; waiting: changes. */
+uint64_t store_pace_wait_ms(const struct store_pace *p, size_t flying,
+                            uint64_t since_ms, size_t waiting);
+
+#endif

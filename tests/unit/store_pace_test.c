@@ -1,0 +1,74 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "store/pace.h"
+
+#include "test.h"
+
+static void the_first_group_flies_at_once(void **state)
+{
+    struct store_pace p = {0};
+
+    (void)state;
+    assert_int_equal(store_pace_wait_ms(&p, 0, 0, 1), 0);
+    store_pace_took(&p, 1000);
+    assert_int_equal(store_pace_wait_ms(&p, 0, 0, 1), 0);
+}
+
+static void what_comes_while_one_flies_gathers(void **state)
+{
+    struct store_pace p = {0};
+
+    (void)state;
+    assert_int_equal(store_pace_wait_ms(&p, 1, 0, 1), PACE_MIN_MS);
+    assert_int_equal(store_pace_wait_ms(&p, 1, 0, PACE_WORTH - 1), PACE_MIN_MS);
+}
+
+static void enough_for_a_group_does_not_wait(void **state)
+{
+    struct store_pace p = {0};
+
+    (void)state;
+    store_pace_took(&p, 1000);
+    assert_int_equal(store_pace_wait_ms(&p, 3, 0, PACE_WORTH), 0);
+}
+
+static void nobody_waits_for_one_that_takes_twice_as_long(void **state)
+{
+    struct store_pace p = {0};
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        store_pace_took(&p, 8);
+    uint64_t all = store_pace_wait_ms(&p, 1, 0, 1);
+
+    assert_in_range(all, 14, 2 * 8 + PACE_MIN_MS);
+    assert_int_equal(store_pace_wait_ms(&p, 1, all - 1, 1), 1);
+    assert_int_equal(store_pace_wait_ms(&p, 1, all, 1), 0);
+}
+
+static void slow_flights_hold_up_nobody_for_long(void **state)
+{
+    struct store_pace p = {0};
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        store_pace_took(&p, 2500);
+    assert_int_equal(store_pace_wait_ms(&p, 1, 0, 1), PACE_MAX_MS);
+    for (int i = 0; i < 100; i++) /* and are forgotten */
+        store_pace_took(&p, 1);
+    assert_in_range(store_pace_wait_ms(&p, 1, 0, 1), 1, 2 * PACE_MIN_MS + 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_group_flies_at_once),
+        cmocka_unit_test(what_comes_while_one_flies_gathers),
+        cmocka_unit_test(enough_for_a_group_does_not_wait),
+        cmocka_unit_test(nobody_waits_for_one_that_takes_twice_as_long),
+        cmocka_unit_test(slow_flights_hold_up_nobody_for_long),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

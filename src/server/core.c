@@ -86,6 +86,8 @@ static void on_written(void *ctx, struct list *letters)
 void core_serving_ends(struct core *c)
 {
     c->serving_ends = true;
+    if (c->process->store)
+        store_hurry(c->process->store);
     tell_serving(c, NULL);
 }
 

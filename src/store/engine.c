@@ -139,12 +139,18 @@ static void on_closer(struct timer *t)
     engine_kick(s);
 }
 
+static void hurry(struct store *s)
+{
+    if (!s->close_deadline_ms)
+        s->close_deadline_ms = uv_now(&s->loop) + CLOSE_GRACE_MS;
+    timer_set(&s->timers, &s->closer, CLOSE_POLL_MS);
+    engine_kick(s);
+}
+
 static void begin_to_close(struct store *s)
 {
     s->stopping = true;
-    s->close_deadline_ms = uv_now(&s->loop) + CLOSE_GRACE_MS;
-    timer_set(&s->timers, &s->closer, CLOSE_POLL_MS);
-    engine_kick(s);
+    hurry(s);
 }
 
 static void refuse(struct command *c)
@@ -175,6 +181,7 @@ static void refuse(struct command *c)
     case COMMAND_RESIGN:
     case COMMAND_COMPACT:
     case COMMAND_MORE:
+    case COMMAND_HURRY:
     case COMMAND_CLOSE:
         break;
     }
@@ -210,6 +217,9 @@ static void obey(struct store *s, struct command *c)
     case COMMAND_IMPORT:
         import_add(s, c->what);
         break;
+    case COMMAND_HURRY:
+        hurry(s);
+        break;
     case COMMAND_CLOSE:
         begin_to_close(s);
         break;
@@ -231,7 +241,8 @@ static void refuse_early(struct store *s)
 /* Before the first load there is nothing to answer from. */
 static bool too_early(const struct store *s, enum command_kind kind)
 {
-    return !s->ready && kind != COMMAND_CLOSE && !s->stopping;
+    return !s->ready && kind != COMMAND_CLOSE && kind != COMMAND_HURRY &&
+           !s->stopping;
 }
 
 static void run_commands(struct store *s, struct list *items)
@@ -248,7 +259,8 @@ static void run_commands(struct store *s, struct list *items)
             continue;
         }
         if (s->ended || !s->ready)
-            c->kind == COMMAND_CLOSE ? obey(s, c) : refuse(c);
+            c->kind == COMMAND_CLOSE || c->kind == COMMAND_HURRY ? obey(s, c)
+                                                                 : refuse(c);
         else
             obey(s, c);
         free(c);
@@ -513,6 +525,11 @@ enum err store_open(const struct store_options *o, struct store **ret,
     }
 
     return e == ERR_OK ? store_open_backend(o, b, ret, t) : e;
+}
+
+void store_hurry(struct store *s)
+{
+    command_push(s, COMMAND_HURRY, NULL, 0);
 }
 
 void store_close(struct store *s)

@@ -215,6 +215,7 @@ enum command_kind {
     COMMAND_RESIGN,
     COMMAND_COMPACT,
     COMMAND_IMPORT,
+    COMMAND_HURRY,
     COMMAND_CLOSE,
 };
 

@@ -168,6 +168,11 @@ MUST_USE enum err store_open(const struct store_options *o, struct store **ret,
  * allowed. Nobody may be inside another call, except on the store thread. */
 void store_close(struct store *s);
 
+/* Any thread, once, before store_close: the process ends. What cannot be settled
+ * within three seconds is answered UNAVAILABLE from then on, so that nobody waits
+ * for an etcd that is gone before he lets the store close. */
+void store_hurry(struct store *s);
+
 /* Any thread. Limits are checked at once: ERR_LIMIT (t names it; done is not
  * called). ERR_FULL: STORE_QUEUE_MAX changes wait. ERR_CLOSED. On ERR_OK done
  * will be called exactly once. */

@@ -292,6 +292,26 @@ static void a_stopped_etcd_holds_up_and_then_goes_on(void **state)
     free(ws);
 }
 
+/* Who waits for answers before he closes the store gets them. */
+static void a_process_that_ends_waits_for_no_etcd_that_is_gone(void **state)
+{
+    struct writes *ws = calloc(1, sizeof *ws);
+    struct server s;
+
+    (void)state;
+    server_open(&s, "server-1", etcd_fresh());
+    world_until(&s.w, s.w.ups > 0);
+    kill(etcd_child.pid, SIGSTOP); /* in flight, and then lost */
+    writes_begin(ws, &s.w, 0, WRITES);
+    etcd_kill(&etcd_child, SIGKILL);
+    store_hurry(s.w.store);
+    for (int i = 0; i < WRITES; i++)
+        assert_int_equal(waited_wait(&ws->x[i]).verdict, STORE_UNAVAILABLE);
+    server_close(&s);
+    etcd_run(&etcd_child, NULL);
+    free(ws);
+}
+
 /* Acknowledgements get lost, requests too, and libcurl repeats some. */
 static void connections_that_are_cut_change_nothing(void **state)
 {
@@ -504,6 +524,7 @@ static struct CMUnitTest tests[] = {
     cmocka_unit_test(a_barrier_that_a_write_overtakes_is_no_other_life),
     cmocka_unit_test(a_killed_etcd_loses_nothing_and_nothing_goes_in_twice),
     cmocka_unit_test(a_stopped_etcd_holds_up_and_then_goes_on),
+    cmocka_unit_test(a_process_that_ends_waits_for_no_etcd_that_is_gone),
     cmocka_unit_test(connections_that_are_cut_change_nothing),
     cmocka_unit_test(
         a_server_that_missed_a_compaction_loads_again_without_a_gap),

@@ -6,6 +6,7 @@ three real Consuls. All on this machine: figures are for comparing."""
 import contextlib
 import http.client
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -14,7 +15,7 @@ import tempfile
 import threading
 import time
 
-from harness import (CONSUL, MUSTER, REAL_CONSUL, ROUNDS, WRK, free_port, load,
+from harness import (CONSUL, MUSTER, OUT, REAL_CONSUL, ROUNDS, WRK, free_port, load,
                      request, row, skip, wrk)
 
 SERVERS = 3
@@ -60,6 +61,7 @@ def muster():
     g = Group("muster")
     client = [free_port() for _ in range(SERVERS)]
     peer = [free_port() for _ in range(SERVERS)]
+    g.clients = client
     urls = [f"http://127.0.0.1:{p}" for p in client]
     peers = [f"http://127.0.0.1:{p}" for p in peer]
     for i in range(SERVERS):
@@ -137,6 +139,118 @@ def propagation(g, n=WATCHED):
     stop.set()
     took.sort()
     return took[len(took) // 2], took[len(took) * 99 // 100]
+
+
+def storm(kind, n, ports, **more):
+    return subprocess.Popen([str(OUT / "storm"), kind, str(n),
+                             *(str(p) for p in ports)],
+                            stdout=subprocess.PIPE, text=True, **more)
+
+
+def parked(ports):
+    total = 0
+    for p in ports:
+        for g in json.loads(request(p, "GET", "/v1/agent/metrics")[1])["Gauges"]:
+            total += g["Value"] if g["Name"] == "consul.http.parked" else 0
+    return total
+
+
+def row_clusterstorm(nodes=15000, watchers=10000):
+    """All nodes register at once; then one of three servers dies under watchers."""
+    g = muster()
+    try:
+        calm = load(g.ports[0], 8, 2000, prefix="calm")
+        out = json.loads(storm("register", nodes, g.ports).communicate()[0])
+        status, body, _ = request(g.ports[1], "GET", "/v1/catalog/nodes")
+        there = sum(n["Node"].startswith("storm-") for n in json.loads(body))
+        print(f"storm: {nodes:,} nodes register at once: all in "
+              f"{out['last_ms'] / 1e3:.1f} s (p50 {out['p50_ms'] / 1e3:.1f} s), "
+              f"{out['shed']:,} told to come again, {out['failed']} failed, "
+              f"{out['lost']} connections lost; {there:,} are there", flush=True)
+        index = request(g.ports[0], "GET", "/v1/catalog/nodes")[2]["X-Consul-Index"]
+        w = storm("watch", watchers, g.ports, stdin=subprocess.PIPE,
+                  env=dict(os.environ, STORM_INDEX=index))
+        w.stdout.readline()
+        while parked(g.ports) < watchers:
+            time.sleep(0.05)
+        g.processes[-1].kill()
+        began = time.monotonic()
+        left = g.ports[:-1]
+        while parked(left) < watchers and time.monotonic() - began < 60:
+            time.sleep(0.02)
+        settled = time.monotonic() - began
+        after = load(g.ports[0], 8, 2000, prefix="after")
+        out = json.loads(w.communicate("\n")[0])
+        print(f"storm: a server of three dies under {watchers:,} watchers: "
+              f"{out['moved']:,} moved, all parked again after {settled:.2f} s; "
+              f"writes p99 {calm['p99_us'] / 1e3:.1f} ms before, "
+              f"{after['p99_us'] / 1e3:.1f} ms after", flush=True)
+    finally:
+        g.stop()
+
+
+def outage(g, kill):
+    """The longest time without an acknowledged write around a kill, in ms."""
+    acks, stop = [], threading.Event()
+
+    def write(k):
+        c, i = None, 0
+        while not stop.is_set():
+            i += 1
+            body = json.dumps({"Node": f"out-{k}", "Address": "10.0.0.1",
+                               "Service": {"Service": "out", "Port": i % 60000 + 1}})
+            try:
+                c = c or http.client.HTTPConnection(
+                    "127.0.0.1", g.ports[k % SERVERS], timeout=10)
+                c.request("PUT", "/v1/catalog/register", body)
+                if c.getresponse().read() == b"true":
+                    acks.append(time.monotonic())
+            except (OSError, http.client.HTTPException):
+                c = None
+                time.sleep(0.01)
+    threads = [threading.Thread(target=write, args=(k,)) for k in range(6)]
+    for t in threads:
+        t.start()
+    time.sleep(1)
+    kill()
+    time.sleep(4)
+    stop.set()
+    for t in threads:
+        t.join()
+    acks.sort()
+    return max(b - a for a, b in zip(acks, acks[1:])) * 1e3
+
+
+def etcd_leader(g):
+    for i, p in enumerate(g.clients):
+        status, body, _ = request(p, "POST", "/v3/maintenance/status", {})
+        s = json.loads(body)
+        if s["leader"] == s["header"]["member_id"]:
+            return g.processes[i]
+    sys.exit("bench: etcd has no leader")
+
+
+def consul_leader(g):
+    for i, p in enumerate(g.ports):
+        body = json.loads(request(p, "GET", "/v1/agent/self")[1])
+        if body["Stats"]["consul"]["leader"] == "true":
+            return g.processes[i]
+    sys.exit("bench: consul has no leader")
+
+
+def row_clusteroutage():
+    kinds = {"muster": (muster, etcd_leader)}
+    if CONSUL and REAL_CONSUL:
+        kinds["consul"] = (consul, consul_leader)
+    figures = {k: [] for k in kinds}
+    for _ in range(ROUNDS):
+        for kind, (make, leader) in kinds.items():
+            g = make()
+            try:
+                figures[kind].append(outage(g, leader(g).kill))
+            finally:
+                g.stop()
+    row("cluster: without writes after the leader's kill", "ms", figures, "<= 1000")
 
 
 def row_cluster():

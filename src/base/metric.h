@@ -79,6 +79,10 @@
     X(METRIC_STORE_REFUSED,        COUNTER, "store.refused",            "changes over a limit") \
     X(METRIC_STORE_UNKNOWN,        COUNTER, "store.unknown",            "groups whose outcome was lost at first") \
     X(METRIC_STORE_ERRORS,         COUNTER, "store.errors",             "failed store operations") \
+    X(METRIC_STORE_SHED,           COUNTER, "store.shed",               "writes refused because more came than the store takes") \
+    X(METRIC_STORE_WAITING,        GAUGE,   "store.waiting",            "writes that wait for their turn") \
+    X(METRIC_STORE_UP,             GAUGE,   "store.up",                 "1: the last write went well, 0: writes fail") \
+    X(METRIC_STORE_CONTACT,        GAUGE,   "store.contact.ms",         "how old stale answers may be; 0 with a store of its own") \
     X(METRIC_STORE_COMPACTIONS,    COUNTER, "store.compactions",        "compactions done") \
     X(METRIC_STORE_REVISION,       GAUGE,   "store.revision",           "newest revision in the local catalog") \
     X(METRIC_CATALOG_NODES,        GAUGE,   "catalog.nodes",            "nodes in the catalog") \

@@ -221,6 +221,8 @@ static void on_store_state(void *ctx, bool up, enum err why, const char *text)
 {
     struct core *c = ctx;
     bool was = atomic_exchange(&c->process->store_up, up);
+
+    metric_set(METRIC_STORE_UP, up);
     if (!up)
         log_error("store", "writes fail: %s: %s", err_text(why), text);
     else if (!was) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/metric.h"
 #include "server/core.h"
 #include "server/serving.h"
 
@@ -256,10 +257,12 @@ void contact_published(struct core *c)
 static void contact_told(struct core *c, struct core_letter *l)
 {
     struct contact *x = container_of(l, struct contact, letter);
+    bool known;
 
     x->flying = false;
     x->waits = x->e == ERR_OK;
     contact_published(c);
+    metric_set(METRIC_STORE_CONTACT, (int64_t)contact_ms(c->process, &known));
     if (!c->stopping)
         timer_set(&c->timers, &x->timer, CONTACT_BEAT_MS);
 }

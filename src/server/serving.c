@@ -386,6 +386,7 @@ static void begin_close(struct serving *s)
 {
     s->closing = true;
     gate_close(s);
+    writes_close(s);
     park_close_all(s);
     monitor_end_all(s);
     meter_end_all(s);
@@ -540,6 +541,7 @@ enum err serving_start(struct process *p, int number, const struct settings *o,
     list_init(&s->meters);
     list_init(&s->writes_spare);
     gate_init(s);
+    writes_begin(s);
     answers_init(&s->answers, p->cache_bytes / (size_t)p->serving_count);
     parks_init(&s->parks);
     enum err e = open_parts(s, p, t);

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "server/admit.h"
 #include "server/follows.h"
 #include "server/gate.h"
 #include "server/process.h"
@@ -151,6 +152,10 @@ struct serving {
     struct list written; /* committed or in conflict: to settle this turn */
     struct list writes_spare;
     size_t writes_spare_count;
+    struct admit admit;
+    struct timer admit_look;
+    bool admitting;
+    unsigned shed;
     uint64_t random; /* jitter of waits */
     struct buf scratch;
     size_t outstanding; /* writes and wishes that others still hold */
@@ -318,6 +323,8 @@ void write_settle_all(struct serving *s); /* at the end of a turn */
 void write_gone(struct conn_state *st);
 void wish_begin(struct serving *s, struct conn *c, struct api_call *call);
 void wish_answered(struct serving *s, struct letter *l);
+void writes_begin(struct serving *s);
+void writes_close(struct serving *s); /* who waits is told */
 void writes_fini(struct serving *s);
 
 /* Says so once it is closed and nothing is outstanding any more. */

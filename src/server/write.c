@@ -13,14 +13,20 @@
 #include "server/guard.h"
 #include "server/serving.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/metric.h"
+#include "http/response.h"
+#include "loop/stream.h"
 
 enum {
     WRITES_SPARE_MAX = 256,
     WRITE_ARENA_MAX = 4 << 20, /* keys and values of one change */
+    ADMIT_LOOK_MS = 100,       /* who has waited for too long? */
+    RETRY_AFTER_S = 3,         /* 1 to so many, so that not all come at once */
 };
 
 _Static_assert((int)API_WHO_MAX <= (int)STORE_META_MAX,
@@ -37,6 +43,9 @@ struct write {
     struct store_change change;
     struct store_outcome outcome;
     struct gate_item item;
+    struct admit_item turn;
+    uint64_t admitted_ms;
+    bool admitted;
     int attempts;
     bool current; /* planned behind a barrier that was begun after it came */
 };
@@ -57,15 +66,23 @@ static struct write *write_take(struct serving *s)
     list_init(&w->link);
     list_init(&w->letter.link);
     list_init(&w->item.link);
+    list_init(&w->turn.link);
     arena_init(&w->arena, WRITE_ARENA_MAX);
     w->serving = s;
     return w;
 }
 
+static void writes_admit(struct serving *s);
+
 static void write_give_back(struct write *w)
 {
     struct serving *s = w->serving;
+    uint64_t now = uv_now(&s->loop);
+    bool room = w->admitted;
     s->outstanding--;
+    if (w->admitted)
+        admit_done(&s->admit, now - w->admitted_ms, now);
+    w->admitted = false;
     gate_leave(&w->item);
     api_call_fini(&w->call);
     if (w->conn)
@@ -74,10 +91,12 @@ static void write_give_back(struct write *w)
     if (s->writes_spare_count < WRITES_SPARE_MAX) {
         list_add(&s->writes_spare, &w->link);
         s->writes_spare_count++;
-        return;
+    } else {
+        arena_fini(&w->arena);
+        free(w);
     }
-    arena_fini(&w->arena);
-    free(w);
+    if (room)
+        writes_admit(s);
 }
 
 void writes_fini(struct serving *s)
@@ -168,8 +187,131 @@ static void write_wait(struct write *w)
     gate_wait(w->serving, &w->item);
 }
 
+/* --- Whose turn it is ---------------------------------------------------- */
+
+/* More come than the store takes. */
+static void write_shed(struct write *w)
+{
+    struct serving *s = w->serving;
+    char seconds[16];
+
+    metric_add(METRIC_STORE_SHED, 1);
+    (void)snprintf(seconds, sizeof seconds, "%u",
+                   1 + (unsigned)(s->shed++ % RETRY_AFTER_S));
+    buf_reset(&w->call.body);
+    api_error(&w->call, 429,
+              "More writes come than the store takes; try again in %s s",
+              seconds);
+    http_head_line(&w->call.extra_head, "Retry-After", bytes_str(seconds));
+    write_finish(w);
+}
+
+static void writes_look(struct serving *s)
+{
+    if (s->admit.waiting && !s->closing && !s->admit_look.item.in)
+        timer_set(&s->timers, &s->admit_look, ADMIT_LOOK_MS);
+}
+
+/* Without a leader all wait as long as Consul's clients expect it. */
+static void on_admit_look(struct timer *t)
+{
+    struct serving *s = container_of(t, struct serving, admit_look);
+    uint64_t now = uv_now(&s->loop);
+    struct admit_item *it;
+    bool known;
+
+    (void)contact_ms(s->process, &known);
+    uint64_t patience = known ? ADMIT_PATIENCE_MS : GATE_HOLD_MS;
+
+    while (now > patience && (it = admit_late(&s->admit, now - patience))) {
+        struct write *w = container_of(it, struct write, turn);
+
+        metric_add(METRIC_STORE_WAITING, -1);
+        if (known)
+            write_shed(w);
+        else
+            write_fail(w, 500, "No cluster leader");
+    }
+    writes_look(s);
+}
+
+static void write_let_in(struct write *w)
+{
+    w->admitted = true;
+    w->admitted_ms = uv_now(&w->serving->loop);
+}
+
+static void writes_admit(struct serving *s)
+{
+    struct admit_item *it;
+
+    if (s->admitting || s->closing)
+        return; /* not from within itself: a finished write makes room */
+    s->admitting = true;
+    while ((it = admit_next(&s->admit))) {
+        struct write *w = container_of(it, struct write, turn);
+
+        metric_add(METRIC_STORE_WAITING, -1);
+        write_let_in(w);
+        if (w->conn)
+            write_plan(w); /* on what is known now */
+        else
+            write_give_back(w);
+    }
+    s->admitting = false;
+}
+
+/* The address without its port. */
+static uint64_t client_of(struct conn *c)
+{
+    struct bytes peer = bytes_str(conn_peer(c)), port;
+
+    return bytes_hash(stream_split(peer, &port), 0);
+}
+
+/* False: it waits, or was told to come again. */
+static bool write_is_in(struct write *w)
+{
+    struct serving *s = w->serving;
+
+    if (w->admitted)
+        return true;
+    if (admit_take(&s->admit)) {
+        write_let_in(w);
+        return true;
+    }
+    if (w->conn &&
+        admit_wait(&s->admit, &w->turn, client_of(w->conn), uv_now(&s->loop))) {
+        metric_add(METRIC_STORE_WAITING, 1);
+        writes_look(s);
+    } else {
+        write_shed(w);
+    }
+    return false;
+}
+
+void writes_begin(struct serving *s)
+{
+    admit_init(&s->admit);
+    s->admit_look.fire = on_admit_look;
+}
+
+void writes_close(struct serving *s)
+{
+    struct admit_item *it;
+
+    timer_clear(&s->timers, &s->admit_look);
+    while ((it = admit_late(&s->admit, UINT64_MAX))) {
+        metric_add(METRIC_STORE_WAITING, -1);
+        write_fail(container_of(it, struct write, turn), 500,
+                   "No cluster leader");
+    }
+}
+
 static void write_submit(struct write *w)
 {
+    if (!write_is_in(w))
+        return;
     w->change = (struct store_change){
         .guards = w->plan.guards,
         .guard_count = w->plan.guard_count,
@@ -187,8 +329,7 @@ static void write_submit(struct write *w)
         gate_sent(w->serving, &w->item);
     }
     if (e == ERR_FULL)
-        write_fail(w, 429,
-                   "Too many changes wait for the store; try again shortly");
+        write_shed(w);
     else if (e != ERR_OK)
         write_fail(w, e == ERR_LIMIT ? 413 : 500, t.s[0] ? t.s : err_text(e));
 }

@@ -329,6 +329,7 @@ static void on_done(void *ctx, const struct fetch_result *r)
     w->text = r->text;
     c->status = r->status;
     c->index = r->consul_index;
+    free(c->reply); /* of another one, asked while this one lasted */
     c->reply = xcopy(r->body);
     c->reply_n = r->body.n;
 }

@@ -4,6 +4,7 @@
  * their filters; here that is the own one. Kept in memory, the newest 256. */
 #include "api/filter_impl.h"
 #include "api/impl.h"
+#include "base/base64.h"
 
 enum {
     /* Consul's limit counts the event as it is encoded there: name twice, each
@@ -134,24 +135,6 @@ enum api_next agent_event_fire(struct api_call *c, const struct api_env *env,
     return API_AGENT;
 }
 
-static void put_base64(struct buf *out, struct bytes in)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                 "abcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < in.n; i += 3) {
-        unsigned v = (unsigned)(unsigned char)in.p[i] << 16;
-        size_t left = in.n - i;
-        if (left > 1)
-            v |= (unsigned)(unsigned char)in.p[i + 1] << 8;
-        if (left > 2)
-            v |= (unsigned char)in.p[i + 2];
-        buf_putc(out, digits[v >> 18]);
-        buf_putc(out, digits[v >> 12 & 63]);
-        buf_putc(out, left > 1 ? digits[v >> 6 & 63] : '=');
-        buf_putc(out, left > 2 ? digits[v & 63] : '=');
-    }
-}
-
 static void member(struct json_out *j, const char *key, struct bytes v)
 {
     json_key(j, key);
@@ -167,7 +150,7 @@ static void put_event(struct json_out *j, const struct heard_event *e)
     if (e->payload.n) {
         struct buf b;
         buf_init(&b, 0);
-        put_base64(&b, e->payload);
+        base64_put(&b, e->payload);
         json_str(j, buf_bytes(&b));
         j->out->bad |= b.bad;
         buf_fini(&b);

@@ -245,7 +245,9 @@ struct api_call {
     struct bytes prefix; /* of names, /v1/muster/stream; p NULL: none */
 
     /* STREAM: what the client has; labels as given, or empty. */
-    uint64_t resume_index;              /* 0: nothing */
+    uint64_t resume_index; /* 0: nothing */
+    size_t resume_count;   /* of how many subscriptions, the first ones */
+    bool rows;             /* entries as stored rows (stored.c) */
     bool drain_deregister, drain_trust; /* AGENT: of a drain */
     const struct api_ack *acks;         /* ACK */
     size_t ack_count;

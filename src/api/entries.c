@@ -311,7 +311,8 @@ static void touch_instances(const struct touched *t)
     const struct cat_change *ch = t->ch;
     bool one_name = t->c->route->set == SET_OF_NAME;
     bool own_name = !one_name || bytes_eq_fold(ch->name, t->c->arg);
-    if (ch->name.n && own_name && judged_together(t))
+    bool out_moved = t->c->rows && ch->kind == RECORD_GUARD;
+    if (ch->name.n && own_name && (out_moved || judged_together(t)))
         tell_whole_name(t, ch->name);
     if (ch->kind == RECORD_GUARD)
         return;
@@ -480,7 +481,13 @@ bool entry_read(struct api_call *c, const struct api_env *env,
         return false;
     c->want_digest = true;
     struct encoder enc = encoder(c, env, c->route->volatile_text);
-    bool in = c->route->row(c, &enc, &of);
+    bool in = true;
+    if (c->rows) {
+        enc.skip_volatile = false;
+        row_as_stored(&enc, c, &of);
+    } else {
+        in = c->route->row(c, &enc, &of);
+    }
     encoder_end(&enc, c);
     *ret_why = in ? NULL : why_not(c, &of);
     return in;

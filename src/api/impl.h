@@ -206,6 +206,12 @@ bool row_of_health_connect(struct api_call *c, struct encoder *e,
 bool row_of_stream(struct api_call *c, struct encoder *e,
                    const struct row_of *of);
 
+/* stored.c: a row of any set as it is stored; members that tell which
+ * subscription it is of. */
+void row_as_stored(struct encoder *e, const struct api_call *c,
+                   const struct row_of *of);
+void stored_subject(const struct api_call *c, struct json_out *j);
+
 /* Of /health/service, which others show too. */
 void put_health_entry(struct encoder *e, const struct filter_row *row);
 

@@ -411,6 +411,8 @@ void api_canonical(const struct api_call *c, struct buf *out)
         canonical_param(out, &first, "passing", NULL);
     if (c->pretty)
         canonical_param(out, &first, "pretty", NULL);
+    if (c->rows)
+        canonical_param(out, &first, "rows", NULL);
     for (size_t i = 0; i < c->tag_count; i++)
         canonical_param(out, &first, "tag", &c->tags[i]);
     for (size_t i = 0; i < c->meta_count; i++)
@@ -496,5 +498,6 @@ enum err api_from_canonical(struct api_call *c, const struct api_env *env,
     c->route = api_route_find(r->path, &c->arg);
     if (!c->route)
         return ERR_NOT_FOUND;
+    c->rows = http_param(r, "rows") != NULL;
     return common(c, env) == API_ANSWER ? ERR_BAD : ERR_OK;
 }

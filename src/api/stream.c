@@ -51,7 +51,17 @@ static enum api_next label(struct api_call *c, const char *header,
 static enum api_next resume(struct api_call *c)
 {
     struct bytes last = http_header(c->request, "Last-Event-ID");
+    struct bytes first = http_param_value(c->request, "resume");
+    uint64_t count = UINT64_MAX;
     c->resume_index = c->index;
+    if (first.n && bytes_u64(first, &count) != ERR_OK) {
+        api_error(c, 400,
+                  "resume=%.*s is no number: say how many of the "
+                  "subscriptions, the first ones, go on from the id",
+                  BYTES_ARG(bytes_head(first, 64)));
+        return API_ANSWER;
+    }
+    c->resume_count = (size_t)count;
     if (last.n && bytes_u64(last, &c->resume_index) != ERR_OK) {
         api_error(c, 400,
                   "Last-Event-ID \"%.*s\" is no index: send an event's id, or "
@@ -117,6 +127,13 @@ enum api_next stream_begin(struct api_call *c)
         return API_ANSWER;
     }
     c->pretty = c->stale = c->consistent = false; /* one line, one state */
+    c->rows = http_param(c->request, "rows") != NULL;
+    if (c->rows && (c->passing || c->tag_count || c->meta_count || c->filter)) {
+        api_error(c, 400,
+                  "?rows streams all that is stored: leave passing, tag, "
+                  "node-meta and filter out");
+        return API_ANSWER;
+    }
     if (resume(c) == API_ANSWER || subscriptions(c) == API_ANSWER ||
         callers(c) == API_ANSWER)
         return API_ANSWER;
@@ -157,6 +174,38 @@ bool row_of_stream(struct api_call *c, struct encoder *e,
            row_of_health(c, e, of);
 }
 
+/* What one parameter subscribes to. Those without a route are instances of this
+ * route, by a prefix of their services' names. */
+struct kind {
+    const char *param;
+    bool named;        /* its value is needed */
+    bool of_rows;      /* only with ?rows */
+    const char *route; /* NULL: this one */
+    const char *arg;   /* NULL: the value */
+};
+
+static const struct kind kinds[] = {
+    {"service", true, false, "/v1/health/service/", NULL},
+    {"prefix", false, false, NULL, NULL},
+    {"all", false, false, NULL, NULL},
+    {"node", true, true, "/v1/catalog/node-services/", NULL},
+    {"node-checks", true, true, "/v1/health/node/", NULL},
+    {"nodes", false, true, "/v1/catalog/nodes", ""},
+    {"checks", false, true, "/v1/health/state/any", "any"},
+};
+
+static const struct kind *kind_of(const struct api_call *c,
+                                  const struct http_param *p)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const struct kind *k = &kinds[i];
+        if (bytes_is(p->name, k->param))
+            return (k->named && !p->value.n) || (k->of_rows && !c->rows) ? NULL
+                                                                         : k;
+    }
+    return NULL;
+}
+
 /* The i-th parameter that is a subscription; NULL: there are fewer. */
 static const struct http_param *subscription(const struct api_call *c, size_t i,
                                              size_t *ret_count)
@@ -165,12 +214,10 @@ static const struct http_param *subscription(const struct api_call *c, size_t i,
     const struct http_param *found = NULL;
     *ret_count = 0;
     for (size_t k = 0; k < r->param_count; k++) {
-        const struct http_param *p = &r->params[k];
-        bool named = bytes_is(p->name, "service") && p->value.n;
-        if (!named && !bytes_is(p->name, "prefix") && !bytes_is(p->name, "all"))
+        if (!kind_of(c, &r->params[k]))
             continue;
         if ((*ret_count)++ == i)
-            found = p;
+            found = &r->params[k];
     }
     return found;
 }
@@ -192,11 +239,12 @@ void api_stream_target(const struct api_call *c, size_t i, struct buf *out)
         return;
     }
     const struct http_param *p = subscription(c, i, &n);
+    const struct kind *k = kind_of(c, p);
     one.prefix = (struct bytes){NULL, 0};
-    if (bytes_is(p->name, "service")) {
+    if (k->route) {
         struct bytes rest;
-        one.route = api_route_find(bytes_str("/v1/health/service/"), &rest);
-        one.arg = p->value;
+        one.route = api_route_find(bytes_str(k->route), &rest);
+        one.arg = k->arg ? rest : p->value;
     } else {
         one.prefix = bytes_is(p->name, "prefix") && p->value.n ? p->value
                                                                : bytes_str("");
@@ -207,6 +255,10 @@ void api_stream_target(const struct api_call *c, size_t i, struct buf *out)
 void api_stream_subject(const struct api_call *c, const struct entry *e,
                         struct json_out *j)
 {
+    if (c->rows) {
+        stored_subject(c, j);
+        return;
+    }
     switch (c->route->set) {
     case SET_OF_NAME:
     case SET_CHECKS_OF_NAME:

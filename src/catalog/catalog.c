@@ -126,6 +126,12 @@ void catalog_load_begin(struct catalog *c)
     c->edit.id++;
 }
 
+void catalog_load_anew(struct catalog *c)
+{
+    catalog_load_begin(c);
+    c->next.floor = 0;
+}
+
 void catalog_load_end(struct catalog *c, uint64_t revision)
 {
     require(c->loading);
@@ -339,4 +345,18 @@ void catalog_delete(struct catalog *c, struct bytes key, uint64_t mod_rev)
     begin(c);
     if (parse(c, key, &kind, &node, &id) == ERR_OK)
         del(c, kind, node, id, mod_rev);
+}
+
+void catalog_renew_name(struct catalog *c, struct bytes name, uint64_t rev)
+{
+    require(!c->loading);
+    begin(c);
+    renew_name(c, name, rev);
+}
+
+void catalog_renew_node(struct catalog *c, struct bytes node, uint64_t rev)
+{
+    require(!c->loading);
+    begin(c);
+    renew_node(c, node, rev);
 }

@@ -73,6 +73,7 @@ struct cat_name {
     uint64_t service_index, health_index, checks_index;
     uint64_t edit;
     uint32_t damped; /* checks of its instances, not those of their nodes */
+    bool whole;      /* catalog_renew_name: no instance is missing */
     size_t name_len;
     char name[]; /* as first registered */
 };
@@ -88,6 +89,8 @@ void catalog_free(struct catalog *c); /* no reader left */
 /* Forget everything; load_end publishes what was put since, with floor =
  * revision (or higher, if the floor already was). */
 void catalog_load_begin(struct catalog *c);
+/* The same, and the floor is forgotten too: what comes is of another store. */
+void catalog_load_anew(struct catalog *c);
 void catalog_load_end(struct catalog *c, uint64_t revision);
 
 /* ERR_BAD, ERR_CORRUPT: a key or value that is none of ours; the entry is left
@@ -103,6 +106,13 @@ void catalog_delete(struct catalog *c, struct bytes key, uint64_t mod_rev);
  * nobody spoke for it any more. Of no influence on what the catalog holds but
  * let_in_s and the journal's reaped. A load begins with neither. */
 void catalog_context(struct catalog *c, uint64_t wall_ms, bool reaped);
+
+/* A catalog that holds a part of another one (src/mirror) has begun to hold all
+ * of this service name, or of this node: what was shown under their watch keys
+ * up to this revision nobody told of, so that their indexes move there, and
+ * whoever waits looks again. */
+void catalog_renew_name(struct catalog *c, struct bytes name, uint64_t rev);
+void catalog_renew_node(struct catalog *c, struct bytes node, uint64_t rev);
 
 /* Publishes the version of this revision. What it touched is in
  * catalog_changes until the next put. */
@@ -129,6 +139,9 @@ uint64_t snapshot_index(const struct snapshot *s, struct watch_key k);
  * stays. (Node-level Output counts for all names: rather too often than per
  * name.) */
 uint64_t snapshot_text_index(const struct snapshot *s, struct watch_key k);
+
+/* catalog_renew_name has been called for it, whether or not it has instances. */
+bool snapshot_is_whole(const struct snapshot *s, struct bytes name);
 
 /* NULL: none, or only a tombstone. Names in any case. */
 const struct cat_node *snapshot_node(const struct snapshot *s,
@@ -209,6 +222,14 @@ void cat_check_view(const struct cat_record *r, struct check_view *v);
 void cat_guard_view(const struct cat_record *r, struct guard_view *v);
 void cat_query_view(const struct cat_record *r, struct query_view *v);
 void cat_coordinate_view(const struct cat_record *r, struct coordinate_view *v);
+
+/* A record as it is stored. */
+struct cat_stored {
+    struct bytes value;
+    uint64_t create_rev, mod_rev;
+};
+
+void cat_stored(const struct cat_record *r, struct cat_stored *ret);
 
 /* The node of an instance (service_view.node names it). */
 const struct cat_node *snapshot_node_of(const struct snapshot *s,

@@ -321,4 +321,8 @@ void touch_aside(struct catalog *c, enum record_kind kind, uint64_t rev);
 void touch_guard(struct catalog *c, const struct cat_record *old,
                  const struct cat_record *new, uint64_t rev);
 
+/* All indexes of a name or node, which need not be there. */
+void renew_name(struct catalog *c, struct bytes name, uint64_t rev);
+void renew_node(struct catalog *c, struct bytes node, uint64_t rev);
+
 #endif

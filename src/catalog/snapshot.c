@@ -321,3 +321,16 @@ void cat_checks_after(const struct cat_node *n, struct bytes check_id,
 {
     seek_after(&n->checks, &check_tree, key_of_bytes(check_id), it);
 }
+
+void cat_stored(const struct cat_record *r, struct cat_stored *ret)
+{
+    *ret = (struct cat_stored){cat_value(r), r->create_rev, r->mod_rev};
+}
+
+bool snapshot_is_whole(const struct snapshot *s, struct bytes name)
+{
+    const struct cat_name *n =
+        tree_get(&s->names, &name_tree, key_of_bytes(name));
+
+    return n && n->whole;
+}

@@ -410,3 +410,25 @@ void touch_guard(struct catalog *c, const struct cat_record *old,
     c->next.guards_index = rev;
     touch_name(c, name, TOUCH_HEALTH, rev);
 }
+
+/* --- By nobody's change -------------------------------------------------- */
+
+void renew_name(struct catalog *c, struct bytes name, uint64_t rev)
+{
+    struct cat_name *n = edit_need_name(c, name);
+
+    bump(c, &n->service_index, rev, WATCH_SERVICE, name);
+    bump(c, &n->health_index, rev, WATCH_SERVICE_HEALTH, name);
+    bump(c, &n->checks_index, rev, WATCH_SERVICE_CHECKS, name);
+    n->whole = true;
+    edit_settle_name(c, n);
+}
+
+void renew_node(struct catalog *c, struct bytes node, uint64_t rev)
+{
+    struct node_entry *e = edit_need_node(c, node);
+
+    touch_node_self(c, e, rev);
+    touch_node_checks(c, e, rev);
+    edit_settle_node(c, e);
+}

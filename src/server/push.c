@@ -231,11 +231,11 @@ static bool join_all(struct serving *s, struct push *st,
     for (uint32_t i = 0; i < st->sub_count; i++) {
         buf_reset(&s->scratch);
         api_stream_target(call, i, &s->scratch);
-        if (!s->scratch.bad && st->flow)
+        if (!s->scratch.bad && st->flow && !call->rows)
             list_watch(s, st, env, buf_bytes(&s->scratch));
         if (s->scratch.bad ||
             !push_join(s, &st->subs[i], env, buf_bytes(&s->scratch),
-                       call->resume_index))
+                       i < call->resume_count ? call->resume_index : 0))
             return false;
     }
     return true;

@@ -1,0 +1,110 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* impl - what the files of mirror share.
+ *
+ *   mirror.c  subscriptions, events, versions
+ *   rows.c    rows and entries: who has what
+ *   outs.c    guard records, put together from what entries say
+ *
+ * Lack of memory ends the process, as in the catalog. */
+#ifndef MIRROR_IMPL_H
+#define MIRROR_IMPL_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "http/sse_in.h"
+#include "mirror/mirror.h"
+
+struct row {
+    struct list dirty; /* in rows.dirty, or alone */
+    size_t refs;       /* entries that have it */
+    char *value;
+    size_t value_n;
+    uint64_t create_rev, mod_rev;
+    uint64_t shown; /* mod_rev as it is in the catalog; 0: it is not */
+    size_t key_n;
+    char key[];
+};
+
+struct entry {
+    uint64_t out;     /* as in the service's guard record; 0: none */
+    struct row *name; /* the service's row; NULL: it has none */
+    size_t key_n;
+    char *key;
+    size_t n;
+    struct row *rows[];
+};
+
+struct rows {
+    struct map by_key; /* struct row */
+    struct list dirty;
+};
+
+/* One service's guard record, as far as answers depend on it. */
+struct outs {
+    struct map since; /* struct out by instance's key */
+    bool shown, dirty;
+    size_t name_n;
+    char name[]; /* folded */
+};
+
+struct sub {
+    enum mirror_kind kind;
+    struct map entries; /* struct entry by key */
+    struct map next;    /* of the snapshot that is coming */
+    bool in_snapshot;
+    bool ended; /* its first snapshot has come, and no id since */
+    bool whole;
+    size_t name_n;
+    char name[]; /* folded */
+};
+
+struct mirror {
+    struct catalog *catalog;
+    struct mirror_events events;
+    struct sse_in in;
+    struct sub *subs[MIRROR_SUBSCRIPTIONS_MAX];
+    size_t sub_count;
+    struct rows rows;
+    struct map outs; /* struct outs by name */
+    uint64_t revision;
+    size_t damaged;
+    struct errtext last_damage;
+    struct errtext *text; /* of the push under way */
+    bool again;           /* the server is behind */
+};
+
+/* --- rows.c -------------------------------------------------------------- */
+
+struct row_in {
+    struct bytes key, value; /* base64 */
+    int64_t create, modify;
+};
+
+void rows_init(struct rows *r);
+void rows_fini(struct rows *r); /* all entries are gone */
+
+/* An entry of these rows, each of which has it now. ERR_BAD: a value is no
+ * base64, or a revision below 1. */
+MUST_USE enum err entry_new(struct rows *r, struct bytes key,
+                            const struct row_in *v, size_t n,
+                            struct entry **ret, struct errtext *t);
+void entry_free(struct rows *r, struct entry *e);
+
+/* Under its key; what was there is freed. */
+void entries_put(struct rows *r, struct map *to, struct entry *take);
+void entries_del(struct rows *r, struct map *from, struct bytes key);
+void entries_clear(struct rows *r, struct map *m);
+
+void row_soil(struct rows *r, struct row *w);
+/* It is not in the catalog and nobody has it. */
+void row_free(struct rows *r, struct row *w);
+
+/* --- outs.c -------------------------------------------------------------- */
+
+/* The guard record of the entry's service says so of it (0: nothing). */
+void outs_tell(struct mirror *m, const struct entry *e, uint64_t since);
+void outs_commit(struct mirror *m, uint64_t revision, bool all);
+void outs_clear(struct mirror *m);
+
+#endif

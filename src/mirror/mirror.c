@@ -1,0 +1,418 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "mirror/mirror.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "http/json_in.h"
+#include "http/request.h"
+#include "mirror/impl.h"
+
+static const char *const kind_names[] = {[MIRROR_SERVICE] = "service",
+                                         [MIRROR_NODE] = "node",
+                                         [MIRROR_NODE_CHECKS] = "node-checks",
+                                         [MIRROR_ALL] = "all",
+                                         [MIRROR_NODES] = "nodes",
+                                         [MIRROR_CHECKS] = "checks"};
+
+static bool is_of_all(enum mirror_kind kind)
+{
+    return kind == MIRROR_ALL || kind == MIRROR_NODES || kind == MIRROR_CHECKS;
+}
+
+/* --- Life ---------------------------------------------------------------- */
+
+struct mirror *mirror_new(struct catalog *c, const struct mirror_events *e)
+{
+    struct mirror *m = calloc(1, sizeof *m);
+
+    if (!m)
+        return NULL;
+    m->catalog = c;
+    m->events = *e;
+    sse_in_init(&m->in, MIRROR_LINE_MAX);
+    rows_init(&m->rows);
+    return m;
+}
+
+static void forget_entries(struct mirror *m)
+{
+    for (size_t i = 0; i < m->sub_count; i++) {
+        struct sub *s = m->subs[i];
+        entries_clear(&m->rows, &s->entries);
+        entries_clear(&m->rows, &s->next);
+        s->in_snapshot = s->ended = s->whole = false;
+    }
+    outs_clear(m);
+    rows_fini(&m->rows);
+    rows_init(&m->rows);
+}
+
+void mirror_free(struct mirror *m)
+{
+    if (!m)
+        return;
+    forget_entries(m);
+    for (size_t i = 0; i < m->sub_count; i++)
+        free(m->subs[i]);
+    sse_in_fini(&m->in);
+    free(m);
+}
+
+void mirror_reset(struct mirror *m)
+{
+    forget_entries(m);
+    m->revision = 0;
+    catalog_load_anew(m->catalog);
+    catalog_load_end(m->catalog, 0);
+    m->events.committed(m->events.ctx);
+}
+
+/* --- Subscriptions ------------------------------------------------------- */
+
+static struct sub *find(const struct mirror *m, enum mirror_kind kind,
+                        struct bytes name)
+{
+    for (size_t i = 0; i < m->sub_count; i++) {
+        struct sub *s = m->subs[i];
+        if (s->kind == kind &&
+            bytes_eq_fold(bytes_of(s->name, s->name_n), name))
+            return s;
+    }
+    return NULL;
+}
+
+enum err mirror_want(struct mirror *m, enum mirror_kind kind, struct bytes name)
+{
+    struct buf folded = {0};
+
+    if (name.n > MIRROR_NAME_MAX)
+        return ERR_LIMIT;
+    if (find(m, kind, name))
+        return ERR_EXISTS;
+    if (m->sub_count == MIRROR_SUBSCRIPTIONS_MAX)
+        return ERR_FULL;
+    buf_put_fold(&folded, name);
+    struct sub *s = xzalloc(sizeof *s + folded.n);
+    s->kind = kind;
+    s->name_n = folded.n;
+    if (folded.n)
+        memcpy(s->name, folded.p, folded.n);
+    buf_fini(&folded);
+    m->subs[m->sub_count++] = s;
+    return ERR_OK;
+}
+
+bool mirror_is_whole(const struct mirror *m)
+{
+    for (size_t i = 0; i < m->sub_count; i++)
+        if (!m->subs[i]->whole)
+            return false;
+    return true;
+}
+
+uint64_t mirror_revision(const struct mirror *m)
+{
+    return m->revision;
+}
+
+size_t mirror_damaged(const struct mirror *m, const struct errtext **ret)
+{
+    *ret = &m->last_damage;
+    return m->damaged;
+}
+
+static size_t put_subs(const struct mirror *m, bool whole, struct buf *target)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->sub_count; i++) {
+        const struct sub *s = m->subs[i];
+        if (s->whole != whole)
+            continue;
+        n++;
+        buf_putc(target, '&');
+        buf_puts(target, kind_names[s->kind]);
+        if (is_of_all(s->kind))
+            continue;
+        buf_putc(target, '=');
+        http_encode(target, bytes_of(s->name, s->name_n));
+    }
+    return n;
+}
+
+void mirror_connect(struct mirror *m, struct buf *target, uint64_t *ret_id)
+{
+    sse_in_reset(&m->in);
+    for (size_t i = 0; i < m->sub_count; i++) {
+        struct sub *s = m->subs[i];
+        entries_clear(&m->rows, &s->next);
+        s->in_snapshot = false;
+        /* Without an id behind it, its snapshot is nothing to go on from. */
+        s->ended = false;
+    }
+    m->again = false;
+    buf_puts(target, "/v1/muster/stream?rows");
+    size_t n = put_subs(m, true, target);
+    (void)put_subs(m, false, target);
+    buf_puts(target, "&resume=");
+    buf_u64(target, n);
+    *ret_id = n ? m->revision : 0;
+}
+
+/* --- Versions ------------------------------------------------------------ */
+
+static void show_row(struct mirror *m, struct row *w, uint64_t revision)
+{
+    struct bytes key = bytes_of(w->key, w->key_n);
+
+    if (w->refs == 0) {
+        if (w->shown)
+            catalog_delete(m->catalog, key, revision);
+        row_free(&m->rows, w);
+        return;
+    }
+    list_del(&w->dirty);
+    if (w->shown == w->mod_rev)
+        return;
+    w->shown = w->mod_rev;
+    if (catalog_put(m->catalog, key, bytes_of(w->value, w->value_n),
+                    w->create_rev, w->mod_rev, &m->last_damage) != ERR_OK)
+        m->damaged++;
+}
+
+static void show_dirty(struct mirror *m, uint64_t revision)
+{
+    while (!list_empty(&m->rows.dirty))
+        show_row(m, container_of(m->rows.dirty.next, struct row, dirty),
+                 revision);
+}
+
+/* All rows anew: what was deleted before nobody has told. */
+static void load(struct mirror *m, uint64_t revision)
+{
+    size_t at = 0;
+    void *p;
+
+    show_dirty(m, revision); /* frees what nobody has */
+    catalog_load_begin(m->catalog);
+    while (map_next(&m->rows.by_key, &at, NULL, &p)) {
+        ((struct row *)p)->shown = 0;
+        row_soil(&m->rows, p);
+    }
+    show_dirty(m, revision);
+    outs_commit(m, revision, true);
+    catalog_load_end(m->catalog, revision);
+}
+
+/* True: all has begun anew. */
+static bool renew(struct mirror *m, uint64_t revision)
+{
+    bool all = false;
+
+    for (size_t i = 0; i < m->sub_count; i++) {
+        struct sub *s = m->subs[i];
+        struct bytes name = bytes_of(s->name, s->name_n);
+        bool is_new = s->ended && !s->whole;
+        s->whole |= s->ended;
+        s->ended = false;
+        if (!is_new)
+            continue;
+        if (is_of_all(s->kind))
+            all = true;
+        else if (s->kind == MIRROR_SERVICE)
+            catalog_renew_name(m->catalog, name, revision);
+        else
+            catalog_renew_node(m->catalog, name, revision);
+    }
+    return all;
+}
+
+/* The origin's state at this revision is here. */
+static void commit(struct mirror *m, uint64_t revision)
+{
+    m->revision = revision;
+    if (renew(m, revision)) {
+        load(m, revision);
+    } else {
+        show_dirty(m, revision);
+        outs_commit(m, revision, false);
+        catalog_commit(m->catalog, revision);
+    }
+    m->events.committed(m->events.ctx);
+}
+
+/* --- Events -------------------------------------------------------------- */
+
+struct entry_in {
+    struct json_list rows; /* of row_in */
+    int64_t out;
+};
+
+struct event_in {
+    struct bytes of, name, key, phase;
+    struct entry_in *entry;
+    int64_t index;
+};
+
+/* clang-format off */
+#define FIELD(s, name, kind, member) {name, NULL, kind, offsetof(struct s, member), NULL, JSON_NO_FLAG}
+
+static const struct json_field row_fields[] = {
+    FIELD(row_in, "Key", FIELD_STRING, key),
+    FIELD(row_in, "Value", FIELD_STRING, value),
+    FIELD(row_in, "Create", FIELD_INT, create),
+    FIELD(row_in, "Modify", FIELD_INT, modify),
+};
+static const struct json_table row_table = {row_fields, 4, sizeof(struct row_in)};
+static const struct json_field entry_fields[] = {
+    {"Rows", NULL, FIELD_LIST, offsetof(struct entry_in, rows), &row_table, JSON_NO_FLAG},
+    FIELD(entry_in, "Out", FIELD_INT, out),
+};
+static const struct json_table entry_table = {entry_fields, 2, sizeof(struct entry_in)};
+static const struct json_field event_fields[] = {
+    FIELD(event_in, "Of", FIELD_STRING, of),
+    FIELD(event_in, "Name", FIELD_STRING, name),
+    FIELD(event_in, "Key", FIELD_STRING, key),
+    FIELD(event_in, "Phase", FIELD_STRING, phase),
+    {"Entry", NULL, FIELD_OBJECT, offsetof(struct event_in, entry), &entry_table, JSON_NO_FLAG},
+    FIELD(event_in, "Index", FIELD_INT, index),
+};
+static const struct json_table event_table = {event_fields, 6, sizeof(struct event_in)};
+/* clang-format on */
+
+static struct sub *sub_of(const struct mirror *m, const struct event_in *in)
+{
+    for (size_t k = 0; k < sizeof kind_names / sizeof kind_names[0]; k++)
+        if (bytes_is(in->of, kind_names[k]))
+            return find(m, (enum mirror_kind)k,
+                        is_of_all((enum mirror_kind)k) ? (struct bytes){0}
+                                                       : in->name);
+    return NULL;
+}
+
+/* Guard records are put together from those who have all of a service. */
+static bool tells_outs(const struct sub *s)
+{
+    return s->kind == MIRROR_SERVICE || s->kind == MIRROR_ALL;
+}
+
+static enum err put(struct mirror *m, struct sub *s, const struct event_in *in)
+{
+    struct entry *e;
+
+    if (!in->key.n || !in->entry) {
+        errtext_set(m->text, "an event \"put\" without Key or Entry");
+        return ERR_BAD;
+    }
+    enum err err = entry_new(&m->rows, in->key, in->entry->rows.v,
+                             in->entry->rows.n, &e, m->text);
+    if (err != ERR_OK)
+        return err;
+    if (tells_outs(s))
+        outs_tell(m, e, in->entry->out > 0 ? (uint64_t)in->entry->out : 0);
+    entries_put(&m->rows, s->in_snapshot ? &s->next : &s->entries, e);
+    return ERR_OK;
+}
+
+static void drop(struct mirror *m, struct sub *s, struct bytes key)
+{
+    struct map *from = s->in_snapshot ? &s->next : &s->entries;
+    const struct entry *e = map_get(from, key);
+
+    if (e && tells_outs(s))
+        outs_tell(m, e, 0);
+    entries_del(&m->rows, from, key);
+}
+
+/* What the snapshot does not have any more is let go by nobody. */
+static void drop_outs(struct mirror *m, const struct sub *s)
+{
+    size_t at = 0;
+    struct bytes key;
+    void *e;
+
+    while (tells_outs(s) && map_next(&s->entries, &at, &key, &e))
+        if (!map_get(&s->next, key))
+            outs_tell(m, e, 0);
+}
+
+static void snapshot(struct mirror *m, struct sub *s, struct bytes phase)
+{
+    if (bytes_is(phase, "begin")) {
+        entries_clear(&m->rows, &s->next);
+        s->in_snapshot = true;
+    } else if (bytes_is(phase, "end") && s->in_snapshot) {
+        drop_outs(m, s);
+        struct map old = s->entries;
+        s->entries = s->next;
+        s->next = (struct map){0};
+        entries_clear(&m->rows, &old);
+        s->in_snapshot = false;
+        s->ended = true;
+    }
+}
+
+static bool in_snapshot(const struct mirror *m)
+{
+    for (size_t i = 0; i < m->sub_count; i++)
+        if (m->subs[i]->in_snapshot)
+            return true;
+    return false;
+}
+
+static enum err behind(struct mirror *m, uint64_t index)
+{
+    errtext_set(m->text, "the server is at %llu, and this agent at %llu",
+                (unsigned long long)index, (unsigned long long)m->revision);
+    return ERR_AGAIN;
+}
+
+static enum err apply(struct mirror *m, const struct sse_got *got,
+                      const struct event_in *in)
+{
+    if (bytes_is(got->name, "subscriber"))
+        return in->index < 0 || (uint64_t)in->index < m->revision
+                   ? behind(m, (uint64_t)in->index)
+                   : ERR_OK;
+    struct sub *s = sub_of(m, in);
+    if (!s)
+        return ERR_OK; /* of the whole stream, or of a later version */
+    if (bytes_is(got->name, "snapshot"))
+        snapshot(m, s, in->phase);
+    else if (bytes_is(got->name, "put"))
+        return put(m, s, in);
+    else if (bytes_is(got->name, "remove"))
+        drop(m, s, in->key);
+    return ERR_OK;
+}
+
+static enum err on_event(void *ctx, const struct sse_got *got)
+{
+    struct mirror *m = ctx;
+    struct event_in in;
+    struct arena a;
+    enum err e = ERR_OK;
+
+    if (got->data.n) {
+        arena_init(&a, 0);
+        e = json_decode(got->data, &event_table, &in, &a, m->text);
+        if (e == ERR_OK)
+            e = apply(m, got, &in);
+        arena_fini(&a);
+    }
+    if (e != ERR_OK || !got->has_id || in_snapshot(m))
+        return e;
+    if (got->id < m->revision)
+        return behind(m, got->id);
+    commit(m, got->id);
+    return ERR_OK;
+}
+
+enum err mirror_push(struct mirror *m, struct bytes piece, struct errtext *t)
+{
+    m->text = t;
+    return sse_in_push(&m->in, piece, on_event, m, t);
+}

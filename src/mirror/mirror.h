@@ -1,0 +1,94 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* mirror - a part of another catalog, or all of it, kept as a catalog of one's own
+ * from the origin's event stream (docs/api.md, with ?rows: api/stored.c). What is
+ * mirrored is read by the code that reads any catalog, so that an answer from
+ * here is, byte for byte, the origin's.
+ *
+ * What is asked for are subscriptions: a service, a node, a node's checks; or all
+ * instances, all nodes, all checks, which together are the whole catalog. Each
+ * has entries, an entry is made of rows, and a row may be in many of them (a node
+ * in all that run there): it stays as long as one entry has it, in its newest
+ * state.
+ *
+ *     bytes -> events -> entries of a subscription -> rows, some of them dirty
+ *     an event with an id: what is dirty goes to the catalog as one version
+ *
+ * So the catalog moves from one state that the origin had, as far as it is
+ * mirrored, to another such state, and its revisions are the origin's. A cut
+ * connection changes nothing; the next one goes on from the id, or brings
+ * snapshots, and what those do not have any more is taken out then: nothing is
+ * ever missing meanwhile.
+ *
+ * A subscription that is new joins those that are there by the next connection,
+ * on which they go on and it begins. When its snapshot is in, the catalog is told
+ * that the name (or node) is whole (catalog_renew_name): clients may come with an
+ * index of before, and would wait for what happened without us. If all was asked
+ * for, the catalog is loaded instead, with its floor.
+ *
+ * There have to be two subscriptions at least: with one alone the stream's ids
+ * would be those of its answer, not of the store.
+ *
+ * Not thread-safe: the catalog's writer owns it. No clock, no socket. */
+#ifndef MIRROR_MIRROR_H
+#define MIRROR_MIRROR_H
+
+#include "catalog/catalog.h"
+
+enum {
+    MIRROR_SUBSCRIPTIONS_MAX = 128, /* of one connection (api/entries.h) */
+    MIRROR_LINE_MAX = 16 << 20,     /* bytes of one event */
+    MIRROR_NAME_MAX = 512,
+};
+
+enum mirror_kind {
+    MIRROR_SERVICE,     /* a service's instances, with all that health shows */
+    MIRROR_NODE,        /* a node's record and services, without checks */
+    MIRROR_NODE_CHECKS, /* all checks on a node */
+    MIRROR_ALL,         /* all instances, as of a service */
+    MIRROR_NODES,       /* all nodes' records */
+    MIRROR_CHECKS,      /* all checks */
+};
+
+struct mirror;
+
+struct mirror_events {
+    void (*committed)(void *ctx); /* the catalog has another version */
+    void *ctx;
+};
+
+/* NULL: no memory. The catalog is empty, and written by nobody else. */
+struct mirror *mirror_new(struct catalog *c, const struct mirror_events *e);
+void mirror_free(struct mirror *m); /* before the catalog */
+
+/* Subscribes; the kinds of all have no name. ERR_FULL: there are
+ * MIRROR_SUBSCRIPTIONS_MAX; ERR_LIMIT: the name is too long. ERR_EXISTS: it is
+ * subscribed to already. Only a new connection brings what it has. */
+MUST_USE enum err mirror_want(struct mirror *m, enum mirror_kind kind,
+                              struct bytes name);
+
+/* All that was asked for is here. */
+bool mirror_is_whole(const struct mirror *m);
+
+/* The catalog's revision; 0: nothing has come yet. */
+uint64_t mirror_revision(const struct mirror *m);
+
+/* A connection begins: its target is written, *ret_id is what to send as
+ * Last-Event-ID (0: nothing). What the last one has left half done is dropped. */
+void mirror_connect(struct mirror *m, struct buf *target, uint64_t *ret_id);
+
+/* ERR_AGAIN: the server is behind what was shown here already: ask another one,
+ * or this one later; nothing has changed. ERR_BAD, ERR_LIMIT: that is no such
+ * stream, t says why. After any error another mirror_connect is due. */
+MUST_USE enum err mirror_push(struct mirror *m, struct bytes piece,
+                              struct errtext *t);
+
+/* Rows that no catalog takes, so far, and the last one. */
+size_t mirror_damaged(const struct mirror *m, const struct errtext **ret);
+
+/* Another store is at the other end, whose revisions have nothing to do with
+ * those of before: everything is forgotten but what is subscribed to, the catalog
+ * is empty, at revision 0. */
+void mirror_reset(struct mirror *m);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/base64.h"
+#include "base/check.h"
+#include "mirror/impl.h"
+
+void rows_init(struct rows *r)
+{
+    *r = (struct rows){0};
+    list_init(&r->dirty);
+}
+
+void row_free(struct rows *r, struct row *w)
+{
+    (void)map_del(&r->by_key, bytes_of(w->key, w->key_n));
+    list_del(&w->dirty);
+    free(w->value);
+    free(w);
+}
+
+void rows_fini(struct rows *r)
+{
+    size_t at = 0;
+    void *w;
+
+    while (map_next(&r->by_key, &at, NULL, &w)) {
+        free(((struct row *)w)->value);
+        free(w);
+    }
+    map_fini(&r->by_key);
+}
+
+void row_soil(struct rows *r, struct row *w)
+{
+    if (list_empty(&w->dirty))
+        list_add(&r->dirty, &w->dirty);
+}
+
+static struct row *row_need(struct rows *r, struct bytes key)
+{
+    struct row *w = map_get(&r->by_key, key);
+
+    if (w)
+        return w;
+    w = xzalloc(sizeof *w + key.n);
+    list_init(&w->dirty);
+    w->key_n = key.n;
+    memcpy(w->key, key.p, key.n);
+    bool memory = map_put(&r->by_key, bytes_of(w->key, w->key_n), w) == ERR_OK;
+    require(memory);
+    return w;
+}
+
+/* An entry told earlier may show an older state of a row that others share. */
+static void row_set(struct rows *r, struct row *w, struct bytes value,
+                    const struct row_in *in)
+{
+    if ((uint64_t)in->modify <= w->mod_rev)
+        return;
+    free(w->value);
+    w->value = xcopy(value);
+    w->value_n = value.n;
+    w->create_rev = (uint64_t)in->create;
+    w->mod_rev = (uint64_t)in->modify;
+    row_soil(r, w);
+}
+
+static void release(struct rows *r, struct row *w)
+{
+    require(w->refs > 0);
+    if (--w->refs == 0)
+        row_soil(r, w);
+}
+
+static enum err take_row(struct rows *r, const struct row_in *in,
+                         struct buf *value, struct row **ret, struct errtext *t)
+{
+    buf_reset(value);
+    if (in->create < 1 || in->modify < 1 || !in->key.n ||
+        base64_get(in->value, value) != ERR_OK || value->bad) {
+        errtext_set(t, "row \"%.*s\" is damaged",
+                    BYTES_ARG(bytes_head(in->key, 64)));
+        return ERR_BAD;
+    }
+    struct row *w = row_need(r, in->key);
+    row_set(r, w, buf_bytes(value), in);
+    w->refs++;
+    *ret = w;
+    return ERR_OK;
+}
+
+enum err entry_new(struct rows *r, struct bytes key, const struct row_in *v,
+                   size_t n, struct entry **ret, struct errtext *t)
+{
+    struct entry *e = xzalloc(sizeof *e + n * sizeof e->rows[0]);
+    struct buf value;
+    enum err err = ERR_OK;
+
+    buf_init(&value, 0);
+    e->key = xcopy(key);
+    e->key_n = key.n;
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        err = take_row(r, &v[i], &value, &e->rows[i], t);
+        if (err != ERR_OK)
+            break;
+        e->n++;
+        if (e->rows[i]->key[0] == 's')
+            e->name = e->rows[i];
+    }
+    buf_fini(&value);
+    if (err != ERR_OK) {
+        entry_free(r, e);
+        return err;
+    }
+    *ret = e;
+    return ERR_OK;
+}
+
+void entry_free(struct rows *r, struct entry *e)
+{
+    if (!e)
+        return;
+    for (size_t i = 0; i < e->n; i++)
+        release(r, e->rows[i]);
+    free(e->key);
+    free(e);
+}
+
+void entries_put(struct rows *r, struct map *to, struct entry *take)
+{
+    struct bytes key = bytes_of(take->key, take->key_n);
+    struct entry *old = map_del(to, key);
+    bool memory = map_put(to, key, take) == ERR_OK;
+
+    require(memory);
+    entry_free(r, old);
+}
+
+void entries_del(struct rows *r, struct map *from, struct bytes key)
+{
+    entry_free(r, map_del(from, key));
+}
+
+void entries_clear(struct rows *r, struct map *m)
+{
+    size_t at = 0;
+    void *e;
+
+    while (map_next(m, &at, NULL, &e))
+        entry_free(r, e);
+    map_fini(m);
+    *m = (struct map){0};
+}

@@ -268,6 +268,8 @@ enum err plan_deregister(struct plan *plan, const struct snapshot *s,
     const struct cat_node *n = snapshot_node(s, node);
     struct planner p;
 
+    if (plan->wishes)
+        return wish_deregister(plan, s, node, service_id, check_id, t);
     planner_begin(&p, plan, s, t);
     if (n && service_id.n) {
         const struct cat_instance *i = cat_node_service(n, service_id);

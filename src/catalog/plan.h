@@ -27,6 +27,7 @@ struct plan {
     size_t guard_count;
     struct store_op *ops;
     size_t op_count;
+    bool wishes; /* it only says what is wanted: wish.h */
 };
 
 void plan_init(struct plan *p, struct arena *a);

@@ -265,6 +265,8 @@ enum err plan_reap(struct plan *plan, const struct snapshot *s,
     struct planner p;
 
     *ret_wait = false;
+    if (plan->wishes)
+        return wish_reap(plan, s, who, configured, t);
     planner_begin(&p, plan, s, t);
     if (i && mode_of_instance(i, configured) != GUARD_MODE_OFF &&
         !critical_by_evidence(&p, node, i))

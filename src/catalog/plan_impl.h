@@ -21,6 +21,17 @@ struct planner {
     struct buf key, value;
 };
 
+/* wish.c: of a plan that collects wishes. */
+struct guard_who;
+enum err wish_register(struct plan *plan, const struct snapshot *s,
+                       const struct registration *r, struct errtext *t);
+enum err wish_deregister(struct plan *plan, const struct snapshot *s,
+                         struct bytes node, struct bytes service_id,
+                         struct bytes check_id, struct errtext *t);
+enum err wish_reap(struct plan *plan, const struct snapshot *s,
+                   const struct guard_who *who, enum guard_mode guard,
+                   struct errtext *t);
+
 void planner_begin(struct planner *p, struct plan *plan,
                    const struct snapshot *s, struct errtext *t);
 

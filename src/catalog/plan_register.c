@@ -279,6 +279,8 @@ enum err plan_register(struct plan *plan, const struct snapshot *s,
 {
     struct registering g = {.r = r};
 
+    if (plan->wishes)
+        return wish_register(plan, s, r, t);
     planner_begin(&g.p, plan, s, t);
     if (r->node.name.n == 0)
         planner_fail(&g.p, ERR_BAD, "Must provide node");

@@ -7,6 +7,7 @@
  *           (base64) and the revisions at which it was made and last written
  *     Out   of an instance: what its service's guard record says of it
  *           (guard_view.out); 0: nothing
+ *     LetIn when it was let in (cat_instance, cat_node), in seconds
  *
  * Rows and not the JSON that users get: who mirrors has to answer byte by byte
  * as the origin would, marks of the guard and of damping included, whatever
@@ -97,7 +98,7 @@ void row_as_stored(struct encoder *e, const struct api_call *c,
     struct json_out *j = &e->j;
     struct service_view v;
     struct buf key;
-    uint64_t out = 0;
+    uint64_t out = 0, let_in = 0;
 
     buf_init(&key, 0);
     json_open(j, '{');
@@ -113,12 +114,17 @@ void row_as_stored(struct encoder *e, const struct api_call *c,
         key_service(&key, v.node, v.id);
         put_row(j, &key, of->instance->service);
         out = out_since(e->env->cat, &v, &key);
+        let_in = of->instance->let_in_s > of->node->let_in_s
+                     ? of->instance->let_in_s
+                     : of->node->let_in_s;
         if (c->route->set != SET_OF_NODE)
             put_checks_rows(j, &key, of);
     }
     json_close(j, ']');
     json_key(j, "Out");
     json_u64(j, out);
+    json_key(j, "LetIn");
+    json_u64(j, let_in);
     json_close(j, '}');
     buf_fini(&key);
 }

@@ -235,6 +235,25 @@ static struct node_entry *with_service(struct catalog *c, struct bytes node,
     return edit_find_node(c, node);
 }
 
+void apply_let_in(struct catalog *c, struct bytes node, struct bytes id,
+                  uint32_t let_in_s)
+{
+    struct node_entry *e = with_service(c, node, id);
+
+    if (!e)
+        return;
+    struct cat_instance *old =
+        tree_get(&e->pub.services, &service_tree, key_of_bytes(id));
+    if (old->let_in_s == let_in_s)
+        return;
+    struct cat_instance *i = instance_new(old, old->service, NULL, NULL);
+    i->let_in_s = let_in_s;
+    (void)edit_put(c, &e->pub.services, &service_tree, i);
+    if (e->pub.record)
+        show(c, i);
+    edit_drop(c, old);
+}
+
 void unapply_service(struct catalog *c, struct bytes node, struct bytes id,
                      uint64_t rev)
 {

@@ -360,3 +360,11 @@ void catalog_renew_node(struct catalog *c, struct bytes node, uint64_t rev)
     begin(c);
     renew_node(c, node, rev);
 }
+
+void catalog_let_in(struct catalog *c, struct bytes node,
+                    struct bytes service_id, uint32_t let_in_s)
+{
+    require(!c->loading);
+    begin(c);
+    apply_let_in(c, node, service_id, let_in_s);
+}

@@ -107,6 +107,10 @@ void catalog_delete(struct catalog *c, struct bytes key, uint64_t mod_rev);
  * let_in_s and the journal's reaped. A load begins with neither. */
 void catalog_context(struct catalog *c, uint64_t wall_ms, bool reaped);
 
+/* When the instance was let in (cat_instance), if somebody else saw it. */
+void catalog_let_in(struct catalog *c, struct bytes node,
+                    struct bytes service_id, uint32_t let_in_s);
+
 /* A catalog that holds a part of another one (src/mirror) has begun to hold all
  * of this service name, or of this node: what was shown under their watch keys
  * up to this revision nobody told of, so that their indexes move there, and

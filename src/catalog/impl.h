@@ -240,6 +240,9 @@ void apply_service(struct catalog *c, struct bytes node,
 void apply_check(struct catalog *c, struct bytes node, struct cat_record *take);
 void apply_guard(struct catalog *c, struct cat_record *take);
 
+void apply_let_in(struct catalog *c, struct bytes node, struct bytes id,
+                  uint32_t let_in_s);
+
 /* The node has a record now, and had none: it, its services, its checks show.
  */
 void apply_appear(struct catalog *c, struct node_entry *e);

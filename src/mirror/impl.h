@@ -21,7 +21,9 @@ struct row {
     char *value;
     size_t value_n;
     uint64_t create_rev, mod_rev;
-    uint64_t shown; /* mod_rev as it is in the catalog; 0: it is not */
+    struct list let;   /* in rows.let, or alone: a service's row */
+    uint32_t let_in_s; /* catalog_let_in */
+    uint64_t shown;    /* mod_rev as it is in the catalog; 0: it is not */
     size_t key_n;
     char key[];
 };
@@ -38,6 +40,7 @@ struct entry {
 struct rows {
     struct map by_key; /* struct row */
     struct list dirty;
+    struct list let; /* services whose let_in_s is to be shown */
 };
 
 /* One service's guard record, as far as answers depend on it. */
@@ -95,6 +98,9 @@ void entry_free(struct rows *r, struct entry *e);
 void entries_put(struct rows *r, struct map *to, struct entry *take);
 void entries_del(struct rows *r, struct map *from, struct bytes key);
 void entries_clear(struct rows *r, struct map *m);
+
+/* Of the entry's service. */
+void row_let_in(struct rows *r, struct entry *e, uint32_t let_in_s);
 
 void row_soil(struct rows *r, struct row *w);
 /* It is not in the catalog and nobody has it. */

@@ -190,6 +190,24 @@ static void show_dirty(struct mirror *m, uint64_t revision)
                  revision);
 }
 
+/* After all rows: a check that goes lets in, at a time unknown here. */
+static void show_let_in(struct mirror *m)
+{
+    char scratch[MIRROR_KEY_MAX];
+    struct bytes node, id;
+    enum record_kind kind;
+
+    while (!list_empty(&m->rows.let)) {
+        struct row *w = container_of(m->rows.let.next, struct row, let);
+        struct bytes key = bytes_of(w->key, w->key_n);
+        list_del(&w->let);
+        if (key.n <= sizeof scratch &&
+            key_parse(key, scratch, &kind, &node, &id) == ERR_OK &&
+            kind == RECORD_SERVICE)
+            catalog_let_in(m->catalog, node, id, w->let_in_s);
+    }
+}
+
 /* All rows anew: what was deleted before nobody has told. */
 static void load(struct mirror *m, uint64_t revision)
 {
@@ -205,6 +223,9 @@ static void load(struct mirror *m, uint64_t revision)
     show_dirty(m, revision);
     outs_commit(m, revision, true);
     catalog_load_end(m->catalog, revision);
+    m->events.committed(m->events.ctx);
+    show_let_in(m);
+    catalog_commit(m->catalog, revision);
 }
 
 /* True: all has begun anew. */
@@ -239,6 +260,7 @@ static void commit(struct mirror *m, uint64_t revision)
     } else {
         show_dirty(m, revision);
         outs_commit(m, revision, false);
+        show_let_in(m);
         catalog_commit(m->catalog, revision);
     }
     m->events.committed(m->events.ctx);
@@ -248,7 +270,7 @@ static void commit(struct mirror *m, uint64_t revision)
 
 struct entry_in {
     struct json_list rows; /* of row_in */
-    int64_t out;
+    int64_t out, let_in;
 };
 
 struct event_in {
@@ -270,8 +292,9 @@ static const struct json_table row_table = {row_fields, 4, sizeof(struct row_in)
 static const struct json_field entry_fields[] = {
     {"Rows", NULL, FIELD_LIST, offsetof(struct entry_in, rows), &row_table, JSON_NO_FLAG},
     FIELD(entry_in, "Out", FIELD_INT, out),
+    FIELD(entry_in, "LetIn", FIELD_INT, let_in),
 };
-static const struct json_table entry_table = {entry_fields, 2, sizeof(struct entry_in)};
+static const struct json_table entry_table = {entry_fields, 3, sizeof(struct entry_in)};
 static const struct json_field event_fields[] = {
     FIELD(event_in, "Of", FIELD_STRING, of),
     FIELD(event_in, "Name", FIELD_STRING, name),
@@ -311,6 +334,7 @@ static enum err put(struct mirror *m, struct sub *s, const struct event_in *in)
                              in->entry->rows.n, &e, m->text);
     if (err != ERR_OK)
         return err;
+    row_let_in(&m->rows, e, (uint32_t)(in->entry->let_in & UINT32_MAX));
     if (tells_outs(s))
         outs_tell(m, e, in->entry->out > 0 ? (uint64_t)in->entry->out : 0);
     entries_put(&m->rows, s->in_snapshot ? &s->next : &s->entries, e);

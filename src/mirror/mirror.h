@@ -39,6 +39,7 @@ enum {
     MIRROR_SUBSCRIPTIONS_MAX = 128, /* of one connection (api/entries.h) */
     MIRROR_LINE_MAX = 16 << 20,     /* bytes of one event */
     MIRROR_NAME_MAX = 512,
+    MIRROR_KEY_MAX = 4096, /* of a stored row */
 };
 
 enum mirror_kind {

@@ -11,12 +11,14 @@ void rows_init(struct rows *r)
 {
     *r = (struct rows){0};
     list_init(&r->dirty);
+    list_init(&r->let);
 }
 
 void row_free(struct rows *r, struct row *w)
 {
     (void)map_del(&r->by_key, bytes_of(w->key, w->key_n));
     list_del(&w->dirty);
+    list_del(&w->let);
     free(w->value);
     free(w);
 }
@@ -39,6 +41,17 @@ void row_soil(struct rows *r, struct row *w)
         list_add(&r->dirty, &w->dirty);
 }
 
+/* What happens to its checks may change what the catalog has of it: it is told
+ * again each time. */
+void row_let_in(struct rows *r, struct entry *e, uint32_t let_in_s)
+{
+    if (!e->name)
+        return;
+    e->name->let_in_s = let_in_s;
+    if (list_empty(&e->name->let))
+        list_add(&r->let, &e->name->let);
+}
+
 static struct row *row_need(struct rows *r, struct bytes key)
 {
     struct row *w = map_get(&r->by_key, key);
@@ -47,6 +60,7 @@ static struct row *row_need(struct rows *r, struct bytes key)
         return w;
     w = xzalloc(sizeof *w + key.n);
     list_init(&w->dirty);
+    list_init(&w->let);
     w->key_n = key.n;
     memcpy(w->key, key.p, key.n);
     bool memory = map_put(&r->by_key, bytes_of(w->key, w->key_n), w) == ERR_OK;

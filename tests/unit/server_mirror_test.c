@@ -69,6 +69,7 @@ static void change(struct both *b, const char *const *targets)
     size_t n = 1 + below(&b->seed, 4);
 
     b->w->revision++;
+    catalog_context(b->w->catalog, 1000 * (1 + below(&b->seed, 9)), false);
     for (size_t i = 0; i < n; i++) {
         buf_reset(&key);
         buf_reset(&value);

@@ -63,6 +63,10 @@ struct agent_options {
     const struct catalog *catalog;
     struct local_identity me;
     struct store *catalog_store; /* of the server in this process */
+    /* Instead of it, on an agent without one: takes changes whose operations are
+     * wishes (catalog/wish.h). done may come on any thread. */
+    enum err (*submit_wishes)(void *ctx, struct store_change *c,
+                              struct errtext *t);
     struct agent_probe probe;
 
     /* agent.db */
@@ -120,6 +124,10 @@ void agent_submit(struct agent *a, struct agent_op *take);
  * load). own_node_changed: something of the own node changed (what others
  * changed is repaired). */
 void agent_catalog_published(struct agent *a, bool own_node_changed);
+
+/* The catalog can be reached, or cannot: what waits for it is tried at once, or
+ * answered at once as pending. Only where wishes are submitted. */
+void agent_catalog_reachable(struct agent *a, bool up, const char *why);
 
 /* A probe's result; what it points to stays the caller's. */
 struct agent_result {

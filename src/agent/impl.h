@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/metric.h"
+#include "catalog/wish.h"
 #include "health/judge.h"
 #include "health/witness.h"
 #include "local/record.h"
@@ -358,6 +359,11 @@ void sync_run(struct agent *a); /* plans what is ready */
 void sync_answered(struct item *i);
 void sync_catalog_published(struct agent *a);
 void sync_free_all(struct agent *a);
+
+/* A plan to be made for the catalog, and its change to be committed. */
+void sync_plan_init(struct agent *a, struct plan *p, struct arena *arena);
+enum err sync_submit(struct agent *a, struct store_change *c,
+                     struct errtext *t);
 
 /* --- scan.c -------------------------------------------------------------- */
 

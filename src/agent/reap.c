@@ -74,7 +74,7 @@ static struct reaping *reaping_of(struct agent *a)
     struct reaping *r = xzalloc(sizeof *r);
     r->agent = a;
     arena_init(&r->arena, 0);
-    plan_init(&r->plan, &r->arena);
+    sync_plan_init(a, &r->plan, &r->arena);
     buf_init(&r->ids, 0);
     a->reaping = r;
     return r;
@@ -113,6 +113,9 @@ void reap_silent(struct agent *a, struct bytes service_id)
     else
         buf_lp(&r->ids, service_id);
     require(!r->ids.bad);
+    /* A server may let one go and not the next. */
+    if (a->o.submit_wishes)
+        reap_submit(a);
 }
 
 void reap_submit(struct agent *a)
@@ -136,7 +139,7 @@ void reap_submit(struct agent *a)
     if (r->plan.op_count == 0) { /* the catalog has none of them any more */
         reap_here(r);
         reaping_free(r);
-    } else if (store_submit(a->o.catalog_store, &r->change, NULL) == ERR_OK) {
+    } else if (sync_submit(a, &r->change, NULL) == ERR_OK) {
         a->flying++;
     } else {
         reaping_free(r);

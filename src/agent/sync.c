@@ -224,6 +224,31 @@ static void catalog_is_up(struct agent *a)
     deadline_clear(a, &a->retry);
 }
 
+static void answer_all_waiting(struct agent *a)
+{
+    size_t at = 0;
+    void *value;
+
+    while (map_next(&a->items, &at, NULL, &value))
+        answer_all(&((struct item *)value)->waiting, true);
+}
+
+void agent_catalog_reachable(struct agent *a, bool up, const char *why)
+{
+    if (up) {
+        catalog_is_up(a);
+        agent_wake(a);
+        return;
+    }
+    if (!a->catalog_down)
+        log_warn("agent",
+                 "no server can be reached, what changes here is kept and "
+                 "sent later: %s",
+                 why);
+    a->catalog_down = true;
+    answer_all_waiting(a);
+}
+
 /* The catalog will not take it as it is; a full comparison tries again. */
 static void give_up(struct item *i, const char *text)
 {
@@ -235,6 +260,20 @@ static void give_up(struct item *i, const char *text)
 
 /* --- Planning ------------------------------------------------------------ */
 
+void sync_plan_init(struct agent *a, struct plan *p, struct arena *arena)
+{
+    if (a->o.submit_wishes)
+        wishes_begin(p, arena);
+    else
+        plan_init(p, arena);
+}
+
+enum err sync_submit(struct agent *a, struct store_change *c, struct errtext *t)
+{
+    return a->o.submit_wishes ? a->o.submit_wishes(a->o.ctx, c, t)
+                              : store_submit(a->o.catalog_store, c, t);
+}
+
 static enum err plan(struct item *i, struct errtext *t)
 {
     struct agent *a = i->agent;
@@ -244,7 +283,7 @@ static enum err plan(struct item *i, struct errtext *t)
 
     me.wall_ms = agent_wall_now(a);
     arena_reset(&i->arena);
-    plan_init(&i->plan, &i->arena);
+    sync_plan_init(a, &i->plan, &i->arena);
     i->again = false;
     i->replan = false;
     i->output_planned |= i->with_output;
@@ -296,7 +335,7 @@ static void submit(struct item *i)
     };
     list_init(&i->change.link);
     i->outcome = (struct store_outcome){0};
-    enum err e = store_submit(a->o.catalog_store, &i->change, &i->outcome.text);
+    enum err e = sync_submit(a, &i->change, &i->outcome.text);
     if (e == ERR_OK) {
         move_to(i, ITEM_FLYING, NULL);
         a->flying++;

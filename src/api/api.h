@@ -192,6 +192,7 @@ enum api_next {
     API_LAG,      /* how fast they apply what changes: the same */
     API_ACK,      /* what they have applied (acks): into it */
     API_SNAPSHOT, /* all of the catalog as a file, or back (GET, PUT) */
+    API_PEER,     /* of agents and servers among themselves: by its path */
     API_STREAM,   /* changes of the answer are to be streamed (entries.h) */
 };
 
@@ -323,6 +324,11 @@ void api_call_fini(struct api_call *c);
 
 enum api_next api_begin(struct api_call *c, const struct api_env *env,
                         struct http_request *r);
+
+/* Its answer is about this agent itself. */
+bool api_is_local(const struct api_call *c);
+/* A route of muster's own: it shows more than what mirrors have. */
+bool api_is_own(const struct api_call *c);
 
 /* Appends a target ("/v1/health/service/web?passing&tag=a") that stands for
  * this read with all that its body depends on: equal bytes, equal answers. No

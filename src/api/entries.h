@@ -68,6 +68,11 @@ void entry_names(const struct entry *e, struct json_out *j);
 /* STREAM: how many subscriptions the request has, and the canonical target of
  * each. A subscription to one service has the target of /v1/health/service. */
 size_t api_stream_count(const struct api_call *c);
+/* /v1/muster/stream; and whether all its subscriptions are services, of which
+ * each is told (until it says no: false). */
+bool api_stream_is_many(const struct api_call *c);
+bool api_stream_services(const struct api_call *c,
+                         bool (*each)(void *ctx, struct bytes name), void *ctx);
 void api_stream_target(const struct api_call *c, size_t i, struct buf *out);
 
 /* Members that tell which subscription an event is of: "Service":"web". For an

@@ -64,6 +64,11 @@ static const struct api_route routes[] = {
     {"/v1/muster/id", METHOD_GET, API_READ, .consul_headers = true, .read = read_muster_id},
     {"/v1/snapshot", METHOD_GET | METHOD_PUT, API_SNAPSHOT, .consul_headers = true},
     /* Among servers and agents */
+    {"/v1/peer/beat",  METHOD_PUT, API_PEER, .local = true, .peer = true},
+    {"/v1/peer/heard", METHOD_GET, API_PEER, .local = true, .peer = true},
+    {"/v1/peer/probe", METHOD_PUT, API_PEER, .local = true, .peer = true},
+    {"/v1/peer/sync",  METHOD_PUT, API_PEER, .local = true, .peer = true},
+    {"/v1/peer/members", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_agent_members, .rows = FILTER_MEMBERS},
     {"/v1/peer/hello", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_hello},
     {"/v1/peer/bootstrap", METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_lock},
     {"/v1/peer/join",      METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_join},
@@ -384,6 +389,16 @@ enum api_next api_agent(struct api_call *c, const struct api_env *env,
                         struct agent_op **ret)
 {
     return c->route->agent(c, env, ret);
+}
+
+bool api_is_local(const struct api_call *c)
+{
+    return c->route->local;
+}
+
+bool api_is_own(const struct api_call *c)
+{
+    return bytes_starts(bytes_str(c->route->path), bytes_str("/v1/muster/"));
 }
 
 /* --- Canonical targets --------------------------------------------------- */

@@ -252,6 +252,23 @@ void api_stream_target(const struct api_call *c, size_t i, struct buf *out)
     api_canonical(&one, out);
 }
 
+bool api_stream_is_many(const struct api_call *c)
+{
+    return is_many(c);
+}
+
+bool api_stream_services(const struct api_call *c,
+                         bool (*each)(void *ctx, struct bytes name), void *ctx)
+{
+    size_t n = api_stream_count(c), unused;
+    for (size_t i = 0; i < n; i++) {
+        const struct http_param *p = subscription(c, i, &unused);
+        if (!bytes_is(p->name, "service") || !each(ctx, p->value))
+            return false;
+    }
+    return n > 0;
+}
+
 void api_stream_subject(const struct api_call *c, const struct entry *e,
                         struct json_out *j)
 {

@@ -106,13 +106,22 @@ static bool is_critical(const struct cat_record *r)
 }
 
 /* The check of an agent's node; NULL: it is none. */
-static const struct cat_record *expected(const struct cat_node *n,
-                                         struct node_view *v)
+static const struct cat_record *
+expected(const struct cat_node *n, struct node_view *v, uint64_t *ret_port)
 {
+    struct service_view s = {0};
+
     if (!n)
         return NULL;
     cat_node_view(n->record, v);
-    if (!packed_find(v->meta, bytes_str(LIVENESS_META)).p)
+    struct bytes port = packed_find(v->meta, bytes_str(LIVENESS_META));
+    const struct cat_instance *i =
+        port.p ? NULL : cat_node_service(n, bytes_str("consul"));
+    if (i) {
+        cat_service_view(i->service, &s);
+        port = packed_find(s.meta, bytes_str(LIVENESS_META));
+    }
+    if (!port.p || bytes_u64(port, ret_port) != ERR_OK || *ret_port > 65535)
         return NULL;
     return cat_node_check(n, bytes_str(LIVENESS_CHECK));
 }
@@ -141,7 +150,8 @@ static struct live_node *node_new(struct liveness *l, struct bytes name)
 static void look_at(struct liveness *l, const struct cat_node *c)
 {
     struct node_view v;
-    const struct cat_record *check = expected(c, &v);
+    uint64_t port;
+    const struct cat_record *check = expected(c, &v, &port);
 
     if (!check || v.name.n > 256)
         return;
@@ -319,10 +329,7 @@ static void ask(struct liveness *l, struct live_node *n)
     uint64_t port;
 
     n->asked_ms = l->now_ms;
-    if (!expected(snapshot_node(liveness_now(l), name), &v) ||
-        bytes_u64(packed_find(v.meta, bytes_str(LIVENESS_META)), &port) !=
-            ERR_OK ||
-        port > 65535)
+    if (!expected(snapshot_node(liveness_now(l), name), &v, &port) || !port)
         return;
     for (int i = 0; i < LIVENESS_OBSERVERS; i++) {
         const struct live_node *by = observer(l, n);

@@ -6,8 +6,9 @@
  *
  * Agents beat once a second on a connection to one server; beats never reach the
  * store. Each server tells the holder, about once a second, how long ago it heard
- * each agent. Who is expected is in the catalog: nodes whose meta LIVENESS_META
- * says where their agent can be reached, and that have the check.
+ * each agent. Who is expected is in the catalog: nodes that have the check, and
+ * whose meta LIVENESS_META (of a server: that of its service "consul") says where
+ * they can be reached; a server is heard if it answers.
  *
  *   HEARD ---- nobody heard it for SUSPECT ms ----> SUSPECT
  *     ^                                               | others are asked to reach
@@ -42,7 +43,7 @@
 #include "catalog/catalog.h"
 #include "catalog/plan_guard.h"
 
-#define LIVENESS_META  "muster-peer-port"
+#define LIVENESS_META  "muster_peer_port"
 #define LIVENESS_CHECK "serfHealth"
 
 enum {

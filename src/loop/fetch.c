@@ -119,6 +119,7 @@ static void report(struct fetch *x, CURLcode code)
     r.body = fetch_body(x);
     r.body_total_bytes = x->body_bytes;
     r.consul_index = x->consul_index;
+    r.head = buf_bytes(&x->head);
     if (code != CURLE_OK) {
         r.err = fetch_error(x, code, &r.text);
         r.unsent = nothing_sent(x);
@@ -395,6 +396,7 @@ enum err fetch_start(struct fetcher *f, const struct fetch_options *o,
     x->keep_bytes = o->body_keep_bytes;
     x->refuse_larger = o->body_refuse_larger;
     x->on_piece = o->on_piece;
+    x->keep_head = o->keep_head;
     x->piece_ctx = o->piece_ctx;
     x->easy = easy_get(f);
     if (!x->easy)

@@ -54,6 +54,7 @@ struct fetch_options {
      * neither cancel nor close. */
     void (*on_piece)(void *ctx, struct bytes piece);
     void *piece_ctx;
+    bool keep_head; /* the result has the head's lines */
 };
 
 struct fetch_result {
@@ -68,6 +69,8 @@ struct fetch_result {
     struct bytes body;
     uint64_t body_total_bytes;
     uint64_t consul_index; /* X-Consul-Index; 0: none */
+    struct bytes head; /* keep_head: lines of the answer's head, each with its
+                          end, without the first */
 };
 
 struct fetch;

@@ -106,6 +106,7 @@ static void begin_answer(struct fetch *x, struct bytes line)
     memcpy(x->status_line, rest.p, rest.n);
     x->status_line[rest.n] = '\0';
     x->consul_index = 0;
+    buf_reset(&x->head);
 }
 
 static void note_header(struct fetch *x, struct bytes line)
@@ -114,6 +115,8 @@ static void note_header(struct fetch *x, struct bytes line)
     size_t colon = bytes_find(line, ':');
     uint64_t value;
 
+    if (x->keep_head && colon < line.n)
+        buf_put(&x->head, line);
     if (bytes_eq_fold(bytes_head(line, colon), bytes_str(index)) &&
         bytes_u64(trim(bytes_skip(line, colon + 1)), &value) == ERR_OK)
         x->consul_index = value;
@@ -189,4 +192,5 @@ enum err fetch_set_answer(struct fetch *x)
 void fetch_free_answer(struct fetch *x)
 {
     free(x->tail.p);
+    buf_fini(&x->head);
 }

@@ -12,6 +12,7 @@
 #include <curl/curl.h>
 #include <netinet/in.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "loop/fetch.h"
 
@@ -45,6 +46,8 @@ struct fetch {
     void *piece_ctx;
 
     struct fetch_tail tail;
+    bool keep_head;
+    struct buf head;
     uint64_t body_bytes, header_bytes;
     uint64_t consul_index;
     char status_line[FETCH_STATUS_LINE_MAX];

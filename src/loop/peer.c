@@ -48,8 +48,13 @@ enum err peer_ask(struct peers *p, const struct peer_request *q,
     struct fetch_options o = {
         .method = q->method,
         .url = url.p,
-        .headers = &json,
-        .header_count = q->body.n ? 1 : 0,
+        .headers = q->headers ? q->headers : &json,
+        .header_count = q->headers  ? q->header_count
+                        : q->body.n ? 1
+                                    : 0,
+        .keep_head = q->keep_head,
+        .on_piece = q->on_piece,
+        .piece_ctx = q->piece_ctx,
         .body = q->body,
         .timeout_ms = q->timeout_ms,
         .connect_timeout_ms = PEER_CONNECT_MS,

@@ -25,6 +25,12 @@ struct peer_request {
     const char *target; /* "/v1/peer/hello" */
     struct bytes body;
     uint32_t timeout_ms; /* of all; 0: for ever */
+    const struct fetch_header *headers;
+    size_t header_count;
+    bool keep_head;
+    /* As in fetch.h: an answer without end. */
+    void (*on_piece)(void *ctx, struct bytes piece);
+    void *piece_ctx;
 };
 
 /* psk NULL: plain; it stays as long as this does. ERR_NOMEM. */

@@ -13,8 +13,10 @@
 #include "server/coordinates.h"
 #include "server/gate.h"
 #include "server/guard.h"
+#include "server/link.h"
 #include "server/members.h"
 #include "server/monitor.h"
+#include "server/pulse.h"
 #include "server/serving.h"
 #include "server/subscribers.h"
 #include "server/watches.h"
@@ -109,7 +111,7 @@ static void count_catalog(const struct snapshot *s)
     metric_set(METRIC_CATALOG_CHECKS, (int64_t)snapshot_check_count(s));
 }
 
-static void published(struct core *c)
+void core_published(struct core *c)
 {
     struct process *p = c->process;
     const struct watch_set *set = catalog_changes(p->catalog);
@@ -190,7 +192,7 @@ static void on_batches(void *ctx, struct list *batches)
                      (unsigned long long)b->revision,
                      snapshot_node_count(catalog_current(cat)),
                      snapshot_instance_count(catalog_current(cat)));
-            published(c);
+            core_published(c);
             malloc_trim(0); /* what building it took: 28 MB of a million */
             break;
         case BATCH_REVISION:
@@ -202,7 +204,7 @@ static void on_batches(void *ctx, struct list *batches)
     }
     if (pending) {
         catalog_commit(cat, pending);
-        published(c);
+        core_published(c);
     }
 }
 
@@ -443,6 +445,19 @@ static uint64_t wall_ms(void *ctx)
     return clock_ms(CLOCK_REALTIME);
 }
 
+static enum err submit_wishes(void *ctx, struct store_change *ch,
+                              struct errtext *t)
+{
+    struct core *c = ctx;
+    return link_submit(c->link, ch, t);
+}
+
+enum err core_submit(struct core *c, struct store_change *ch, struct errtext *t)
+{
+    return c->link ? link_submit(c->link, ch, t)
+                   : store_submit(c->process->store, ch, t);
+}
+
 static enum err open_agent(struct core *c, char *server_id, struct errtext *t)
 {
     const struct core_options *o = &c->options;
@@ -463,6 +478,7 @@ static enum err open_agent(struct core *c, char *server_id, struct errtext *t)
         .catalog = c->process->catalog,
         .me = c->me,
         .catalog_store = c->process->store,
+        .submit_wishes = c->link ? submit_wishes : NULL,
         .probe = {agent_probe_start, agent_probe_stop, c},
         .store_kind = o->agent_path ? STORE_SQLITE : STORE_MEMORY,
         .store_path = o->agent_path,
@@ -480,6 +496,31 @@ static enum err open_agent(struct core *c, char *server_id, struct errtext *t)
         .ctx = c,
     };
     return agent_new(&ao, &c->agent, t);
+}
+
+static enum err open_store(struct core *c, const char *server_id,
+                           struct errtext *t)
+{
+    const struct core_options *o = &c->options;
+    struct process *p = c->process;
+    struct store_options so = {
+        .kind = o->etcd_url       ? STORE_ETCD
+                : o->catalog_path ? STORE_SQLITE
+                                  : STORE_MEMORY,
+        .path = o->etcd_url ? o->etcd_url : o->catalog_path,
+        .etcd = o->etcd,
+        .server_id = server_id,
+        .on_batch = on_batch,
+        .on_state = on_store_state,
+        .ctx = c,
+    };
+    enum err e = store_open(&so, &p->store, t);
+    if (e == ERR_OK) {
+        p->barrier_free = store_barrier_is_free(p->store);
+        if (!p->barrier_free)
+            contact_begin(c);
+    }
+    return e;
 }
 
 enum err core_start(struct core *c, struct process *p,
@@ -501,28 +542,18 @@ enum err core_start(struct core *c, struct process *p,
         return e;
 
     char *server_id = xcopy(p->self.node_id);
-    struct store_options so = {
-        .kind = o->etcd_url       ? STORE_ETCD
-                : o->catalog_path ? STORE_SQLITE
-                                  : STORE_MEMORY,
-        .path = o->etcd_url ? o->etcd_url : o->catalog_path,
-        .etcd = o->etcd,
-        .server_id = server_id,
-        .on_batch = on_batch,
-        .on_state = on_store_state,
-        .ctx = c,
-    };
-    e = store_open(&so, &p->store, t);
-    if (e == ERR_OK) {
-        p->barrier_free = store_barrier_is_free(p->store);
-        if (!p->barrier_free)
-            contact_begin(c);
-    }
+    e = o->join ? link_new(c) : open_store(c, server_id, t);
     if (e == ERR_OK)
         e = open_agent(c, server_id, t);
     free(server_id);
+    if (e == ERR_OK && c->link) {
+        link_begin(c->link);
+        return ERR_OK;
+    }
     if (e == ERR_OK)
         e = guard_new(c);
+    if (e == ERR_OK)
+        e = pulse_new(c);
     if (e == ERR_OK && p->self.is_server)
         guard_campaign(c);
     if (e == ERR_OK)
@@ -535,6 +566,8 @@ void core_stop(struct core *c)
     c->stopping = true;
     if (c->watches)
         watches_close(c->watches);
+    link_stop(c->link);
+    pulse_stop(c);
     if (c->agent)
         agent_close(c->agent);
     c->agent = NULL;
@@ -550,6 +583,8 @@ void core_stop(struct core *c)
     contact_end(c); /* the last letters were its too */
     queue_close(c->batches);
     guard_free(c);
+    pulse_free(c);
+    link_free(c->link);
     monitor_close(c);
     coordinates_free(c);
     own_free(c);

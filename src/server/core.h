@@ -31,6 +31,11 @@ struct core_options {
     bool discard_output;
     const char *boot_id;
     struct damp_rule damping;
+    uint64_t reconnect_ms; /* until a failed node is removed */
+    /* Not NULL: no server, but an agent that joins servers here. */
+    const char *const *join;
+    size_t join_count;
+    uint64_t join_retry_ms;
 
     /* Once the own node is in the catalog, on the core thread. */
     void (*ready)(void *ctx);
@@ -66,6 +71,9 @@ struct core {
     struct coordinates *coordinates;
     struct guardian *guardian; /* guard.c */
     struct watches *watches;   /* NULL: none were ever configured */
+    struct pulse *pulse;       /* pulse.c; NULL: no server */
+    struct link *link;         /* link.c; NULL: a server */
+    bool told_ready;           /* options.ready was called */
 };
 
 /* A call to make on the core thread. */
@@ -86,6 +94,13 @@ void core_serving_ends(struct core *c);
 
 /* After the serving threads have ended. */
 void core_stop(struct core *c);
+
+/* To the catalog's store, or, on an agent without one, to a server. */
+MUST_USE enum err core_submit(struct core *c, struct store_change *ch,
+                              struct errtext *t);
+
+/* The catalog has another version. */
+void core_published(struct core *c);
 
 /* Any thread. */
 void core_post(struct core *c, struct core_letter *take);

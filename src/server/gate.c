@@ -21,13 +21,14 @@ uint64_t contact_ms(const struct process *p, bool *ret_known)
     bool ready = atomic_load_explicit(&p->ready, memory_order_relaxed);
 
     *ret_known = ready;
-    if (p->barrier_free)
+    if (p->barrier_free && !p->link)
         return 0;
     uint64_t now = clock_now_ms();
     uint64_t at = atomic_load_explicit(&p->contact, memory_order_relaxed);
     uint64_t age = at && at < now ? now - at : 0;
 
-    *ret_known = ready && at && age <= CONTACT_LOST_MS;
+    uint64_t lost = p->link ? CONTACT_LINK_LOST_MS : CONTACT_LOST_MS;
+    *ret_known = ready && at && age <= lost;
     return at ? age : now - p->started_ms;
 }
 

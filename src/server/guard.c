@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/metric.h"
 #include "duty/duty.h"
+#include "server/pulse.h"
 #include "server/serving.h"
 
 enum {
@@ -242,8 +243,10 @@ static void on_campaign(struct core *c, struct core_letter *l)
     if (m->gained) {
         log_info("guard", "this server watches over removals");
         duty_gained(c->guardian->duty, &m->fence, now_ms(c->guardian));
+        pulse_gained(c, &m->fence);
     } else {
         duty_lost(c->guardian->duty);
+        pulse_lost(c);
     }
     run(c->guardian);
     free(m);

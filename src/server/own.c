@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "catalog/wish.h"
 #include "cluster/cluster.h"
 #include "server/core.h"
 
@@ -100,8 +101,12 @@ static void own_settled(struct core *c, struct core_letter *l)
     switch (o->outcome.verdict) {
     case STORE_COMMITTED:
     case STORE_CONFLICT:
-        /* The feed came first: what was written is in our catalog. */
-        own_register(c);
+        /* The feed came first: what was written is in our catalog. From a
+         * server it comes a little later, and then we are told. */
+        if (c->link)
+            timer_set(&c->timers, &o->retry, OWN_RETRY_MS);
+        else
+            own_register(c);
         break;
     case STORE_REFUSED:
     case STORE_UNAVAILABLE:
@@ -135,7 +140,7 @@ static void own_submit(struct own *o)
         .done = own_done,
     };
     struct errtext t = {{0}};
-    enum err e = store_submit(o->core->process->store, &o->change, &t);
+    enum err e = core_submit(o->core, &o->change, &t);
     if (e == ERR_OK) {
         o->under_way = true;
         return;
@@ -170,6 +175,14 @@ static bool own_name_is_free(struct core *c)
     return true;
 }
 
+static void begin_plan(struct own *o)
+{
+    if (o->core->link)
+        wishes_begin(&o->plan, &o->arena);
+    else
+        plan_init(&o->plan, &o->arena);
+}
+
 static enum err own_plan(struct core *c, struct errtext *t)
 {
     struct own *o = c->own;
@@ -196,7 +209,7 @@ static enum err own_plan(struct core *c, struct errtext *t)
         .check_count = 1,
     };
     arena_reset(&o->arena);
-    plan_init(&o->plan, &o->arena);
+    begin_plan(o);
     /* The first revision of a new store is nobody's: clients (Consul's own test
      * harness among them) take an index below 2 for "nothing there yet". */
     if (snapshot_revision(catalog_current(c->process->catalog)) == 0)
@@ -227,8 +240,9 @@ static void own_register(struct core *c)
                  BYTES_ARG(c->process->self.node_name),
                  BYTES_ARG(c->process->self.datacenter));
         agent_catalog_published(c->agent, true);
-        if (c->options.ready)
+        if (c->options.ready && !c->told_ready)
             c->options.ready(c->options.ctx);
+        c->told_ready = true;
     }
 }
 
@@ -256,7 +270,7 @@ static void own_deregister(struct core *c)
     if (o->under_way)
         return;
     arena_reset(&o->arena);
-    plan_init(&o->plan, &o->arena);
+    begin_plan(o);
     enum err e = plan_deregister(&o->plan, catalog_current(c->process->catalog),
                                  c->process->self.node_name, (struct bytes){0},
                                  (struct bytes){0}, &t);

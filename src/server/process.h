@@ -43,6 +43,7 @@ enum letter_kind {
     LETTER_PAST,      /* an answer about the past: struct ask (archive.c) */
     LETTER_SNAPSHOT,  /* one is saved or restored: struct snap */
     LETTER_BARRIER,   /* the catalog has reached a barrier (gate.c) */
+    LETTER_SYNC,      /* a change's outcome: struct sync_item (peer_sync.c) */
     LETTER_LINE,      /* of the log, for its readers (monitor.c) */
     LETTER_TLS,       /* another certificate (serving.c) */
     LETTER_CLOSE,     /* stop serving */
@@ -77,7 +78,16 @@ struct drafter;
 struct archivist;
 struct subscribers;
 
+struct presence;
+struct server_list;
+struct tls_psk;
+
 struct process {
+    struct presence *presence; /* which agents are heard here */
+    const struct tls_psk *psk; /* among peers; NULL: plain HTTP */
+    /* A client agent: no store here, but servers (link.h); NULL: a server. */
+    struct link *link;
+    _Atomic(const struct server_list *) servers; /* read under a pin */
     struct subscribers *subscribers; /* who follows what (subscribers.h) */
     struct pin_domain pins;
     struct catalog *catalog;

@@ -21,6 +21,7 @@
 #include "server/members.h"
 #include "server/monitor.h"
 #include "server/notify.h"
+#include "server/presence.h"
 #include "server/reload.h"
 #include "server/serving.h"
 #include "server/sockets.h"
@@ -500,6 +501,8 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     p->beats = beats_new(&p->pins);
     p->cache_bytes = CACHE_BYTES_DEFAULT;
     p->data_dir = s->data_dir;
+    p->presence = presence_new();
+    p->psk = s->peers.secret.n ? &s->peers.psk : NULL;
     p->started_ms = uv_hrtime() / 1000000;
     if (members_open(s, p, t) != ERR_OK)
         return false;
@@ -516,6 +519,10 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
         .check_tls = s->check_tls,
         .docker_host = s->docker_host,
         .damping = s->damping,
+        .reconnect_ms = s->reconnect_ms,
+        .join = s->is_server || !s->peers.join_count ? NULL : s->peers.join,
+        .join_count = s->peers.join_count,
+        .join_retry_ms = s->peers.retry_ms,
         .check_update_interval_ms = s->check_update_interval_ms,
         .output_max = s->output_max,
         .discard_output = s->discard_output,
@@ -566,6 +573,7 @@ int run_agent(struct settings *s)
     heard_free(run.process.heard);
     beats_free(run.process.beats);
     members_fini(&run.process);
+    presence_free(run.process.presence);
     live_fini(&run.process);
     pin_fini(&run.process.pins);
     sockets_remove();

@@ -10,9 +10,12 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "loop/peer.h"
 #include "server/archive.h"
+#include "server/forward.h"
 #include "server/meter.h"
 #include "server/monitor.h"
+#include "server/peer_serve.h"
 #include "server/snapshot.h"
 #include "server/subscribers.h"
 #include "server/watchers.h"
@@ -263,6 +266,10 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     ((struct conn_state *)conn_user(c))->cache = TOLD_NOTHING;
     ((struct conn_state *)conn_user(c))->subscriber[0] = 0;
     ((struct conn_state *)conn_user(c))->stale = false;
+    if (forward_takes(s, c, &call, next)) {
+        serving_unpin(s);
+        return;
+    }
     switch (next) {
     case API_ANSWER:
         serving_answer_call(s, c, &call, 1, r->accepts_gzip);
@@ -305,6 +312,9 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
         ack_answer(s->process->subscribers, &call);
         answer_now(s, c, &call);
         break;
+    case API_PEER:
+        peer_begin(s, c, &call);
+        break;
     case API_STREAM:
         push_open(s, c, &call, &env);
         api_call_fini(&call);
@@ -327,12 +337,21 @@ static void on_gone(void *ctx, struct conn *c)
     push_gone(st);
     write_gone(st);
     archive_gone(st);
+    peer_gone(st);
+    forward_gone(st);
 }
 
 static void on_drained(void *ctx, struct conn *c)
 {
     (void)ctx;
     push_drained(conn_user(c));
+}
+
+struct peers *serving_peers(struct serving *s)
+{
+    if (!s->peers && peers_new(&s->loop, s->process->psk, &s->peers) != ERR_OK)
+        s->peers = NULL;
+    return s->peers;
 }
 
 /* --- Letters ------------------------------------------------------------- */
@@ -387,6 +406,7 @@ static void begin_close(struct serving *s)
     s->closing = true;
     gate_close(s);
     writes_close(s);
+    forward_close(s);
     park_close_all(s);
     monitor_end_all(s);
     meter_end_all(s);
@@ -398,6 +418,8 @@ static void end(struct serving *s)
 {
     queue_close(s->inbox);
     pushes_close(s);
+    peers_close(s->peers);
+    s->peers = NULL;
     timers_close(&s->timers);
 }
 
@@ -430,6 +452,9 @@ static void on_letters(void *ctx, struct list *letters)
         case LETTER_SNAPSHOT:
             snapshot_told(s, l);
             break;
+        case LETTER_SYNC:
+            peer_sync_written(s, l);
+            break;
         case LETTER_BARRIER:
             gate_answered(s, l);
             break;
@@ -452,6 +477,7 @@ static void on_letters(void *ctx, struct list *letters)
     /* Writers first: their answers are short, while those of a large service's
      * watchers can take long. */
     write_settle_all(s);
+    forward_published(s);
     park_wake_dirty(s);
     push_work(s);
     serving_unpin(s);
@@ -538,6 +564,7 @@ enum err serving_start(struct process *p, int number, const struct settings *o,
     buf_init(&s->scratch, 0);
     list_init(&s->written);
     list_init(&s->monitors);
+    list_init(&s->awaiting);
     list_init(&s->meters);
     list_init(&s->writes_spare);
     gate_init(s);

@@ -141,7 +141,9 @@ struct serving {
     struct parks parks;
     struct pushes pushes;
     struct gate gate;
-    struct map drafts; /* canonical target -> struct draft under way */
+    struct peers *peers;  /* made when first needed */
+    struct list awaiting; /* requests: forward.h */
+    struct map drafts;    /* canonical target -> struct draft under way */
     /* Long polls and streams; the core thread looks at it. */
     _Atomic size_t parked;
     struct list monitors;
@@ -199,6 +201,10 @@ struct conn_state {
     struct snap *snap;
     bool stale;      /* what it asked for: its age is told */
     struct ask *ask; /* about the past */
+    struct peer_probe *probe;
+    struct sync_request *sync;
+    struct forward *forward; /* asked of a server */
+    struct awaited *awaited; /* until a name is mirrored */
     struct monitor monitor;
     struct meter *meter; /* NULL: none */
     struct push *push;   /* NULL: none */
@@ -212,6 +218,9 @@ void serving_join(struct serving *s); /* after LETTER_END; frees */
 
 /* Connections that begin later show and ask for this one. Any thread. */
 void serving_tls(struct serving *s, struct tls_server *tls);
+
+/* The thread's way to ask servers and agents; NULL: no memory. */
+struct peers *serving_peers(struct serving *s);
 
 /* Any thread. */
 void serving_post(struct serving *s, struct letter *take);

@@ -179,20 +179,25 @@ static enum err tagged_addresses(struct setup *s)
 /* With the pairs that Consul's agents always have (the second since 1.14). */
 static enum err node_meta(struct setup *s)
 {
-    static const struct config_pair own[] = {
-        {"consul-network-segment", ""}, {"consul-version", CLI_API_VERSION}};
-    enum { OWN = sizeof own / sizeof own[0] };
+    enum { OWN = 3 };
+    const struct config_pair own[OWN] = {{"consul-network-segment", ""},
+                                         {"consul-version", CLI_API_VERSION},
+                                         {API_PEER_PORT, s->peer_port}};
+    /* Of a server its service "consul" says it. */
+    size_t have =
+        s->config.server || !s->settings.peers.join_count ? OWN - 1 : OWN;
     const struct config_pairs *from = &s->config.node_meta;
     struct config_pair *v = arena_alloc(&s->arena, (from->n + OWN) * sizeof *v);
     struct buf b;
     size_t n = 0;
     if (!v)
         return ERR_NOMEM;
-    for (size_t i = 0; i < OWN; i++)
+    for (size_t i = 0; i < have; i++)
         v[n++] = own[i];
     for (size_t i = 0; i < from->n; i++)
         if (strcmp(from->v[i].key, own[0].key) != 0 &&
-            strcmp(from->v[i].key, own[1].key) != 0)
+            strcmp(from->v[i].key, own[1].key) != 0 &&
+            strcmp(from->v[i].key, own[2].key) != 0)
             v[n++] = from->v[i];
     qsort(v, n, sizeof *v, by_key);
     buf_init(&b, 0);
@@ -354,6 +359,7 @@ static void plain_settings(struct setup *s)
                          : (struct tls_files){0},
         .docker_host = getenv("DOCKER_HOST"),
         .damping = damping_of(c),
+        .reconnect_ms = c->reconnect_timeout_ms,
         .check_update_interval_ms = c->check_update_interval_ms,
         .output_max = (size_t)c->check_output_max_size,
         .discard_output = c->discard_check_output,
@@ -403,9 +409,6 @@ static enum err make_settings(struct setup *s)
 /* What somebody may take for granted because Consul has it. */
 static void log_not_served(const struct settings *o)
 {
-    if (!o->is_server)
-        log_warn("agent", "client agents come in a later version: this one "
-                          "serves its own catalog");
     if (o->https_port > 0 && !o->https)
         log_warn("server",
                  "HTTPS is not served: port=%d (it needs cert_file and "

@@ -17,6 +17,7 @@ struct setup {
     struct config_notice notice_of[CONFIG_KEYS_MAX];
     size_t notice_count;
     char host[256];
+    char peer_port[16]; /* where peers reach this agent; "0": nowhere */
 };
 
 /* All of it, in order: defaults, files, flags; validated. Also what a reload

@@ -1,6 +1,8 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* Settings about servers and agents among themselves. */
+#include <stdio.h>
+
 #include "base/log.h"
 #include "server/setup_impl.h"
 
@@ -27,6 +29,8 @@ enum err setup_peers(struct setup *s)
     if (p->secret.n && (!tls_psk_from(p->secret, &p->psk) ||
                         tls_server_new_psk(&p->psk, &p->tls) != ERR_OK))
         return ERR_NOMEM;
+    snprintf(s->peer_port, sizeof s->peer_port, "%d",
+             listens(c) ? c->ports.serf_lan : 0);
     if (listens(c))
         s->settings.listeners[s->settings.listener_count++] =
             (struct run_listener){
@@ -41,6 +45,10 @@ void setup_peers_notices(const struct setup *s)
 {
     const struct agent_config *c = &s->config;
 
+    if (!c->server && !s->settings.peers.join_count)
+        log_warn("agent", "neither -server nor servers to join (retry_join, "
+                          "-retry-join): this process serves a catalog of its "
+                          "own, as one server does");
     if (c->ports.serf_lan > 0 && !c->join.safe)
         log_info("peers",
                  "nobody can join this agent: bind_addr=%s is open to the "

@@ -1,0 +1,353 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/forward.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "loop/peer.h"
+#include "server/link.h"
+
+enum { STREAM_UNSENT_MAX = 1 << 20 /* of a stream that is passed on */ };
+
+/* A request that a server is asked. */
+struct forward {
+    struct serving *serving;
+    struct conn *conn;
+    struct api_call call;
+    struct fetch *fetch; /* NULL: between two tries */
+    struct timer again;
+    uint64_t until_ms;
+    size_t at;   /* server of the list */
+    bool stream; /* an answer without end */
+    bool begun;  /* of which something was sent */
+    char *to;    /* it was asked last */
+};
+
+static void ask(struct forward *f);
+
+/* Of nobody any more. */
+static void forward_free(struct forward *f)
+{
+    if (f->fetch)
+        fetch_cancel(f->fetch);
+    timer_clear(&f->serving->timers, &f->again);
+    ((struct conn_state *)conn_user(f->conn))->forward = NULL;
+    free(f->to);
+    free(f);
+}
+
+static void answer(struct forward *f)
+{
+    struct serving *s = f->serving;
+    struct conn *c = f->conn;
+    struct api_call call = f->call;
+
+    forward_free(f);
+    serving_answer_call(s, c, &call, 1,
+                        call.request && call.request->accepts_gzip);
+    api_call_fini(&call);
+}
+
+/* --- Answers ------------------------------------------------------------- */
+
+static struct bytes trim(struct bytes b)
+{
+    while (b.n && (b.p[0] == ' ' || b.p[0] == '\t'))
+        b = bytes_skip(b, 1);
+    while (b.n && (unsigned char)b.p[b.n - 1] <= ' ')
+        b.n--;
+    return b;
+}
+
+/* What belongs to the answer, and not to a connection or to this agent. */
+static bool is_passed(struct bytes name)
+{
+    return bytes_eq_fold(bytes_head(name, 2), bytes_str("X-")) ||
+           bytes_eq_fold(name, bytes_str("Allow")) ||
+           bytes_eq_fold(name, bytes_str("Location")) ||
+           bytes_eq_fold(name, bytes_str("Age"));
+}
+
+static void take_line(struct api_call *call, struct bytes line)
+{
+    size_t colon = bytes_find(line, ':');
+    struct bytes name = bytes_head(line, colon);
+    struct bytes value = trim(bytes_skip(line, colon + 1));
+
+    if (bytes_eq_fold(name, bytes_str("Content-Type"))) {
+        call->content_type = arena_str(call->arena, value);
+    } else if (is_passed(name)) {
+        buf_put(&call->extra_head, name);
+        buf_puts(&call->extra_head, ": ");
+        buf_put(&call->extra_head, value);
+        buf_puts(&call->extra_head, "\r\n");
+    }
+}
+
+static void take_answer(struct api_call *call, const struct fetch_result *r)
+{
+    struct bytes head = r->head;
+
+    buf_reset(&call->body);
+    buf_reset(&call->extra_head);
+    call->status = r->status;
+    call->consul_headers = false; /* the server's are passed */
+    call->consistency = NULL;
+    call->held = 0;
+    call->content_type = NULL;
+    while (head.n) {
+        size_t end = bytes_find(head, '\n');
+        take_line(call, bytes_head(head, end));
+        head = bytes_skip(head, end + 1);
+    }
+    buf_put(&call->body, r->body);
+    if (r->body.n && !call->content_type)
+        call->content_type = "text/plain; charset=utf-8";
+}
+
+/* --- Tries --------------------------------------------------------------- */
+
+static bool is_read(const struct forward *f)
+{
+    return f->call.request->method == HTTP_GET ||
+           f->call.request->method == HTTP_HEAD;
+}
+
+/* It would have been answered otherwise by a server that has a leader. */
+static bool is_leaderless(const struct fetch_result *r)
+{
+    return r->status == 500 && bytes_is(trim(r->body), "No cluster leader");
+}
+
+static bool may_again(const struct forward *f, const struct fetch_result *r)
+{
+    if (uv_now(&f->serving->loop) >= f->until_ms || f->begun ||
+        f->serving->closing)
+        return false;
+    if (r->err == ERR_OK)
+        return is_read(f) && is_leaderless(r);
+    return is_read(f) || r->unsent || r->err == ERR_REFUSED;
+}
+
+static void on_again(struct timer *t)
+{
+    ask(container_of(t, struct forward, again));
+}
+
+static void give_up(struct forward *f, const char *why)
+{
+    bool read = is_read(f);
+
+    buf_reset(&f->call.body);
+    if (read)
+        api_error(&f->call, 500, "No cluster leader");
+    else
+        api_error(&f->call, 500,
+                  "No cluster leader (%s: it may have been carried out or not)",
+                  why);
+    answer(f);
+}
+
+static void told(void *ctx, const struct fetch_result *r)
+{
+    struct forward *f = ctx;
+
+    f->fetch = NULL;
+    if (f->begun) {
+        struct conn *c = f->conn;
+        api_call_fini(&f->call);
+        forward_free(f);
+        conn_stream_end(c);
+        return;
+    }
+    if (may_again(f, r)) {
+        f->at++;
+        timer_set(&f->serving->timers, &f->again,
+                  f->at % 2 ? 1 : FORWARD_PAUSE_MS);
+        return;
+    }
+    if (r->err != ERR_OK) {
+        give_up(f, r->text.s);
+        return;
+    }
+    take_answer(&f->call, r);
+    answer(f);
+}
+
+/* --- Streams ------------------------------------------------------------- */
+
+static void begin_stream(struct forward *f)
+{
+    struct buf head;
+
+    buf_init(&head, 0);
+    f->call.content_type = "text/event-stream";
+    http_head_line(&f->call.extra_head, "Cache-Control", bytes_str("no-store"));
+    serving_pin(f->serving);
+    api_stream_head(&f->call, f->serving->env.self, &head,
+                    conn_http_1_0(f->conn));
+    serving_unpin(f->serving);
+    struct shared *sent = head.bad ? NULL : shared_copy(buf_bytes(&head));
+    buf_fini(&head);
+    f->begun = sent != NULL;
+    if (!sent)
+        return;
+    f->call.request = NULL;
+    conn_forget_request(f->conn);
+    conn_stream_begin(f->conn, sent);
+}
+
+static void on_piece(void *ctx, struct bytes piece)
+{
+    struct forward *f = ctx;
+
+    if (!f->begun)
+        begin_stream(f);
+    struct shared *p = f->begun ? shared_copy(piece) : NULL;
+    if (p && conn_stream_piece(f->conn, p, STREAM_UNSENT_MAX) == ERR_OK)
+        return;
+    /* Too slow: he comes back with the id that he has. */
+    shared_unref(p);
+    fetch_stop(f->fetch);
+}
+
+/* --- Asking -------------------------------------------------------------- */
+
+/* A copy: the list may be replaced meanwhile. */
+static char *server_of(struct forward *f)
+{
+    struct serving *s = f->serving;
+    char *to = NULL;
+
+    serving_pin(s);
+    const struct server_list *l = atomic_load(&s->process->servers);
+    if (l && l->n)
+        to = strdup(l->v[f->at % l->n]);
+    serving_unpin(s);
+    return to;
+}
+
+static size_t headers_of(const struct forward *f,
+                         struct fetch_header v[FORWARD_HEADERS_MAX])
+{
+    static const char *const passed[] = {"Accept",
+                                         "Content-Type",
+                                         "Cache-Control",
+                                         "Last-Event-ID",
+                                         "X-Muster-Subscriber",
+                                         "X-Muster-Zone",
+                                         "X-Muster-Subscriber-Id",
+                                         "X-Consul-Namespace",
+                                         "X-Consul-Partition"};
+    const struct http_request *r = f->call.request;
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof passed / sizeof passed[0]; i++) {
+        struct bytes value = http_header(r, passed[i]);
+        const char *text = value.n ? arena_str(f->call.arena, value) : NULL;
+        if (text)
+            v[n++] = (struct fetch_header){passed[i], text};
+    }
+    return n;
+}
+
+static uint32_t timeout_ms(const struct forward *f)
+{
+    uint64_t wait = f->call.blocking != API_BLOCK_NONE && f->call.index
+                        ? f->call.wait_ms + f->call.wait_ms / 16
+                        : 0;
+
+    return f->stream ? 0 : (uint32_t)(wait + FORWARD_HOLD_MS + 2000);
+}
+
+static void ask(struct forward *f)
+{
+    struct serving *s = f->serving;
+    const struct http_request *r = f->call.request;
+    struct fetch_header headers[FORWARD_HEADERS_MAX];
+    struct peers *peers = serving_peers(s);
+    const char *target = arena_str(f->call.arena, r->target);
+
+    free(f->to);
+    f->to = server_of(f);
+    struct peer_request q = {
+        .to = f->to,
+        .method = r->method == HTTP_HEAD
+                      ? "GET"
+                      : arena_str(f->call.arena, r->method_name),
+        .target = target,
+        .body = r->body,
+        .timeout_ms = timeout_ms(f),
+        .headers = headers,
+        .header_count = headers_of(f, headers),
+        .keep_head = true,
+    };
+    if (f->stream) {
+        q.on_piece = on_piece;
+        q.piece_ctx = f;
+    }
+    if (!peers || !target || !q.method || !f->to ||
+        peer_ask(peers, &q, told, f, &f->fetch) != ERR_OK)
+        give_up(f, "it could not be sent");
+}
+
+void forward_begin(struct serving *s, struct conn *c, struct api_call *call,
+                   bool stream)
+{
+    struct forward *f = calloc(1, sizeof *f);
+
+    if (!f) {
+        api_error(call, 500, "out of memory");
+        serving_answer_call(s, c, call, 1, false);
+        api_call_fini(call);
+        return;
+    }
+    *f = (struct forward){
+        .serving = s, .conn = c, .call = *call, .stream = stream};
+    f->again.fire = on_again;
+    f->until_ms = uv_now(&s->loop) + FORWARD_HOLD_MS;
+    ((struct conn_state *)conn_user(c))->forward = f;
+    ask(f);
+}
+
+/* --- Which --------------------------------------------------------------- */
+
+bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
+                   enum api_next next)
+{
+    if (!s->process->link || call->request->from_peer)
+        return false;
+    switch (next) {
+    case API_ANSWER:
+    case API_AGENT:
+    case API_MONITOR:
+    case API_ACK:
+    case API_PEER:
+        return false;
+    case API_READ:
+        if (api_is_local(call))
+            return false;
+        break;
+    case API_WRITE:
+    case API_WATCHERS:
+    case API_LAG:
+    case API_SNAPSHOT:
+    case API_STREAM:
+        break;
+    }
+    if (!mirror_takes(s, c, call, next))
+        forward_begin(s, c, call, next == API_STREAM);
+    return true;
+}
+
+void forward_gone(struct conn_state *st)
+{
+    struct forward *f = st->forward;
+
+    mirror_gone(st);
+    if (!f)
+        return;
+    api_call_fini(&f->call);
+    forward_free(f);
+}

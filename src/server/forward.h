@@ -1,0 +1,43 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* forward - what a client agent does with requests that are not about itself.
+ *
+ * Watches of single services (long polls, event streams, ?cached) are answered
+ * from the mirror, by the code that answers them on a server; one that nobody
+ * watched here before waits until its service is mirrored. All else is passed on
+ * to a server as it came, and the answer back: reads to the next server, for up to
+ * FORWARD_HOLD_MS, if one is lost or has no leader; writes only if surely nothing
+ * of them was carried out.
+ *
+ * On the serving thread. */
+#ifndef SERVER_FORWARD_H
+#define SERVER_FORWARD_H
+
+#include "server/serving.h"
+
+enum {
+    FORWARD_HOLD_MS = 7000,  /* until an answer is there, waits not counted */
+    FORWARD_PAUSE_MS = 100,  /* before a server is asked again */
+    FORWARD_AWAIT_MS = 3000, /* for a service to be mirrored; then passed on */
+    FORWARD_HEADERS_MAX = 16,
+};
+
+/* True: it was taken (the call moves). False: it is for this agent itself. */
+bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
+                   enum api_next next);
+
+/* Something was published: whose service is mirrored now goes on. Pinned. */
+void forward_published(struct serving *s);
+void forward_close(struct serving *s);
+void forward_gone(struct conn_state *st);
+
+/* forward_mirror.c: true if the call is a watch that the mirror can answer, and
+ * it has been answered, parked, or waits. */
+bool mirror_takes(struct serving *s, struct conn *c, struct api_call *call,
+                  enum api_next next);
+void mirror_gone(struct conn_state *st);
+/* forward.c: the call is passed on. */
+void forward_begin(struct serving *s, struct conn *c, struct api_call *call,
+                   bool stream);
+
+#endif

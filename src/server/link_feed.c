@@ -1,0 +1,180 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "server/link_impl.h"
+
+enum { REOPEN_MS = 2 /* for others who want something too */ };
+
+/* --- What is published --------------------------------------------------- */
+
+static void committed(void *ctx)
+{
+    struct link *l = ctx;
+    struct core *c = l->core;
+    const struct errtext *last;
+    size_t damaged = mirror_damaged(l->mirror, &last);
+
+    if (damaged != l->damaged_told)
+        log_error("link", "an entry of the catalog is left out: %s", last->s);
+    l->damaged_told = damaged;
+    l->behind = 0;
+    if (!c->loaded && mirror_revision(l->mirror) > 0) {
+        c->loaded = true;
+        log_info("link",
+                 "this agent's part of the catalog is here: revision=%llu",
+                 (unsigned long long)mirror_revision(l->mirror));
+    }
+    core_published(c);
+}
+
+/* --- The stream ---------------------------------------------------------- */
+
+static void on_piece(void *ctx, struct bytes piece)
+{
+    struct link *l = ctx;
+
+    if (l->feed_error != ERR_OK)
+        return;
+    l->feed_error = mirror_push(l->mirror, piece, &l->feed_text);
+    if (l->feed_error != ERR_OK && l->stream)
+        fetch_stop(l->stream);
+}
+
+/* The server knows less than this agent has seen. If that lasts, what is at the
+ * other end is another store (one that is kept in memory, restarted). */
+static void fell_behind(struct link *l)
+{
+    if (++l->behind < LINK_BEHIND_MAX)
+        return;
+    log_warn("link", "%s; it is taken for another store", l->feed_text.s);
+    feed_anew(l);
+}
+
+static void ended(void *ctx, const struct fetch_result *r)
+{
+    struct link *l = ctx;
+    bool behind = l->feed_error == ERR_AGAIN;
+
+    l->stream = NULL;
+    if (behind)
+        fell_behind(l);
+    if (l->feed_error != ERR_OK)
+        link_lost(l, l->feed_text.s);
+    else
+        link_lost(l, r->err != ERR_OK   ? r->text.s
+                     : r->status == 200 ? "it ended the stream"
+                                        : "it refused the stream");
+}
+
+void feed_open(struct link *l)
+{
+    struct buf target = {0};
+    uint64_t id = 0;
+    char last[24];
+
+    timer_clear(&l->core->timers, &l->reopen);
+    if (l->stream)
+        fetch_cancel(l->stream);
+    l->stream = NULL;
+    l->feed_error = ERR_OK;
+    mirror_connect(l->mirror, &target, &id);
+    buf_putc(&target, '\0');
+    (void)snprintf(last, sizeof last, "%llu", (unsigned long long)id);
+    const struct fetch_header resume = {"Last-Event-ID", last};
+    const struct peer_request q = {.to = link_address(l),
+                                   .target = target.p,
+                                   .headers = &resume,
+                                   .header_count = id ? 1 : 0,
+                                   .on_piece = on_piece,
+                                   .piece_ctx = l};
+    if (target.bad || peer_ask(l->peers, &q, ended, l, &l->stream) != ERR_OK)
+        timer_set(&l->core->timers, &l->reopen, LINK_RETRY_MAX_MS);
+    buf_fini(&target);
+}
+
+static void on_reopen(struct timer *t)
+{
+    struct link *l = container_of(t, struct link, reopen);
+
+    if (l->up && !l->stopped)
+        feed_open(l);
+}
+
+void feed_close(struct link *l)
+{
+    timer_clear(&l->core->timers, &l->reopen);
+    if (l->stream)
+        fetch_cancel(l->stream);
+    l->stream = NULL;
+}
+
+void feed_anew(struct link *l)
+{
+    l->behind = 0;
+    mirror_reset(l->mirror);
+}
+
+/* --- Who wants what ------------------------------------------------------ */
+
+struct want_letter {
+    struct core_letter letter;
+    size_t n;
+    char name[];
+};
+
+static void on_want(struct core *c, struct core_letter *letter)
+{
+    struct want_letter *w = container_of(letter, struct want_letter, letter);
+    struct link *l = c->link;
+    struct bytes name = bytes_of(w->name, w->n);
+
+    if (l && !l->stopped) {
+        enum err e = mirror_want(l->mirror, MIRROR_SERVICE, name);
+        if (e == ERR_OK && l->up)
+            timer_set(&c->timers, &l->reopen, REOPEN_MS);
+        if (e == ERR_FULL && !atomic_exchange(&l->full, true))
+            log_warn("link",
+                     "%d services are watched here, which is the limit: "
+                     "watches of others are passed on to a server",
+                     MIRROR_SUBSCRIPTIONS_MAX);
+    }
+    free(w);
+}
+
+void link_want(struct process *p, struct bytes name)
+{
+    struct want_letter *w = xzalloc(sizeof *w + name.n);
+
+    w->letter.run = on_want;
+    list_init(&w->letter.link);
+    w->n = name.n;
+    memcpy(w->name, name.p, name.n);
+    core_post(p->link->core, &w->letter);
+}
+
+bool link_is_full(const struct process *p)
+{
+    return atomic_load(&p->link->full);
+}
+
+/* --- Life ---------------------------------------------------------------- */
+
+enum err feed_new(struct link *l)
+{
+    struct process *p = l->core->process;
+    struct bytes own = p->self.node_name;
+
+    l->reopen.fire = on_reopen;
+    l->mirror = mirror_new(p->catalog, &(struct mirror_events){committed, l});
+    if (!l->mirror)
+        return ERR_NOMEM;
+    enum err e = mirror_want(l->mirror, MIRROR_NODE, own);
+    return e == ERR_OK ? mirror_want(l->mirror, MIRROR_NODE_CHECKS, own) : e;
+}
+
+void feed_free(struct link *l)
+{
+    mirror_free(l->mirror);
+    l->mirror = NULL;
+}

@@ -1,0 +1,76 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* link_impl - what the files of link.h share.
+ *
+ *     link.c       which server: hello, beats, what to do when it is lost
+ *     link_feed.c  the stream into the mirror
+ *     link_sync.c  wishes, in batches */
+#ifndef SERVER_LINK_IMPL_H
+#define SERVER_LINK_IMPL_H
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "loop/peer.h"
+#include "mirror/mirror.h"
+#include "server/link.h"
+
+struct link_server {
+    char address[LINK_ADDRESS_MAX];
+    uint64_t bad_until_ms;
+    bool refused; /* told why, once */
+};
+
+struct link {
+    struct core *core;
+    struct peers *peers;
+    struct link_server servers[LINK_SERVERS_MAX];
+    size_t server_count;
+    size_t at; /* the server in use, or being asked */
+    uint64_t random;
+    bool up;        /* it said hello, and is in use */
+    bool told_down; /* the agent knows that nobody can be reached */
+    bool stopped;
+    char cluster[64];
+    struct fetch *hello, *beat;
+    struct timer retry, beat_timer;
+    uint64_t retry_ms, beat_sent_ms;
+    size_t failures; /* in a row */
+
+    /* link_feed.c */
+    struct mirror *mirror;
+    struct fetch *stream;
+    struct timer reopen;
+    enum err feed_error;
+    struct errtext feed_text;
+    size_t behind; /* times in a row */
+    size_t damaged_told;
+    _Atomic bool full;
+
+    /* link_sync.c */
+    struct list wishes; /* store_change, to be sent */
+    struct list flying; /* sent */
+    struct fetch *sync;
+    struct timer flush;
+};
+
+/* link.c: the server in use does not do any more. */
+void link_lost(struct link *l, const char *why);
+static inline const char *link_address(const struct link *l)
+{
+    return l->servers[l->at].address;
+}
+
+/* link_feed.c */
+MUST_USE enum err feed_new(struct link *l);
+void feed_open(struct link *l); /* the server is in use: a stream from it */
+void feed_close(struct link *l);
+void feed_free(struct link *l);
+void feed_anew(struct link *l); /* another store */
+
+/* link_sync.c */
+void sync_init(struct link *l);
+void sync_flush(struct link *l);   /* the server is in use */
+void sync_again(struct link *l);   /* it is not: what was sent is sent again */
+void sync_give_up(struct link *l); /* nobody can be reached */
+
+#endif

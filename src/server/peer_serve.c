@@ -1,0 +1,172 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/peer_serve.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "http/json_in.h"
+#include "http/json_out.h"
+#include "loop/peer.h"
+#include "server/presence.h"
+
+void peer_answer(struct serving *s, struct conn *c, struct api_call *call)
+{
+    serving_answer_call(s, c, call, 1, false);
+    api_call_fini(call);
+}
+
+static void refuse(struct serving *s, struct conn *c, struct api_call *call,
+                   const char *text)
+{
+    api_error(call, 400, "%s", text);
+    peer_answer(s, c, call);
+}
+
+/* --- Beats --------------------------------------------------------------- */
+
+struct beat_in {
+    struct bytes node, address;
+    int64_t port;
+};
+
+/* clang-format off */
+static const struct json_field beat_fields[] = {
+    {"Node", NULL, FIELD_STRING, offsetof(struct beat_in, node), NULL, JSON_NO_FLAG},
+    {"Address", NULL, FIELD_STRING, offsetof(struct beat_in, address), NULL, JSON_NO_FLAG},
+    {"Port", NULL, FIELD_INT, offsetof(struct beat_in, port), NULL, JSON_NO_FLAG},
+};
+/* clang-format on */
+static const struct json_table beat_table = {beat_fields, 3,
+                                             sizeof(struct beat_in)};
+
+static void beat(struct serving *s, struct conn *c, struct api_call *call)
+{
+    const struct http_request *r = call->request;
+    struct errtext t = {{0}};
+    struct beat_in in;
+
+    if (!s->env.self->is_server) {
+        refuse(s, c, call, "This is an agent, not a server");
+        return;
+    }
+    if (json_decode(r->body, &beat_table, &in, call->arena, &t) != ERR_OK ||
+        !in.node.n) {
+        refuse(s, c, call, t.s[0] ? t.s : "A beat without Node");
+        return;
+    }
+    if (!presence_heard(s->process->presence, in.node, uv_now(&s->loop))) {
+        api_error(call, 429, "Beats of more than %d agents", PRESENCE_MAX);
+        peer_answer(s, c, call);
+        return;
+    }
+    struct json_out j = json_out(&call->body);
+    json_open(&j, '{');
+    json_key(&j, "Index");
+    json_u64(&j, snapshot_revision(s->env.cat));
+    json_close(&j, '}');
+    peer_json(call);
+    peer_answer(s, c, call);
+}
+
+static void heard(struct serving *s, struct conn *c, struct api_call *call)
+{
+    presence_write(s->process->presence, uv_now(&s->loop), &call->body);
+    call->status = 200;
+    call->content_type = "text/plain; charset=utf-8";
+    peer_answer(s, c, call);
+}
+
+/* --- Probes -------------------------------------------------------------- */
+
+/* Whether another agent can be reached from here; outlives the connection. */
+struct peer_probe {
+    struct serving *serving;
+    struct conn *conn; /* NULL: gone */
+    struct api_call call;
+};
+
+static const char *verdict(const struct fetch_result *r)
+{
+    switch (r->err) {
+    case ERR_OK:
+        return "reached";
+    case ERR_REFUSED:
+        return "refused";
+    default:
+        return "unreachable";
+    }
+}
+
+static void probed(void *ctx, const struct fetch_result *r)
+{
+    struct peer_probe *p = ctx;
+    struct json_out j = json_out(&p->call.body);
+
+    json_open(&j, '{');
+    json_key(&j, "Verdict");
+    json_str(&j, bytes_str(verdict(r)));
+    json_close(&j, '}');
+    peer_json(&p->call);
+    if (p->conn) {
+        ((struct conn_state *)conn_user(p->conn))->probe = NULL;
+        serving_answer_call(p->serving, p->conn, &p->call, 1, false);
+    }
+    api_call_fini(&p->call);
+    free(p);
+}
+
+static void probe(struct serving *s, struct conn *c, struct api_call *call)
+{
+    struct errtext t = {{0}};
+    struct beat_in in;
+    char to[300];
+
+    if (json_decode(call->request->body, &beat_table, &in, call->arena, &t) !=
+            ERR_OK ||
+        !in.address.n || in.address.n > 255 || in.port < 1 || in.port > 65535) {
+        refuse(s, c, call, t.s[0] ? t.s : "A probe without Address and Port");
+        return;
+    }
+    bool v6 = bytes_find(in.address, ':') < in.address.n;
+    snprintf(to, sizeof to, v6 ? "[%.*s]:%d" : "%.*s:%d", BYTES_ARG(in.address),
+             (int)in.port);
+    struct peers *peers = serving_peers(s);
+    struct peer_probe *p = calloc(1, sizeof *p);
+    const struct peer_request q = {
+        .to = to, .target = "/v1/peer/hello", .timeout_ms = PEER_PROBE_MS};
+    if (!p || !peers || peer_ask(peers, &q, probed, p, NULL) != ERR_OK) {
+        free(p);
+        api_error(call, 500, "out of memory");
+        peer_answer(s, c, call);
+        return;
+    }
+    *p = (struct peer_probe){s, c, *call};
+    ((struct conn_state *)conn_user(c))->probe = p;
+}
+
+/* --- Which --------------------------------------------------------------- */
+
+void peer_begin(struct serving *s, struct conn *c, struct api_call *call)
+{
+    struct bytes path = call->request->path;
+
+    if (bytes_is(path, "/v1/peer/beat"))
+        beat(s, c, call);
+    else if (bytes_is(path, "/v1/peer/heard"))
+        heard(s, c, call);
+    else if (bytes_is(path, "/v1/peer/probe"))
+        probe(s, c, call);
+    else
+        peer_sync_begin(s, c, call);
+}
+
+void peer_gone(struct conn_state *st)
+{
+    if (st->probe)
+        st->probe->conn = NULL;
+    st->probe = NULL;
+    if (st->sync)
+        peer_sync_gone(st->sync);
+    st->sync = NULL;
+}

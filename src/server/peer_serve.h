@@ -1,0 +1,43 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* peer_serve - what servers and agents ask each other, answered on the serving
+ * thread:
+ *
+ *     PUT /v1/peer/beat    {"Node":...}: this agent lives (presence.h)
+ *     GET /v1/peer/heard   who was heard here, and when
+ *     PUT /v1/peer/probe   {"Address":...,"Port":...}: can you reach it? Answers
+ *                          {"Verdict":"reached" | "refused" | "unreachable"}
+ *     PUT /v1/peer/sync    wishes of an agent about its own node (peer_sync.c) */
+#ifndef SERVER_PEER_SERVE_H
+#define SERVER_PEER_SERVE_H
+
+#include "server/serving.h"
+
+enum {
+    PEER_PROBE_MS = 1500,
+    PEER_SYNC_ITEMS_MAX = 512, /* of one request */
+};
+
+/* The call moves: answered now or later. */
+void peer_begin(struct serving *s, struct conn *c, struct api_call *call);
+
+/* Answers with what the call holds. */
+void peer_answer(struct serving *s, struct conn *c, struct api_call *call);
+
+/* The body is JSON. */
+static inline void peer_json(struct api_call *call)
+{
+    call->status = 200;
+    call->content_type = "application/json";
+}
+
+/* The connection ends. */
+void peer_gone(struct conn_state *st);
+
+/* peer_sync.c */
+struct sync_request;
+void peer_sync_begin(struct serving *s, struct conn *c, struct api_call *call);
+void peer_sync_written(struct serving *s, struct letter *l);
+void peer_sync_gone(struct sync_request *r);
+
+#endif

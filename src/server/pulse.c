@@ -1,0 +1,357 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/pulse.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "duty/liveness.h"
+#include "http/json_in.h"
+#include "http/json_out.h"
+#include "loop/peer.h"
+#include "server/presence.h"
+#include "server/serving.h"
+
+enum { ADDRESS_MAX = 300 };
+
+struct pulse {
+    struct core *core;
+    struct liveness *machine;
+    struct peers *peers; /* made when first needed */
+    struct timer timer;
+    uint64_t reported_ms, due_ms;
+    bool held, stopped;
+
+    struct store_change change;
+    struct store_outcome outcome;
+    struct core_letter letter;
+};
+
+/* One question to a server or an agent. */
+struct question {
+    struct pulse *pulse;
+    size_t name_n;
+    char name[]; /* server: its node; else the node that is looked for */
+};
+
+static uint64_t now_ms(const struct pulse *p)
+{
+    return uv_now(p->core->loop);
+}
+
+static struct question *question_new(struct pulse *p, struct bytes name)
+{
+    struct question *q = xzalloc(sizeof *q + name.n);
+
+    q->pulse = p;
+    q->name_n = name.n;
+    memcpy(q->name, name.p, name.n);
+    return q;
+}
+
+static struct bytes question_name(const struct question *q)
+{
+    return bytes_of(q->name, q->name_n);
+}
+
+static void address_text(struct bytes host, uint64_t port,
+                         char ret[ADDRESS_MAX])
+{
+    bool v6 = bytes_find(host, ':') < host.n;
+
+    snprintf(ret, ADDRESS_MAX, v6 ? "[%.*s]:%llu" : "%.*s:%llu",
+             BYTES_ARG(bytes_head(host, 255)), (unsigned long long)port);
+}
+
+static struct peers *peers_of(struct pulse *p)
+{
+    if (!p->peers &&
+        peers_new(p->core->loop, p->core->process->psk, &p->peers) != ERR_OK)
+        p->peers = NULL;
+    return p->peers;
+}
+
+/* --- Reports ------------------------------------------------------------- */
+
+static void heard(void *ctx, struct bytes name, uint64_t ago_ms)
+{
+    struct pulse *p = ctx;
+
+    liveness_heard(p->machine, name, ago_ms, now_ms(p));
+}
+
+static void report(struct pulse *p, struct bytes server, struct bytes text)
+{
+    liveness_report(p->machine, server, 0, now_ms(p));
+    liveness_heard(p->machine, server, 0, now_ms(p)); /* it answers */
+    presence_read(text, heard, p);
+}
+
+static void report_own(struct pulse *p)
+{
+    struct process *pr = p->core->process;
+    struct buf text = {0};
+
+    presence_write(pr->presence, now_ms(p), &text);
+    report(p, pr->self.node_name, buf_bytes(&text));
+    buf_fini(&text);
+}
+
+static void server_told(void *ctx, const struct fetch_result *r)
+{
+    struct question *q = ctx;
+
+    if (r->err == ERR_OK && r->status == 200 && q->pulse->held)
+        report(q->pulse, question_name(q), r->body);
+    free(q);
+}
+
+static void ask_server(struct pulse *p, const struct cat_instance *i)
+{
+    const struct snapshot *s = catalog_current(p->core->process->catalog);
+    const struct cat_node *node = snapshot_node_of(s, i);
+    struct service_view v;
+    struct node_view n;
+    char to[ADDRESS_MAX];
+
+    if (!node || !peers_of(p))
+        return;
+    cat_service_view(i->service, &v);
+    cat_node_view(node->record, &n);
+    uint64_t port = api_peer_port(v.meta);
+    if (port == 0 || bytes_eq_fold(n.name, p->core->process->self.node_name))
+        return;
+    address_text(n.address, port, to);
+    struct question *q = question_new(p, n.name);
+    if (peer_ask(p->peers,
+                 &(struct peer_request){.to = to,
+                                        .target = "/v1/peer/heard",
+                                        .timeout_ms = PULSE_ASK_MS},
+                 server_told, q, NULL) != ERR_OK)
+        free(q);
+}
+
+static void ask_servers(struct pulse *p)
+{
+    const struct snapshot *s = catalog_current(p->core->process->catalog);
+    const struct cat_name *name = snapshot_name(s, bytes_str("consul"));
+    struct tree_iter it;
+
+    if (!name)
+        return;
+    tree_first(&name->instances, &it);
+    for (const struct cat_instance *i; (i = tree_next(&it));)
+        ask_server(p, i);
+}
+
+/* --- Observers ----------------------------------------------------------- */
+
+struct verdict_in {
+    struct bytes verdict;
+};
+
+/* clang-format off */
+static const struct json_field verdict_fields[] = {
+    {"Verdict", NULL, FIELD_STRING, offsetof(struct verdict_in, verdict), NULL, JSON_NO_FLAG},
+};
+/* clang-format on */
+static const struct json_table verdict_table = {verdict_fields, 1,
+                                                sizeof(struct verdict_in)};
+
+static void observer_told(void *ctx, const struct fetch_result *r)
+{
+    struct question *q = ctx;
+    struct pulse *p = q->pulse;
+    struct verdict_in in;
+    struct errtext t;
+    struct arena a;
+
+    arena_init(&a, 0);
+    if (r->err == ERR_OK && r->status == 200 && p->held &&
+        json_decode(r->body, &verdict_table, &in, &a, &t) == ERR_OK)
+        liveness_probed(p->machine, question_name(q),
+                        bytes_is(in.verdict, "reached") ? LIVENESS_REACHED
+                        : bytes_is(in.verdict, "refused")
+                            ? LIVENESS_REFUSED
+                            : LIVENESS_UNREACHABLE,
+                        now_ms(p));
+    arena_fini(&a);
+    free(q);
+}
+
+static void on_probe(void *ctx, struct bytes observer, struct bytes node,
+                     struct bytes host, int64_t port)
+{
+    struct pulse *p = ctx;
+    const struct snapshot *s = catalog_current(p->core->process->catalog);
+    const struct cat_node *by = snapshot_node(s, observer);
+    struct buf body = {0};
+    struct json_out j = json_out(&body);
+    struct node_view v;
+    char to[ADDRESS_MAX];
+
+    if (!by || !peers_of(p))
+        return;
+    cat_node_view(by->record, &v);
+    uint64_t at = api_peer_port(v.meta);
+    if (at == 0)
+        return; /* a server, or an agent that nobody can ask */
+    address_text(v.address, at, to);
+    json_open(&j, '{');
+    json_key(&j, "Address");
+    json_str(&j, host);
+    json_key(&j, "Port");
+    json_i64(&j, port);
+    json_close(&j, '}');
+    struct question *q = question_new(p, node);
+    if (peer_ask(p->peers,
+                 &(struct peer_request){.to = to,
+                                        .method = "PUT",
+                                        .target = "/v1/peer/probe",
+                                        .body = buf_bytes(&body),
+                                        .timeout_ms = PULSE_ASK_MS},
+                 observer_told, q, NULL) != ERR_OK)
+        free(q);
+    buf_fini(&body);
+}
+
+/* --- Decisions ----------------------------------------------------------- */
+
+static void on_settled(struct core *c, struct core_letter *l)
+{
+    struct pulse *p = container_of(l, struct pulse, letter);
+    const struct store_outcome *o = &p->outcome;
+
+    (void)c;
+    if (p->stopped)
+        return;
+    if (o->verdict == STORE_REFUSED || o->verdict == STORE_UNAVAILABLE)
+        log_warn("liveness", "cannot write, trying again: error=\"%s\"",
+                 o->text.s[0] ? o->text.s : err_text(o->why));
+    liveness_committed(p->machine, o->verdict == STORE_COMMITTED, o->revision);
+}
+
+/* On the store thread. */
+static void on_done(struct store_change *ch, const struct store_outcome *o)
+{
+    struct pulse *p = container_of(ch, struct pulse, change);
+
+    p->outcome = *o;
+    p->letter.run = on_settled;
+    core_post(p->core, &p->letter);
+}
+
+static void on_commit(void *ctx, const struct plan *plan, const char *what)
+{
+    struct pulse *p = ctx;
+
+    p->change = (struct store_change){
+        .guards = plan->guards,
+        .guard_count = plan->guard_count,
+        .ops = plan->ops,
+        .op_count = plan->op_count,
+        .meta = bytes_str(what),
+        .done = on_done,
+    };
+    p->outcome = (struct store_outcome){.verdict = STORE_UNAVAILABLE};
+    enum err e =
+        store_submit(p->core->process->store, &p->change, &p->outcome.text);
+    if (e == ERR_OK)
+        return;
+    p->outcome.why = e;
+    p->letter.run = on_settled;
+    core_post(p->core, &p->letter);
+}
+
+static void on_told(void *ctx, struct bytes node, const char *what,
+                    uint64_t unheard_ms)
+{
+    bool grave = strcmp(what, "failed") == 0 || strcmp(what, "removed") == 0;
+
+    (void)ctx;
+    log_if(grave ? LOG_WARN : LOG_INFO, "liveness",
+           "node=%.*s is %s: unheard_ms=%llu", BYTES_ARG(node), what,
+           (unsigned long long)unheard_ms);
+}
+
+/* --- Running ------------------------------------------------------------- */
+
+static void on_timer(struct timer *t)
+{
+    struct pulse *p = container_of(t, struct pulse, timer);
+
+    if (p->stopped || !p->held)
+        return;
+    timer_set(&p->core->timers, &p->timer, LIVENESS_TICK_MS);
+    if (!p->core->loaded)
+        return;
+    if (now_ms(p) >= p->reported_ms + PULSE_REPORT_MS) {
+        p->reported_ms = now_ms(p);
+        report_own(p);
+        ask_servers(p);
+    }
+    liveness_run(p->machine, now_ms(p), serving_wall_ms());
+}
+
+void pulse_gained(struct core *c, const struct store_guard *fence)
+{
+    struct pulse *p = c->pulse;
+
+    if (!p || p->stopped)
+        return;
+    p->held = true;
+    liveness_gained(p->machine, fence, now_ms(p));
+    timer_set(&c->timers, &p->timer, 1);
+}
+
+void pulse_lost(struct core *c)
+{
+    if (!c->pulse || c->pulse->stopped)
+        return;
+    c->pulse->held = false;
+    liveness_lost(c->pulse->machine);
+}
+
+enum err pulse_new(struct core *c)
+{
+    struct pulse *p = xzalloc(sizeof *p);
+
+    p->core = c;
+    p->timer.fire = on_timer;
+    list_init(&p->letter.link);
+    p->machine = liveness_new(&(struct liveness_options){
+        .catalog = c->process->catalog,
+        .seed = uv_hrtime(),
+        .reconnect_ms = c->options.reconnect_ms,
+        .probe = on_probe,
+        .commit = on_commit,
+        .told = on_told,
+        .ctx = p,
+    });
+    c->pulse = p;
+    return ERR_OK;
+}
+
+void pulse_stop(struct core *c)
+{
+    struct pulse *p = c->pulse;
+
+    if (!p || p->stopped)
+        return;
+    p->stopped = true;
+    timer_clear(&c->timers, &p->timer);
+    peers_close(p->peers);
+    p->peers = NULL;
+}
+
+void pulse_free(struct core *c)
+{
+    if (!c->pulse)
+        return;
+    liveness_free(c->pulse->machine);
+    free(c->pulse);
+    c->pulse = NULL;
+}

@@ -73,9 +73,21 @@ static bool choose(struct link *l)
 
 static void try_next(struct link *l);
 
+/* An agent serves its host with or without servers: what its configuration
+ * defines does not wait for them. */
+static void tell_ready(struct core *c)
+{
+    if (c->options.ready && !c->told_ready)
+        c->options.ready(c->options.ctx);
+    c->told_ready = true;
+}
+
 static void on_retry(struct timer *t)
 {
-    try_next(container_of(t, struct link, retry));
+    struct link *l = container_of(t, struct link, retry);
+
+    tell_ready(l->core);
+    try_next(l);
 }
 
 static void down(struct link *l, const char *why)

@@ -1,0 +1,269 @@
+# SPDX-FileCopyrightText: The muster authors
+# SPDX-License-Identifier: Apache-2.0
+"""Client agents: what an application's host gets from servers elsewhere, and what
+becomes of it when a server, or the agent, dies."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+import agents
+import etcd
+import muster
+from muster import until
+from streams import Stream
+
+FAILED_WITHIN = 12  # seconds after the last beat (design)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    s = muster.Server(tmp_path_factory.mktemp("server"), name="server-1",
+                      config={"limits": {"http_max_conns_per_client": 4000}})
+    yield s.start()
+    s.stop()
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory, server):
+    a = agents.Agent(tmp_path_factory.mktemp("agent"), server,
+                     config={"limits": {"http_max_conns_per_client": 4000}})
+    yield a.start()
+    assert a.stop() == 0, "an agent leaves, and says 0"
+    assert agents.own_check(server, a.name) is None, "it is still registered"
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def one(kind, *args, **kw):
+        made.append(kind(tmp_path / f"p{len(made)}", *args, **kw))
+        return made[-1]
+
+    yield one
+    for p in made:
+        if p.process and p.process.poll() is None:
+            agents.end(p.process)
+        if p.log_path.exists():
+            print(f"--- {p.name}\n{p.log()[-3000:]}")
+
+
+def ids(answer):
+    assert answer.status == 200, answer.text
+    return sorted(e["Service"]["ID"] for e in answer.json)
+
+
+def test_the_agents_node_is_in_the_catalog_and_says_where_it_listens(
+        server, agent):
+    nodes = {n["Node"]: n for n in server.get("/v1/catalog/nodes").json}
+    assert nodes[agent.name]["Address"] == "127.0.0.2"
+    assert nodes[agent.name]["Meta"]["muster_peer_port"] == \
+        str(agent.other_ports[0])
+    assert agents.status_of(server, agent.name) == "passing"
+
+
+def test_what_is_registered_here_is_found_at_the_server_at_once(server, agent):
+    assert agent.put("/v1/agent/service/register", {
+        "Name": "local", "ID": "l1", "Port": 81,
+        "Check": {"TTL": "60s", "Status": "passing"}}).status == 200
+    assert ids(server.get("/v1/health/service/local?passing")) == ["l1"]
+    assert agent.put("/v1/agent/check/fail/service:l1").status == 200
+    until(lambda: ids(server.get("/v1/health/service/local?passing")) == [],
+          "a failed check leaves the answers")
+    assert agent.put("/v1/agent/service/deregister/l1").status == 200
+    assert ids(server.get("/v1/health/service/local")) == []
+
+
+def test_reads_and_writes_of_the_catalog_are_passed_on(server, agent):
+    agent.register("far", "passed", "p1")
+    mine, theirs = (s.get("/v1/catalog/service/passed") for s in
+                    (agent, server))
+    assert mine.body == theirs.body and mine.index == theirs.index
+    for path in ("/v1/catalog/nodes", "/v1/health/state/any",
+                 "/v1/status/leader", "/v1/catalog/services?pretty",
+                 "/v1/health/service/passed?filter=Node.Node==far"):
+        assert agent.get(path).body == server.get(path).body, path
+    assert agent.get("/v1/health/service/passed?filter=(").status == 400
+    assert agent.put("/v1/catalog/register", "{").status == 400
+    assert agent.put("/v1/catalog/deregister",
+                     {"Node": "far"}).text == "true"
+
+
+def test_a_watch_here_is_answered_when_the_servers_catalog_changes(
+        server, agent):
+    server.register("far", "watched", "w1")
+    first = agent.get("/v1/health/service/watched?cached")
+    assert ids(first) == ["w1"]
+    poll = muster.Poll(agent, "/v1/health/service/watched", first.index)
+    server.register("far", "watched", "w2")
+    answer = poll.result()
+    assert ids(answer) == ["w1", "w2"]
+    plain = server.get("/v1/health/service/watched")
+    assert (answer.body, answer.index) == (plain.body, plain.index)
+
+
+def test_an_index_from_a_server_is_good_here(server, agent):
+    server.register("far", "moved", "m1")
+    index = server.get("/v1/health/service/moved").index
+    server.put("/v1/catalog/deregister", {"Node": "far", "ServiceID": "m1"})
+    # Nobody watched it here when that happened.
+    answer = agent.get(f"/v1/health/service/moved?index={index}&wait=20s")
+    assert ids(answer) == [] and answer.index > index
+
+
+def test_a_stream_here_is_told_what_changes(server, agent):
+    server.register("far", "streamed", "s1")
+    stream = Stream(agent, "/v1/health/service/streamed?stream")
+    stream.ready()
+    server.register("far", "streamed", "s2")
+    stream.until(lambda: len(stream.entries) == 2, "the new one")
+    server.put("/v1/catalog/deregister", {"Node": "far", "ServiceID": "s1"})
+    stream.until(lambda: len(stream.entries) == 1, "the old one goes")
+    stream.close()
+
+
+def test_a_thousand_watchers_cost_the_server_one_subscription(server, agent):
+    server.register("far", "crowd", "c1")
+    index = agent.get("/v1/health/service/crowd?cached").index
+    before = {m: agents.gauge(server, m)
+              for m in ("stream.open", "http.parked")}
+    crowd = agents.Watchers(
+        agent, f"/v1/health/service/crowd?index={index}&wait=60s", 1000)
+    try:
+        until(lambda: agents.gauge(agent, "http.parked") >= 1000,
+              "all of them wait")
+        after = {m: agents.gauge(server, m)
+                 for m in ("stream.open", "http.parked")}
+        assert after == before, "the server has more to do"
+        assert after["stream.open"] == 1
+        server.register("far", "crowd", "c2")
+        assert crowd.answered() == {"HTTP/1.1 200 OK"}
+    finally:
+        crowd.close()
+
+
+def test_a_killed_agent_is_failed_in_time_and_back_at_once(server, make):
+    a = make(agents.Agent, server, name="mortal", bind="127.0.0.3").start()
+    a.kill()
+    begun = time.monotonic()
+    until(lambda: agents.status_of(server, "mortal") == "critical",
+          "it is declared failed", FAILED_WITHIN + 3)
+    took = time.monotonic() - begun
+    # The bound is a promise; how loaded this machine is is not.
+    print(f"failed after {took:.1f} s")
+    a.start()
+    until(lambda: agents.status_of(server, "mortal") == "passing",
+          "it is back", 3)
+
+
+def test_a_stopped_server_makes_nobody_fail(server, agent):
+    check = agents.own_check(server, agent.name)
+    server.process.send_signal(signal.SIGSTOP)
+    time.sleep(FAILED_WITHIN)  # what must not happen takes this long
+    server.process.send_signal(signal.SIGCONT)
+    until(lambda: agent.get("/v1/catalog/nodes").status == 200,
+          "the agent has its server again")
+    until(lambda: agents.gauge(server, "store.revision") > 0, "it goes on")
+    now = agents.own_check(server, agent.name)
+    assert (now["Status"], now["ModifyIndex"]) == \
+        ("passing", check["ModifyIndex"])
+
+
+def test_registrations_wait_for_a_server_and_get_there(make):
+    s = make(muster.Server, name="server-2").start()
+    a = make(agents.Agent, s, name="patient", bind="127.0.0.4").start()
+    check = agents.own_check(s, "patient")
+    s.kill()
+    until(lambda: "lost server" in a.log(), "the loss is noticed")
+    begun = time.monotonic()
+    answer = a.put("/v1/agent/service/register", {"Name": "kept", "Port": 1})
+    assert answer.status == 200
+    assert answer.headers["x-muster-pending"] == "true"
+    assert time.monotonic() - begun < 7, "it waited although all were lost"
+    assert set(a.get("/v1/agent/services").json) == {"kept"}
+    assert a.get("/v1/catalog/nodes").text == "No cluster leader"
+    s.start()
+    until(lambda: ids(s.get("/v1/health/service/kept")) == ["kept"],
+          "it is synchronised")
+    now = agents.own_check(s, "patient")
+    assert (now["Status"], now["ModifyIndex"]) == \
+        ("passing", check["ModifyIndex"]), "a restart was taken for a death"
+
+
+def test_an_agent_starts_without_any_server(make):
+    a = make(agents.Agent, f"127.0.0.1:{muster.free_port()}", name="alone",
+             config={"service": {"name": "configured", "port": 5}})
+    a.spawn()
+    a.wait_serves()
+    until(lambda: "configured" in a.get("/v1/agent/services").json,
+          "what its configuration defines")
+    answer = a.put("/v1/agent/service/register", {"Name": "early"})
+    assert answer.headers["x-muster-pending"] == "true"
+    assert "connection refused" in a.log()
+
+
+@pytest.mark.parametrize("key,value,why", [
+    ("datacenter", "dc9", 'it belongs to datacenter "dc1", this agent to "dc9"'),
+    ("node_name", "server-1", 'it has the name of this agent, "server-1"'),
+])
+def test_whom_it_cannot_join_is_named_with_both_sides(server, make, key, value,
+                                                      why):
+    a = make(agents.Agent, server, name=value if key == "node_name" else "odd",
+             config={key: value})
+    a.spawn()
+    until(lambda: why in a.log(), why)
+
+
+def test_an_agent_is_no_server_to_join(agent, make):
+    a = make(agents.Agent, agent, name="second", bind="127.0.0.5")
+    a.spawn()
+    until(lambda: "it is an agent, not a server" in a.log(), "it says so")
+
+
+@pytest.mark.skipif(not etcd.INSTALLED, reason=etcd.WHY)
+def test_a_lost_server_fails_no_request_and_nobody(make):
+    store = etcd.Etcd(1).start()
+    try:
+        two = [make(muster.Server, "-store", store.url, name=f"server-{i}")
+               for i in range(2)]
+        for s in two:
+            s.start()
+        a = make(agents.Agent, *two, name="moving", bind="127.0.0.6").start()
+        assert a.put("/v1/agent/service/register",
+                     {"Name": "here", "Port": 1}).status == 200
+        used = next(s for s in two if f"joined server "
+                    f"{agents.peer_address(s)}" in a.log())
+        other = two[1 - two.index(used)]
+        check = agents.own_check(other, "moving")
+        wrong, over = [], threading.Event()
+
+        def ask():
+            while not over.is_set():
+                for path in ("/v1/catalog/nodes", "/v1/health/service/here",
+                             "/v1/health/service/here?cached"):
+                    answer = a.get(path)
+                    if answer.status != 200:
+                        wrong.append((path, answer.status, answer.text))
+
+        readers = [threading.Thread(target=ask) for _ in range(4)]
+        for r in readers:
+            r.start()
+        used.kill()
+        until(lambda: f"joined server {agents.peer_address(other)}" in a.log(),
+              "it has moved")
+        assert a.put("/v1/agent/service/register",
+                     {"Name": "after", "Port": 2}).status == 200
+        until(lambda: agents.status_of(other, used.name) == "critical",
+              "the dead server's node is failed", 20)
+        over.set()
+        for r in readers:
+            r.join()
+        assert not wrong, wrong[:3]
+        now = agents.own_check(other, "moving")
+        assert (now["Status"], now["ModifyIndex"]) == \
+            ("passing", check["ModifyIndex"])
+    finally:
+        store.close()

@@ -184,25 +184,55 @@ void answer_service(struct ask *a, const struct form *f)
     emit_entry(a, e);
 }
 
+/* --- A part of the catalog ------------------------------------------------------------ */
+
+/* Only services that are mirrored as a whole can be answered for; of nodes nothing
+ * is known but the own one, which is not worth telling apart. */
+static bool is_elsewhere(const struct ask *a, const struct form *f,
+                         struct dns_told *told)
+{
+    if (!a->env->partial)
+        return false;
+    switch (f->kind) {
+    case FORM_SERVICE:
+        if (snapshot_is_whole(a->env->cat, f->name))
+            return false;
+        if (f->name.n <= sizeof told->wanted) {
+            told->wanted_n = (uint8_t)f->name.n;
+            memcpy(told->wanted, f->name.p, f->name.n);
+        }
+        return true;
+    case FORM_NODE:
+        return true;
+    case FORM_ADDR:
+    case FORM_NONE:
+        return false;
+    }
+    return false;
+}
+
 /* --- The front ------------------------------------------------------------------------- */
 
-static void answer_inside(struct ask *a, struct dns_told *told)
+/* False: a server is to be asked. */
+static bool answer_inside(struct ask *a, struct dns_told *told)
 {
     struct form f;
 
     a->authoritative = true;
     if (a->q.type == DNS_AXFR || a->q.type == DNS_IXFR) {
         a->rcode = DNS_NOTIMP;
-        return;
+        return true;
     }
     if (a->q.type == DNS_NS || a->q.type == DNS_SOA) {
         answer_zone(a);
-        return;
+        return true;
     }
     told->cached = answer_cached(a);
     if (told->cached)
-        return;
+        return true;
     form_of(a->env->set, &a->q, a->domain_at, &f);
+    if (is_elsewhere(a, &f, told))
+        return false;
     switch (f.kind) {
     case FORM_SERVICE:
         answer_service(a, &f);
@@ -221,6 +251,7 @@ static void answer_inside(struct ask *a, struct dns_told *told)
         answer_soa_authority(a);
         break;
     }
+    return true;
 }
 
 static bool is_reverse(const struct dns_query *q)
@@ -324,10 +355,14 @@ enum dns_verdict dns_answer(struct dns_worker *w, const struct dns_env *env,
     ret_told->type = a.q.type;
     begin(&a, out, cap);
     find_domain(&a);
-    if (a.domain)
-        answer_inside(&a, ret_told);
-    else if (!answer_outside(&a))
+    if (a.domain) {
+        if (!answer_inside(&a, ret_told))
+            return DNS_ELSEWHERE;
+    } else if (env->partial && is_reverse(&a.q)) {
+        return DNS_ELSEWHERE; /* nobody's there: a recursor's, if it has any */
+    } else if (!answer_outside(&a)) {
         return DNS_FORWARD;
+    }
     *ret_n = end(&a, ret_told);
     return DNS_ANSWERED;
 }

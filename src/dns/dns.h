@@ -81,12 +81,15 @@ struct dns_env {
     uint32_t now_s;      /* Unix time: the SOA's serial */
     struct bytes client; /* 4 or 16 bytes of address; empty: unknown */
     enum dns_transport transport;
+    bool partial; /* cat holds a part only (src/mirror): what is not in it is
+                     ELSEWHERE */
 };
 
 enum dns_verdict {
     DNS_ANSWERED, /* *ret_n bytes are in out */
     DNS_SILENCE,  /* nothing is to be said */
     DNS_FORWARD,  /* none of ours: ask a recursor */
+    DNS_ELSEWHERE, /* ours, but not in this part of the catalog: ask a server */
 };
 
 /* What was asked, for counters. */
@@ -97,6 +100,8 @@ struct dns_told {
     uint16_t
         alias_at; /* the host name in an answer that ends with it, and which
                         * a recursor may know (dns_follow); 0: none */
+    uint8_t wanted_n; /* ELSEWHERE: the service asked about; 0: none */
+    char wanted[63];
     bool limited; /* more than its network gets: TC or silence */
 };
 

@@ -33,6 +33,7 @@ void thread_enter(struct dnsd_thread *t, struct dns_env *ret)
         .now_us =
             (uint64_t)steady.tv_sec * 1000000 + (uint64_t)steady.tv_nsec / 1000,
         .now_s = (uint32_t)now.tv_sec,
+        .partial = o->server != NULL,
     };
 }
 
@@ -99,6 +100,8 @@ enum dns_verdict thread_answer(struct dnsd_thread *t, struct dns_env *env,
     enum dns_verdict v =
         dns_answer(t->worker, env, packet, out, cap, ret_n, &told);
     *ret_alias_at = t->forwarder ? told.alias_at : 0;
+    if (v == DNS_ELSEWHERE && told.wanted_n)
+        t->d->o.want(t->d->o.ctx, bytes_of(told.wanted, told.wanted_n));
     if (told.limited) {
         t->counts[METRIC_DNS_LIMITED]++;
         t->counts[METRIC_DNS_SLIPPED] += v == DNS_ANSWERED;
@@ -128,6 +131,7 @@ static void on_stop(uv_async_t *h)
     if (t->forwarder)
         forwarder_close(t->forwarder);
     follow_close(t);
+    remote_close(t);
     udp_close(t->udp);
     tcp_close(t->tcp);
     timers_close(&t->timers);
@@ -181,6 +185,7 @@ static enum err start_thread(struct dnsd *d, int i, const int *udp,
     t->d = d;
     t->number = i;
     list_init(&t->following);
+    list_init(&t->remote);
     enum err e = open_parts(t, udp, tcp, text);
     if (e == ERR_OK && uv_thread_create(&t->thread, run, t) != 0) {
         errtext_set(text, "DNS thread %d: cannot be started", i);

@@ -16,6 +16,7 @@
 #include "base/pin.h"
 #include "catalog/catalog.h"
 #include "dns/dns.h"
+#include "loop/tls_psk.h"
 
 enum {
     DNSD_THREADS_MAX = 16,
@@ -48,6 +49,13 @@ struct dnsd_options {
     size_t recursor_count;
     uint64_t recursor_timeout_ms;
     bool recursor_rotate; /* a different first one each time */
+
+    /* The catalog is a part of the servers' (an agent): what is not in it is asked
+     * of a server (PUT /v1/peer/dns). NULL: it is all. Any thread, pinned. */
+    bool (*server)(void *ctx, size_t nth, char *ret, size_t n);
+    void (*want)(void *ctx, struct bytes service); /* it is asked about here */
+    void *ctx;
+    const struct tls_psk *psk;
 };
 
 struct dnsd;

@@ -43,6 +43,9 @@ struct dnsd_thread {
     uint64_t random;
     struct forwarder *forwarder; /* NULL: no recursors */
     struct list following;       /* follow.c */
+    struct peers *servers;       /* remote.c; made when first needed */
+    struct list remote;
+    size_t asked;                /* questions that servers have */
     struct udp *udp;
     struct tcp *tcp;
     /* Counted here, added to the process's in one go (thread_count). */
@@ -96,6 +99,12 @@ void forward(struct forwarder *f, struct bytes packet, struct forward_to *to);
 void follow(struct dnsd_thread *t, struct bytes packet, struct bytes alone,
             size_t alias_at, struct forward_to *client);
 void follow_close(struct dnsd_thread *t); /* nobody waits any more */
+
+/* --- remote.c -------------------------------------------------------------------- */
+
+/* Asks a server; to->done is called once, maybe at once. */
+void remote(struct dnsd_thread *t, struct bytes packet, struct forward_to *to);
+void remote_close(struct dnsd_thread *t); /* nobody waits any more */
 
 /* --- ask.c ----------------------------------------------------------------------- */
 

@@ -210,9 +210,11 @@ static void forwarded(struct forward_to *to, const uint8_t *p, size_t n)
 
 /* False: the connection has gone. */
 static bool ask_recursor(struct conn *c, struct bytes packet,
-                         struct bytes alone, size_t alias_at)
+                         struct bytes alone, size_t alias_at, bool elsewhere)
 {
-    struct waiter *w = c->tcp->thread->forwarder ? calloc(1, sizeof *w) : NULL;
+    struct waiter *w = c->tcp->thread->forwarder || elsewhere
+                           ? calloc(1, sizeof *w)
+                           : NULL;
 
     if (!w) {
         conn_close(c);
@@ -231,7 +233,9 @@ static bool ask_recursor(struct conn *c, struct bytes packet,
     set_events(c);
     drop_query(c);
     packet.p = (const char *)query;
-    if (alone.n)
+    if (elsewhere)
+        remote(c->tcp->thread, packet, &w->to);
+    else if (alone.n)
         follow(c->tcp->thread, packet, alone, alias_at, &w->to);
     else
         forward(c->tcp->thread->forwarder, packet, &w->to);
@@ -254,11 +258,12 @@ static bool answer_query(struct conn *c)
                       DNS_TCP_MOST, &n, &alias_at);
     thread_leave(s->thread);
     s->thread->counts[METRIC_DNS_TCP]++;
-    if (v == DNS_FORWARD)
-        return ask_recursor(c, packet, (struct bytes){NULL, 0}, 0);
+    if (v == DNS_FORWARD || v == DNS_ELSEWHERE)
+        return ask_recursor(c, packet, (struct bytes){NULL, 0}, 0,
+                            v == DNS_ELSEWHERE);
     if (v == DNS_ANSWERED && alias_at)
         return ask_recursor(c, packet, bytes_of(s->answer + LENGTH_BYTES, n),
-                            alias_at);
+                            alias_at, false);
     if (v == DNS_SILENCE) { /* no DNS: there is nothing to go on from */
         conn_close(c);
         return false;

@@ -121,7 +121,7 @@ static void forwarded(struct forward_to *to, const uint8_t *p, size_t n)
 
 /* alone: an answer to be followed from alias_at on; empty: there is none yet. */
 static void put_later(struct udp_socket *s, unsigned i, struct bytes packet,
-                      struct bytes alone, size_t alias_at)
+                      struct bytes alone, size_t alias_at, bool elsewhere)
 {
     struct udp *u = s->udp;
     const struct msghdr *m = &u->in[i].msg_hdr;
@@ -136,7 +136,9 @@ static void put_later(struct udp_socket *s, unsigned i, struct bytes packet,
     l->control_n = m->msg_controllen;
     memcpy(l->control, u->control[i], l->control_n);
     list_add(&u->waiting, &l->link);
-    if (alone.n)
+    if (elsewhere)
+        remote(u->thread, packet, &l->to);
+    else if (alone.n)
         follow(u->thread, packet, alone, alias_at, &l->to);
     else
         forward(u->thread->forwarder, packet, &l->to);
@@ -176,7 +178,7 @@ static void answer_all(struct udp_socket *s, unsigned n)
     struct udp *u = s->udp;
     struct dns_env env;
     unsigned answers = 0;
-    uint64_t later = 0;
+    uint64_t later = 0, elsewhere = 0;
     size_t alias_at[BATCH], bytes[BATCH];
 
     thread_enter(u->thread, &env);
@@ -198,16 +200,23 @@ static void answer_all(struct udp_socket *s, unsigned n)
             bytes[i] = 0;
             later |= UINT64_C(1) << i;
             break;
+        case DNS_ELSEWHERE:
+            elsewhere |= UINT64_C(1) << i;
+            break;
         case DNS_SILENCE:
             break;
         }
     }
     thread_leave(u->thread);
     send_all(u, s->fd, answers);
-    for (unsigned i = 0; i < n && later; i++)
-        if (later >> i & 1 && u->thread->forwarder)
-            put_later(s, i, bytes_of(u->packet[i], u->in[i].msg_len),
-                      bytes_of(u->answer[i], bytes[i]), alias_at[i]);
+    for (unsigned i = 0; i < n && (later || elsewhere); i++) {
+        struct bytes packet = bytes_of(u->packet[i], u->in[i].msg_len);
+        if (elsewhere >> i & 1)
+            put_later(s, i, packet, (struct bytes){NULL, 0}, 0, true);
+        else if (later >> i & 1 && u->thread->forwarder)
+            put_later(s, i, packet, bytes_of(u->answer[i], bytes[i]),
+                      alias_at[i], false);
+    }
 }
 
 static void prepare(struct udp *u)

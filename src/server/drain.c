@@ -271,7 +271,9 @@ static bool look(struct drain *d)
     subscribers_of(ss, bytes_str(d->name), look_one, &l);
     bool complete =
         subscribers_unproven(ss, bytes_str(d->name), count_unproven, &unproven);
-    bool known = subscribers_unknown_ms(ss) == 0;
+    /* An agent knows who watches there, and not who watches elsewhere. */
+    bool known =
+        subscribers_unknown_ms(ss) == 0 && !d->serving->process->link;
     bool proven = d->trust || (complete && unproven == 0);
     bool dns = dns_left_ms(d) > 0;
     bool safe = l.holding == 0 && !dns && known && proven;

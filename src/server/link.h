@@ -52,6 +52,10 @@ MUST_USE enum err link_submit(struct link *l, struct store_change *ch,
  * (snapshot_is_whole). */
 void link_want(struct process *p, struct bytes name);
 
+/* The same two for DNS threads. False: no server is known. Pinned. */
+bool link_server_of(void *process, size_t nth, char *ret, size_t n);
+void link_want_of(void *process, struct bytes name);
+
 /* No service more can be watched. Any thread. */
 bool link_is_full(const struct process *p);
 

@@ -1,5 +1,6 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/link_impl.h"
@@ -151,6 +152,23 @@ void link_want(struct process *p, struct bytes name)
     w->n = name.n;
     memcpy(w->name, name.p, name.n);
     core_post(p->link->core, &w->letter);
+}
+
+void link_want_of(void *process, struct bytes name)
+{
+    if (!link_is_full(process))
+        link_want(process, name);
+}
+
+bool link_server_of(void *process, size_t nth, char *ret, size_t n)
+{
+    struct process *p = process;
+    const struct server_list *l = atomic_load(&p->servers);
+
+    if (!l || l->n == 0)
+        return false;
+    (void)snprintf(ret, n, "%s", l->v[nth % l->n]);
+    return true;
 }
 
 bool link_is_full(const struct process *p)

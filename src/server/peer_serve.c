@@ -145,6 +145,60 @@ static void probe(struct serving *s, struct conn *c, struct api_call *call)
     ((struct conn_state *)conn_user(c))->probe = p;
 }
 
+/* --- DNS ----------------------------------------------------------------- */
+
+enum { DNS_CACHE_BYTES = 1 << 20, DNS_ANSWER_BYTES = 65535 };
+
+static bool dns_answered(struct serving *s, struct api_call *call)
+{
+    struct process *p = s->process;
+    struct buf *out = &call->body;
+    uint8_t *space = (uint8_t *)buf_room(out, DNS_ANSWER_BYTES);
+    struct dns_told told;
+    size_t n = 0;
+    const struct dns_env env = {
+        .cat = s->env.cat,
+        .set = atomic_load_explicit(&p->dns, memory_order_acquire),
+        .changes = &p->dns_changes,
+        .now_s = (uint32_t)(serving_wall_ms() / 1000),
+        .random = s->random += UINT64_C(0x9e3779b97f4a7c15),
+        .transport = http_param(call->request, "tcp") ? DNS_OVER_TCP
+                                                      : DNS_OVER_UDP,
+    };
+
+    if (!s->dns && dns_worker_new(DNS_CACHE_BYTES, &s->dns) != ERR_OK)
+        s->dns = NULL;
+    if (!s->dns || !space || !env.set)
+        return false;
+    switch (dns_answer(s->dns, &env, call->request->body, space,
+                       DNS_ANSWER_BYTES, &n, &told)) {
+    case DNS_ANSWERED:
+        break;
+    case DNS_SILENCE:
+        return false;
+    case DNS_FORWARD: /* none of ours: that is the agent's recursors' */
+    case DNS_ELSEWHERE:
+        n = dns_refuse(call->request->body, DNS_REFUSED, NULL, false, space,
+                       DNS_ANSWER_BYTES);
+        break;
+    }
+    out->n += n;
+    return n > 0;
+}
+
+static void dns(struct serving *s, struct conn *c, struct api_call *call)
+{
+    if (!s->env.self->is_server || !s->env.ready) {
+        api_error(call, 500, "No cluster leader");
+    } else if (dns_answered(s, call)) {
+        call->status = 200;
+        call->content_type = "application/dns-message";
+    } else {
+        api_error(call, 400, "That is no DNS query");
+    }
+    peer_answer(s, c, call);
+}
+
 /* --- Which --------------------------------------------------------------- */
 
 void peer_begin(struct serving *s, struct conn *c, struct api_call *call)
@@ -153,6 +207,8 @@ void peer_begin(struct serving *s, struct conn *c, struct api_call *call)
 
     if (bytes_is(path, "/v1/peer/beat"))
         beat(s, c, call);
+    else if (bytes_is(path, "/v1/peer/dns"))
+        dns(s, c, call);
     else if (bytes_is(path, "/v1/peer/heard"))
         heard(s, c, call);
     else if (bytes_is(path, "/v1/peer/probe"))

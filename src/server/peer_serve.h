@@ -7,6 +7,7 @@
  *     GET /v1/peer/heard   who was heard here, and when
  *     PUT /v1/peer/probe   {"Address":...,"Port":...}: can you reach it? Answers
  *                          {"Verdict":"reached" | "refused" | "unreachable"}
+ *     PUT /v1/peer/dns     a DNS message: its answer (?tcp: as over TCP)
  *     PUT /v1/peer/sync    wishes of an agent about its own node (peer_sync.c) */
 #ifndef SERVER_PEER_SERVE_H
 #define SERVER_PEER_SERVE_H

@@ -17,6 +17,7 @@
 #include "cli/cli.h"
 #include "server/archive.h"
 #include "server/core.h"
+#include "server/link.h"
 #include "server/live.h"
 #include "server/members.h"
 #include "server/monitor.h"
@@ -354,6 +355,10 @@ static bool start_dns(const struct settings *s, struct errtext *t)
                    .recursor_count = plan->recursor_count,
                    .recursor_timeout_ms = plan->recursor_timeout_ms,
                    .recursor_rotate = plan->recursor_random,
+                   .server = p->link ? link_server_of : NULL,
+                   .want = link_want_of,
+                   .ctx = p,
+                   .psk = p->psk,
                },
                &p->dnsd, t) == ERR_OK;
 }

@@ -591,6 +591,7 @@ void serving_join(struct serving *s)
     uv_thread_join(&s->thread);
     http_server_free(s->http);
     writes_fini(s);
+    dns_worker_free(s->dns);
     answers_fini(&s->answers);
     parks_fini(&s->parks);
     pushes_fini(s);

@@ -142,6 +142,7 @@ struct serving {
     struct pushes pushes;
     struct gate gate;
     struct peers *peers;  /* made when first needed */
+    struct dns_worker *dns; /* the same: answers for agents */
     struct list awaiting; /* requests: forward.h */
     struct map drafts;    /* canonical target -> struct draft under way */
     /* Long polls and streams; the core thread looks at it. */

@@ -97,23 +97,6 @@ enum api_next agent_join(struct api_call *c, const struct api_env *env,
     return API_ANSWER;
 }
 
-/* Of a live member, which the own node is, it is nothing. */
-enum api_next agent_force_leave(struct api_call *c, const struct api_env *env,
-                                struct agent_op **ret)
-{
-    const struct api_self *self = env->self;
-    struct bytes name = c->arg;
-    (void)ret;
-    if (bytes_starts(name, self->node_name) &&
-        (name.n == self->node_name.n ||
-         (name.p[self->node_name.n] == '.' &&
-          bytes_eq(bytes_skip(name, self->node_name.n + 1), self->datacenter))))
-        return done(c);
-    api_error(c, 500, "agent: No node found with name '%.*s'",
-              BYTES_ARG(bytes_head(name, ADDRESS_SHOWN_BYTES)));
-    return API_ANSWER;
-}
-
 /* --- The log ------------------------------------------------------------- */
 
 enum api_next prepare_metrics_stream(struct api_call *c,

@@ -223,6 +223,10 @@ bool answered_row(struct api_call *c, const struct api_env *env,
 /* The row's checks; all of a held one as passing. */
 void put_checks(struct encoder *e, const struct filter_row *row);
 
+/* The own node as a member (members.c). f may be NULL. */
+void put_self(struct json_out *j, const struct api_env *env, bool wan,
+              struct filter *f);
+
 /* The service that a connect-proxy is for; empty: it is none. Lives in a. */
 struct bytes proxy_target(const struct service_view *v, struct arena *a);
 
@@ -511,8 +515,8 @@ enum api_next agent_reload(struct api_call *c, const struct api_env *env,
                            struct agent_op **ret);
 enum api_next agent_join(struct api_call *c, const struct api_env *env,
                          struct agent_op **ret);
-enum api_next agent_force_leave(struct api_call *c, const struct api_env *env,
-                                struct agent_op **ret);
+enum api_next write_force_leave(struct api_call *c, const struct api_env *env,
+                                struct plan *p);
 enum api_next agent_leave(struct api_call *c, const struct api_env *env,
                           struct agent_op **ret);
 

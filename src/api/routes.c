@@ -69,6 +69,7 @@ static const struct api_route routes[] = {
     {"/v1/peer/heard", METHOD_GET, API_PEER, .local = true, .peer = true},
     {"/v1/peer/probe", METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/sync",  METHOD_PUT, API_PEER, .local = true, .peer = true},
+    {"/v1/peer/force-leave/", METHOD_PUT, API_WRITE, .local = true, .peer = true, .write = write_force_leave},
     {"/v1/peer/members", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_agent_members, .rows = FILTER_MEMBERS},
     {"/v1/peer/hello", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_hello},
     {"/v1/peer/bootstrap", METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_lock},
@@ -83,7 +84,7 @@ static const struct api_route routes[] = {
     {"/v1/agent/version",      METHOD_GET, API_READ, .local = true, .read = read_agent_version},
     {"/v1/agent/reload",       METHOD_PUT, API_AGENT, .local = true, .agent = agent_reload},
     {"/v1/agent/join/",        METHOD_PUT, API_AGENT, .local = true, .agent = agent_join},
-    {"/v1/agent/force-leave/", METHOD_PUT, API_AGENT, .local = true, .agent = agent_force_leave},
+    {"/v1/agent/force-leave/", METHOD_PUT, API_WRITE, .local = true, .write = write_force_leave},
     {"/v1/agent/token/",       METHOD_PUT, API_READ, .local = true, .read = read_acl_off},
     /* User events (in memory only), coordinates */
     {"/v1/event/fire/", METHOD_PUT, API_AGENT, .agent = agent_event_fire},

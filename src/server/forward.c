@@ -261,13 +261,25 @@ static uint32_t timeout_ms(const struct forward *f)
     return f->stream ? 0 : (uint32_t)(wait + FORWARD_HOLD_MS + 2000);
 }
 
+/* What servers answer agents only stands under another path there. */
+static const char *target_of(const struct forward *f)
+{
+    static const char agent[] = "/v1/agent/";
+    struct bytes target = f->call.request->target;
+
+    if (!bytes_starts(target, bytes_str(agent)))
+        return arena_str(f->call.arena, target);
+    return arena_printf(f->call.arena, "/v1/peer/%.*s",
+                        BYTES_ARG(bytes_skip(target, sizeof agent - 1)));
+}
+
 static void ask(struct forward *f)
 {
     struct serving *s = f->serving;
     const struct http_request *r = f->call.request;
     struct fetch_header headers[FORWARD_HEADERS_MAX];
     struct peers *peers = serving_peers(s);
-    const char *target = arena_str(f->call.arena, r->target);
+    const char *target = target_of(f);
 
     free(f->to);
     f->to = server_of(f);
@@ -313,6 +325,16 @@ void forward_begin(struct serving *s, struct conn *c, struct api_call *call,
 
 /* --- Which --------------------------------------------------------------- */
 
+/* Servers know them all; alone, an agent knows itself. */
+static bool is_of_members(struct serving *s, const struct api_call *call)
+{
+    bool known;
+
+    (void)contact_ms(s->process, &known);
+    return known && bytes_is(call->request->path, "/v1/agent/members") &&
+           http_param_value(call->request, "wan").n == 0;
+}
+
 bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
                    enum api_next next)
 {
@@ -326,7 +348,7 @@ bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
     case API_PEER:
         return false;
     case API_READ:
-        if (api_is_local(call))
+        if (api_is_local(call) && !is_of_members(s, call))
             return false;
         break;
     case API_WRITE:

@@ -267,3 +267,45 @@ def test_a_lost_server_fails_no_request_and_nobody(make):
             ("passing", check["ModifyIndex"])
     finally:
         store.close()
+
+
+def members(s):
+    return {m["Name"]: m for m in s.get("/v1/agent/members").json}
+
+
+def test_members_are_told_alive_and_failed_and_can_be_forced_out(
+        server, agent, make):
+    a = make(agents.Agent, server, name="forced", bind="127.0.0.7").start()
+    for s in (server, agent):
+        told = members(s)
+        assert told["forced"]["Status"] == 1
+        assert told["forced"]["Port"] == a.other_ports[0]
+        assert told["forced"]["Tags"]["role"] == "node"
+        assert told["server-1"]["Tags"]["role"] == "consul"
+    assert agent.put("/v1/agent/force-leave/forced").status == 200
+    assert agents.status_of(server, "forced") == "passing", "it lives"
+    a.kill()
+    until(lambda: members(agent)["forced"]["Status"] == 4, "it has failed",
+          FAILED_WITHIN + 3)
+    assert agent.put("/v1/agent/force-leave/forced").status == 200
+    assert "forced" not in members(server)
+    answer = agent.put("/v1/agent/force-leave/nobody")
+    assert (answer.status, answer.text) == \
+        (500, "agent: No node found with name 'nobody'")
+
+
+def test_names_are_found_by_dns_here(server, make):
+    import dns_client
+    server.register("dnsnode", "named", "n1", port=7)
+    a = make(agents.Agent, server, name="resolver", bind="127.0.0.8")
+    port = muster.free_port()
+    a.extra = ["-dns-port", str(port)]
+    a.start()
+    for _ in range(2):  # from a server, then from here
+        reply = dns_client.ask(port, "named.service.consul", "SRV")
+        assert [r[2] for r in reply.values("SRV")] == [7]
+    assert dns_client.ask(port, "dnsnode.node.consul", "A").answers
+    assert dns_client.ask(port, "none.service.consul", "A").rcode == 3
+    server.put("/v1/catalog/deregister", {"Node": "dnsnode"})
+    until(lambda: dns_client.ask(port, "named.service.consul", "SRV").rcode
+          == 3, "it is gone here too")

@@ -203,6 +203,7 @@ static bool is_elsewhere(const struct ask *a, const struct form *f,
         }
         return true;
     case FORM_NODE:
+    case FORM_QUERY:
         return true;
     case FORM_ADDR:
     case FORM_NONE:

@@ -86,9 +86,9 @@ struct dns_env {
 };
 
 enum dns_verdict {
-    DNS_ANSWERED, /* *ret_n bytes are in out */
-    DNS_SILENCE,  /* nothing is to be said */
-    DNS_FORWARD,  /* none of ours: ask a recursor */
+    DNS_ANSWERED,  /* *ret_n bytes are in out */
+    DNS_SILENCE,   /* nothing is to be said */
+    DNS_FORWARD,   /* none of ours: ask a recursor */
     DNS_ELSEWHERE, /* ours, but not in this part of the catalog: ask a server */
 };
 
@@ -98,7 +98,7 @@ struct dns_told {
     uint8_t rcode;
     bool truncated, cached;
     uint16_t
-        alias_at; /* the host name in an answer that ends with it, and which
+        alias_at;     /* the host name in an answer that ends with it, and which
                         * a recursor may know (dns_follow); 0: none */
     uint8_t wanted_n; /* ELSEWHERE: the service asked about; 0: none */
     char wanted[63];

@@ -45,7 +45,7 @@ struct dnsd_thread {
     struct list following;       /* follow.c */
     struct peers *servers;       /* remote.c; made when first needed */
     struct list remote;
-    size_t asked;                /* questions that servers have */
+    size_t asked; /* questions that servers have */
     struct udp *udp;
     struct tcp *tcp;
     /* Counted here, added to the process's in one go (thread_count). */

@@ -212,9 +212,8 @@ static void forwarded(struct forward_to *to, const uint8_t *p, size_t n)
 static bool ask_recursor(struct conn *c, struct bytes packet,
                          struct bytes alone, size_t alias_at, bool elsewhere)
 {
-    struct waiter *w = c->tcp->thread->forwarder || elsewhere
-                           ? calloc(1, sizeof *w)
-                           : NULL;
+    struct waiter *w =
+        c->tcp->thread->forwarder || elsewhere ? calloc(1, sizeof *w) : NULL;
 
     if (!w) {
         conn_close(c);

@@ -162,8 +162,8 @@ static bool dns_answered(struct serving *s, struct api_call *call)
         .changes = &p->dns_changes,
         .now_s = (uint32_t)(serving_wall_ms() / 1000),
         .random = s->random += UINT64_C(0x9e3779b97f4a7c15),
-        .transport = http_param(call->request, "tcp") ? DNS_OVER_TCP
-                                                      : DNS_OVER_UDP,
+        .transport =
+            http_param(call->request, "tcp") ? DNS_OVER_TCP : DNS_OVER_UDP,
     };
 
     if (!s->dns && dns_worker_new(DNS_CACHE_BYTES, &s->dns) != ERR_OK)

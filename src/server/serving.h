@@ -141,10 +141,10 @@ struct serving {
     struct parks parks;
     struct pushes pushes;
     struct gate gate;
-    struct peers *peers;  /* made when first needed */
+    struct peers *peers;    /* made when first needed */
     struct dns_worker *dns; /* the same: answers for agents */
-    struct list awaiting; /* requests: forward.h */
-    struct map drafts;    /* canonical target -> struct draft under way */
+    struct list awaiting;   /* requests: forward.h */
+    struct map drafts;      /* canonical target -> struct draft under way */
     /* Long polls and streams; the core thread looks at it. */
     _Atomic size_t parked;
     struct list monitors;

@@ -183,9 +183,8 @@ static enum err node_meta(struct setup *s)
     const struct config_pair own[OWN] = {{"consul-network-segment", ""},
                                          {"consul-version", CLI_API_VERSION},
                                          {API_PEER_PORT, s->peer_port}};
-    /* Of a server its service "consul" says it. */
-    size_t have =
-        s->config.server || !s->settings.peers.join_count ? OWN - 1 : OWN;
+    bool agent = !s->config.server && s->settings.peers.join_count;
+    size_t have = agent ? OWN : OWN - 1; /* a server's service says it */
     const struct config_pairs *from = &s->config.node_meta;
     struct config_pair *v = arena_alloc(&s->arena, (from->n + OWN) * sizeof *v);
     struct buf b;

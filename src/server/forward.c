@@ -341,8 +341,11 @@ bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
     if (!s->process->link || call->request->from_peer)
         return false;
     switch (next) {
+    case API_AGENT: /* coordinates are stored */
+        if (!bytes_starts(call->request->path, bytes_str("/v1/coordinate/")))
+            return false;
+        break;
     case API_ANSWER:
-    case API_AGENT:
     case API_MONITOR:
     case API_ACK:
     case API_PEER:

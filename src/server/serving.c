@@ -36,7 +36,7 @@ void serving_pin(struct serving *s)
         .beats = beats_current(p->beats),
         .cluster = atomic_load_explicit(&p->cluster, memory_order_acquire),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
-        .store_id = store_cluster(p->store),
+        .store_id = p->store ? store_cluster(p->store) : 0,
     };
     bool known;
     (void)contact_ms(p, &known);

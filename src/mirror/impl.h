@@ -71,6 +71,7 @@ struct mirror {
     struct rows rows;
     struct map outs; /* struct outs by name */
     uint64_t revision;
+    char subscriber[40];
     size_t damaged;
     struct errtext last_damage;
     struct errtext *text; /* of the push under way */

@@ -118,6 +118,11 @@ uint64_t mirror_revision(const struct mirror *m)
     return m->revision;
 }
 
+const char *mirror_subscriber(const struct mirror *m)
+{
+    return m->subscriber;
+}
+
 size_t mirror_damaged(const struct mirror *m, const struct errtext **ret)
 {
     *ret = &m->last_damage;
@@ -154,6 +159,7 @@ void mirror_connect(struct mirror *m, struct buf *target, uint64_t *ret_id)
         s->ended = false;
     }
     m->again = false;
+    m->subscriber[0] = '\0';
     buf_puts(target, "/v1/muster/stream?rows");
     size_t n = put_subs(m, true, target);
     (void)put_subs(m, false, target);
@@ -274,7 +280,7 @@ struct entry_in {
 };
 
 struct event_in {
-    struct bytes of, name, key, phase;
+    struct bytes of, name, key, phase, subscriber;
     struct entry_in *entry;
     int64_t index;
 };
@@ -302,8 +308,9 @@ static const struct json_field event_fields[] = {
     FIELD(event_in, "Phase", FIELD_STRING, phase),
     {"Entry", NULL, FIELD_OBJECT, offsetof(struct event_in, entry), &entry_table, JSON_NO_FLAG},
     FIELD(event_in, "Index", FIELD_INT, index),
+    FIELD(event_in, "Subscriber", FIELD_STRING, subscriber),
 };
-static const struct json_table event_table = {event_fields, 6, sizeof(struct event_in)};
+static const struct json_table event_table = {event_fields, 7, sizeof(struct event_in)};
 /* clang-format on */
 
 static struct sub *sub_of(const struct mirror *m, const struct event_in *in)
@@ -394,13 +401,22 @@ static enum err behind(struct mirror *m, uint64_t index)
     return ERR_AGAIN;
 }
 
+static enum err begin(struct mirror *m, const struct event_in *in)
+{
+    struct bytes id = bytes_head(in->subscriber, sizeof m->subscriber - 1);
+
+    if (in->index < 0 || (uint64_t)in->index < m->revision)
+        return behind(m, (uint64_t)in->index);
+    memcpy(m->subscriber, id.p ? id.p : "", id.n);
+    m->subscriber[id.n] = '\0';
+    return ERR_OK;
+}
+
 static enum err apply(struct mirror *m, const struct sse_got *got,
                       const struct event_in *in)
 {
     if (bytes_is(got->name, "subscriber"))
-        return in->index < 0 || (uint64_t)in->index < m->revision
-                   ? behind(m, (uint64_t)in->index)
-                   : ERR_OK;
+        return begin(m, in);
     struct sub *s = sub_of(m, in);
     if (!s)
         return ERR_OK; /* of the whole stream, or of a later version */

@@ -84,6 +84,9 @@ void mirror_connect(struct mirror *m, struct buf *target, uint64_t *ret_id);
 MUST_USE enum err mirror_push(struct mirror *m, struct bytes piece,
                               struct errtext *t);
 
+/* The id under which the server lists this connection; "": not told yet. */
+const char *mirror_subscriber(const struct mirror *m);
+
 /* Rows that no catalog takes, so far, and the last one. */
 size_t mirror_damaged(const struct mirror *m, const struct errtext **ret);
 

@@ -272,8 +272,7 @@ static bool look(struct drain *d)
     bool complete =
         subscribers_unproven(ss, bytes_str(d->name), count_unproven, &unproven);
     /* An agent knows who watches there, and not who watches elsewhere. */
-    bool known =
-        subscribers_unknown_ms(ss) == 0 && !d->serving->process->link;
+    bool known = subscribers_unknown_ms(ss) == 0 && !d->serving->process->link;
     bool proven = d->trust || (complete && unproven == 0);
     bool dns = dns_left_ms(d) > 0;
     bool safe = l.holding == 0 && !dns && known && proven;

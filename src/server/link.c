@@ -144,6 +144,7 @@ static void beaten(void *ctx, const struct fetch_result *r)
         return;
     }
     contact_made(l->core->process, l->beat_sent_ms);
+    feed_ack(l);
     uint64_t next = l->beat_sent_ms + LINK_BEAT_MS;
     timer_set(&l->core->timers, &l->beat_timer,
               next > now_ms(l) ? next - now_ms(l) : 1);
@@ -354,6 +355,8 @@ enum err link_new(struct core *c)
 
     l->core = c;
     l->random = uv_hrtime();
+    snprintf(l->label, sizeof l->label, "agent %.*s",
+             BYTES_ARG(bytes_head(c->process->self.node_name, 100)));
     l->retry_ms = LINK_RETRY_MIN_MS;
     l->retry.fire = on_retry;
     l->beat_timer.fire = on_beat;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "server/link_impl.h"
+#include "server/subscribers.h"
 
 enum { REOPEN_MS = 2 /* for others who want something too */ };
 
@@ -72,8 +73,9 @@ void feed_open(struct link *l)
 {
     struct buf target = {0};
     uint64_t id = 0;
-    char last[24];
+    char last[24], subscriber[40];
 
+    snprintf(subscriber, sizeof subscriber, "%s", mirror_subscriber(l->mirror));
     timer_clear(&l->core->timers, &l->reopen);
     if (l->stream)
         fetch_cancel(l->stream);
@@ -82,11 +84,16 @@ void feed_open(struct link *l)
     mirror_connect(l->mirror, &target, &id);
     buf_putc(&target, '\0');
     (void)snprintf(last, sizeof last, "%llu", (unsigned long long)id);
-    const struct fetch_header resume = {"Last-Event-ID", last};
+    const struct fetch_header headers[] = {
+        {"X-Muster-Subscriber", l->label},
+        {"X-Muster-Subscriber-Id", subscriber}, /* whom the new one is for */
+        {"Last-Event-ID", last},
+    };
+    l->acked = 0;
     const struct peer_request q = {.to = link_address(l),
                                    .target = target.p,
-                                   .headers = &resume,
-                                   .header_count = id ? 1 : 0,
+                                   .headers = headers,
+                                   .header_count = id ? 3 : 1,
                                    .on_piece = on_piece,
                                    .piece_ctx = l};
     if (target.bad || peer_ask(l->peers, &q, ended, l, &l->stream) != ERR_OK)
@@ -108,12 +115,49 @@ void feed_close(struct link *l)
     if (l->stream)
         fetch_cancel(l->stream);
     l->stream = NULL;
+    if (l->ack)
+        fetch_cancel(l->ack);
+    l->ack = NULL;
 }
 
 void feed_anew(struct link *l)
 {
     l->behind = 0;
     mirror_reset(l->mirror);
+}
+
+/* --- What is applied here ------------------------------------------------ */
+
+static void acked(void *ctx, const struct fetch_result *r)
+{
+    struct link *l = ctx;
+
+    (void)r; /* refused: said again, with the next index */
+    l->ack = NULL;
+}
+
+/* For all who watch here: a server's drain waits for the stream of this agent.
+ * What was published at the last beat has reached their streams by now. */
+void feed_ack(struct link *l)
+{
+    const char *id = mirror_subscriber(l->mirror);
+    uint64_t least = subscribers_least(l->core->process->subscribers);
+    uint64_t upto = least < l->settled ? least : l->settled;
+    struct buf body = {0};
+
+    l->settled = mirror_revision(l->mirror);
+    if (!id[0] || l->ack || upto <= l->acked)
+        return;
+    buf_printf(&body, "[{\"Subscriber\":\"%s\",\"Index\":%llu}]", id,
+               (unsigned long long)upto);
+    const struct peer_request q = {.to = link_address(l),
+                                   .method = "PUT",
+                                   .target = "/v1/muster/ack",
+                                   .body = buf_bytes(&body),
+                                   .timeout_ms = LINK_BEAT_LOST_MS};
+    if (!body.bad && peer_ask(l->peers, &q, acked, l, &l->ack) == ERR_OK)
+        l->acked = upto;
+    buf_fini(&body);
 }
 
 /* --- Who wants what ------------------------------------------------------ */

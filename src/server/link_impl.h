@@ -31,6 +31,7 @@ struct link {
     bool told_down; /* the agent knows that nobody can be reached */
     bool stopped;
     char cluster[64];
+    char label[128]; /* of the stream: "agent NODE" */
     struct fetch *hello, *beat;
     struct timer retry, beat_timer;
     uint64_t retry_ms, beat_sent_ms;
@@ -45,6 +46,9 @@ struct link {
     size_t behind; /* times in a row */
     size_t damaged_told;
     _Atomic bool full;
+    struct fetch *ack;
+    uint64_t settled; /* revision as of the last beat */
+    uint64_t acked;   /* on this stream */
 
     /* link_sync.c */
     struct list wishes; /* store_change, to be sent */
@@ -66,6 +70,7 @@ void feed_open(struct link *l); /* the server is in use: a stream from it */
 void feed_close(struct link *l);
 void feed_free(struct link *l);
 void feed_anew(struct link *l); /* another store */
+void feed_ack(struct link *l);  /* each beat: what all here have applied */
 
 /* link_sync.c */
 void sync_init(struct link *l);

@@ -217,8 +217,12 @@ static void list_watch(struct serving *s, const struct push *st,
     if (api_from_canonical(&call, env, target, &arena) == ERR_OK) {
         bool one = call.watch.kind == WATCH_SERVICE ||
                    call.watch.kind == WATCH_SERVICE_HEALTH;
-        subscribers_watches(s->process->subscribers, st->id, target,
-                            one ? call.watch.name : (struct bytes){NULL, 0});
+        /* Who mirrors a node gives nobody's instances to others. */
+        bool of_node = call.rows && !one && call.watch.kind != WATCH_CATALOG;
+        if (!of_node)
+            subscribers_watches(s->process->subscribers, st->id, target,
+                                one ? call.watch.name
+                                    : (struct bytes){NULL, 0});
     }
     api_call_fini(&call);
     arena_fini(&arena);
@@ -231,7 +235,7 @@ static bool join_all(struct serving *s, struct push *st,
     for (uint32_t i = 0; i < st->sub_count; i++) {
         buf_reset(&s->scratch);
         api_stream_target(call, i, &s->scratch);
-        if (!s->scratch.bad && st->flow && !call->rows)
+        if (!s->scratch.bad && st->flow)
             list_watch(s, st, env, buf_bytes(&s->scratch));
         if (s->scratch.bad ||
             !push_join(s, &st->subs[i], env, buf_bytes(&s->scratch),

@@ -550,3 +550,29 @@ void subscribers_lag(struct subscribers *ss,
     tell_worst(ss, worst, ctx);
     uv_mutex_unlock(&ss->mutex);
 }
+
+/* A stream that has taken all it was sent has nothing of before. Of a poll only
+ * what it says is known. */
+static uint64_t least_of(const struct subscriber *s)
+{
+    if (s->stream && !s->gone && atomic_load(&s->flow.behind) == 0 &&
+        s->applied >= atomic_load(&s->flow.told))
+        return UINT64_MAX;
+    return s->applied;
+}
+
+uint64_t subscribers_least(struct subscribers *ss)
+{
+    uint64_t least = UINT64_MAX;
+
+    uv_mutex_lock(&ss->mutex);
+    readers_forget(&ss->readers, now_ms(), ss->memory_ms);
+    if (!list_empty(&ss->readers.all) || ss->readers.lost_ms)
+        least = 0;
+    list_each (it, &ss->all) {
+        uint64_t one = least_of(container_of(it, struct subscriber, link));
+        least = one < least ? one : least;
+    }
+    uv_mutex_unlock(&ss->mutex);
+    return least;
+}

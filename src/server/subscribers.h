@@ -95,6 +95,11 @@ void subscribers_polled(struct subscribers *ss, struct bytes id,
 void subscribers_read(struct subscribers *ss, struct bytes name,
                       const char *peer);
 
+/* The index that all here have applied, for who answers for them (an agent, to its
+ * server); UINT64_MAX: whatever was published a second ago. 0: nobody knows, as
+ * somebody reads without saying. */
+uint64_t subscribers_least(struct subscribers *ss);
+
 enum ack_result { ACK_TAKEN, ACK_NOBODY, ACK_NEVER };
 
 /* gone: it holds nothing any more, and is forgotten once its connection has

@@ -294,6 +294,25 @@ def test_members_are_told_alive_and_failed_and_can_be_forced_out(
         (500, "agent: No node found with name 'nobody'")
 
 
+def test_a_servers_drain_waits_for_who_watches_here(make):
+    s = make(muster.Server, name="server-3").start()
+    a = make(agents.Agent, s, name="watchful", bind="127.0.0.9").start()
+    s.put("/v1/agent/service/register", {"Name": "drained", "ID": "d1"})
+    stream = Stream(a, "/v1/health/service/drained?passing&stream")
+    stream.ready()
+
+    def waiting():
+        got = s.put("/v1/agent/service/drain/d1?wait=0s").json
+        return {w["Label"] for w in got["Waiting"]}
+    assert waiting() == {"agent watchful"}
+    stream.until(lambda: not stream.entries, "it is told")
+    assert waiting() == {"agent watchful"}, "nobody said that he applied it"
+    assert a.put("/v1/muster/ack", [{"Subscriber": stream.subscriber,
+                                     "Index": stream.last_id}]).status == 200
+    until(lambda: waiting() == set(), "the agent says so for him")
+    stream.close()
+
+
 def test_names_are_found_by_dns_here(server, make):
     import dns_client
     server.register("dnsnode", "named", "n1", port=7)

@@ -3,6 +3,8 @@
 """Client agents: what an application's host gets from servers elsewhere, and what
 becomes of it when a server, or the agent, dies."""
 
+import http.client
+import json
 import signal
 import threading
 import time
@@ -328,3 +330,43 @@ def test_names_are_found_by_dns_here(server, make):
     server.put("/v1/catalog/deregister", {"Node": "dnsnode"})
     until(lambda: dns_client.ask(port, "named.service.consul", "SRV").rcode
           == "NXDOMAIN", "it is gone here too")
+
+
+@pytest.mark.parametrize("path,body,why", [
+    ("beat", "{", "unexpected"),
+    ("beat", "{}", "A beat without Node"),
+    ("beat", '{"Node":7}', "cannot unmarshal"),
+    ("probe", '{"Address":"127.0.0.1","Port":0}', "without Address and Port"),
+    ("probe", '{"Address":"","Port":80}', "without Address and Port"),
+    ("sync", "[]", "cannot unmarshal"),
+    ("sync", '{"Items":[{}]}', "Node is missing"),
+    ("sync", '{"Node":"x","Items":[]}', "No Items"),
+    ("sync", '{"Node":"x","Items":[{"Wishes":["%"]}]}', "not base64"),
+    ("dns", "no packet", "no DNS query"),
+])
+def test_garbage_from_peers_is_refused_by_name(server, path, body, why):
+    c = http.client.HTTPConnection("127.0.0.1", server.other_ports[0],
+                                   timeout=muster.LIMIT)
+    c.request("PUT", f"/v1/peer/{path}", body)
+    r = c.getresponse()
+    text = r.read().decode()
+    c.close()
+    assert r.status == 400 and why in text, (r.status, text)
+
+
+@pytest.mark.parametrize("wish", ["", "AA==", "cgFu", "enh4"])
+def test_wishes_that_are_none_are_refused_one_by_one(server, wish):
+    c = http.client.HTTPConnection("127.0.0.1", server.other_ports[0],
+                                   timeout=muster.LIMIT)
+    c.request("PUT", "/v1/peer/sync", json.dumps(
+        {"Node": "n", "Items": [{"Wishes": [wish]}, {"Wishes": []}]}))
+    outcomes = json.loads(c.getresponse().read())["Outcomes"]
+    c.close()
+    assert [o["Verdict"] for o in outcomes] == ["refused", "committed"]
+    assert "a wish" in outcomes[0]["Text"]
+
+
+def test_users_have_no_way_to_what_peers_ask(server):
+    for path in ("heard", "members"):
+        assert server.get(f"/v1/peer/{path}").status == 404
+    assert server.put("/v1/peer/sync", {}).status == 404

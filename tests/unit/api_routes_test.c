@@ -133,17 +133,47 @@ static void joining_oneself_works_and_nobody_else_is_there(void **state)
                  "connect: connection refused\n\n");
 }
 
-static void nobody_else_can_be_thrown_out(void **state)
+/* The answer of a write that writes nothing; or how many operations it has. */
+static struct bytes throw_out(struct world *w, const char *target,
+                              size_t *ret_ops)
+{
+    struct api_env env = env_of(w);
+    struct plan p;
+    plan_init(&p, &w->arena);
+    assert_int_equal(begin(w, "PUT", target, ""), API_WRITE);
+    enum api_next next = api_write(&w->call, &env, &p);
+    assert_int_equal(next, p.op_count ? API_WRITE : API_ANSWER);
+    *ret_ops = p.op_count;
+    return buf_bytes(&w->call.body);
+}
+
+static void only_who_has_failed_can_be_thrown_out(void **state)
 {
     struct world *w = *state;
-    assert_bytes(agent_put(w, "/v1/agent/force-leave/own?prune"), "");
+    size_t ops;
+    static const char body[] =
+        "{\"Node\":\"m\",\"Address\":\"1.2.3.4\",\"NodeMeta\":{"
+        "\"muster_peer_port\":\"8301\"},\"Check\":{\"CheckID\":"
+        "\"serfHealth\",\"Name\":\"s\",\"Status\":\"%s\"}}";
+    char text[256];
+    assert_bytes(throw_out(w, "/v1/agent/force-leave/own?prune", &ops), "");
     assert_int_equal(w->call.status, 200);
-    assert_bytes(agent_put(w, "/v1/agent/force-leave/own.dc1"), "");
-    assert_bytes(agent_put(w, "/v1/agent/force-leave/ow"),
+    assert_bytes(throw_out(w, "/v1/agent/force-leave/own.dc1", &ops), "");
+    assert_bytes(throw_out(w, "/v1/agent/force-leave/ow", &ops),
                  "agent: No node found with name 'ow'");
     assert_int_equal(w->call.status, 500);
-    assert_bytes(agent_put(w, "/v1/agent/force-leave/owner"),
+    assert_bytes(throw_out(w, "/v1/agent/force-leave/owner", &ops),
                  "agent: No node found with name 'owner'");
+    snprintf(text, sizeof text, body, "passing");
+    assert_int_equal(put(w, "/v1/catalog/register", text), 200);
+    assert_true(has(get(w, "/v1/agent/members"), "\"Name\":\"m\""));
+    assert_bytes(throw_out(w, "/v1/agent/force-leave/m", &ops), "");
+    assert_int_equal(ops, 0);
+    snprintf(text, sizeof text, body, "critical");
+    assert_int_equal(put(w, "/v1/catalog/register", text), 200);
+    assert_true(has(get(w, "/v1/agent/members"), "\"Status\":4"));
+    assert_bytes(throw_out(w, "/v1/agent/force-leave/m.dc1", &ops), "");
+    assert_true(ops > 0);
 }
 
 static void a_reload_is_the_servers_to_carry_out(void **state)
@@ -333,7 +363,7 @@ static const struct CMUnitTest tests[] = {
     T(the_whole_catalog_is_one_thing_to_wait_for),
     T(the_page_sees_sums_of_services),
     T(joining_oneself_works_and_nobody_else_is_there),
-    T(nobody_else_can_be_thrown_out),
+    T(only_who_has_failed_can_be_thrown_out),
     T(a_reload_is_the_servers_to_carry_out),
     T(what_is_off_says_so_in_consuls_words),
     T(one_server_leads_itself),

@@ -94,7 +94,7 @@ $(CLIENT_PROGRAMS): include/muster.h $B/$(CLIENT_SO)
 # --- Simulations: tests/sim/NAME_sim.c on the pure layers, on a virtual clock.
 # Those layers once more, with what only a simulation pays for: invariant() and
 # sometimes() of base/check.h.
-SIM_LAYERS = base catalog health lb local duty
+SIM_LAYERS = base vivaldi catalog health lb local duty
 SIM_FLAGS  = -DSOMETIMES -DINVARIANTS
 sim_objects = $(foreach l,$(SIM_LAYERS),$(patsubst src/%.c,$B/simobj/%.o,$(src_$l)))
 SIMS = $(patsubst tests/sim/%.c,$B/sim/%,$(sort $(wildcard tests/sim/*_sim.c)))
@@ -103,9 +103,9 @@ $(sim_objects): $B/simobj/%.o: src/%.c Makefile | $(addprefix $B/see/,$(SIM_LAYE
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(CC) $(CFLAGS_ALL) $(SIM_FLAGS) -I$B/see/$(firstword $(subst /, ,$*)) -MMD -MP -c -o $@ $<
 
-$(SIMS): $B/sim/%: tests/sim/%.c $(sim_objects) | $B/see/duty $B/see/lb
+$(SIMS): $B/sim/%: tests/sim/%.c $(sim_objects) | $B/see/duty $B/see/lb $B/see/vivaldi
 	@mkdir -p $(@D)
-	$(call quiet,CC)$(CC) $(CFLAGS_ALL) $(SIM_FLAGS) -I$B/see/duty -I$B/see/lb -Itests -Itests/unit -MMD -MP -o $@ $< $(sim_objects) $(LDFLAGS_ALL) -lcmocka $(LIBS)
+	$(call quiet,CC)$(CC) $(CFLAGS_ALL) $(SIM_FLAGS) -I$B/see/duty -I$B/see/lb -I$B/see/vivaldi -Itests -Itests/unit -MMD -MP -o $@ $< $(sim_objects) $(LDFLAGS_ALL) -lcmocka $(LIBS)
 
 -include $(sim_objects:.o=.d) $(addsuffix .d,$(SIMS))
 

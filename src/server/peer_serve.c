@@ -10,6 +10,13 @@
 #include "loop/peer.h"
 #include "server/presence.h"
 
+struct peers *serving_peers(struct serving *s)
+{
+    if (!s->peers && peers_new(&s->loop, s->process->psk, &s->peers) != ERR_OK)
+        s->peers = NULL;
+    return s->peers;
+}
+
 void peer_answer(struct serving *s, struct conn *c, struct api_call *call)
 {
     serving_answer_call(s, c, call, 1, false);

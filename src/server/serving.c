@@ -347,13 +347,6 @@ static void on_drained(void *ctx, struct conn *c)
     push_drained(conn_user(c));
 }
 
-struct peers *serving_peers(struct serving *s)
-{
-    if (!s->peers && peers_new(&s->loop, s->process->psk, &s->peers) != ERR_OK)
-        s->peers = NULL;
-    return s->peers;
-}
-
 /* --- Letters ------------------------------------------------------------- */
 
 void serving_post(struct serving *s, struct letter *take)

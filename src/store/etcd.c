@@ -150,6 +150,7 @@ static void attach(struct backend *b, uv_loop_t *loop)
             .token = &x->token,
             .connect_ms = ETCD_CONNECT_MS,
         });
+    x->term_over.fire = etcd_term_over;
     etcd_upkeep_begin(x);
 }
 

@@ -94,6 +94,12 @@ bool etcd_heard(struct etcd *x, const struct etcd_header *h)
         x->heard = h->revision;
     if (h->revision > x->newest)
         x->newest = h->revision;
+    if (h->term > x->term) {
+        /* Not from here: somebody's answer is being read. */
+        if (x->term)
+            timer_set(&x->timers, &x->term_over, ETCD_TERM_MS);
+        x->term = h->term;
+    }
     etcd_feed_check(x);
     return true;
 }
@@ -257,7 +263,36 @@ static void ask_grpc(struct etcd_call *c)
         .answer_max = ETCD_ANSWER_MAX,
         .done = on_called,
     };
+    c->term = c->etcd->term;
     grpc_start(c->etcd->member[c->member].channel, &c->rpc);
+}
+
+static struct etcd_call *of_earlier_term(struct etcd *x)
+{
+    list_each (it, &x->calls) {
+        struct etcd_call *c = container_of(it, struct etcd_call, link);
+
+        if (c->grpc && c->once && c->term < x->term)
+            return c;
+    }
+    return NULL;
+}
+
+/* A write that a member had passed on to a leader who died is answered by nobody:
+ * the member waits for seconds, though others lead again. What came of it is
+ * unknown either way, and asking for that needs no time-out. */
+void etcd_term_over(struct timer *t)
+{
+    struct etcd *x = container_of(t, struct etcd, term_over);
+    struct errtext why;
+    struct etcd_call *c;
+
+    errtext_set(&why, "the leader has changed meanwhile");
+    while (!x->closing && (c = of_earlier_term(x))) {
+        c->term = x->term;
+        grpc_cancel(&c->rpc);
+        failed(c, ERR_UNAVAILABLE, true, &why);
+    }
 }
 
 /* --- By the gateway ------------------------------------------------------ */

@@ -42,6 +42,7 @@ enum {
     ETCD_RETRY_FIRST_MS = 20,  /* of the watch; doubles */
     ETCD_RETRY_MAX_MS = 1000,
     ETCD_LAG_MS = 2000,    /* a watch that is behind for so long is given up */
+    ETCD_TERM_MS = 100,    /* for answers of an earlier leader's term */
     ETCD_GOODBYE_MS = 500, /* for leases given back at the end */
 };
 
@@ -81,6 +82,7 @@ struct etcd_call {
     struct grpc_call rpc;
     size_t member, tried;
     bool logged_in;
+    uint64_t term; /* heard of when it was sent */
 };
 
 struct etcd_member {
@@ -112,6 +114,8 @@ struct etcd {
     struct tls_client *tls; /* NULL: plain */
     struct timers timers;
     struct timer goodbye;
+    struct timer term_over; /* calls of an earlier term are given up */
+    uint64_t term;          /* of the newest leader heard of */
     bool closing;
     struct list calls;
     struct list to_log_in; /* calls that wait for a token */
@@ -163,6 +167,8 @@ void etcd_call_fail(struct etcd_call *c, enum err why, const char *text);
 
 /* Which member to ask first next time, after this one failed. */
 void etcd_member_failed(struct etcd *x, size_t member);
+
+void etcd_term_over(struct timer *t);
 
 /* A header of an answer: revisions, the cluster. False: another cluster's. */
 bool etcd_heard(struct etcd *x, const struct etcd_header *h);

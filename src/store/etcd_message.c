@@ -24,6 +24,9 @@ static void read_header(struct wire *from, struct etcd_header *ret)
         case 3:
             ret->revision = wire_u64(&w);
             break;
+        case 4:
+            ret->term = wire_u64(&w);
+            break;
         default:
             wire_skip(&w);
         }

@@ -13,7 +13,7 @@
 #include "store/etcd_wire.h"
 
 struct etcd_header {
-    uint64_t cluster, revision;
+    uint64_t cluster, revision, term;
 };
 
 /* --- Range --------------------------------------------------------------- */

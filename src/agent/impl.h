@@ -331,6 +331,8 @@ void state_stored(struct letter *l);
 /* Its output or beat is to be written some time, within the budget. */
 void state_init(struct running *r);
 void state_lazily(struct running *r, uint64_t delay_ms);
+/* A client's word has just been stored, and its beat with it. */
+void state_by_word(struct running *r);
 
 /* From agent.db's load. */
 void state_restore(struct agent *a, struct bytes id,

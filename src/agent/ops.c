@@ -230,6 +230,7 @@ static void ttl_stored(struct job *j)
 
     if (r && k) {
         running_told(r, status_of(j->op->status), ttl_output(j, &k->def), true);
+        state_by_word(r);
         agent_publish(j->agent);
     }
     sync_check_of(j, local_check(here(j), j->op->id));

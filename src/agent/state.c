@@ -168,6 +168,13 @@ void state_lazily(struct running *r, uint64_t delay_ms)
         deadline_set(r->agent, &r->lazy, delay_ms);
 }
 
+void state_by_word(struct running *r)
+{
+    r->stored_ms = agent_now(r->agent);
+    if (!r->lazy_catalog)
+        deadline_clear(r->agent, &r->lazy);
+}
+
 /* --- Restoring ----------------------------------------------------------- */
 
 void state_restore(struct agent *a, struct bytes id,

@@ -238,6 +238,10 @@ def own_version(a, b):
         drop(a, "consul-version")
 
 
+def peer_port(a, b):
+    drop(a, "muster_peer_port")
+
+
 def raft_figures(a, b):
     for obj in (a, b):
         for name in ("CreateIndex", "ModifyIndex", "LastIndex", "LastTerm",
@@ -495,13 +499,12 @@ RULES = [
     Texts("large events", "Consul counts twice, before and after encoding",
           r"(encoded )?(user event exceeds configured limit of 512 bytes) .* "
           r"encoding", r"\2", "^PUT /v1/event/fire"),
-    Head("index of coordinates in another datacenter", "nobody's answer",
-         "x-consul-index", "x-consul-knownleader", "x-consul-lastcontact",
-         request=r"^GET /v1/coordinate/nodes\?dc=nope"),
     Parts("consul-version of the own node", "newer releases tell it, and their "
           "clients look for it", own_version),
     Texts("consul-version, indented", "the same",
           r',\s+"consul-version": "[^"]*"', "", r"^GET /v1/catalog/nodes\?pretty"),
+    Parts("muster_peer_port of the service consul", "servers and agents find "
+          "each other by it", peer_port),
     Parts("internals of the consensus", "there is none: one server leads itself",
           raft_figures, "^GET /v1/operator/"),
     Head("index of what there is nothing of", "no table, no index of its own",

@@ -16,7 +16,8 @@ uses_local   = base catalog health
 uses_query   = base catalog
 uses_mirror  = base catalog http
 uses_vivaldi = base
-uses_api     = base catalog health local query http ui
+uses_wan     = base
+uses_api     = base catalog health local query wan http ui
 uses_dns     = base catalog query
 uses_duty    = base catalog health local
 uses_loop    = base http
@@ -27,14 +28,14 @@ uses_cluster = base catalog health local http duty loop
 uses_agent   = base catalog health local http loop store
 uses_dnsd    = base catalog query dns http loop
 uses_cli     = base config lb http loop client
-uses_server  = base vivaldi config catalog health http local mirror ui duty query api dns loop store probe agent dnsd cluster cli
+uses_server  = base vivaldi wan config catalog health http local mirror ui duty query api dns loop store probe agent dnsd cluster cli
 
 # Who sees the public header, include/muster.h.
 include_client = -Iinclude
 include_cli    = -Iinclude
 
-LAYERS = base vivaldi config catalog health lb http local mirror ui duty query api dns loop client store probe agent dnsd cluster cli server
-PURE   = base vivaldi config catalog health lb http local mirror ui duty query api dns
+LAYERS = base vivaldi wan config catalog health lb http local mirror ui duty query api dns loop client store probe agent dnsd cluster cli server
+PURE   = base vivaldi wan config catalog health lb http local mirror ui duty query api dns
 
 # --- Settings ---------------------------------------------------------------
 CC      ?= gcc

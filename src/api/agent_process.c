@@ -72,6 +72,32 @@ static bool is_own(const struct api_self *self, struct bytes host)
                          bytes_is(self->bind_address, "::")));
 }
 
+static enum api_next wan_op(struct api_call *c, enum agent_op_kind kind,
+                            struct bytes id, struct agent_op **ret)
+{
+    *ret = agent_op_new(kind);
+    if (*ret)
+        (*ret)->id = arena_copy(&(*ret)->arena, id);
+    if (!*ret || (id.n && !(*ret)->id.p)) {
+        agent_op_free(*ret);
+        *ret = NULL;
+        api_error(c, 500, "out of memory");
+        return API_ANSWER;
+    }
+    return API_AGENT;
+}
+
+static enum api_next join_wan(struct api_call *c, struct bytes host,
+                              uint64_t port, struct agent_op **ret)
+{
+    bool v6 = bytes_find(host, ':') < host.n;
+    char *to =
+        arena_printf(c->arena, v6 ? "[%.*s]:%llu" : "%.*s:%llu",
+                     BYTES_ARG(host), (unsigned long long)(port ? port : 8302));
+
+    return wan_op(c, AGENT_JOIN_WAN, bytes_str(to), ret);
+}
+
 enum api_next agent_join(struct api_call *c, const struct api_env *env,
                          struct agent_op **ret)
 {
@@ -84,6 +110,8 @@ enum api_next agent_join(struct api_call *c, const struct api_env *env,
     split_address(shown, own, &host, &port);
     if (is_own(self, host) && own > 0 && port == (uint64_t)own)
         return done(c);
+    if (wan && env->wan)
+        return join_wan(c, host, port, ret);
     if (!is_ip(host) && !is_own(self, host))
         api_error(c, 500,
                   "1 error occurred:\n\t* Failed to resolve %.*s: lookup "

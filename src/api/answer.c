@@ -18,6 +18,8 @@ void api_call_fini(struct api_call *c)
     buf_fini(&c->body);
     buf_fini(&c->extra_head);
     buf_fini(&c->near_rows);
+    buf_fini(&c->failover_body);
+    buf_fini(&c->failover_params);
 }
 
 void api_error(struct api_call *c, int status, const char *fmt, ...)

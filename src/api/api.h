@@ -19,6 +19,7 @@
 #define API_API_H
 
 #include "api/filter.h"
+#include "api/wan.h"
 #include "base/log.h"
 #include "base/net.h"
 #include "catalog/member.h"
@@ -177,6 +178,7 @@ struct api_env {
     uint64_t uptime_ms;
     uint64_t alloc_bytes, sys_bytes; /* of the process, for metrics */
     uint64_t threads;
+    const struct api_wan *wan;   /* NULL: no other datacenters */
     uint64_t random[2];          /* anew for each call of a function below */
     const struct api_host *host; /* if the call wants it */
     const struct api_past *past; /* if the call wants it */
@@ -190,6 +192,8 @@ enum api_next {
     API_MONITOR,
     API_WATCHERS, /* who watches a service: the server's table */
     API_LAG,      /* how fast they apply what changes: the same */
+    API_FORWARD,  /* another datacenter answers (call.forward) */
+    API_WAN,      /* answered; wan_word is for who keeps the list of servers */
     API_ACK,      /* what they have applied (acks): into it */
     API_SNAPSHOT, /* all of the catalog as a file, or back (GET, PUT) */
     API_PEER,     /* of agents and servers among themselves: by its path */
@@ -206,6 +210,10 @@ struct api_ack {
     bool gone; /* it will not come back, and holds nothing any more */
 };
 
+/* On what is passed on to another datacenter (only peers can send it). */
+#define API_FORWARDED_HEADER "X-Muster-Forwarded"
+
+enum { API_FAILOVERS_MAX = 16 /* datacenters of one query */ };
 enum { API_ACKS_MAX = 1024 /* in one request */ };
 
 struct api_call;
@@ -277,6 +285,18 @@ struct api_call {
 
     bool fresh; /* READ: made anew each time, and never waited for; what it
                    shows is of the catalog all the same */
+    struct bytes forward; /* FORWARD: the datacenter */
+    const struct api_wan_word *wan_word;
+
+    /* READ fresh, of a prepared query that finds nobody here: who may have
+     * somebody, in turn, and what to ask them (PUT /v1/peer/query). Then again
+     * with failover_over, if nobody has. */
+    struct bytes failover[API_FAILOVERS_MAX];
+    size_t failover_count;
+    struct buf failover_body, failover_params;
+    size_t failovers; /* asked so far */
+    bool failover_over;
+
     struct bytes client; /* READ fresh: the client's address, or empty */
     bool tell_cache;     /* READ: ?cached where Consul's agent has a cache */
     bool want_host;      /* READ: env->host is to be filled */

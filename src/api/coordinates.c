@@ -9,6 +9,7 @@
 #include "query/query.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct coord_in {
@@ -76,6 +77,33 @@ static int numbers(struct bytes raw, double *out, int max)
     return n;
 }
 
+/* How many dimensions it has; -1: something is no number. */
+static int take_numbers(const struct coord_in *in, struct coordinate *ret)
+{
+    int n = numbers(in->vec, ret->vec, COORDINATE_DIMENSIONS);
+
+    return !number(in->error, &ret->error) ||
+                   !number(in->adjustment, &ret->adjustment) ||
+                   !number(in->height, &ret->height)
+               ? -1
+               : n;
+}
+
+enum err coordinate_from_json(struct bytes json, struct arena *a,
+                              struct coordinate *ret, struct errtext *t)
+{
+    struct coord_in in;
+    enum err e = json_decode(json, &coord_table, &in, a, t);
+
+    *ret = (struct coordinate){0};
+    if (e == ERR_OK && (take_numbers(&in, ret) != COORDINATE_DIMENSIONS ||
+                        !coordinate_valid(ret))) {
+        errtext_set(t, "incompatible coordinate");
+        e = ERR_BAD;
+    }
+    return e;
+}
+
 static enum api_next refuse(struct api_call *c, int status, const char *text)
 {
     api_error(c, status, "%s", text);
@@ -89,10 +117,8 @@ static enum api_next take(struct api_call *c,
     *ret = (struct coordinate){0};
     if (!in->coord)
         return refuse(c, 400, "Request decode failed: Coord is missing");
-    int n = numbers(in->coord->vec, ret->vec, COORDINATE_DIMENSIONS);
-    if (n < 0 || !number(in->coord->error, &ret->error) ||
-        !number(in->coord->adjustment, &ret->adjustment) ||
-        !number(in->coord->height, &ret->height))
+    int n = take_numbers(in->coord, ret);
+    if (n < 0)
         return refuse(c, 400,
                       "Request decode failed: json: cannot unmarshal a member "
                       "of Coord into Go value of type float64");
@@ -145,15 +171,8 @@ bool coordinate_of(const struct api_env *env, struct bytes node,
     return query_place(env->cat, node, env->self->node_name, ret);
 }
 
-static void put_coordinate(struct json_out *j, struct bytes node,
-                           const struct coordinate *c)
+void encode_coordinate(struct json_out *j, const struct coordinate *c)
 {
-    json_open(j, '{');
-    json_key(j, "Node");
-    json_str(j, node);
-    json_key(j, "Segment");
-    json_str(j, (struct bytes){0});
-    json_key(j, "Coord");
     json_open(j, '{');
     json_key(j, "Vec");
     json_open(j, '[');
@@ -167,6 +186,18 @@ static void put_coordinate(struct json_out *j, struct bytes node,
     json_key(j, "Height");
     json_double(j, c->height);
     json_close(j, '}');
+}
+
+static void put_coordinate(struct json_out *j, struct bytes node,
+                           const struct coordinate *c)
+{
+    json_open(j, '{');
+    json_key(j, "Node");
+    json_str(j, node);
+    json_key(j, "Segment");
+    json_str(j, (struct bytes){0});
+    json_key(j, "Coord");
+    encode_coordinate(j, c);
     json_close(j, '}');
 }
 
@@ -214,21 +245,40 @@ void read_coordinate_node(struct api_call *c, const struct api_env *env)
     encoder_end(&e, c);
 }
 
+/* One datacenter's servers, as they place themselves among all. */
+static void put_datacenter(struct json_out *j, const struct api_wan *w,
+                           const struct api_dc *dc)
+{
+    json_open(j, '{');
+    json_key(j, "Datacenter");
+    json_str(j, dc->name);
+    json_key(j, "AreaID");
+    json_str(j, bytes_str("wan"));
+    json_key(j, "Coordinates");
+    json_open(j, '[');
+    if (dc->own)
+        put_coordinate(j, bytes_str(w->self->node), &w->self->at);
+    for (size_t i = 0; i < w->count; i++)
+        if (bytes_is(dc->name, w->members[i].who.datacenter))
+            put_coordinate(j, bytes_str(w->members[i].who.node),
+                           &w->members[i].who.at);
+    json_close(j, ']');
+    json_close(j, '}');
+}
+
 void read_coordinate_datacenters(struct api_call *c, const struct api_env *env)
 {
     struct json_out j = json_out(&c->body);
+    const struct api_dc own = {.name = env->self->datacenter, .own = true};
+    char node[256];
+    struct wan_who self = {.at = coordinate_origin()};
+    const struct api_wan alone = {&self, NULL, 0, &own, 1};
+    const struct api_wan *w = env->wan ? env->wan : &alone;
+
+    snprintf(node, sizeof node, "%.*s", BYTES_ARG(env->self->node_name));
+    memcpy(self.node, node, sizeof node);
     json_open(&j, '[');
-    json_open(&j, '{');
-    json_key(&j, "Datacenter");
-    json_str(&j, env->self->datacenter);
-    json_key(&j, "AreaID");
-    json_str(&j, bytes_str("wan"));
-    json_key(&j, "Coordinates");
-    json_open(&j, '[');
-    struct coordinate at;
-    (void)coordinate_of(env, env->self->node_name, &at);
-    put_coordinate(&j, env->self->node_name, &at);
-    json_close(&j, ']');
-    json_close(&j, '}');
+    for (size_t i = 0; i < w->dc_count; i++)
+        put_datacenter(&j, w, &w->dcs[i]);
     json_close(&j, ']');
 }

@@ -119,6 +119,11 @@ struct bytes api_host_of(struct bytes peer);
 bool coordinate_of(const struct api_env *env, struct bytes node,
                    struct coordinate *ret);
 
+MUST_USE enum err coordinate_from_json(struct bytes json, struct arena *a,
+                                       struct coordinate *ret,
+                                       struct errtext *t);
+void encode_coordinate(struct json_out *j, const struct coordinate *c);
+
 /* near.c. Before each row of a list; after the last. */
 void near_param(struct api_call *c, const struct api_env *env);
 void near_row(struct api_call *c, const struct api_env *env, struct bytes node);
@@ -134,7 +139,11 @@ enum { PAST_PARAMS = 3 };
  * nothing if the call does not want them. */
 void past_put_departed(struct encoder *e, struct api_call *c);
 
-/* params.c: common parameters into the call. ANSWER: refused. */
+/* params.c: is it another datacenter that the request may be passed on to? */
+bool datacenter_is_known(const struct api_call *c, const struct api_env *env,
+                         struct bytes dc);
+
+/* The same: common parameters into the call. ANSWER: refused; FORWARD. */
 enum api_next api_params(struct api_call *c, const struct api_env *env);
 
 /* --- Encoding (encode.c) ------------------------------------------------- */
@@ -361,6 +370,9 @@ bool address_is_any(struct bytes address); /* 0.0.0.0 :: [::] */
 enum { QUERY_PARAMS = 2 };
 extern const char *const query_param_names[QUERY_PARAMS];
 
+enum api_next prepare_peer_query(struct api_call *c, const struct api_env *env);
+void read_peer_query(struct api_call *c, const struct api_env *env);
+enum api_next prepare_peer_wan(struct api_call *c, const struct api_env *env);
 enum api_next prepare_query(struct api_call *c, const struct api_env *env);
 void read_queries(struct api_call *c, const struct api_env *env);
 void read_query(struct api_call *c, const struct api_env *env);

@@ -213,6 +213,43 @@ static void put_others(struct json_out *j, const struct api_env *env,
         put_other(j, env, n, f);
 }
 
+/* A server that this one knows from what it says itself. */
+static void put_wan_member(struct json_out *j, const struct api_env *env,
+                           const struct wan_member *m, struct filter *f)
+{
+    const struct wan_who *w = &m->who;
+    struct filter_row row = filter_row(env);
+    struct packed_map tags = {0};
+    struct buf name = {0};
+    const struct api_self it = {
+        .is_server = true,
+        .datacenter = bytes_str(w->datacenter),
+        .node_id = bytes_str(w->id),
+        .server_port = w->server_port,
+        .version = env->self->version,
+    };
+    buf_printf(&name, "%s.%s", w->node, w->datacenter);
+    member_tags(&it, true, &tags);
+    row.member = (struct filter_member){
+        .name = buf_bytes(&name),
+        .address = bytes_str(w->address),
+        .port = w->port,
+        .status = m->alive ? 1 : 4,
+        .protocol_min = 1,
+        .protocol_max = 5,
+        .protocol_cur = 2,
+        .delegate_min = 2,
+        .delegate_max = 5,
+        .delegate_cur = 4,
+        .tags = {buf_bytes(&tags.b), tags.n},
+    };
+    if (filter_match(f, &row))
+        put_member(j, &row.member);
+    j->out->bad |= name.bad || tags.b.bad;
+    buf_fini(&name);
+    buf_fini(&tags.b);
+}
+
 void read_agent_members(struct api_call *c, const struct api_env *env)
 {
     struct json_out j = json_out(&c->body);
@@ -234,6 +271,8 @@ void read_agent_members(struct api_call *c, const struct api_env *env)
     put_self(&j, env, wan, c->filter);
     if (!wan)
         put_others(&j, env, c->filter);
+    for (size_t i = 0; wan && env->wan && i < env->wan->count; i++)
+        put_wan_member(&j, env, &env->wan->members[i], c->filter);
     json_close(&j, ']');
 }
 

@@ -151,11 +151,30 @@ static enum api_next tenancy(struct api_call *c)
     return API_READ;
 }
 
+bool datacenter_is_known(const struct api_call *c, const struct api_env *env,
+                         struct bytes dc)
+{
+    /* Whoever forwards knows where to: it is not passed on once more. An agent's
+     * servers know the datacenters that it does not. */
+    if (c->request->from_peer &&
+        http_header(c->request, API_FORWARDED_HEADER).n > 0)
+        return false;
+    return !env->self->is_server || api_wan_dc(env->wan, dc);
+}
+
 static enum api_next datacenter(struct api_call *c, const struct api_env *env)
 {
     struct bytes dc = http_param_value(c->request, "dc");
     if (dc.n == 0 || bytes_eq(dc, env->self->datacenter))
         return API_READ;
+    if (datacenter_is_known(c, env, dc)) {
+        if (stream_is_wanted(c))
+            return refuse(c, 400,
+                          "The streams of another datacenter are not passed "
+                          "on: ask one of its servers, or wait with index");
+        c->forward = dc;
+        return API_FORWARD;
+    }
     c->consul_headers =
         c->route->consul_headers && c->request->method == HTTP_GET;
     return refuse(c, 500, "No path to datacenter");
@@ -222,9 +241,8 @@ static enum api_next of_route(struct api_call *c, const struct api_env *env)
     if ((route->passing || route->watch == WATCH_SERVICE_HEALTH) &&
         flag(r, "passing", &c->passing) != ERR_OK)
         return refuse(c, 400, "Invalid value for ?passing");
-    if (!route->local && datacenter(c, env) == API_ANSWER)
-        return API_ANSWER;
-    return filter(c);
+    enum api_next next = route->local ? API_READ : datacenter(c, env);
+    return next == API_READ ? filter(c) : next;
 }
 
 enum api_next api_params(struct api_call *c, const struct api_env *env)
@@ -233,7 +251,6 @@ enum api_next api_params(struct api_call *c, const struct api_env *env)
     if (r->query_bad)
         return refuse(c, 400, "Malformed percent escape in the query string");
     c->pretty = env->self->pretty || http_param(r, "pretty") != NULL;
-    if (of_route(c, env) == API_ANSWER)
-        return API_ANSWER;
-    return repeated(c);
+    enum api_next next = of_route(c, env);
+    return next == API_READ ? repeated(c) : next;
 }

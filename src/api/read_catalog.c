@@ -249,6 +249,9 @@ void read_catalog_datacenters(struct api_call *c, const struct api_env *env)
 {
     struct json_out j = json_out(&c->body);
     json_open(&j, '[');
-    json_str(&j, env->self->datacenter);
+    if (!env->wan)
+        json_str(&j, env->self->datacenter);
+    for (size_t i = 0; env->wan && i < env->wan->dc_count; i++)
+        json_str(&j, env->wan->dcs[i].name);
     json_close(&j, ']');
 }

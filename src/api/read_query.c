@@ -203,6 +203,70 @@ static void read_explained(struct api_call *c, const struct api_env *env,
 
 /* --- Execution ----------------------------------------------------------- */
 
+/* --- Failover ------------------------------------------------------------ */
+
+static bool failover_has(const struct api_call *c, struct bytes dc)
+{
+    for (size_t i = 0; i < c->failover_count; i++)
+        if (bytes_eq(c->failover[i], dc))
+            return true;
+    return false;
+}
+
+/* Not the own one, no one twice, nobody unknown: so no failover runs in circles. */
+static void failover_add(struct api_call *c, const struct api_env *env,
+                         struct bytes name, bool alive)
+{
+    const struct api_dc *dc = api_wan_dc(env->wan, name);
+
+    if (!dc || dc->own || dc->alive != alive || failover_has(c, name) ||
+        c->failover_count == API_FAILOVERS_MAX)
+        return;
+    c->failover[c->failover_count++] = arena_copy(c->arena, name);
+}
+
+/* The nearest, then those that are listed; who answers before who does not. */
+static void failover_list(struct api_call *c, const struct api_env *env,
+                          const struct query_view *q)
+{
+    for (int alive = 1; alive >= 0; alive--) {
+        int64_t nearest = q->nearest;
+        for (size_t i = 0; nearest > 0 && i < env->wan->dc_count; i++) {
+            nearest -= !env->wan->dcs[i].own;
+            failover_add(c, env, env->wan->dcs[i].name, alive);
+        }
+        struct bytes rest = q->list[QUERY_DATACENTERS].data, dc, peer;
+        while (packed_next(&rest, &dc))
+            failover_add(c, env, dc, alive);
+        rest = q->list[QUERY_TARGETS].data;
+        while (packed_next_pair(&rest, &dc, &peer))
+            failover_add(c, env, dc, alive);
+    }
+}
+
+/* Nobody is here: who is to be asked, and what. */
+static void fail_over(struct api_call *c, const struct api_env *env,
+                      const struct query_view *q, uint64_t limit)
+{
+    struct query_view copy = *q;
+    struct json_out j = json_out(&c->failover_body);
+
+    if (!env->wan || c->failover_over || c->request->from_peer ||
+        c->failover_count)
+        return;
+    failover_list(c, env, q);
+    if (c->failover_count == 0)
+        return;
+    copy.nearest = 0;
+    copy.text[QUERY_NEAR] = (struct bytes){0};     /* of nobody there */
+    copy.text[QUERY_TEMPLATE] = (struct bytes){0}; /* is rendered */
+    copy.list[QUERY_DATACENTERS] = copy.list[QUERY_TARGETS] =
+        (struct packed){0};
+    encode_query(&j, &copy);
+    buf_printf(&c->failover_params, "limit=%llu%s", (unsigned long long)limit,
+               c->consistent ? "&consistent" : "");
+}
+
 /* All that are in, in no order. False: too long to be made here. */
 static bool collect(struct api_call *c, const struct api_env *env,
                     const struct query_view *q, struct buf *picks)
@@ -266,39 +330,73 @@ static void put_result(struct api_call *c, const struct api_env *env,
     json_key(j, "Datacenter");
     json_str(j, env->self->datacenter);
     json_key(j, "Failovers");
-    json_u64(j, 0);
+    json_u64(j, c->failovers);
     put_meta(j, c);
     json_close(j, '}');
 }
 
-static void read_executed(struct api_call *c, const struct api_env *env,
-                          struct bytes name)
+static void execute(struct api_call *c, const struct api_env *env,
+                    const struct query_view *q)
 {
-    struct query_view q;
     struct buf picks;
     uint64_t limit;
 
-    if (!resolve(c, env, name, &q))
-        return;
     (void)limit_of(c, &limit);
     buf_init(&picks, 0);
-    if (collect(c, env, &q, &picks)) {
+    if (collect(c, env, q, &picks)) {
         struct query_pick *v = (struct query_pick *)(void *)picks.p;
         size_t n = picks.n / sizeof *v;
         size_t want = limit && limit < n ? (size_t)limit : n;
         struct bytes asked = http_param_value(c->request, "near");
         struct bytes own = env->self->node_name;
         struct bytes near = query_near_node(
-            env->cat, asked.n ? asked : q.text[QUERY_NEAR], own, c->client);
+            env->cat, asked.n ? asked : q->text[QUERY_NEAR], own, c->client);
         query_shuffle(v, n, near.n ? n : want, env->random[0]);
         if (near.n)
             query_near(env->cat, near, own, v, n);
-        put_result(c, env, &q, v, want);
+        put_result(c, env, q, v, want);
+        if (n == 0)
+            fail_over(c, env, q, limit);
     }
     bool failed = picks.bad;
     buf_fini(&picks);
     if (failed)
         api_error(c, 500, "out of memory for the answer");
+}
+
+static void read_executed(struct api_call *c, const struct api_env *env,
+                          struct bytes name)
+{
+    struct query_view q;
+
+    if (resolve(c, env, name, &q))
+        execute(c, env, &q);
+}
+
+/* --- Another datacenter asks ---------------------------------------------- */
+
+enum api_next prepare_peer_query(struct api_call *c, const struct api_env *env)
+{
+    uint64_t n = 0;
+
+    (void)env;
+    if (!limit_of(c, &n))
+        return bad_parameter(c, "Bad limit", "Atoi",
+                             http_param_value(c->request, "limit"));
+    if (bytes_u64(http_param_value(c->request, "failovers"), &n) == ERR_OK)
+        c->failovers = n;
+    c->fresh = true;
+    c->watch = (struct watch_key){WATCH_CATALOG, c->arg};
+    return API_READ;
+}
+
+/* A query that found nobody where it stands, rendered. */
+void read_peer_query(struct api_call *c, const struct api_env *env)
+{
+    struct query_view q;
+
+    if (query_from_body(c, &q))
+        execute(c, env, &q);
 }
 
 void read_query(struct api_call *c, const struct api_env *env)

@@ -71,6 +71,8 @@ static const struct api_route routes[] = {
     {"/v1/peer/sync",  METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/force-leave/", METHOD_PUT, API_WRITE, .local = true, .peer = true, .write = write_force_leave},
     {"/v1/peer/members", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_agent_members, .rows = FILTER_MEMBERS},
+    {"/v1/peer/wan",   METHOD_PUT, API_WAN, .local = true, .peer = true, .prepare = prepare_peer_wan},
+    {"/v1/peer/query", METHOD_PUT, API_READ, .consul_headers = true, .consistency = true, .local = true, .peer = true, .read = read_peer_query, .prepare = prepare_peer_query},
     {"/v1/peer/hello", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_hello},
     {"/v1/peer/bootstrap", METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_lock},
     {"/v1/peer/join",      METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_join},
@@ -265,8 +267,9 @@ static bool may_write(const struct api_self *self, const struct http_request *r)
 static enum api_next common(struct api_call *c, const struct api_env *env)
 {
     const struct api_route *r = c->route;
-    if (api_params(c, env) == API_ANSWER)
-        return API_ANSWER;
+    enum api_next next = api_params(c, env);
+    if (next == API_ANSWER || next == API_FORWARD)
+        return next;
     c->consul_headers = r->consul_headers;
     /* Before the catalog is loaded nobody is told that something is missing. */
     if (!env->ready && (r->consul_headers || r->kind == API_WRITE)) {

@@ -68,6 +68,10 @@ other_datacenter(struct api_call *c, const struct api_env *env, struct bytes dc)
 {
     if (dc.n == 0 || bytes_eq(dc, env->self->datacenter))
         return API_WRITE;
+    if (datacenter_is_known(c, env, dc)) {
+        c->forward = dc;
+        return API_FORWARD;
+    }
     api_error(c, 500, "No path to datacenter");
     return API_ANSWER;
 }
@@ -282,9 +286,11 @@ enum api_next write_catalog_register(struct api_call *c,
     struct registration r;
     struct errtext t = {{0}};
     if (decode(c, &register_table, &in) == API_ANSWER ||
-        kept(c, &in) == API_ANSWER || same_tenants(c, &in) == API_ANSWER ||
-        other_datacenter(c, env, in.datacenter) == API_ANSWER)
+        kept(c, &in) == API_ANSWER || same_tenants(c, &in) == API_ANSWER)
         return API_ANSWER;
+    enum api_next where = other_datacenter(c, env, in.datacenter);
+    if (where != API_WRITE)
+        return where;
     enum err e = check_register_in(&in, &t);
     if (e == ERR_OK)
         e = registration_from(c, env, &in, &r, &t);
@@ -311,9 +317,11 @@ enum api_next write_catalog_deregister(struct api_call *c,
     struct deregister_in in;
     struct errtext t = {{0}};
     if (decode(c, &deregister_table, &in) == API_ANSWER ||
-        same_tenant(c, &in.tenancy) == API_ANSWER ||
-        other_datacenter(c, env, in.datacenter) == API_ANSWER)
+        same_tenant(c, &in.tenancy) == API_ANSWER)
         return API_ANSWER;
+    enum api_next where = other_datacenter(c, env, in.datacenter);
+    if (where != API_WRITE)
+        return where;
     if (in.node.n == 0) {
         api_error(c, 500, "Must provide node");
         return API_ANSWER;

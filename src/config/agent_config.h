@@ -87,6 +87,9 @@ struct agent_config {
         /* Others may reach ports.serf_lan: bind_addr is loopback, or there is
          * a key. */
         bool safe;
+        /* Servers of other datacenters, HOST:PORT; in all_wan too. */
+        struct config_strings start_wan, retry_wan, all_wan;
+        uint64_t interval_wan_ms;
     } join;
 
     const char *bind_addr;          /* 0.0.0.0 */

@@ -129,6 +129,7 @@ static bool split(struct bytes s, struct bytes *ret_host, bool *ret_v6,
 }
 
 static enum err add(struct agent_config *c, const char *key, const char *text,
+                    int usual_port, struct config_strings *to,
                     struct errtext *t)
 {
     struct bytes s = bytes_str(text), host;
@@ -145,16 +146,15 @@ static enum err add(struct agent_config *c, const char *key, const char *text,
         return agent_config_fail(c, key, t,
                                  "%s: %s is not HOST, HOST:PORT or [V6]:PORT",
                                  key, config_quote(s).s);
-    if (c->join.all.n == JOIN_MAX)
+    if (to->n == JOIN_MAX)
         return agent_config_fail(c, key, t, "%s: more than %d addresses", key,
                                  JOIN_MAX);
     /* Consul's lists name the gossip port, which is this one. */
     if (port == 0)
-        port = c->ports.serf_lan > 0 ? (uint64_t)c->ports.serf_lan
-                                     : (uint64_t)agent_defaults.ports.serf_lan;
+        port = (uint64_t)usual_port;
     char *full = arena_printf(c->arena, v6 ? "[%.*s]:%llu" : "%.*s:%llu",
                               BYTES_ARG(host), (unsigned long long)port);
-    return full ? config_strings_add(c->arena, &c->join.all, full) : ERR_NOMEM;
+    return full ? config_strings_add(c->arena, to, full) : ERR_NOMEM;
 }
 
 /* --- What goes together --------------------------------------------------- */
@@ -182,18 +182,54 @@ static enum err check_expect(struct agent_config *c, struct errtext *t)
     return ERR_OK;
 }
 
+static enum err check_wan(struct agent_config *c, struct errtext *t)
+{
+    if (c->join.all_wan.n == 0)
+        return ERR_OK;
+    if (!c->server)
+        return agent_config_fail(c, "retry_join_wan", t,
+                                 "retry_join_wan is for servers: they join "
+                                 "datacenters, agents join their servers");
+    if (c->ports.serf_wan < 0)
+        return agent_config_fail(
+            c, "ports.serf_wan", t,
+            "joining other datacenters requires "
+            "ports.serf_wan: they reach this server there");
+    if (!c->join.safe)
+        return agent_config_fail(c, "bind_addr", t,
+                                 "bind_addr %s is open to the network, and "
+                                 "there is no key: set encrypt to the same in "
+                                 "all datacenters (muster keygen makes one)",
+                                 c->bind_addr);
+    return ERR_OK;
+}
+
 enum err agent_config_join(struct agent_config *c, struct errtext *t)
 {
+    int lan = c->ports.serf_lan > 0 ? c->ports.serf_lan
+                                    : agent_defaults.ports.serf_lan;
+    int wan = c->ports.serf_wan > 0 ? c->ports.serf_wan
+                                    : agent_defaults.ports.serf_wan;
     const struct {
         const char *key;
         const struct config_strings *from;
-    } lists[] = {{"start_join", &c->join.start},
-                 {"retry_join", &c->join.retry}};
+        int port;
+        struct config_strings *to;
+    } lists[] = {
+        {"start_join", &c->join.start, lan, &c->join.all},
+        {"retry_join", &c->join.retry, lan, &c->join.all},
+        {"start_join_wan", &c->join.start_wan, wan, &c->join.all_wan},
+        {"retry_join_wan", &c->join.retry_wan, wan, &c->join.all_wan},
+    };
     enum err e = take_key(c, t);
 
     for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++)
         for (size_t i = 0; e == ERR_OK && i < lists[l].from->n; i++)
-            e = add(c, lists[l].key, lists[l].from->v[i], t);
+            e = add(c, lists[l].key, lists[l].from->v[i], lists[l].port,
+                    lists[l].to, t);
+    if (e == ERR_OK && c->join.interval_wan_ms == 0)
+        return agent_config_fail(c, "retry_interval_wan", t,
+                                 "retry_interval_wan must be over 0s");
     if (e == ERR_OK && c->join.interval_ms == 0)
         return agent_config_fail(c, "retry_interval", t,
                                  "retry_interval must be over 0s");
@@ -202,6 +238,9 @@ enum err agent_config_join(struct agent_config *c, struct errtext *t)
     if (e != ERR_OK)
         return e;
     c->join.safe = c->join.key.n > 0 || is_loopback(c->bind_addr);
+    e = check_wan(c, t);
+    if (e != ERR_OK)
+        return e;
     /* A server that is alone wants nobody. */
     bool alone = c->server && (c->bootstrap || c->store);
     if (c->join.all.n == 0 || alone)

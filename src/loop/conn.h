@@ -109,8 +109,8 @@ MUST_USE enum err http_server_listen(struct http_server *s, int take_fd);
 MUST_USE enum err http_server_listen_tls(struct http_server *s, int take_fd);
 
 /* The listener for those who share a key (tls_psk.h), by TLS if there is one
- * (tls is taken; NULL: plain HTTP): conn_is_peer is true of its connections. At
- * most once. Failed handshakes are logged, so that who has another key can be
+ * (tls is taken; NULL: plain HTTP): conn_is_peer is true of its connections.
+ * Several have the same tls. Failed handshakes are logged, so that who has another key can be
  * found. */
 MUST_USE enum err http_server_listen_peers(struct http_server *s, int take_fd,
                                            struct tls_server *take_tls);

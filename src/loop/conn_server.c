@@ -313,9 +313,14 @@ enum err http_server_listen_tls(struct http_server *s, int take_fd)
 enum err http_server_listen_peers(struct http_server *s, int take_fd,
                                   struct tls_server *take_tls)
 {
-    require(!s->peer_tls);
-    s->peer_tls = take_tls;
-    enum err e = take_tls ? server_tls_init(s) : ERR_OK;
+    /* Several listeners, of servers and of datacenters, share one key. */
+    require(!s->peer_tls || s->peer_tls == take_tls);
+    bool first = !s->peer_tls;
+    if (first)
+        s->peer_tls = take_tls;
+    else
+        tls_server_unref(take_tls);
+    enum err e = take_tls && first ? server_tls_init(s) : ERR_OK;
     if (e != ERR_OK) {
         (void)close(take_fd);
         return e;

@@ -19,6 +19,7 @@
 #include "server/pulse.h"
 #include "server/serving.h"
 #include "server/subscribers.h"
+#include "server/wan.h"
 #include "server/watches.h"
 
 /* --- Publishing ---------------------------------------------------------- */
@@ -246,6 +247,7 @@ static void leave(struct core *c, struct agent_op *op)
 {
     op->http_status = 200;
     op->done(op);
+    wan_leaves(c);
     own_leave(c, client_left, c);
 }
 
@@ -286,6 +288,12 @@ static bool run_op(struct core *c, struct agent_op *op)
         return true;
     case AGENT_EVENT:
         hear_event(c, op);
+        return true;
+    case AGENT_JOIN_WAN:
+        wan_join(c, op);
+        return true;
+    case AGENT_FORCE_LEAVE_WAN:
+        wan_force_leave(c, op);
         return true;
     case AGENT_COORDINATE:
         coordinates_hear(c, op);
@@ -564,6 +572,7 @@ enum err core_start(struct core *c, struct process *p,
 void core_stop(struct core *c)
 {
     c->stopping = true;
+    wan_close(c);
     if (c->watches)
         watches_close(c->watches);
     link_stop(c->link);

@@ -69,6 +69,7 @@ struct core {
     struct local_identity me;
     struct own *own; /* own.c */
     struct coordinates *coordinates;
+    struct wan_keeper *wan;    /* wan.c; NULL: no other datacenters */
     struct guardian *guardian; /* guard.c */
     struct watches *watches;   /* NULL: none were ever configured */
     struct pulse *pulse;       /* pulse.c; NULL: no server */

@@ -359,7 +359,10 @@ bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
     case API_LAG:
     case API_SNAPSHOT:
     case API_STREAM:
+    case API_FORWARD:
         break;
+    case API_WAN:
+        return false;
     }
     if (!mirror_takes(s, c, call, next))
         forward_begin(s, c, call, next == API_STREAM);

@@ -72,15 +72,16 @@ struct published {
  * one is told that it was a miss. Two that share a bit are both told of hits. */
 enum { CACHE_ASKED_BITS = 1 << 16 };
 
+struct core;
 struct serving;
 struct cluster;
+struct tls_psk;
 struct drafter;
 struct archivist;
 struct subscribers;
 
 struct presence;
 struct server_list;
-struct tls_psk;
 
 struct process {
     struct presence *presence; /* which agents are heard here */
@@ -105,6 +106,8 @@ struct process {
     _Atomic(const struct api_self *) live;
     _Atomic(const struct dns_settings *) dns;    /* the same, for DNS threads */
     _Atomic(const struct api_cluster *) cluster; /* the same; NULL: alone */
+    _Atomic(const struct api_wan *) wan;         /* the same; NULL: alone */
+    struct core *core;
     struct dns_changes dns_changes; /* told each published version */
     struct conn_limits conn_limits;
     const char *data_dir; /* NULL: in memory */

@@ -27,6 +27,7 @@
 #include "server/serving.h"
 #include "server/sockets.h"
 #include "server/subscribers.h"
+#include "server/wan.h"
 #include "server/watches.h"
 
 enum {
@@ -509,6 +510,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     p->presence = presence_new();
     p->psk = s->peers.secret.n ? &s->peers.psk : NULL;
     p->started_ms = uv_hrtime() / 1000000;
+    p->core = &run.core;
     if (members_open(s, p, t) != ERR_OK)
         return false;
     struct core_options o = {
@@ -540,8 +542,8 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     /* The pid file last: a second process on the same data directory or port
      * must not have written over the first one's when it is refused. */
     return core_start(&run.core, p, &o, run.loop, t) == ERR_OK &&
-           start_serving(s, t) && start_dns(s, t) &&
-           write_pid_file(s->pid_file, t);
+           wan_open(&run.core, s, t) == ERR_OK && start_serving(s, t) &&
+           start_dns(s, t) && write_pid_file(s->pid_file, t);
 }
 
 int run_agent(struct settings *s)
@@ -571,6 +573,7 @@ int run_agent(struct settings *s)
              id, s->datacenter, s->is_server ? "true" : "false");
     uv_run(run.loop, UV_RUN_DEFAULT);
 
+    wan_end(&run.process);
     subscribers_free(run.process.subscribers);
     catalog_free(run.process.catalog);
     local_free(run.process.local);

@@ -13,7 +13,7 @@
 
 enum {
     RUN_ADDRESSES_MAX = 8,                         /* of one port */
-    RUN_LISTENERS_MAX = 2 * RUN_ADDRESSES_MAX + 1, /* that of peers */
+    RUN_LISTENERS_MAX = 2 * RUN_ADDRESSES_MAX + 2, /* those of peers */
 };
 
 /* Where HTTP listens. */
@@ -36,6 +36,11 @@ struct run_peers {
     uint64_t attempts_max; /* 0: no limit */
     uint64_t expect;       /* bootstrap_expect */
     bool bootstrap;
+    bool wan;                /* there is a listener for other datacenters */
+    const char *address_wan; /* told them */
+    const char *const *join_wan;
+    size_t join_wan_count;
+    uint64_t retry_wan_ms;
 };
 
 /* Everything that configuration and command line decide; strings live as long

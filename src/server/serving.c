@@ -16,8 +16,10 @@
 #include "server/meter.h"
 #include "server/monitor.h"
 #include "server/peer_serve.h"
+#include "server/remote.h"
 #include "server/snapshot.h"
 #include "server/subscribers.h"
+#include "server/wan.h"
 #include "server/watchers.h"
 
 /* --- Snapshots ----------------------------------------------------------- */
@@ -34,6 +36,7 @@ void serving_pin(struct serving *s)
         .local = local_current(p->local),
         .heard = heard_current(p->heard),
         .beats = beats_current(p->beats),
+        .wan = atomic_load_explicit(&p->wan, memory_order_acquire),
         .cluster = atomic_load_explicit(&p->cluster, memory_order_acquire),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
         .store_id = p->store ? store_cluster(p->store) : 0,
@@ -223,7 +226,9 @@ void serving_reply_fresh(struct serving *s, struct conn *c,
                          struct bytes target, bool gzip)
 {
     env->random[0] = uv_hrtime() ^ (s->random += UINT64_C(0x9e3779b97f4a7c15));
-    call->cost_limit = READ_HERE_MAX_COST;
+    /* A target alone says what a GET asks for, and not what others do. */
+    if (call->request->method == HTTP_GET)
+        call->cost_limit = READ_HERE_MAX_COST;
     api_read(call, env);
     call->cost_limit = 0;
     if (call->too_long && draft_begin(s, target, gzip)) {
@@ -233,6 +238,11 @@ void serving_reply_fresh(struct serving *s, struct conn *c,
     if (call->too_long) {
         buf_reset(&call->body);
         api_read(call, env);
+    }
+    if (call->failover_count) {
+        remote_begin(s, c, call);
+        api_call_init(call); /* it has moved */
+        return;
     }
     serving_answer_call(s, c, call, 1, gzip); /* there is nothing to wait for */
 }
@@ -284,6 +294,9 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
         ((struct conn_state *)conn_user(c))->cache = ask_cache(s, &call);
         read_begin(s, c, &call, &env, r->accepts_gzip);
         break;
+    case API_FORWARD:
+        remote_begin(s, c, &call);
+        break;
     case API_WRITE:
         write_begin(s, c, &call);
         break;
@@ -308,6 +321,10 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
         lag_answer(s->process->subscribers, &call);
         answer_now(s, c, &call);
         break;
+    case API_WAN:
+        wan_word(s->process, call.wan_word);
+        answer_now(s, c, &call);
+        break;
     case API_ACK:
         ack_answer(s->process->subscribers, &call);
         answer_now(s, c, &call);
@@ -329,6 +346,7 @@ static void on_gone(void *ctx, struct conn *c)
     struct conn_state *st = conn_user(c);
     park_remove(&st->park);
     read_gone(st);
+    remote_gone(st);
     snapshot_gone(st->snap);
     st->snap = NULL;
     draft_wait_gone(&st->draft_wait);
@@ -556,6 +574,7 @@ enum err serving_start(struct process *p, int number, const struct settings *o,
     s->random = uv_hrtime() + (uint64_t)number;
     buf_init(&s->scratch, 0);
     list_init(&s->written);
+    list_init(&s->remotes);
     list_init(&s->monitors);
     list_init(&s->awaiting);
     list_init(&s->meters);

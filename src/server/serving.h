@@ -152,6 +152,7 @@ struct serving {
     size_t meter_count;
     _Atomic size_t monitor_count; /* the core thread looks at it */
     _Atomic size_t lines_waiting;
+    struct list remotes; /* to other datacenters (remote.c) */
     struct list written; /* committed or in conflict: to settle this turn */
     struct list writes_spare;
     size_t writes_spare_count;
@@ -206,6 +207,7 @@ struct conn_state {
     struct sync_request *sync;
     struct forward *forward; /* asked of a server */
     struct awaited *awaited; /* until a name is mirrored */
+    struct remote *remote;   /* asked of another datacenter */
     struct monitor monitor;
     struct meter *meter; /* NULL: none */
     struct push *push;   /* NULL: none */

@@ -31,11 +31,24 @@ enum err setup_peers(struct setup *s)
         return ERR_NOMEM;
     snprintf(s->peer_port, sizeof s->peer_port, "%d",
              listens(c) ? c->ports.serf_lan : 0);
+    p->wan = c->server && c->ports.serf_wan > 0 && c->join.safe;
+    p->address_wan = c->advertise_addr_wan ? c->advertise_addr_wan
+                                           : s->settings.advertise_addr;
+    p->join_wan = c->join.all_wan.v;
+    p->join_wan_count = c->join.all_wan.n;
+    p->retry_wan_ms = (uint64_t)c->join.interval_wan_ms;
     if (listens(c))
         s->settings.listeners[s->settings.listener_count++] =
             (struct run_listener){
                 .address = s->settings.bind_addr,
                 .port = c->ports.serf_lan,
+                .peers = true,
+            };
+    if (p->wan)
+        s->settings.listeners[s->settings.listener_count++] =
+            (struct run_listener){
+                .address = s->settings.bind_addr,
+                .port = c->ports.serf_wan,
                 .peers = true,
             };
     return ERR_OK;

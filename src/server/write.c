@@ -11,6 +11,7 @@
  * not the connection lives on; the request stays with the connection. */
 #include "server/drain.h"
 #include "server/guard.h"
+#include "server/remote.h"
 #include "server/serving.h"
 
 #include <stdio.h>
@@ -334,6 +335,19 @@ static void write_submit(struct write *w)
         write_fail(w, e == ERR_LIMIT ? 413 : 500, t.s[0] ? t.s : err_text(e));
 }
 
+/* The body names another datacenter. */
+static void write_remote(struct write *w)
+{
+    struct conn *c = w->conn;
+    struct api_call call = w->call;
+
+    w->conn = NULL;
+    ((struct conn_state *)conn_user(c))->write = NULL;
+    api_call_init(&w->call);
+    remote_begin(w->serving, c, &call);
+    write_give_back(w);
+}
+
 /* Plans on the current snapshot; submits or answers. */
 static void write_plan(struct write *w)
 {
@@ -349,7 +363,9 @@ static void write_plan(struct write *w)
         env.random[0] = uv_hrtime();
     enum api_next next = api_write(&w->call, &env, &w->plan);
     serving_unpin(s);
-    if (next == API_WRITE && w->plan.op_count > 0)
+    if (next == API_FORWARD && w->conn)
+        write_remote(w);
+    else if (next == API_WRITE && w->plan.op_count > 0)
         write_submit(w);
     else if (!w->current && !gate_is_open(s))
         write_wait(w); /* another server may know better */

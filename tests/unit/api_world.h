@@ -21,8 +21,9 @@ struct world {
     uint64_t revision;
     uint64_t random;  /* of the last env: 1, 2, ... */
     const char *peer; /* who asks; NULL: a unix socket */
-    bool from_peer;
+    bool from_peer, forwarded;
     const struct api_cluster *cluster;
+    const struct api_wan *wan;
 };
 
 static inline int setup(void **state)
@@ -64,6 +65,7 @@ static inline struct api_env env_of(struct world *w)
                             .local = local_current(w->local),
                             .heard = heard_current(w->heard),
                             .cluster = w->cluster,
+                            .wan = w->wan,
                             .random = {++w->random, w->random},
                             .ready = true};
 }
@@ -97,8 +99,10 @@ static inline struct http_request *request(struct world *w, const char *method,
         params[i].value = arena_copy(&w->arena, r->params[i].value);
     }
     r->params = params;
-    r->headers = NULL;
-    r->header_count = 0;
+    static struct http_header forwarded = {{"X-Muster-Forwarded", 18},
+                                           {"1", 1}};
+    r->headers = &forwarded;
+    r->header_count = w->forwarded;
     r->from_peer = w->from_peer;
     r->peer = w->peer ? bytes_str(w->peer) : (struct bytes){0};
     http_in_free(in);

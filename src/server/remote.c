@@ -1,0 +1,316 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/remote.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "api/wan.h"
+#include "loop/fetch.h"
+#include "loop/peer.h"
+
+enum { ADDRESS_MAX = 80 };
+
+struct remote {
+    struct list link; /* serving->remotes */
+    struct serving *serving;
+    struct conn *conn;
+    struct fetch *fetch;
+    struct api_call call;
+    char dc[WAN_NAME_MAX + 1];
+    char (*to)[ADDRESS_MAX]; /* servers still to be asked; heap */
+    size_t to_count, to_next;
+    size_t failed; /* failover: datacenters that were asked */
+};
+
+static void remote_free(struct remote *f)
+{
+    list_del(&f->link);
+    if (f->conn)
+        ((struct conn_state *)conn_user(f->conn))->remote = NULL;
+    f->serving->outstanding--;
+    api_call_fini(&f->call);
+    free(f->to);
+    free(f);
+}
+
+static void answer(struct remote *f)
+{
+    struct conn *c = f->conn;
+    struct serving *s = f->serving;
+    struct api_call call = f->call;
+
+    api_call_init(&f->call);
+    remote_free(f);
+    serving_answer_call(s, c, &call, 1, call.request->accepts_gzip);
+    api_call_fini(&call);
+}
+
+static void refuse(struct remote *f, int status, const char *text)
+{
+    buf_reset(&f->call.body);
+    buf_reset(&f->call.extra_head);
+    f->call.consul_headers = f->call.request->method == HTTP_GET;
+    f->call.consistency = NULL;
+    api_error(&f->call, status, "%s", text);
+    answer(f);
+}
+
+/* --- Who is asked --------------------------------------------------------- */
+
+/* Servers of the datacenter that answer, in an order that differs from request to
+ * request. Pinned. *ret_known: there is such a datacenter. */
+static void choose(struct remote *f, struct bytes dc, bool *ret_known)
+{
+    const struct api_wan *w = f->serving->env.wan;
+    size_t n = 0;
+
+    *ret_known = api_wan_dc(w, dc) != NULL;
+    f->to_count = f->to_next = 0;
+    if (!*ret_known)
+        return;
+    (void)snprintf(f->dc, sizeof f->dc, "%.*s", BYTES_ARG(dc));
+    free(f->to);
+    f->to = calloc(w->count + 1, sizeof *f->to);
+    for (size_t i = 0; f->to && i < w->count; i++) {
+        const struct wan_member *m = &w->members[i];
+        bool v6 = strchr(m->who.address, ':') != NULL;
+        if (!m->alive || !bytes_is(dc, m->who.datacenter))
+            continue;
+        (void)snprintf(f->to[n++], ADDRESS_MAX, v6 ? "[%s]:%d" : "%s:%d",
+                       m->who.address, m->who.port);
+    }
+    f->serving->random = f->serving->random * 6364136223846793005u + 1;
+    for (size_t at = n ? (f->serving->random >> 33) % n : 0, i = 0; i < at;
+         i++) { /* turned: the first is any */
+        char first[ADDRESS_MAX];
+        memcpy(first, f->to[0], ADDRESS_MAX);
+        memmove(f->to[0], f->to[1], (n - 1) * ADDRESS_MAX);
+        memcpy(f->to[n - 1], first, ADDRESS_MAX);
+    }
+    f->to_count = n < REMOTE_SERVERS_MAX ? n : REMOTE_SERVERS_MAX;
+}
+
+/* --- What comes back ------------------------------------------------------ */
+
+static void ask_next(struct remote *f);
+static void fail_over(struct remote *f);
+
+/* Those that say what the answer is; the others were between the two servers. */
+static void keep_lines(struct buf *out, struct bytes head)
+{
+    static const char *const names[] = {"X-Consul-", "X-Muster-", "X-Cache",
+                                        "Content-Type:", "Allow:"};
+
+    while (head.n) {
+        size_t n = bytes_find(head, '\n');
+        struct bytes line = bytes_head(head, n);
+        head = bytes_skip(head, n + 1);
+        if (line.n && line.p[line.n - 1] == '\r')
+            line.n--;
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            struct bytes name = bytes_str(names[i]);
+            if (!bytes_eq_fold(bytes_head(line, name.n), name))
+                continue;
+            buf_put(out, line);
+            buf_puts(out, "\r\n");
+            break;
+        }
+    }
+}
+
+/* The answer as it came. */
+static void pass_on(struct remote *f, const struct fetch_result *r)
+{
+    struct api_call *c = &f->call;
+
+    buf_reset(&c->body);
+    buf_reset(&c->extra_head);
+    buf_put(&c->body, r->body);
+    keep_lines(&c->extra_head, r->head);
+    c->status = r->status;
+    c->content_type = NULL; /* is in the head */
+    c->consul_headers = false;
+    c->consistency = NULL;
+    c->held = 0;
+    answer(f);
+}
+
+static bool is_query(const struct remote *f)
+{
+    return f->call.failover_count > 0;
+}
+
+static bool found_some(const struct fetch_result *r)
+{
+    static const char none[] = "\"Nodes\":[]";
+
+    return r->status == 200 &&
+           !memmem(r->body.p, r->body.n, none, sizeof none - 1);
+}
+
+/* A write that may have been carried out is not sent again. */
+static bool may_repeat(const struct remote *f, const struct fetch_result *r)
+{
+    if (f->to_next >= f->to_count)
+        return false;
+    if (r->err != ERR_OK)
+        return r->unsent || f->call.request->method == HTTP_GET || is_query(f);
+    return r->status == 500 && f->call.request->method == HTTP_GET &&
+           bytes_is(r->body, "No cluster leader");
+}
+
+static void done(void *ctx, const struct fetch_result *r)
+{
+    struct remote *f = ctx;
+
+    f->fetch = NULL;
+    if (may_repeat(f, r)) {
+        ask_next(f);
+        return;
+    }
+    if (is_query(f)) {
+        if (r->err == ERR_OK && found_some(r))
+            pass_on(f, r);
+        else
+            fail_over(f);
+        return;
+    }
+    if (r->err == ERR_OK) {
+        pass_on(f, r);
+        return;
+    }
+    char text[400];
+    (void)snprintf(text, sizeof text,
+                   r->err == ERR_TIMEOUT || !r->unsent
+                       ? "rpc error making call: %s"
+                       : "rpc error getting client: failed to get conn: %s",
+                   r->text.s);
+    refuse(f, 500, text);
+}
+
+/* --- Asking --------------------------------------------------------------- */
+
+static uint32_t timeout_ms(const struct api_call *c)
+{
+    uint64_t ms = REMOTE_TIMEOUT_MS;
+
+    if (c->blocking != API_BLOCK_NONE && (c->index || c->has_hash))
+        ms += c->wait_ms + c->wait_ms / 16;
+    return (uint32_t)ms;
+}
+
+static void ask_next(struct remote *f)
+{
+    struct serving *s = f->serving;
+    const struct api_call *c = &f->call;
+    struct buf target = {0};
+
+    static const struct fetch_header forwarded = {API_FORWARDED_HEADER, "1"};
+    struct peers *peers = serving_peers(s);
+
+    if (!peers) {
+        refuse(f, 500, "out of memory");
+        return;
+    }
+    if (is_query(f))
+        buf_printf(&target, "/v1/peer/query?%.*s&failovers=%zu",
+                   BYTES_ARG(buf_bytes(&c->failover_params)), f->failed);
+    else
+        buf_put(&target, c->request->target);
+    buf_putc(&target, 0);
+    struct peer_request q = {
+        .to = f->to[f->to_next++],
+        .method = is_query(f) ? "PUT" : http_method_name(c->request->method),
+        .target = target.p,
+        .body = is_query(f) ? buf_bytes(&c->failover_body) : c->request->body,
+        .timeout_ms = timeout_ms(c),
+        .keep_head = true,
+        .headers = &forwarded,
+        .header_count = 1,
+    };
+    enum err e =
+        target.bad ? ERR_NOMEM : peer_ask(peers, &q, done, f, &f->fetch);
+    buf_fini(&target);
+    if (e != ERR_OK)
+        refuse(f, 500, "out of memory");
+}
+
+/* The next datacenter that answers; if there is none, what was found here:
+ * nobody. */
+static void fail_over(struct remote *f)
+{
+    struct serving *s = f->serving;
+    bool known;
+
+    while (f->failed < f->call.failover_count) {
+        serving_pin(s);
+        choose(f, f->call.failover[f->failed++], &known);
+        serving_unpin(s);
+        if (f->to_count) {
+            ask_next(f);
+            return;
+        }
+    }
+    serving_pin(s);
+    struct api_env env = serving_env(s);
+    buf_reset(&f->call.body);
+    f->call.failovers = f->failed;
+    f->call.failover_over = true;
+    api_read(&f->call, &env);
+    serving_unpin(s);
+    answer(f);
+}
+
+static size_t waiting_for(const struct serving *s, struct bytes dc)
+{
+    size_t n = 0;
+
+    list_each (it, &s->remotes)
+        n += bytes_is(dc, container_of(it, struct remote, link)->dc);
+    return n;
+}
+
+void remote_begin(struct serving *s, struct conn *c, struct api_call *call)
+{
+    struct remote *f = calloc(1, sizeof *f);
+    struct bytes dc = call->forward;
+    bool known;
+
+    if (!f) {
+        api_error(call, 500, "out of memory");
+        serving_answer_call(s, c, call, 1, false);
+        api_call_fini(call);
+        return;
+    }
+    *f = (struct remote){.serving = s, .conn = c, .call = *call};
+    list_add(&s->remotes, &f->link);
+    s->outstanding++;
+    ((struct conn_state *)conn_user(c))->remote = f;
+    if (is_query(f)) {
+        fail_over(f);
+        return;
+    }
+    choose(f, dc, &known);
+    if (!known)
+        refuse(f, 500, "No path to datacenter");
+    else if (f->to_count == 0)
+        refuse(f, 500, "Remote DC has no server currently reachable");
+    else if (waiting_for(s, dc) > REMOTES_MAX)
+        refuse(f, 429,
+               "Too many requests wait for this datacenter; try again "
+               "shortly");
+    else
+        ask_next(f);
+}
+
+void remote_gone(struct conn_state *st)
+{
+    struct remote *f = st->remote;
+
+    if (!f)
+        return;
+    if (f->fetch)
+        fetch_cancel(f->fetch);
+    remote_free(f);
+}

@@ -1,0 +1,28 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* remote - requests that a server of another datacenter answers.
+ *
+ * On the serving thread: the request goes out as it came, to one server there at
+ * a time (reads go to the next one if it does not answer), and its answer comes
+ * back as it is, status, Consul's head lines, body. Of each datacenter at most
+ * REMOTES_MAX wait on one thread: a slow or dead one takes connections of its own
+ * and memory within that bound, nothing from other requests. */
+#ifndef SERVER_REMOTE_H
+#define SERVER_REMOTE_H
+
+#include "server/serving.h"
+
+enum {
+    REMOTES_MAX = 512,         /* of one datacenter, on one thread */
+    REMOTE_TIMEOUT_MS = 10000, /* beyond what the request itself may wait */
+    REMOTE_SERVERS_MAX = 3,    /* asked, one after the other */
+    FAILOVERS_MAX = 16,        /* datacenters of one prepared query */
+};
+
+/* The call names another datacenter (call->forward), or is a query that found
+ * nobody here (call->failover_count). It moves. */
+void remote_begin(struct serving *s, struct conn *c, struct api_call *call);
+
+void remote_gone(struct conn_state *st);
+
+#endif

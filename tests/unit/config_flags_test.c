@@ -239,9 +239,6 @@ static void flags_without_effect_are_told(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "-join-wan=a",
-        "-retry-join-wan=a",
-        "-retry-interval-wan=1s",
         "-retry-max-wan=1",
         "-rejoin",
         "-primary-gateway=a",

@@ -155,7 +155,44 @@ static void several_servers_need_each_others_addresses(void **state)
     takes(LOCAL "server = true bootstrap_expect = 3 store = \"etcd://a\"");
 }
 
+static void servers_join_datacenters_at_their_port(void **state)
+{
+    (void)state;
+    takes(LOCAL "server = true retry_join_wan = [\"b:1\"] start_join_wan = "
+                "[\"10.0.0.1\"] retry_interval_wan = \"3s\"");
+    assert_int_equal(c.join.all_wan.n, 2);
+    assert_string_equal(c.join.all_wan.v[0], "10.0.0.1:8302");
+    assert_string_equal(c.join.all_wan.v[1], "b:1");
+    assert_int_equal(c.join.interval_wan_ms, 3000);
+    assert_int_equal(c.join.all.n, 0);
+    start(false);
+    static const struct {
+        const char *text, *why;
+    } bad[] = {
+        {LOCAL "retry_join_wan = [\"a\"]", "retry_join_wan is for servers"},
+        {LOCAL "server = true retry_join_wan = [\"a\"] ports { serf_wan = "
+               "-1 }",
+         "joining other datacenters requires ports.serf_wan"},
+        {"data_dir = \"/d\" bind_addr = \"10.0.0.9\" server = true "
+         "retry_join_wan = [\"a\"]",
+         "is open to the network, and there is no key"},
+        {LOCAL "server = true retry_join_wan = [\"a b\"]",
+         "is not HOST, HOST:PORT or [V6]:PORT"},
+        {LOCAL "server = true retry_interval_wan = \"0s\"",
+         "retry_interval_wan must be over 0s"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        start(false);
+        assert_ok(apply("x.hcl", bad[i].text));
+        assert_int_equal(agent_config_validate(&c, &t), ERR_BAD);
+        if (!strstr(t.s, bad[i].why))
+            fail_msg("got %s, want %s", t.s, bad[i].why);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(servers_join_datacenters_at_their_port,
+                                    setup, teardown),
     cmocka_unit_test_setup_teardown(addresses_get_the_port_of_peers, setup,
                                     teardown),
     cmocka_unit_test_setup_teardown(what_is_no_address_is_refused, setup,

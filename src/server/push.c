@@ -9,6 +9,7 @@
 #include "base/metric.h"
 #include "http/json_out.h"
 #include "http/sse.h"
+#include "server/gate.h"
 
 enum { LIST_ARENA_MAX = 1 << 20 /* a target's parameters */ };
 
@@ -106,21 +107,14 @@ void push_end_all(struct serving *s)
 
 /* --- Beats --------------------------------------------------------------- */
 
-/* How old what we show may be. The store is in this process: what it has
- * committed is here. */
-static uint64_t data_age_ms(const struct serving *s)
-{
-    (void)s;
-    return 0;
-}
-
 static struct shared *beat_text(struct serving *s)
 {
     char text[64];
+    bool known;
     struct buf b;
     buf_init(&b, 0);
     snprintf(text, sizeof text, "beat age=%llums",
-             (unsigned long long)data_age_ms(s));
+             (unsigned long long)contact_ms(s->process, &known));
     sse_comment(&b, text);
     struct shared *piece = b.bad ? NULL : shared_copy(buf_bytes(&b));
     buf_fini(&b);

@@ -29,6 +29,7 @@ class Stream:
         self.many = path.startswith("/v1/muster/stream")
         self.last_id = last_id
         self.beats = 0
+        self.age_ms = None  # of the data, by the last beat
         self.subscriber = None
         self.callers = None  # what it was told last
         self.snapshots = 0
@@ -88,12 +89,25 @@ class Stream:
             if event:
                 return event
 
+    def beat(self, limit=LIMIT):
+        """The age of the data that the next beat tells, in ms."""
+        self.socket.settimeout(limit)
+        before = self.beats
+        while self.beats == before:
+            while b"\n\n" not in self.text:
+                self._more()
+                assert not self.ended
+            raw, _, self.text = self.text.partition(b"\n\n")
+            self._parse(raw.decode())
+        return self.age_ms
+
     def _parse(self, raw):
         name, data, id_ = "message", [], None
         for line in raw.split("\n"):
             field, _, value = re.fullmatch(r"([^:]*)(: ?)?(.*)", line).groups()
             if field == "":
                 self.beats += 1
+                self.age_ms = int(re.search(r"age=(\d+)ms", value)[1])
             elif field == "event":
                 name = value
             elif field == "data":

@@ -11,6 +11,7 @@ import pytest
 
 import etcd
 from muster import until
+from streams import Stream
 
 pytestmark = pytest.mark.skipif(not etcd.INSTALLED, reason=etcd.WHY)
 
@@ -147,6 +148,7 @@ def test_without_a_majority_stale_reads_go_on_and_say_so(make_server, cluster):
     register(a, "n0")
     assert a.get("/v1/catalog/service/web").headers[
         "x-consul-knownleader"] == "true"
+    follower = Stream(a, "/v1/health/service/web")
     for m in cluster.members[:2]:
         m.kill()
 
@@ -161,6 +163,8 @@ def test_without_a_majority_stale_reads_go_on_and_say_so(make_server, cluster):
     assert (answer.status, answer.text) == (500, "No cluster leader")
     answer = register(a, "n1")
     assert (answer.status, answer.text) == (500, "No cluster leader")
+    until(lambda: follower.beat() > 1000, "a beat that tells it")
+    follower.close()
     for m in cluster.members[:2]:
         m.spawn()
     until(lambda: a.get("/v1/catalog/service/web").status == 200, "a leader")

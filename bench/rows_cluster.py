@@ -67,6 +67,7 @@ def muster():
     for i in range(SERVERS):
         g.spawn(f"etcd{i}", "etcd", "--name", f"e{i}",
                 "--data-dir", f"{g.folder}/etcd{i}", "--max-txn-ops", "1024",
+                "--heartbeat-interval", "50", "--election-timeout", "500",
                 "--listen-client-urls", urls[i],
                 "--advertise-client-urls", urls[i],
                 "--listen-peer-urls", peers[i],

@@ -36,6 +36,7 @@ enum {
     ETCD_CONNECT_MS = 1000,
     ETCD_CALL_MS = 2500, /* then another member is asked, or the outcome lost */
     ETCD_BARRIER_MS = 1000,
+    ETCD_TXN_MS = 700, /* and eight times what groups take lately */
     ETCD_ANSWER_MAX = 16 << 20, /* bytes of one answer, one watch message */
     ETCD_PAGE_ROWS = 2000,
     ETCD_PAGE_BYTES = 1 << 20, /* what a page should come to */
@@ -123,6 +124,7 @@ struct etcd {
     bool logging_in;
 
     uint64_t cluster;
+    uint64_t txn_ms_x8; /* what groups take, moving mean, times eight */
     uint64_t newest, oldest;
     bool tried; /* etcd_try went well */
     struct errtext try_text;

@@ -124,6 +124,7 @@ static void put_group(struct buf *out, const struct backend_group *g)
 
 struct txn_call {
     struct etcd_call call;
+    uint64_t began_ms;
     struct backend_group *group;
 };
 
@@ -173,26 +174,42 @@ static void judge(struct etcd *x, struct backend_group *g, struct bytes body)
 
 static void on_txn(struct etcd_call *c, const struct etcd_answer *a)
 {
-    struct backend_group *g = container_of(c, struct txn_call, call)->group;
+    struct txn_call *t = container_of(c, struct txn_call, call);
+    struct backend_group *g = t->group;
+    struct etcd *x = c->etcd;
 
     if (a->why == ERR_OK) {
+        x->txn_ms_x8 += uv_now(x->loop) - t->began_ms - x->txn_ms_x8 / 8;
         judge(c->etcd, g, a->body);
     } else {
         g->verdict = a->lost ? BACKEND_UNKNOWN : BACKEND_FAILED;
         g->why = a->why;
         g->text = a->text;
         if (a->why == ERR_NOSPACE)
-            etcd_upkeep_soon(c->etcd);
+            etcd_upkeep_soon(x);
     }
     etcd_call_free(c);
     g->done(g);
 }
 
+/* A member hands a group to its leader; if that has just died nobody says so, and
+ * all who wait for it do so until the time is over. What is slow and not lost is
+ * found out to be in. */
+static uint32_t txn_timeout_ms(const struct etcd *x)
+{
+    uint64_t ms = ETCD_TXN_MS + x->txn_ms_x8;
+
+    return ms < ETCD_CALL_MS ? (uint32_t)ms : ETCD_CALL_MS;
+}
+
 void etcd_txn(struct backend *b, struct backend_group *g)
 {
-    struct txn_call *t = etcd_call_new(etcd_of(b), sizeof *t, ETCD_TXN, on_txn);
+    struct etcd *x = etcd_of(b);
+    struct txn_call *t = etcd_call_new(x, sizeof *t, ETCD_TXN, on_txn);
 
     t->call.once = true;
+    t->call.timeout_ms = txn_timeout_ms(x);
+    t->began_ms = uv_now(x->loop);
     t->group = g;
     put_group(&t->call.body, g);
     etcd_call_start(t);

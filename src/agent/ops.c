@@ -72,7 +72,6 @@ void op_lane(struct agent *a, const struct agent_op *op, struct buf *out)
     case AGENT_PEER_JOIN:
     case AGENT_RAFT_REMOVE:
     case AGENT_JOIN_WAN:
-    case AGENT_FORCE_LEAVE_WAN:
         put_lane(out, SYNC_NODE, (struct bytes){0});
         break;
     }
@@ -324,7 +323,6 @@ bool op_plan(struct job *j)
     case AGENT_PEER_JOIN:
     case AGENT_RAFT_REMOVE:
     case AGENT_JOIN_WAN:
-    case AGENT_FORCE_LEAVE_WAN:
         job_finish(j, 500, "this is the server's business");
         return false;
     }
@@ -395,7 +393,6 @@ void op_stored(struct job *j)
     case AGENT_PEER_JOIN:
     case AGENT_RAFT_REMOVE:
     case AGENT_JOIN_WAN:
-    case AGENT_FORCE_LEAVE_WAN:
         break;
     }
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "server/host.h"
+#include "server/remote.h"
 #include "server/serving.h"
 #include "server/snapshot.h"
 #include "server/watchers.h"
@@ -73,6 +74,32 @@ static void answer_uncached(struct serving *s, struct conn *c,
                                    asked_index(call, env));
     serving_answer_call(s, c, call, index, gzip);
     api_call_fini(call);
+}
+
+void serving_reply_fresh(struct serving *s, struct conn *c,
+                         struct api_call *call, struct api_env *env,
+                         struct bytes target, bool gzip)
+{
+    env->random[0] = uv_hrtime() ^ (s->random += UINT64_C(0x9e3779b97f4a7c15));
+    /* A target alone says what a GET asks for, and not what others do. */
+    if (call->request->method == HTTP_GET)
+        call->cost_limit = READ_HERE_MAX_COST;
+    api_read(call, env);
+    call->cost_limit = 0;
+    if (call->too_long && draft_begin(s, target, gzip)) {
+        draft_wait(s, c, call, env, target, 0, gzip);
+        return;
+    }
+    if (call->too_long) {
+        buf_reset(&call->body);
+        api_read(call, env);
+    }
+    if (call->failover_count) {
+        remote_begin(s, c, call);
+        api_call_init(call); /* it has moved */
+        return;
+    }
+    serving_answer_call(s, c, call, 1, gzip); /* there is nothing to wait for */
 }
 
 static void serve_read(struct serving *s, struct conn *c, struct api_call *call,

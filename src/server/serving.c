@@ -221,38 +221,25 @@ void serving_reply(struct serving *s, struct conn *c, struct api_call *call,
     serving_answer_call(s, c, call, index, gzip);
 }
 
-void serving_reply_fresh(struct serving *s, struct conn *c,
-                         struct api_call *call, struct api_env *env,
-                         struct bytes target, bool gzip)
-{
-    env->random[0] = uv_hrtime() ^ (s->random += UINT64_C(0x9e3779b97f4a7c15));
-    /* A target alone says what a GET asks for, and not what others do. */
-    if (call->request->method == HTTP_GET)
-        call->cost_limit = READ_HERE_MAX_COST;
-    api_read(call, env);
-    call->cost_limit = 0;
-    if (call->too_long && draft_begin(s, target, gzip)) {
-        draft_wait(s, c, call, env, target, 0, gzip);
-        return;
-    }
-    if (call->too_long) {
-        buf_reset(&call->body);
-        api_read(call, env);
-    }
-    if (call->failover_count) {
-        remote_begin(s, c, call);
-        api_call_init(call); /* it has moved */
-        return;
-    }
-    serving_answer_call(s, c, call, 1, gzip); /* there is nothing to wait for */
-}
-
 /* --- Requests ------------------------------------------------------------ */
 
 static void answer_now(struct serving *s, struct conn *c, struct api_call *call)
 {
     serving_answer_call(s, c, call, 1, call->request->accepts_gzip);
     api_call_fini(call);
+}
+
+static void note_peer(struct conn *c, struct http_request *r)
+{
+    /* Who asks counts for writes, and for what is near to him. */
+    bool who =
+        r->method != HTTP_GET || bytes_starts(r->path, bytes_str("/v1/query/"));
+    if (who && strcmp(conn_peer(c), "unix") != 0) {
+        r->peer = arena_copy(r->arena, bytes_str(conn_peer(c)));
+        if (!r->peer.p) /* nobody must take him for a unix socket */
+            r->peer = bytes_str("?");
+    }
+    r->from_peer = conn_is_peer(c);
 }
 
 static void on_request(void *ctx, struct conn *c, struct http_request *r)
@@ -263,15 +250,7 @@ static void on_request(void *ctx, struct conn *c, struct http_request *r)
     api_call_init(&call);
     serving_pin(s);
     struct api_env env = serving_env(s);
-    /* Who asks counts for writes, and for what is near to him. */
-    bool who =
-        r->method != HTTP_GET || bytes_starts(r->path, bytes_str("/v1/query/"));
-    if (who && strcmp(conn_peer(c), "unix") != 0) {
-        r->peer = arena_copy(r->arena, bytes_str(conn_peer(c)));
-        if (!r->peer.p) /* nobody must take him for a unix socket */
-            r->peer = bytes_str("?");
-    }
-    r->from_peer = conn_is_peer(c);
+    note_peer(c, r);
     enum api_next next = api_begin(&call, &env, r);
     ((struct conn_state *)conn_user(c))->cache = TOLD_NOTHING;
     ((struct conn_state *)conn_user(c))->subscriber[0] = 0;

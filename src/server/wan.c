@@ -363,21 +363,6 @@ void wan_join(struct core *c, struct agent_op *take)
         refuse(take, "the address cannot be asked");
 }
 
-void wan_force_leave(struct core *c, struct agent_op *take)
-{
-    struct wan_keeper *k = c->wan;
-
-    if (!k || k->closing || !wan_force(&k->wan, take->id)) {
-        take->http_status = 500;
-        errtext_set(&take->text, "agent: No node found with name '%.*s'",
-                    BYTES_ARG(bytes_head(take->id, 128)));
-    } else {
-        take->http_status = 200;
-        publish(k);
-    }
-    take->done(take);
-}
-
 void wan_leaves(struct core *c)
 {
     struct wan_keeper *k = c->wan;

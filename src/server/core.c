@@ -408,27 +408,6 @@ static enum err open_queues(struct core *c)
     return e;
 }
 
-static void set_identity(struct core *c)
-{
-    const struct api_self *self = &c->process->self;
-    c->me = (struct local_identity){
-        .node = {.name = self->node_name,
-                 .id = self->node_id,
-                 .address = self->advertise_address,
-                 .tagged = self->tagged,
-                 .tagged_set = true,
-                 .meta = atomic_load(&c->process->live)->node_meta,
-                 .meta_set = true},
-        .keep_service = bytes_str(self->is_server ? "consul" : ""),
-        .keep_check = bytes_str("serfHealth"),
-        .guard = atomic_load(&c->process->live)->guard,
-    };
-    c->own_hash[0] =
-        watch_hash((struct watch_key){WATCH_NODE, self->node_name});
-    c->own_hash[1] =
-        watch_hash((struct watch_key){WATCH_NODE_CHECKS, self->node_name});
-}
-
 static uint64_t clock_ms(clockid_t id)
 {
     struct timespec t;
@@ -539,7 +518,7 @@ enum err core_start(struct core *c, struct process *p,
         errtext_set(t, "core thread: %s", err_text(e));
         return e;
     }
-    set_identity(c);
+    own_identity(c);
     e = own_new(c);
     if (e == ERR_OK)
         e = coordinates_new(c);

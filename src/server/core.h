@@ -112,6 +112,7 @@ void own_free(struct core *c);
 
 /* After each published version: registers what is missing; sets process->ready.
  */
+void own_identity(struct core *c); /* c->me, before all else */
 void own_published(struct core *c);
 
 /* Takes the own node with all it has out of the catalog, then calls left (also

@@ -69,6 +69,27 @@ enum err own_new(struct core *c)
     return o->service_meta.bad ? ERR_NOMEM : ERR_OK;
 }
 
+void own_identity(struct core *c)
+{
+    const struct api_self *self = &c->process->self;
+    c->me = (struct local_identity){
+        .node = {.name = self->node_name,
+                 .id = self->node_id,
+                 .address = self->advertise_address,
+                 .tagged = self->tagged,
+                 .tagged_set = true,
+                 .meta = atomic_load(&c->process->live)->node_meta,
+                 .meta_set = true},
+        .keep_service = bytes_str(self->is_server ? "consul" : ""),
+        .keep_check = bytes_str("serfHealth"),
+        .guard = atomic_load(&c->process->live)->guard,
+    };
+    c->own_hash[0] =
+        watch_hash((struct watch_key){WATCH_NODE, self->node_name});
+    c->own_hash[1] =
+        watch_hash((struct watch_key){WATCH_NODE_CHECKS, self->node_name});
+}
+
 void own_free(struct core *c)
 {
     if (!c->own)

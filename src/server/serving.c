@@ -113,24 +113,6 @@ uint64_t serving_age_ms(const struct serving *s, struct conn *c,
                                                                       : age_ms;
 }
 
-/* Nobody needs the difference, but tools show it: the first who asks has missed.
- */
-static enum told_cache ask_cache(struct serving *s, struct api_call *call)
-{
-    if (!call->tell_cache)
-        return TOLD_NOTHING;
-    bool stale = call->stale;
-    call->stale = false; /* it is the same entry */
-    buf_reset(&s->scratch);
-    api_canonical(call, &s->scratch);
-    call->stale = stale;
-    uint64_t bit = bytes_hash(buf_bytes(&s->scratch), 0) % CACHE_ASKED_BITS;
-    uint64_t mask = UINT64_C(1) << (bit % 64);
-    uint64_t was = atomic_fetch_or_explicit(&s->process->cache_asked[bit / 64],
-                                            mask, memory_order_relaxed);
-    return was & mask ? TOLD_HIT : TOLD_MISS;
-}
-
 void serving_answer_call(struct serving *s, struct conn *c,
                          struct api_call *call, uint64_t index, bool gzip)
 {
@@ -219,129 +201,6 @@ void serving_reply(struct serving *s, struct conn *c, struct api_call *call,
     buf_reset(&call->extra_head);
     api_read(call, env);
     serving_answer_call(s, c, call, index, gzip);
-}
-
-/* --- Requests ------------------------------------------------------------ */
-
-static void answer_now(struct serving *s, struct conn *c, struct api_call *call)
-{
-    serving_answer_call(s, c, call, 1, call->request->accepts_gzip);
-    api_call_fini(call);
-}
-
-static void note_peer(struct conn *c, struct http_request *r)
-{
-    /* Who asks counts for writes, and for what is near to him. */
-    bool who =
-        r->method != HTTP_GET || bytes_starts(r->path, bytes_str("/v1/query/"));
-    if (who && strcmp(conn_peer(c), "unix") != 0) {
-        r->peer = arena_copy(r->arena, bytes_str(conn_peer(c)));
-        if (!r->peer.p) /* nobody must take him for a unix socket */
-            r->peer = bytes_str("?");
-    }
-    r->from_peer = conn_is_peer(c);
-}
-
-static void on_request(void *ctx, struct conn *c, struct http_request *r)
-{
-    struct serving *s = ctx;
-    metric_add(METRIC_HTTP_REQUESTS, 1);
-    struct api_call call;
-    api_call_init(&call);
-    serving_pin(s);
-    struct api_env env = serving_env(s);
-    note_peer(c, r);
-    enum api_next next = api_begin(&call, &env, r);
-    ((struct conn_state *)conn_user(c))->cache = TOLD_NOTHING;
-    ((struct conn_state *)conn_user(c))->subscriber[0] = 0;
-    ((struct conn_state *)conn_user(c))->stale = false;
-    if (forward_takes(s, c, &call, next)) {
-        serving_unpin(s);
-        return;
-    }
-    switch (next) {
-    case API_ANSWER:
-        serving_answer_call(s, c, &call, 1, r->accepts_gzip);
-        api_call_fini(&call);
-        break;
-    case API_READ:
-        if (api_wants_past(&call)) {
-            archive_begin(s, c, &call, r->accepts_gzip);
-            api_call_fini(&call);
-            break;
-        }
-        ((struct conn_state *)conn_user(c))->cache = ask_cache(s, &call);
-        read_begin(s, c, &call, &env, r->accepts_gzip);
-        break;
-    case API_FORWARD:
-        remote_begin(s, c, &call);
-        break;
-    case API_WRITE:
-        write_begin(s, c, &call);
-        break;
-    case API_AGENT:
-        wish_begin(s, c, &call);
-        break;
-    case API_SNAPSHOT:
-        read_begin_snapshot(s, c, &call, &env);
-        break;
-    case API_MONITOR:
-        if (call.metrics)
-            meter_begin(s, c, &call);
-        else
-            monitor_begin(s, c, &call);
-        api_call_fini(&call);
-        break;
-    case API_WATCHERS:
-        watchers_answer(s->process->subscribers, &call);
-        answer_now(s, c, &call);
-        break;
-    case API_LAG:
-        lag_answer(s->process->subscribers, &call);
-        answer_now(s, c, &call);
-        break;
-    case API_WAN:
-        wan_word(s->process, call.wan_word);
-        answer_now(s, c, &call);
-        break;
-    case API_ACK:
-        ack_answer(s->process->subscribers, &call);
-        answer_now(s, c, &call);
-        break;
-    case API_PEER:
-        peer_begin(s, c, &call);
-        break;
-    case API_STREAM:
-        push_open(s, c, &call, &env);
-        api_call_fini(&call);
-        break;
-    }
-    serving_unpin(s);
-}
-
-static void on_gone(void *ctx, struct conn *c)
-{
-    (void)ctx;
-    struct conn_state *st = conn_user(c);
-    park_remove(&st->park);
-    read_gone(st);
-    remote_gone(st);
-    snapshot_gone(st->snap);
-    st->snap = NULL;
-    draft_wait_gone(&st->draft_wait);
-    monitor_gone(&st->monitor);
-    meter_gone(st);
-    push_gone(st);
-    write_gone(st);
-    archive_gone(st);
-    peer_gone(st);
-    forward_gone(st);
-}
-
-static void on_drained(void *ctx, struct conn *c)
-{
-    (void)ctx;
-    push_drained(conn_user(c));
 }
 
 /* --- Letters ------------------------------------------------------------- */
@@ -505,9 +364,9 @@ static enum err open_parts(struct serving *s, struct process *p,
         e = pushes_init(s);
     if (e == ERR_OK) {
         struct http_server_events events = {
-            .request = on_request,
-            .gone = on_gone,
-            .drained = on_drained,
+            .request = dispatch_request,
+            .gone = dispatch_gone,
+            .drained = dispatch_drained,
             .ctx = s,
             .user_bytes = sizeof(struct conn_state),
         };

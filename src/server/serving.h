@@ -273,6 +273,11 @@ void serving_reply_fresh(struct serving *s, struct conn *c,
                          struct api_call *call, struct api_env *env,
                          struct bytes target, bool gzip);
 
+/* dispatch.c, of loop/conn.h's events; ctx is the serving thread. */
+void dispatch_request(void *ctx, struct conn *c, struct http_request *r);
+void dispatch_gone(void *ctx, struct conn *c);
+void dispatch_drained(void *ctx, struct conn *c);
+
 /* read.c. The call moves: answered now or later. */
 void read_begin_snapshot(struct serving *s, struct conn *c,
                          struct api_call *call, struct api_env *env);

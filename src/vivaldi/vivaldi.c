@@ -52,7 +52,7 @@ static struct vivaldi_peer *peer_slot(struct vivaldi *v, uint64_t peer)
 
 static double median(const double *v, unsigned n)
 {
-    double sorted[VIVALDI_MEDIAN];
+    double sorted[VIVALDI_MEDIAN] = {0};
 
     for (unsigned i = 0; i < n; i++) {
         unsigned k = i;

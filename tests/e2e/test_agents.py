@@ -164,7 +164,7 @@ def test_a_killed_agent_is_failed_in_time_and_back_at_once(server, make):
 def test_a_stopped_server_makes_nobody_fail(server, agent):
     check = agents.own_check(server, agent.name)
     server.process.send_signal(signal.SIGSTOP)
-    time.sleep(FAILED_WITHIN)  # what must not happen takes this long
+    time.sleep(FAILED_WITHIN)  # sleep: what must not happen takes this long
     server.process.send_signal(signal.SIGCONT)
     until(lambda: agent.get("/v1/catalog/nodes").status == 200,
           "the agent has its server again")

@@ -47,8 +47,8 @@ static void an_address_alone_is_one_host(void **state)
     assert_false(net_has(&n, bytes_str("fd00::6")));
     assert_ok(net_parse_host(bytes_str("10.0.0.0/8"), &n));
     assert_true(net_has(&n, bytes_str("10.9.9.9")));
-    static const char *const none[] = {"", "here", "10.0.0", "10.0.0.0/33",
-                                       "10.0.0.1 ", "::1/"};
+    static const char *const none[] = {
+        "", "here", "10.0.0", "10.0.0.0/33", "10.0.0.1 ", "::1/"};
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
         assert_int_equal(net_parse_host(bytes_str(none[i]), &n), ERR_BAD);
 }

@@ -36,7 +36,7 @@ enum {
     ETCD_CONNECT_MS = 1000,
     ETCD_CALL_MS = 2500, /* then another member is asked, or the outcome lost */
     ETCD_BARRIER_MS = 1000,
-    ETCD_TXN_MS = 700, /* and eight times what groups take lately */
+    ETCD_TXN_MS = 700,          /* and eight times what groups take lately */
     ETCD_ANSWER_MAX = 16 << 20, /* bytes of one answer, one watch message */
     ETCD_PAGE_ROWS = 2000,
     ETCD_PAGE_BYTES = 1 << 20, /* what a page should come to */

@@ -204,7 +204,8 @@ static int told(struct cli *c, json_t *j)
     printf("unknown: %s is drained; whether everybody has let go is not "
            "known\n",
            c->args[0]);
-    if (!json_is_true(json_object_get(j, "TableComplete")))
+    bool others = json_integer_value(json_object_get(j, "OtherServers")) > 0;
+    if (!json_is_true(json_object_get(j, "TableComplete")) && !others)
         printf("the server has not run for long enough to know of all\n");
     print_unproven(j);
     printf("%s\n", cli_str(j, "Next"));

@@ -29,6 +29,7 @@ struct drain {
     uint64_t dns_due_ms;       /* until then those may be with the instance */
     uint64_t before, need;     /* index of the service before, and after */
     bool deregister, trust;
+    size_t others;      /* servers that know other subscribers */
     struct map targets; /* -> struct held */
     char *node, *name, *id;
 };
@@ -120,6 +121,23 @@ static uint64_t index_of(const struct drain *d, const struct api_env *env)
     return snapshot_index(env->cat, k);
 }
 
+/* Servers beside this one, alive or not: their subscribers are not known here. */
+static size_t other_servers(const struct api_env *env)
+{
+    const struct cat_name *name = snapshot_name(env->cat, bytes_str("consul"));
+    struct tree_iter it;
+    size_t n = 0;
+    if (!name)
+        return 0;
+    tree_first(&name->instances, &it);
+    for (const struct cat_instance *i; (i = tree_next(&it));) {
+        struct service_view v;
+        cat_service_view(i->service, &v);
+        n += !bytes_eq_fold(v.node, env->self->node_name);
+    }
+    return n;
+}
+
 struct drain *drain_prepare(struct serving *s, const struct api_call *call,
                             const struct api_env *env)
 {
@@ -144,6 +162,7 @@ struct drain *drain_prepare(struct serving *s, const struct api_call *call,
     }
     d->before = index_of(d, env);
     d->dns_ms = dns_ms(s, bytes_str(d->name));
+    d->others = other_servers(env);
     subscribers_of(s->process->subscribers, bytes_str(d->name), add_target, d);
     while (map_next(&d->targets, &at, &key, &value))
         look_at(d, env, value);
@@ -218,6 +237,12 @@ static void put_next(struct json_out *j, const struct drain *d,
                  "ask again in %llu s: until then somebody may hold it who "
                  "has not been heard of since the server was started",
                  (unsigned long long)young + 1);
+    else if (d->others)
+        snprintf(text, sizeof text,
+                 "servers beside this one (%zu) have subscribers that this "
+                 "one does not know: look at /v1/muster/watchers of each, or "
+                 "wait for %llu s, the longest that one may have been waiting",
+                 d->others, (unsigned long long)memory);
     else
         snprintf(text, sizeof text,
                  "those in Unproven read it without saying what they have "
@@ -248,6 +273,8 @@ static void answer(struct drain *d, const char *result, bool known)
     json_u64(&j, d->need);
     json_key(&j, "TableComplete");
     json_bool(&j, known);
+    json_key(&j, "OtherServers");
+    json_u64(&j, d->others);
     json_key(&j, "DnsMs");
     json_u64(&j, dns_left_ms(d));
     json_key(&j, "Waiting");
@@ -272,7 +299,8 @@ static bool look(struct drain *d)
     bool complete =
         subscribers_unproven(ss, bytes_str(d->name), count_unproven, &unproven);
     /* An agent knows who watches there, and not who watches elsewhere. */
-    bool known = subscribers_unknown_ms(ss) == 0 && !d->serving->process->link;
+    bool known = subscribers_unknown_ms(ss) == 0 &&
+                 !d->serving->process->link && d->others == 0;
     bool proven = d->trust || (complete && unproven == 0);
     bool dns = dns_left_ms(d) > 0;
     bool safe = l.holding == 0 && !dns && known && proven;

@@ -226,9 +226,12 @@ static void on_store_state(void *ctx, bool up, enum err why, const char *text)
     bool was = atomic_exchange(&c->process->store_up, up);
 
     metric_set(METRIC_STORE_UP, up);
-    if (!up)
+    if (!up && !c->store_was_up)
+        log_warn("store", "waits for the store: %s", text);
+    else if (!up)
         log_error("store", "writes fail: %s: %s", err_text(why), text);
-    else if (!was) {
+    c->store_was_up |= up;
+    if (up && !was) {
         log_info("store", "ready for writes");
         guard_store_is_back(c);
     }

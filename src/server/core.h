@@ -59,6 +59,7 @@ struct core {
     struct queue *letters; /* struct core_letter */
     struct queue *lines;   /* of the log, for its readers (monitor.c) */
     bool loaded;
+    bool store_was_up; /* once: before, it is only waited for */
     bool stopping, leaving;
     bool serving_ends; /* nobody waits any more for what is not there yet */
     struct contact *contact; /* gate.c; NULL: a store in this process */

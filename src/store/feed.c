@@ -165,7 +165,7 @@ static void load_failed(struct store *s, enum err e, const char *what)
     char text[96];
 
     snprintf(text, sizeof text, "cannot load %s: %s", what, err_text(e));
-    if (s->up != 0) /* else it was said, and is tried again soon */
+    if (!s->options.on_state && s->up != 0) /* else it says so */
         log_error("store", "%s", text);
     s->load_step = LOAD_FAILED;
     engine_state(s, false, e, text);

@@ -118,6 +118,16 @@ static void on_probe(struct sim *sim, struct event *e)
     liveness_probed(st->l, bytes_str(name), v, sim->now_ms);
 }
 
+/* Of "a12", which ends with no zero. */
+static size_t number_of(struct bytes name)
+{
+    size_t n = 0;
+
+    for (size_t i = 1; i < name.n; i++)
+        n = n * 10 + (size_t)(name.p[i] - '0');
+    return n;
+}
+
 static void ask(void *ctx, struct bytes observer, struct bytes node,
                 struct bytes host, int64_t port)
 {
@@ -126,7 +136,7 @@ static void ask(void *ctx, struct bytes observer, struct bytes node,
     assert_false(bytes_eq(observer, node));
     assert_int_equal(port, 8301);
     assert_bytes(host, "10.0.0.1");
-    size_t n = (size_t)atoi(node.p + 1), by = (size_t)atoi(observer.p + 1);
+    size_t n = number_of(node), by = number_of(observer);
     struct agent *a = &st->agent[n];
     st->probes++;
     if (a->probing || !st->agent[by].up || st->agent[by].stopped)

@@ -302,6 +302,9 @@ static void a_process_that_ends_waits_for_no_etcd_that_is_gone(void **state)
     server_open(&s, "server-1", etcd_fresh());
     world_until(&s.w, s.w.ups > 0);
     kill(etcd_child.pid, SIGSTOP); /* in flight, and then lost */
+    int how = 0; /* all its threads: else one more may be answered */
+    assert_int_equal(waitpid(etcd_child.pid, &how, WUNTRACED), etcd_child.pid);
+    assert_true(WIFSTOPPED(how));
     writes_begin(ws, &s.w, 0, WRITES);
     etcd_kill(&etcd_child, SIGKILL);
     store_hurry(s.w.store);

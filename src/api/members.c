@@ -96,6 +96,25 @@ static void put_member(struct json_out *j, const struct filter_member *m)
     json_close(j, '}');
 }
 
+/* With its tags, which are freed, and what Consul 1.8 says of its gossip. */
+static void put_if_wanted(struct json_out *j, struct filter *f,
+                          struct filter_row *row, struct packed_map *tags)
+{
+    struct filter_member *m = &row->member;
+
+    m->protocol_min = 1;
+    m->protocol_max = 5;
+    m->protocol_cur = 2;
+    m->delegate_min = 2;
+    m->delegate_max = 5;
+    m->delegate_cur = 4;
+    m->tags = (struct packed){buf_bytes(&tags->b), tags->n};
+    if (filter_match(f, row))
+        put_member(j, m);
+    j->out->bad |= tags->b.bad;
+    buf_fini(&tags->b);
+}
+
 void put_self(struct json_out *j, const struct api_env *env, bool wan,
               struct filter *f)
 {
@@ -114,20 +133,11 @@ void put_self(struct json_out *j, const struct api_env *env, bool wan,
         .name = buf_bytes(&name),
         .address = self->advertise_address,
         .port = wan ? self->serf_wan_port : self->serf_lan_port,
-        .status = 1,
-        .protocol_min = 1,
-        .protocol_max = 5,
-        .protocol_cur = 2,
-        .delegate_min = 2,
-        .delegate_max = 5,
-        .delegate_cur = 4,
-        .tags = {buf_bytes(&tags.b), tags.n},
+        .status = MEMBER_ALIVE,
     };
-    if (filter_match(f, &row))
-        put_member(j, m);
-    j->out->bad |= name.bad || tags.b.bad;
+    put_if_wanted(j, f, &row, &tags);
+    j->out->bad |= name.bad;
     buf_fini(&name);
-    buf_fini(&tags.b);
 }
 
 /* NULL, or the port at which its agent listens for peers. */
@@ -189,18 +199,8 @@ static void put_other(struct json_out *j, const struct api_env *env,
         .address = v.address,
         .port = (int64_t)port,
         .status = has_failed(check) ? MEMBER_FAILED : MEMBER_ALIVE,
-        .protocol_min = 1,
-        .protocol_max = 5,
-        .protocol_cur = 2,
-        .delegate_min = 2,
-        .delegate_max = 5,
-        .delegate_cur = 4,
-        .tags = {buf_bytes(&tags.b), tags.n},
     };
-    if (filter_match(f, &row))
-        put_member(j, m);
-    j->out->bad |= tags.b.bad;
-    buf_fini(&tags.b);
+    put_if_wanted(j, f, &row, &tags);
 }
 
 static void put_others(struct json_out *j, const struct api_env *env,
@@ -234,20 +234,11 @@ static void put_wan_member(struct json_out *j, const struct api_env *env,
         .name = buf_bytes(&name),
         .address = bytes_str(w->address),
         .port = w->port,
-        .status = m->alive ? 1 : 4,
-        .protocol_min = 1,
-        .protocol_max = 5,
-        .protocol_cur = 2,
-        .delegate_min = 2,
-        .delegate_max = 5,
-        .delegate_cur = 4,
-        .tags = {buf_bytes(&tags.b), tags.n},
+        .status = m->alive ? MEMBER_ALIVE : MEMBER_FAILED,
     };
-    if (filter_match(f, &row))
-        put_member(j, &row.member);
-    j->out->bad |= name.bad || tags.b.bad;
+    put_if_wanted(j, f, &row, &tags);
+    j->out->bad |= name.bad;
     buf_fini(&name);
-    buf_fini(&tags.b);
 }
 
 void read_agent_members(struct api_call *c, const struct api_env *env)

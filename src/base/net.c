@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/net.h"
 
+#include <stdio.h>
+
 #include <arpa/inet.h>
 
 static bool parse_address(struct bytes text, uint8_t out[16], bool *ret_v4)
@@ -86,4 +88,12 @@ bool net_has(const struct net *n, struct bytes address)
     bool v4;
 
     return parse_address(address, a, &v4) && net_has_bytes(n, a);
+}
+
+void net_host_port(char *ret, size_t n, struct bytes host, uint64_t port)
+{
+    bool v6 = bytes_find(host, ':') < host.n;
+
+    (void)snprintf(ret, n, v6 ? "[%.*s]:%llu" : "%.*s:%llu", BYTES_ARG(host),
+                   (unsigned long long)port);
 }

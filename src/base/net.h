@@ -26,4 +26,8 @@ bool net_has(const struct net *n, struct bytes address);
 /* The same for an address in bytes, IPv4 as ::ffff:a.b.c.d. */
 bool net_has_bytes(const struct net *n, const uint8_t address[16]);
 
+/* "HOST:PORT" into ret, as peers and URLs name it: an IPv6 address in brackets.
+ * Cut at n bytes, the zero included. */
+void net_host_port(char *ret, size_t n, struct bytes host, uint64_t port);
+
 #endif

@@ -19,11 +19,6 @@ struct question {
     char to[300];
 };
 
-void host_port(char *ret, size_t n, const char *host, int port)
-{
-    (void)snprintf(ret, n, strchr(host, ':') ? "[%s]:%d" : "%s:%d", host, port);
-}
-
 struct asked *asked_by_id(struct cluster *c, const char *id)
 {
     struct asked *best = NULL;
@@ -140,7 +135,8 @@ static void learn(struct cluster *c, const struct hello *h)
     for (size_t i = 0; i < h->sees_count; i++) {
         char to[300];
 
-        host_port(to, sizeof to, h->sees[i].address, h->sees[i].peer_port);
+        net_host_port(to, sizeof to, bytes_str(h->sees[i].address),
+                      (uint64_t)h->sees[i].peer_port);
         if (strcmp(h->sees[i].id, c->options.node_id) != 0)
             (void)ask_add(c, to, false);
     }

@@ -342,7 +342,8 @@ void change_join(struct cluster *c, struct cluster_request *q)
         (void)text_take(ch->who.id, sizeof ch->who.id, j.id);
         (void)text_take(ch->who.node, sizeof ch->who.node, j.node);
         (void)text_take(ch->who.address, sizeof ch->who.address, j.address);
-        host_port(at, sizeof at, ch->who.address, ch->who.server_port);
+        net_host_port(at, sizeof at, bytes_str(ch->who.address),
+                      (uint64_t)ch->who.server_port);
         (void)snprintf(ch->url, sizeof ch->url, "%s://%s",
                        c->options.secret.n ? "https" : "http", at);
         join(c, ch);
@@ -407,7 +408,8 @@ void change_enter(struct cluster *c, const struct gather_server *whom)
 
     if (c->joining || cluster_now(c) < c->pause_until_ms)
         return;
-    host_port(to, sizeof to, whom->address, whom->peer_port);
+    net_host_port(to, sizeof to, bytes_str(whom->address),
+                  (uint64_t)whom->peer_port);
     joiner_put(&body, c);
     const struct peer_request q = {
         .to = to,

@@ -78,7 +78,7 @@ static void url_of(char *ret, size_t n, const char *scheme, const char *host,
 {
     char at[300];
 
-    host_port(at, sizeof at, host, port);
+    net_host_port(at, sizeof at, bytes_str(host), (uint64_t)port);
     (void)snprintf(ret, n, "%s://%s", scheme, at);
 }
 

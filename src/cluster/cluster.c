@@ -193,7 +193,8 @@ enum err cluster_open(const struct cluster_options *o, struct cluster **ret,
     free(folder);
     list_init(&c->requests);
     list_init(&c->owed);
-    host_port(at, sizeof at, o->address, o->server_port);
+    net_host_port(at, sizeof at, bytes_str(o->address),
+                  (uint64_t)o->server_port);
     (void)snprintf(c->url, sizeof c->url, "%s://%s",
                    o->secret.n ? "https" : "http", at);
     c->child.cluster = c;
@@ -323,7 +324,8 @@ void cluster_start(struct cluster *c, uv_loop_t *loop)
         const struct set_server *s = &c->record.set[i];
         char to[300];
 
-        host_port(to, sizeof to, s->address, s->peer_port);
+        net_host_port(to, sizeof to, bytes_str(s->address),
+                      (uint64_t)s->peer_port);
         if (strcmp(s->id, c->options.node_id) != 0)
             (void)ask_add(c, to, false);
     }

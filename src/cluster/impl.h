@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "base/arena.h"
+#include "base/net.h"
 #include "cluster/cluster.h"
 #include "duty/gather.h"
 
@@ -204,7 +205,6 @@ void ask_all(struct cluster *c);
 struct asked *asked_by_id(struct cluster *c, const char *id);
 /* Heard of lately. */
 bool asked_is_new(const struct cluster *c, const struct asked *a, uint64_t ms);
-void host_port(char *ret, size_t n, const char *host, int port);
 
 /* --- lock.c --------------------------------------------------------------- */
 

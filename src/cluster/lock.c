@@ -57,7 +57,8 @@ static void ask_set(struct cluster *c)
 
         if (strcmp(s->id, c->options.node_id) == 0)
             continue;
-        host_port(to, sizeof to, s->address, s->peer_port);
+        net_host_port(to, sizeof to, bytes_str(s->address),
+                      (uint64_t)s->peer_port);
         (void)ask_add(c, to, false);
     }
 }
@@ -186,7 +187,7 @@ static void plead(struct cluster *c, const struct set_server *s)
     p->cluster = c;
     memcpy(p->token, c->record.token, sizeof p->token);
     memcpy(p->id, s->id, sizeof p->id);
-    host_port(to, sizeof to, s->address, s->peer_port);
+    net_host_port(to, sizeof to, bytes_str(s->address), (uint64_t)s->peer_port);
     proposal_put(&body, c);
     const struct peer_request q = {
         .to = to,
@@ -210,7 +211,8 @@ static bool make_initial(struct cluster *c, struct record *r)
     for (size_t i = 0; i < r->set_count; i++) {
         char at[300];
 
-        host_port(at, sizeof at, r->set[i].address, r->set[i].server_port);
+        net_host_port(at, sizeof at, bytes_str(r->set[i].address),
+                      (uint64_t)r->set[i].server_port);
         int k = snprintf(r->initial + n, sizeof r->initial - n, "%s%s=%s://%s",
                          i ? "," : "", r->set[i].id, scheme, at);
         if (k < 0 || (size_t)k >= sizeof r->initial - n)

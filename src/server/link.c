@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/net.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
 #include "server/gate.h"
@@ -251,11 +252,9 @@ static void know_all(struct link *l, const struct hello_in *in)
 
     for (size_t i = 0; i < in->servers.n; i++) {
         struct bytes a = bytes_head(v[i].address, 255);
-        bool v6 = bytes_find(a, ':') < a.n;
         if (!a.n || v[i].port < 1 || v[i].port > 65535)
             continue;
-        snprintf(to, sizeof to, v6 ? "[%.*s]:%d" : "%.*s:%d", BYTES_ARG(a),
-                 (int)v[i].port);
+        net_host_port(to, sizeof to, a, (uint64_t)v[i].port);
         know(l, to);
     }
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/net.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
 #include "loop/peer.h"
@@ -135,9 +136,7 @@ static void probe(struct serving *s, struct conn *c, struct api_call *call)
         refuse(s, c, call, t.s[0] ? t.s : "A probe without Address and Port");
         return;
     }
-    bool v6 = bytes_find(in.address, ':') < in.address.n;
-    snprintf(to, sizeof to, v6 ? "[%.*s]:%d" : "%.*s:%d", BYTES_ARG(in.address),
-             (int)in.port);
+    net_host_port(to, sizeof to, in.address, (uint64_t)in.port);
     struct peers *peers = serving_peers(s);
     struct peer_probe *p = calloc(1, sizeof *p);
     const struct peer_request q = {

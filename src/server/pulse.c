@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/net.h"
 #include "duty/liveness.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
@@ -55,15 +56,6 @@ static struct question *question_new(struct pulse *p, struct bytes name)
 static struct bytes question_name(const struct question *q)
 {
     return bytes_of(q->name, q->name_n);
-}
-
-static void address_text(struct bytes host, uint64_t port,
-                         char ret[ADDRESS_MAX])
-{
-    bool v6 = bytes_find(host, ':') < host.n;
-
-    snprintf(ret, ADDRESS_MAX, v6 ? "[%.*s]:%llu" : "%.*s:%llu",
-             BYTES_ARG(bytes_head(host, 255)), (unsigned long long)port);
 }
 
 static struct peers *peers_of(struct pulse *p)
@@ -124,7 +116,7 @@ static void ask_server(struct pulse *p, const struct cat_instance *i)
     uint64_t port = api_peer_port(v.meta);
     if (port == 0 || bytes_eq_fold(n.name, p->core->process->self.node_name))
         return;
-    address_text(n.address, port, to);
+    net_host_port(to, sizeof to, bytes_head(n.address, 255), port);
     struct question *q = question_new(p, n.name);
     if (peer_ask(p->peers,
                  &(struct peer_request){.to = to,
@@ -199,7 +191,7 @@ static void on_probe(void *ctx, struct bytes observer, struct bytes node,
     uint64_t at = api_peer_port(v.meta);
     if (at == 0)
         return; /* a server, or an agent that nobody can ask */
-    address_text(v.address, at, to);
+    net_host_port(to, sizeof to, bytes_head(v.address, 255), at);
     json_open(&j, '{');
     json_key(&j, "Address");
     json_str(&j, host);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "api/wan.h"
+#include "base/net.h"
 #include "loop/fetch.h"
 #include "loop/peer.h"
 
@@ -74,11 +75,10 @@ static void choose(struct remote *f, struct bytes dc, bool *ret_known)
     f->to = calloc(w->count + 1, sizeof *f->to);
     for (size_t i = 0; f->to && i < w->count; i++) {
         const struct wan_member *m = &w->members[i];
-        bool v6 = strchr(m->who.address, ':') != NULL;
         if (!m->alive || !bytes_is(dc, m->who.datacenter))
             continue;
-        (void)snprintf(f->to[n++], ADDRESS_MAX, v6 ? "[%s]:%d" : "%s:%d",
-                       m->who.address, m->who.port);
+        net_host_port(f->to[n++], ADDRESS_MAX, bytes_str(m->who.address),
+                      (uint64_t)m->who.port);
     }
     f->serving->random = f->serving->random * 6364136223846793005u + 1;
     for (size_t at = n ? (f->serving->random >> 33) % n : 0, i = 0; i < at;

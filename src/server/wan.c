@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/net.h"
 #include "loop/fetch.h"
 #include "loop/peer.h"
 #include "vivaldi/vivaldi.h"
@@ -305,9 +306,7 @@ static enum err ask(struct wan_keeper *k, const char *to, int join,
 
 static void address_of(const struct wan_who *who, char *to, size_t n)
 {
-    bool v6 = strchr(who->address, ':') != NULL;
-
-    (void)snprintf(to, n, v6 ? "[%s]:%d" : "%s:%d", who->address, who->port);
+    net_host_port(to, n, bytes_str(who->address), (uint64_t)who->port);
 }
 
 static void join_all(struct wan_keeper *k)

@@ -96,12 +96,26 @@ static void what_is_no_network_is_refused(void **state)
             fail_msg("%s is taken", bad[i]);
 }
 
+static void a_host_and_its_port_are_told_as_peers_read_them(void **state)
+{
+    char text[32], little[6];
+
+    (void)state;
+    net_host_port(text, sizeof text, bytes_str("10.0.0.1"), 8301);
+    assert_string_equal(text, "10.0.0.1:8301");
+    net_host_port(text, sizeof text, bytes_str("fe80::1"), 8301);
+    assert_string_equal(text, "[fe80::1]:8301");
+    net_host_port(little, sizeof little, bytes_str("10.0.0.1"), 8301);
+    assert_string_equal(little, "10.0.");
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_address_is_in_its_networks),
     cmocka_unit_test(an_address_alone_is_one_host),
     cmocka_unit_test(bits_beyond_the_mask_do_not_count),
     cmocka_unit_test(what_is_no_address_is_in_no_network),
     cmocka_unit_test(what_is_no_network_is_refused),
+    cmocka_unit_test(a_host_and_its_port_are_told_as_peers_read_them),
 };
 
 RUN_TESTS(tests)

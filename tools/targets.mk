@@ -91,6 +91,12 @@ $(CLIENT_PROGRAMS): include/muster.h $B/$(CLIENT_SO)
 
 -include $(client_objects:.o=.d)
 
+# The wires between hosts that are namespaces (tests/net).
+WIRE = $B/tests/wire
+$(WIRE): $(wildcard tests/net/*.c) $(wildcard tests/net/*.h)
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -o $@ $(filter %.c,$^) $(LDFLAGS_ALL)
+
 # --- Simulations: tests/sim/NAME_sim.c on the pure layers, on a virtual clock.
 # Those layers once more, with what only a simulation pays for: invariant() and
 # sometimes() of base/check.h.
@@ -122,7 +128,7 @@ FAST_SUITES = $(UNIT_TESTS) $(REPLAY_SUITES) $(USES_SUITE) $(PURE_SUITE)
 UPSTREAM = tests/clients/upstream/suite
 
 .PHONY: binaries
-binaries: all lib $(CLIENT_PROGRAMS) $(UNIT_TESTS) $(REPLAYS) $(SIMS) ## build all, tests too, run nothing
+binaries: all lib $(CLIENT_PROGRAMS) $(WIRE) $(UNIT_TESTS) $(REPLAYS) $(SIMS) ## build all, tests too, run nothing
 	@:
 
 .PHONY: unit
@@ -160,7 +166,7 @@ SEED   ?= 0
 TIME   ?= 10m
 FAULTS ?= all
 .PHONY: torture
-torture: all ## three servers on etcd under faults that SEED draws, for TIME=10m
+torture: all $(WIRE) ## three servers on etcd under faults that SEED draws, for TIME=10m
 	@MUSTER=$(CURDIR)/$B/muster tests/torture/run -seed $(SEED) -time $(TIME) -faults $(FAULTS)
 
 .PHONY: pure

@@ -163,6 +163,11 @@ static void on_loaded(struct agent *a)
     scan_start(a);
 }
 
+bool agent_is_loaded(const struct agent *a)
+{
+    return a->loaded;
+}
+
 static void touch_running(struct agent *a)
 {
     struct bytes id;

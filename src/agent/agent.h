@@ -108,6 +108,9 @@ struct agent_live {
 MUST_USE enum err agent_new(const struct agent_options *o, struct agent **ret,
                             struct errtext *t);
 
+/* agent.db has been read: what was registered here is known. */
+bool agent_is_loaded(const struct agent *a);
+
 /* Stops checks, waits for what is on its way to the stores, closes agent.db,
  * answers every op. The catalog's store must still be open; nothing is
  * deregistered. */

@@ -364,6 +364,16 @@ static bool start_dns(const struct settings *s, struct errtext *t)
                &p->dnsd, t) == ERR_OK;
 }
 
+/* Nobody is told that nothing is registered here while agent.db is being read:
+ * until then who connects waits. */
+static void wait_for_agent(void)
+{
+    while (!agent_is_loaded(run.core.agent) && !run.stopping)
+        uv_run(run.loop, UV_RUN_ONCE);
+    if (run.stopping) /* nothing has been served or written yet */
+        _exit(run.exit_code);
+}
+
 static bool start_serving(const struct settings *s, struct errtext *t)
 {
     struct process *p = &run.process;
@@ -371,8 +381,9 @@ static bool start_serving(const struct settings *s, struct errtext *t)
     if (threads > SERVING_THREADS_MAX)
         threads = SERVING_THREADS_MAX;
     static int fds[SERVING_THREADS_MAX][RUN_LISTENERS_MAX];
-    if (!listen_all(s, threads, fds, t))
+    if (!listen_all(s, threads, fds, t) || !start_dns(s, t))
         return false;
+    wait_for_agent();
     if (drafter_start(p, t) != ERR_OK || archivist_start(p, t) != ERR_OK)
         return false;
     p->serving_count = threads;
@@ -543,7 +554,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
      * must not have written over the first one's when it is refused. */
     return core_start(&run.core, p, &o, run.loop, t) == ERR_OK &&
            wan_open(&run.core, s, t) == ERR_OK && start_serving(s, t) &&
-           start_dns(s, t) && write_pid_file(s->pid_file, t);
+           write_pid_file(s->pid_file, t);
 }
 
 int run_agent(struct settings *s)

@@ -23,22 +23,58 @@ BINARY = os.environ.get("MUSTER", str(ROOT / "build" / "muster"))
 LIMIT = 30.0  # seconds for anything that must happen
 
 
-_given = set()
+# Ports for listeners: below those that the kernel gives to outgoing connections,
+# and in blocks of which each test process has its own. Several run at once, and
+# who was given a port has not bound it yet.
+PORTS = range(10000, 32700)
+BLOCK = 100
+
+
+class Blocks:
+    """A block is taken by an abstract socket of its name, as long as we live."""
+
+    def __init__(self):
+        self.locks, self.ports = [], iter(())
+
+    def take(self):
+        count = len(PORTS) // BLOCK
+        for n in range(count):
+            k = (os.getpid() * 7 + n) % count
+            lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                lock.bind(f"\0muster-test-ports-{k}")
+            except OSError:
+                lock.close()
+                continue
+            self.locks.append(lock)
+            return iter(PORTS[k * BLOCK:(k + 1) * BLOCK])
+        raise AssertionError("no block of ports is free on this machine")
+
+    def next(self):
+        for port in self.ports:
+            if unused(port):
+                return port
+        self.ports = self.take()
+        return self.next()
+
+
+def unused(port):
+    """By TCP and UDP, on any address."""
+    try:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_INET, kind) as s:
+                s.bind(("", port))
+    except OSError:
+        return False
+    return True
+
+
+_blocks = Blocks()
 
 
 def free_ports(n):
-    """n ports that nobody listens on now, and that were not given before: who got
-    one may not have bound it yet."""
-    found = []
-    with contextlib.ExitStack() as stack:
-        while len(found) < n:
-            s = stack.enter_context(socket.socket())
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-            if port not in _given:
-                _given.add(port)
-                found.append(port)
-    return found
+    """n ports that nobody listens on, and that nobody else is given."""
+    return [_blocks.next() for _ in range(n)]
 
 
 def free_port():

@@ -20,7 +20,7 @@ import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("MUSTER", str(ROOT / "build" / "muster"))
-LIMIT = 30.0  # seconds for anything that must happen
+LIMIT = 60.0  # seconds for anything that must happen
 
 
 # Ports for listeners: below those that the kernel gives to outgoing connections,

@@ -158,7 +158,7 @@ def test_a_killed_agent_is_failed_in_time_and_back_at_once(server, make):
     print(f"failed after {took:.1f} s")
     a.start()
     until(lambda: agents.status_of(server, "mortal") == "passing",
-          "it is back", 3)
+          "it is back")
 
 
 def test_a_stopped_server_makes_nobody_fail(server, agent):
@@ -259,7 +259,7 @@ def test_a_lost_server_fails_no_request_and_nobody(make):
         assert a.put("/v1/agent/service/register",
                      {"Name": "after", "Port": 2}).status == 200
         until(lambda: agents.status_of(other, used.name) == "critical",
-              "the dead server's node is failed", 20)
+              "the dead server's node is failed")
         over.set()
         for r in readers:
             r.join()

@@ -243,6 +243,10 @@ struct muster_watch_options {
 
     uint32_t budget_percent, budget_per_second; /* of retries; 20, 10 */
     uint32_t outlier_jitter_ms; /* ejections last up to so much longer; 0 */
+
+    /* All traffic takes so long to come back to a priority that is well again;
+     * 30,000. 0: at once. */
+    uint32_t return_ms;
 };
 
 /* size: sizeof *o. */

@@ -72,9 +72,9 @@ static enum err check_options(const struct muster_register_options *o,
                     o->name);
         return ERR_BAD;
     }
-    if (o->priority >= LB_PRIORITIES_MAX) {
+    if (o->priority >= ROSTER_PRIORITIES) {
         errtext_set(t, "the priority of %s is %" PRIu32 ", must be 0 to %d",
-                    o->name, o->priority, LB_PRIORITIES_MAX - 1);
+                    o->name, o->priority, ROSTER_PRIORITIES - 1);
         return ERR_LIMIT;
     }
     if (o->node)

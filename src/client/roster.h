@@ -13,6 +13,7 @@ enum {
     ROSTER_INSTANCES_MAX = 65535,
     ROSTER_BODY_MAX = 64 << 20, /* bytes of an answer, and of a file */
     ROSTER_TEXT_MAX = 255,      /* bytes of an address, ID, node or zone */
+    ROSTER_PRIORITIES = 16,     /* of Meta "priority": 0 to 15 */
 };
 
 struct roster_entry {

@@ -67,7 +67,7 @@ static enum err get_entry(struct reader *r, struct roster *to)
 
     if (r->bad || !text_ok(node) || !text_ok(id) || !text_ok(address) ||
         !text_ok(zone) || !address.n || port - 1 >= UINT16_MAX ||
-        weight > LB_ENDPOINT_WEIGHT_MAX || priority >= LB_PRIORITIES_MAX ||
+        weight > LB_ENDPOINT_WEIGHT_MAX || priority >= ROSTER_PRIORITIES ||
         flags > FLAGS_ALL)
         return ERR_CORRUPT;
     struct roster_entry e = {

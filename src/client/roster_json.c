@@ -127,8 +127,8 @@ static uint8_t priority_of(const struct service_in *s)
 
     if (!text.n)
         return 0;
-    if (bytes_u64(text, &n) != ERR_OK || n >= LB_PRIORITIES_MAX)
-        n = LB_PRIORITIES_MAX - 1;
+    if (bytes_u64(text, &n) != ERR_OK || n >= ROSTER_PRIORITIES)
+        n = ROSTER_PRIORITIES - 1;
     return (uint8_t)n;
 }
 

@@ -25,6 +25,7 @@ void muster_watch_options_init(struct muster_watch_options *o, size_t size)
     lb_options_init(&b);
     const struct muster_watch_options usual = {
         .panic_percent = b.panic_percent,
+        .return_ms = b.return_ms,
         .choices = b.choices,
         .bias = b.bias,
         .decay_ms = b.decay_ms,
@@ -386,6 +387,7 @@ static enum err make_lb(const struct muster_watch_options *o, struct lb **ret,
     b.subset_size = o->subset_size;
     b.slow_start_ms = o->slow_start_ms;
     b.panic_percent = o->panic_percent;
+    b.return_ms = o->return_ms;
     b.choices = o->choices;
     b.bias = o->bias;
     b.decay_ms = o->decay_ms;

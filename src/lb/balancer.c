@@ -163,8 +163,9 @@ bool lb_wants_tick(const struct lb *b)
 enum err lb_tick(struct lb *b, uint64_t now_ms)
 {
     enum err e = lb_outlier_tick(b, now_ms);
-    bool slow = atomic_load(&b->slow_starting) &&
-                now_ms >= b->slow_ms + SLOW_START_STEP_MS;
+    bool slow =
+        (atomic_load(&b->slow_starting) || atomic_load(&b->returning)) &&
+        now_ms >= b->slow_ms + SLOW_START_STEP_MS;
     bool left = lb_linger_end(b, now_ms);
     struct lb_view *view = NULL;
 
@@ -197,8 +198,18 @@ void lb_get_state(const struct lb *b, struct lb_state *ret)
         .panic = atomic_load(&b->panic),
         .zoned = atomic_load(&b->zoned),
         .ranked = atomic_load(&b->ranked),
+        .returning = atomic_load(&b->returning),
         .views = atomic_load(&b->views),
     };
+}
+
+double lb_share_of(const struct lb *b, size_t first, size_t last)
+{
+    uint64_t sum = 0;
+
+    for (size_t p = first; p <= last && p < LB_PRIORITIES_MAX; p++)
+        sum += atomic_load(&b->share_ppm[p]);
+    return (double)sum / 1e6;
 }
 
 static struct lb_endpoint_state

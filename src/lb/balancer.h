@@ -7,7 +7,8 @@
  * and reports: no lock, no allocation, no wait. Time (monotonic ms) and random
  * numbers are arguments, so that the same calls give the same picks.
  *
- * What a pick goes through: priority (by health, overprovisioned) -> zone (the
+ * What a pick goes through: priority (by health, overprovisioned; back again by
+ * and by) -> zone (the
  * local one first, as far as it is not overloaded) -> policy -> skip what is
  * ejected, excluded, or over its bound. Below the panic threshold of a priority
  * its critical and ejected endpoints come back; those that drain, are in
@@ -35,10 +36,12 @@ struct lb_endpoint {
     uint64_t ready_ms; /* slow start counts from here; 0: long ago */
     uint32_t weight;   /* 0: never picked; at most LB_ENDPOINT_WEIGHT_MAX */
     uint16_t port;
-    uint8_t priority; /* 0 first; below LB_PRIORITIES_MAX */
-    bool critical;    /* picked in panic only */
-    bool out;         /* drains, or in maintenance: never picked */
-    bool probation;   /* the first refused connection counts, not the second */
+    /* 0 first; below LB_PRIORITIES_MAX. Those from LB_RESERVE_FROM on are
+     * looked at only where none of the others is healthy. */
+    uint8_t priority;
+    bool critical;  /* picked in panic only */
+    bool out;       /* drains, or in maintenance: never picked */
+    bool probation; /* the first refused connection counts, not the second */
 };
 
 struct lb_outlier_options { /* times in ms; see docs/load-balancing.md */
@@ -63,6 +66,9 @@ struct lb_options {
     uint32_t maglev_size; /* prime */
     uint32_t overprovision_percent;
     uint32_t panic_percent; /* 0: never */
+    /* All traffic takes so long to come back to a priority that is well again;
+     * 0: at once. */
+    uint32_t return_ms;
     uint32_t slow_start_ms; /* 0: none */
     double slow_start_aggression;
     uint32_t slow_start_min_percent;
@@ -169,11 +175,16 @@ struct lb_state {
     uint32_t healthy;        /* of these, as of the last view */
     uint32_t ejected, unreachable, slow_starting;
     bool panic, zoned, ranked;
+    bool returning; /* traffic is on its way back to a better priority */
     uint64_t views; /* made so far */
 };
 
 /* Any thread. */
 void lb_get_state(const struct lb *b, struct lb_state *ret);
+
+/* Any thread: which share of picks (of 1) the priorities from `first` to `last`
+ * have, as of the last view. */
+double lb_share_of(const struct lb *b, size_t first, size_t last);
 
 struct lb_endpoint_state {
     uint64_t id;

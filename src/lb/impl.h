@@ -68,7 +68,8 @@ struct lb {
 
     /* Published by the owner for anybody. */
     _Atomic uint32_t listed, usable, healthy, slow_starting;
-    _Atomic bool panic, zoned, ranked;
+    _Atomic bool panic, zoned, ranked, returning;
+    _Atomic uint32_t share_ppm[LB_PRIORITIES_MAX];
     _Atomic uint64_t views;
 
     /* The owner's. */
@@ -79,6 +80,8 @@ struct lb {
     struct lb_junk *gone; /* hosts that only the published view still has */
     uint64_t next_id, interval_ms, slow_ms;
     uint32_t rank;
+    double load[LB_PRIORITIES_MAX]; /* of the last view, shares of 1, */
+    uint64_t load_ms;               /* made then */
     size_t callers_n;
     double caller_share[LB_ZONES_MAX];
     uint64_t caller_zone[LB_ZONES_MAX]; /* hashes */
@@ -120,7 +123,10 @@ void lb_view_free(struct lb_view *v);
 bool lb_outlier_report(struct lb *b, struct lb_host *h, enum lb_outcome o,
                        uint32_t latency_us, uint64_t now_ms);
 MUST_USE enum err lb_outlier_tick(struct lb *b, uint64_t now_ms);
-void lb_outlier_limits(struct lb *b, uint32_t usable, uint32_t healthy);
+/* smallest: how many the smallest priority has in which somebody is healthy. As
+ * many as it needs to be above panic stay reachable, whatever is refused. */
+void lb_outlier_limits(struct lb *b, uint32_t usable, uint32_t smallest,
+                       uint32_t healthy);
 void lb_unblock(struct lb *b, struct lb_host *h, uint32_t bit);
 
 static inline bool lb_entry_usable(const struct lb_entry *e)

@@ -44,9 +44,10 @@ double lb_success_threshold(const double *rates, size_t n, uint32_t deviations)
 }
 
 /* Panic begins below panic_percent of the usable ones. */
-void lb_outlier_limits(struct lb *b, uint32_t usable, uint32_t healthy)
+void lb_outlier_limits(struct lb *b, uint32_t usable, uint32_t smallest,
+                       uint32_t healthy)
 {
-    uint64_t least = ((uint64_t)usable * b->o.panic_percent + 99) / 100;
+    uint64_t least = ((uint64_t)smallest * b->o.panic_percent + 99) / 100;
 
     atomic_store(&b->ejected_max, lb_ejection_limit(&b->o.outlier, usable));
     atomic_store(&b->unreachable_max,

@@ -159,13 +159,10 @@ static enum err check(const struct lb_endpoint *e, struct errtext *t)
                     LB_IDENTITY_MAX);
         return ERR_LIMIT;
     }
-    if (e->weight > LB_ENDPOINT_WEIGHT_MAX ||
-        e->priority >= LB_PRIORITIES_MAX) {
-        errtext_set(t,
-                    "endpoint %.*s:%u has weight %u and priority %u; the "
-                    "greatest are %d and %d",
-                    BYTES_ARG(e->address), e->port, e->weight, e->priority,
-                    LB_ENDPOINT_WEIGHT_MAX, LB_PRIORITIES_MAX - 1);
+    if (e->weight > LB_ENDPOINT_WEIGHT_MAX) {
+        errtext_set(t, "endpoint %.*s:%u has weight %u; the greatest is %d",
+                    BYTES_ARG(e->address), e->port, e->weight,
+                    LB_ENDPOINT_WEIGHT_MAX);
         return ERR_LIMIT;
     }
     return ERR_OK;

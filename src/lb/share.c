@@ -57,6 +57,34 @@ static void spill(double spilled, const double *residual, size_t n, double *ret)
         ret[i] += all > 0 ? spilled * residual[i] / all : 0;
 }
 
+bool lb_priority_return(const double *was, const uint32_t *health,
+                        const bool *absent, size_t n, double step, double *load)
+{
+    double before = 0, wanted = 0, given = 0;
+    uint64_t later = 0; /* percent that the levels behind can carry */
+    bool moving = false;
+
+    if (sum_of(was, n) <= 0)
+        return false;
+    for (size_t p = 0; p < n; p++)
+        later += absent[p] ? 0 : health[p];
+    for (size_t p = 0; p < n; p++) {
+        before += was[p];
+        wanted += load[p];
+        if (absent[p])
+            continue;
+        later -= health[p];
+        /* The share of this level and all before it. */
+        double least = later < 100 ? 1 - (double)later / 100 : 0;
+        double may = before + step > least ? before + step : least;
+        double now = wanted < may ? wanted : may;
+        moving |= now + 1e-9 < wanted;
+        load[p] = now > given ? now - given : 0;
+        given = now > given ? now : given;
+    }
+    return moving;
+}
+
 bool lb_zone_shares(const double *callers, const double *servers, size_t n,
                     size_t local, double *ret)
 {

@@ -12,7 +12,8 @@
 #include "base/bytes.h"
 
 enum {
-    LB_PRIORITIES_MAX = 16,
+    LB_PRIORITIES_MAX = 256,
+    LB_RESERVE_FROM = 128, /* levels from here on: see lb_endpoint */
     LB_ZONES_MAX = 64,
     LB_OVERPROVISION = 140, /* percent */
 };
@@ -30,6 +31,16 @@ uint32_t lb_priority_health(uint32_t healthy, uint32_t all,
  * All 0: everything to the first. Returns the sum of healths, at most 100:
  * panic is for sums below it. */
 uint32_t lb_priority_loads(const uint32_t *health, size_t n, uint32_t *ret);
+
+/* Loads that came to be as `was` go to `load` (shares of 1, as the target in and
+ * as what holds now out), so that a level that is well again is not hit at once:
+ * all that moves to earlier levels moves by at most `step`. What later levels
+ * cannot carry by their healths moves at once, and so does all that moves to
+ * later ones. Levels with absent[p] have left and carry nothing. was is all 0:
+ * nothing is known, load stays. True: it is not yet what it should be. */
+bool lb_priority_return(const double *was, const uint32_t *health,
+                        const bool *absent, size_t n, double step,
+                        double *load);
 
 /* Zone aware routing as Envoy computes it. callers and servers are shares of
  * each zone (any unit); local is the caller's zone. ret gets each zone's

@@ -9,8 +9,11 @@
 #include "lb/draw.h"
 #include "lb/impl.h"
 
+enum { RETURN_STEP_MS = 1000 /* the first */ };
+
 struct level {
-    uint32_t all, healthy, load;
+    uint32_t all, healthy;
+    double load; /* share of 1 */
     bool panic;
 };
 
@@ -23,7 +26,7 @@ struct build {
     uint64_t now_ms, share;
     struct level level[LB_PRIORITIES_MAX];
     uint32_t slow_starting;
-    bool zoned;
+    bool zoned, returning;
 };
 
 void lb_view_free(struct lb_view *v)
@@ -132,22 +135,61 @@ static enum err choose(const struct build *c)
     return room ? ERR_OK : ERR_NOMEM;
 }
 
-/* Levels that nobody is in take no part; so "the first" is one with somebody. */
-static uint32_t load_levels(const struct build *c, struct level *level)
+/* The levels to look at: the reserve where nobody else is healthy. */
+static void span_of(const struct build *c, size_t *ret_from, size_t *ret_to)
 {
-    uint32_t health[LB_PRIORITIES_MAX], load[LB_PRIORITIES_MAX];
-    size_t at[LB_PRIORITIES_MAX], n = 0;
+    uint32_t all = 0, well = 0, reserve_well = 0;
 
     for (size_t p = 0; p < LB_PRIORITIES_MAX; p++) {
-        if (level[p].all == 0)
+        const struct level *l = &c->level[p];
+        all += p < LB_RESERVE_FROM ? l->all : 0;
+        well += p < LB_RESERVE_FROM ? l->healthy : 0;
+        reserve_well += p < LB_RESERVE_FROM ? 0 : l->healthy;
+    }
+    bool reserve = well == 0 && (reserve_well || all == 0);
+    *ret_from = reserve ? LB_RESERVE_FROM : 0;
+    *ret_to = reserve ? LB_PRIORITIES_MAX : LB_RESERVE_FROM;
+}
+
+/* How much of a return is due with this view: what the time since the last one
+ * allows, if it was under way then, else a first step. */
+static double return_step(const struct build *c)
+{
+    const struct lb *b = c->b;
+    uint64_t ms = RETURN_STEP_MS;
+
+    if (atomic_load(&b->returning))
+        ms = c->now_ms > b->load_ms ? c->now_ms - b->load_ms : 0;
+    return b->o.return_ms ? (double)ms / b->o.return_ms : 1;
+}
+
+/* Levels that nobody is in take no part; so "the first" is one with somebody. */
+static uint32_t load_levels(struct build *c)
+{
+    uint32_t health[LB_PRIORITIES_MAX] = {0}, some[LB_PRIORITIES_MAX],
+             load[LB_PRIORITIES_MAX];
+    double share[LB_PRIORITIES_MAX] = {0};
+    bool absent[LB_PRIORITIES_MAX];
+    size_t at[LB_PRIORITIES_MAX], n = 0, from, to;
+
+    span_of(c, &from, &to);
+    for (size_t p = 0; p < LB_PRIORITIES_MAX; p++) {
+        const struct level *l = &c->level[p];
+        absent[p] = l->all == 0 || p < from || p >= to;
+        if (absent[p])
             continue;
-        health[n] = lb_priority_health(level[p].healthy, level[p].all,
+        health[p] = lb_priority_health(l->healthy, l->all,
                                        c->b->o.overprovision_percent);
+        some[n] = health[p];
         at[n++] = p;
     }
-    uint32_t sum = lb_priority_loads(health, n, load);
+    uint32_t sum = lb_priority_loads(some, n, load);
     for (size_t i = 0; i < n; i++)
-        level[at[i]].load = load[i];
+        share[at[i]] = load[i] / 100.0;
+    c->returning = lb_priority_return(c->b->load, health, absent,
+                                      LB_PRIORITIES_MAX, return_step(c), share);
+    for (size_t p = 0; p < LB_PRIORITIES_MAX; p++)
+        c->level[p].load = share[p];
     return sum;
 }
 
@@ -160,7 +202,7 @@ static void find_levels(struct build *c)
         c->level[e->priority].all++;
         c->level[e->priority].healthy += healthy(e);
     }
-    if (load_levels(c, c->level) >= 100)
+    if (load_levels(c) >= 100)
         return;
     for (size_t p = 0; p < LB_PRIORITIES_MAX; p++) {
         struct level *l = &c->level[p];
@@ -317,10 +359,10 @@ static bool find_zones(struct build *c, size_t priority, struct zones *z)
 
 static enum err add_level(struct build *c, size_t priority)
 {
-    double load = c->level[priority].load / 100.0;
+    double load = c->level[priority].load;
     struct zones z;
 
-    if (load == 0)
+    if (load <= 0)
         return ERR_OK;
     if (!find_zones(c, priority, &z))
         return add_group(c, priority, NULL, load);
@@ -341,19 +383,37 @@ static size_t groups_max(const struct build *c)
 
     for (size_t p = 0; p < LB_PRIORITIES_MAX; p++)
         n += c->level[p].load > 0;
-    return n * (c->b->callers_n ? LB_ZONES_MAX : 1);
+    return n * (c->b->callers_n ? LB_ZONES_MAX : 1) + 1;
+}
+
+/* The level that nobody is sent to, but that is tried when all others of the
+ * view are ejected or were tried in vain. LB_PRIORITIES_MAX: there is none. */
+static size_t standby(const struct build *c)
+{
+    size_t last = 0;
+
+    for (size_t p = 0; p < LB_PRIORITIES_MAX; p++)
+        last = c->level[p].load > 0 ? p : last;
+    for (size_t p = last + 1; p < LB_PRIORITIES_MAX; p++)
+        if (c->level[p].healthy)
+            return p;
+    return LB_PRIORITIES_MAX;
 }
 
 static enum err add_groups(struct build *c)
 {
+    size_t next = standby(c);
+
     for (size_t p = 0; p < LB_PRIORITIES_MAX; p++) {
         enum err e = add_level(c, p);
         if (e != ERR_OK)
             return e;
     }
-    if (c->view->groups) /* rounding */
-        c->view->group[c->view->groups - 1].share_end = (uint64_t)1 << 32;
-    return ERR_OK;
+    if (c->view->groups == 0)
+        return ERR_OK;
+    c->share = (uint64_t)1 << 32; /* rounding */
+    c->view->group[c->view->groups - 1].share_end = c->share;
+    return next < LB_PRIORITIES_MAX ? add_group(c, next, NULL, 0) : ERR_OK;
 }
 
 /* --- The whole ----------------------------------------------------------- */
@@ -361,14 +421,20 @@ static enum err add_groups(struct build *c)
 static void tell(const struct build *c)
 {
     struct lb *b = c->b;
-    uint32_t usable = 0, well = 0;
+    uint32_t usable = 0, well = 0, least = UINT32_MAX;
     bool panic = false;
 
     for (size_t p = 0; p < LB_PRIORITIES_MAX; p++) {
         usable += c->level[p].all;
         well += c->level[p].healthy;
-        panic |= c->level[p].panic && c->level[p].load;
+        if (c->level[p].healthy && c->level[p].all < least)
+            least = c->level[p].all;
+        panic |= c->level[p].panic && c->level[p].load > 0;
+        b->load[p] = c->level[p].load;
+        atomic_store(&b->share_ppm[p], (uint32_t)(b->load[p] * 1e6 + .5));
     }
+    b->load_ms = c->now_ms;
+    atomic_store(&b->returning, c->returning);
     atomic_store(&b->listed, (uint32_t)c->roll->n);
     atomic_store(&b->usable, usable);
     atomic_store(&b->healthy, well);
@@ -376,7 +442,8 @@ static void tell(const struct build *c)
     atomic_store(&b->zoned, c->zoned);
     atomic_store(&b->slow_starting, c->slow_starting);
     /* What is blocked already counts as healthy here: the limit is for all. */
-    lb_outlier_limits(b, usable, well + atomic_load(&b->unreachable));
+    lb_outlier_limits(b, usable, least < usable ? least : usable,
+                      well + atomic_load(&b->unreachable));
 }
 
 static void set_refusals(const struct build *c)

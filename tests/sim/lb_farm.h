@@ -5,7 +5,8 @@
  * Requests come by a Poisson process to a few clients, each with a balancer of
  * its own. A server has WORKERS places and a queue; a request takes an
  * exponential time there. Some servers are slow, answer badly, come and go, or
- * leave the registry and return. A request that went wrong is tried again
+ * leave the registry and return; a whole datacenter may, and is cold then. A
+ * request that went wrong is tried again
  * elsewhere, three attempts in all. Virtual microseconds; a seed repeats all. */
 #ifndef LB_FARM_H
 #define LB_FARM_H
@@ -29,7 +30,13 @@ enum {
     FARM_ATTEMPTS = 3,
     FARM_KEYS = 500,
     FARM_TICK_US = 1000000,
-    FARM_CONNECT_US = 500, /* until a refused connection is known */
+    FARM_CONNECT_US = 500,        /* until a refused connection is known */
+    FARM_HOME = FARM_SERVERS / 2, /* the first so many, if there are two
+                                     datacenters */
+    FARM_AWAY_LEVEL = 16,         /* the others' priority */
+    FARM_NOTICE_S = 2, /* until the registry's checks see what happened */
+    FARM_COLD = 200,   /* requests that take four times as long after it */
+    FARM_SECONDS_MAX = 120,
 };
 
 enum farm_kind {
@@ -47,13 +54,22 @@ struct farm_scene {
     uint32_t load_percent; /* of what well servers could do */
     uint32_t seconds;
     uint32_t hot_percent; /* of requests that have one and the same key */
+    /* Two datacenters, of which the first is down meanwhile; both 0: one. */
+    uint32_t down_from_s, down_to_s;
+};
+
+/* What happened in a second of a scene with two datacenters. */
+struct farm_second {
+    uint32_t picked, home;       /* attempts; of them, at home */
+    uint32_t done, failed, slow; /* slow: over 10 times the usual */
 };
 
 struct farm_server {
     struct list queue; /* requests that wait */
     uint32_t busy, waiting;
     uint32_t picked; /* attempts that came */
-    bool down, unlisted;
+    uint32_t cold;   /* requests that are still slow */
+    bool down, unlisted, critical;
     uint32_t in_flight[FARM_CLIENTS]; /* the truth, to compare with */
 };
 
@@ -82,6 +98,7 @@ struct farm {
     /* Results. */
     uint32_t *latency_us;
     size_t done, failed_first, failed;
+    struct farm_second second[FARM_SECONDS_MAX];
     const char *broken; /* a rule that did not hold */
 };
 
@@ -101,6 +118,19 @@ static inline void farm_break(struct farm *f, bool holds, const char *rule)
         f->broken = rule;
 }
 
+static inline bool farm_two(const struct farm *f)
+{
+    return f->scene->down_to_s > 0;
+}
+
+static inline struct farm_second *farm_second(struct farm *f)
+{
+    uint64_t began_us = f->end_us - f->scene->seconds * 1000000ULL;
+    uint64_t s = (f->now_us - began_us) / 1000000;
+
+    return &f->second[s < FARM_SECONDS_MAX ? s : FARM_SECONDS_MAX - 1];
+}
+
 /* --- The registry -------------------------------------------------------- */
 
 static inline void farm_list(struct farm *f)
@@ -113,11 +143,13 @@ static inline void farm_list(struct farm *f)
     for (uint16_t i = 0; i < FARM_SERVERS; i++) {
         int k = snprintf(address[i], sizeof address[i], "s%u", i);
         if (!f->server[i].unlisted)
-            v[n++] =
-                (struct lb_endpoint){.node = bytes_str("n"),
-                                     .address = bytes_of(address[i], (size_t)k),
-                                     .port = i,
-                                     .weight = f->scene->weight[i]};
+            v[n++] = (struct lb_endpoint){
+                .node = bytes_str("n"),
+                .address = bytes_of(address[i], (size_t)k),
+                .port = i,
+                .critical = f->server[i].critical,
+                .priority = farm_two(f) && i >= FARM_HOME ? FARM_AWAY_LEVEL : 0,
+                .weight = f->scene->weight[i]};
     }
     for (size_t c = 0; c < FARM_CLIENTS; c++)
         farm_break(f, lb_update(f->lb[c], v, n, farm_ms(f), &t) == ERR_OK,
@@ -142,6 +174,10 @@ static inline void farm_serve(struct farm *f, struct farm_request *r)
     r->served = true;
     if (f->scene->kind[r->server] == FARM_SLOW)
         us *= 5;
+    if (s->cold) {
+        s->cold--;
+        us *= 4;
+    }
     us *= 6.0 / (3 * f->scene->weight[r->server] + 3); /* heavier is faster */
     farm_event(f, r, farm_exponential(f, us), LB_OK);
 }
@@ -151,6 +187,8 @@ static inline void farm_arrive(struct farm *f, struct farm_request *r)
     struct farm_server *s = &f->server[r->server];
 
     s->picked++;
+    farm_second(f)->picked++;
+    farm_second(f)->home += r->server < FARM_HOME;
     if (s->down)
         farm_event(f, r, FARM_CONNECT_US, LB_REFUSED);
     else if (f->scene->kind[r->server] == FARM_FAILING &&
@@ -182,6 +220,9 @@ static inline void farm_next_in_queue(struct farm *f, struct farm_server *s)
 static inline void farm_over(struct farm *f, struct farm_request *r, bool well)
 {
     f->failed += !well;
+    farm_second(f)->done++;
+    farm_second(f)->failed += !well;
+    farm_second(f)->slow += f->now_us - r->began_us > 10ULL * FARM_SERVICE_US;
     f->latency_us[f->done++] = (uint32_t)(f->now_us - r->began_us);
     f->open--;
     list_add(&f->idle, &r->link);
@@ -265,11 +306,33 @@ static inline void farm_new_request(struct farm *f)
 
 /* --- Time ---------------------------------------------------------------- */
 
+/* The home datacenter goes and comes back; the registry sees it later. */
+static inline bool farm_outage(struct farm *f, uint64_t second)
+{
+    const struct farm_scene *x = f->scene;
+    bool changed = false;
+
+    for (size_t i = 0; farm_two(f) && i < FARM_HOME; i++) {
+        struct farm_server *s = &f->server[i];
+        bool down = second >= x->down_from_s && second < x->down_to_s;
+        bool critical = second >= x->down_from_s + FARM_NOTICE_S &&
+                        second < x->down_to_s + FARM_NOTICE_S;
+        if (s->down && !down)
+            s->cold = FARM_COLD;
+        s->down = down;
+        changed |= critical != s->critical;
+        s->critical = critical;
+    }
+    return changed;
+}
+
 /* What comes and goes; calm at the end, so that all must recover. */
 static inline void farm_weather(struct farm *f)
 {
     uint64_t second = f->now_us / 1000000;
-    bool calm = second + 1 >= f->end_us / 1000000, changed = false;
+    bool calm = second + 1 >= f->end_us / 1000000;
+    bool changed =
+        farm_outage(f, second + f->scene->seconds - f->end_us / 1000000);
 
     for (uint64_t i = 0; i < FARM_SERVERS; i++) {
         struct farm_server *s = &f->server[i];

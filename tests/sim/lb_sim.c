@@ -5,6 +5,7 @@
  * As a test: each seed makes a scene, a policy and options of its own; rules
  * hold after every event (lb_farm.h names them). SIM_SEED=n runs one seed.
  *
+ * lb_sim failover: a datacenter that goes and comes back, second by second;
  * lb_sim report: every policy in every scene of the table below, one JSON line
  * each; lb_sim picks: the order in which three of weights 3, 2 and 1 are taken.
  * tools/lb-pictures draws from both. */
@@ -213,6 +214,94 @@ static void weights_of_3_2_1_are_kept(void **state)
     }
 }
 
+/* --- Two datacenters ----------------------------------------------------- */
+
+static const struct farm_scene two_datacenters = {
+    .name = "two datacenters",
+    .weight = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    .load_percent = 35, /* 70 % of what one of them can do */
+    .seconds = 90,
+    .down_from_s = 10,
+    .down_to_s = 30,
+};
+
+static void fail_over(struct farm *f, uint32_t return_ms, uint64_t seed)
+{
+    struct lb_options o;
+
+    lb_options_init(&o);
+    o.return_ms = return_ms;
+    farm_start(f, &two_datacenters, &o, seed);
+    farm_run(f);
+}
+
+static uint32_t slow_after_return(const struct farm *f)
+{
+    uint32_t n = 0;
+
+    for (size_t s = two_datacenters.down_to_s; s < f->scene->seconds; s++)
+        n += f->second[s].slow + f->second[s].failed;
+    return n;
+}
+
+static double home_share(const struct farm *f, size_t second)
+{
+    const struct farm_second *s = &f->second[second];
+
+    return s->picked ? (double)s->home / s->picked : 0;
+}
+
+/* The datacenter that returns is cold: hit by all that it carried before, its
+ * queues fill up. */
+static void a_datacenter_comes_back_without_a_herd(void **state)
+{
+    (void)state;
+    enum { STEADY_MS = 30000 };
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct farm gently, at_once;
+        const size_t back = two_datacenters.down_to_s;
+
+        fail_over(&gently, STEADY_MS, seed);
+        fail_over(&at_once, 0, seed);
+        assert_null(gently.broken);
+        assert_true(gently.failed * 1000 < gently.done);
+        for (size_t s = 0; s < 9; s++)
+            assert_true(home_share(&gently, s) == 1);
+        for (size_t s = 13; s < back; s++)
+            assert_true(home_share(&gently, s) == 0);
+        for (size_t s = back + 1; s < 89; s++)
+            assert_true(home_share(&gently, s) <
+                        home_share(&gently, s - 1) + .12);
+        assert_true(home_share(&gently, back + 10) < .5);
+        for (size_t s = back + 36; s < 89; s++)
+            assert_true(home_share(&gently, s) == 1);
+        assert_true(slow_after_return(&gently) * 5 <
+                    slow_after_return(&at_once));
+        farm_end(&gently);
+        farm_end(&at_once);
+    }
+}
+
+static int failover(void)
+{
+    static const uint32_t return_ms[] = {0, 30000};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct farm f;
+        fail_over(&f, return_ms[i], 1);
+        printf("{\"return_ms\":%u,\"seconds\":[", return_ms[i]);
+        for (size_t s = 0; s < f.scene->seconds; s++)
+            printf("%s[%.4f,%.4f]", s ? "," : "", home_share(&f, s),
+                   f.second[s].done
+                       ? (double)(f.second[s].slow + f.second[s].failed) /
+                             f.second[s].done
+                       : 0);
+        printf("]}\n");
+        farm_end(&f);
+    }
+    return 0;
+}
+
 static void report_one(const char *scene, const char *policy, uint32_t bounded)
 {
     struct farm_result r = mean(scene, policy, bounded);
@@ -275,10 +364,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_rules_hold_whatever_servers_do),
         cmocka_unit_test(the_guide_is_right),
         cmocka_unit_test(weights_of_3_2_1_are_kept),
+        cmocka_unit_test(a_datacenter_comes_back_without_a_herd),
     };
 
     if (argc > 1 && bytes_is(bytes_str(argv[1]), "report"))
         return report();
+    if (argc > 1 && bytes_is(bytes_str(argv[1]), "failover"))
+        return failover();
     if (argc > 1 && bytes_is(bytes_str(argv[1]), "picks"))
         return picks();
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* The balancer as a whole: what may be picked, tickets, priorities, zones, slow
- * start, subsets. */
+/* The balancer as a whole: what may be picked, tickets, zones, slow start,
+ * subsets. */
 #include "lb/once.h"
 #include "lb_world.h"
 
@@ -297,49 +297,6 @@ static void one_endpoint_twice_counts_once(void **state)
     world_fini(&w);
 }
 
-/* --- Priorities ---------------------------------------------------------- */
-
-static void priorities_share_load_by_health(void **state)
-{
-    (void)state;
-    static const double share[] = {70, 30};
-    const char *const policies[] = {"random", "maglev", "ketama", NULL};
-
-    for (size_t p = 0; policies[p]; p++) {
-        struct world w;
-        struct lb_options o = world_options(policies[p]);
-        uint32_t level[2] = {0};
-
-        world_init(&w, 20);
-        for (size_t i = 10; i < 20; i++)
-            w.v[i].priority = 1;
-        for (size_t i = 0; i < 5; i++)
-            w.v[i].critical = true; /* 50 % of the first level */
-        world_start(&w, &o);
-        world_run(&w, 20000);
-        for (size_t i = 0; i < 20; i++)
-            level[i / 10] += w.count[i];
-        assert_true(chi_square(level, share, 2) < chi_limit(1));
-        world_fini(&w);
-    }
-}
-
-static void a_level_without_anybody_takes_no_part(void **state)
-{
-    (void)state;
-    struct world w;
-    struct lb_options o = world_options("random");
-
-    world_init(&w, 4);
-    for (size_t i = 0; i < 4; i++) {
-        w.v[i].priority = 5;
-        w.v[i].critical = true;
-    }
-    world_start(&w, &o);
-    world_run(&w, 100); /* all zero: the first that there is */
-    world_fini(&w);
-}
-
 /* --- Zones --------------------------------------------------------------- */
 
 static void zones_share_load_as_envoys_example(void **state)
@@ -504,8 +461,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(it_can_be_reported_after_its_endpoint_left),
     cmocka_unit_test(counters_survive_every_update),
     cmocka_unit_test(one_endpoint_twice_counts_once),
-    cmocka_unit_test(priorities_share_load_by_health),
-    cmocka_unit_test(a_level_without_anybody_takes_no_part),
     cmocka_unit_test(zones_share_load_as_envoys_example),
     cmocka_unit_test(few_hosts_or_none_local_and_zones_are_off),
     cmocka_unit_test(a_newcomer_starts_slowly),

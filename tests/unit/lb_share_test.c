@@ -6,7 +6,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "lb/draw.h"
 #include "test.h"
 
 static void near_to(double got, double want)
@@ -67,6 +69,111 @@ static void the_sum_is_100_whatever_the_healths(void **state)
                 assert_true(a || !load[0] || a + b + c == 0);
                 assert_true(c || !load[2]);
             }
+}
+
+enum { LEVELS = 3 };
+
+/* One step of a return from `was` to `load`, nobody absent. */
+static bool go_back(const double *was, const uint32_t *health, double step,
+                    double *load)
+{
+    static const bool absent[LEVELS];
+
+    return lb_priority_return(was, health, absent, LEVELS, step, load);
+}
+
+static void traffic_comes_back_by_and_by(void **state)
+{
+    (void)state;
+    const uint32_t well[] = {100, 100, 100};
+    double was[] = {0, 0, 1}, load[] = {1, 0, 0};
+
+    /* The first level gets its step; nobody between gains by it. */
+    assert_true(go_back(was, well, .1, load));
+    near_to(load[0], .1);
+    near_to(load[1], 0);
+    near_to(load[2], .9);
+    double then[] = {.1, 0, .9}, all[] = {1, 0, 0};
+    assert_false(go_back(then, well, .9, all));
+    near_to(all[0], 1);
+}
+
+static void what_others_cannot_carry_comes_back_at_once(void **state)
+{
+    (void)state;
+    const uint32_t weak[] = {100, 30, 0}, gone[] = {100, 0, 0};
+    double was[] = {0, 1, 0}, load[] = {1, 0, 0}, all[] = {1, 0, 0};
+
+    assert_true(go_back(was, weak, .1, load));
+    near_to(load[0], .7);
+    near_to(load[1], .3);
+    assert_false(go_back(was, gone, .1, all));
+    near_to(all[0], 1);
+}
+
+static void traffic_leaves_at_once(void **state)
+{
+    (void)state;
+    const uint32_t health[] = {0, 100, 100};
+    double was[] = {1, 0, 0}, load[] = {0, 1, 0};
+
+    assert_false(go_back(was, health, .01, load));
+    near_to(load[1], 1);
+    double unknown[LEVELS] = {0}, first[] = {1, 0, 0};
+    assert_false(go_back(unknown, (uint32_t[]){100, 100, 100}, .01, first));
+    near_to(first[0], 1);
+}
+
+static void a_level_that_left_hands_on_to_no_later_one(void **state)
+{
+    (void)state;
+    const uint32_t health[] = {100, 0, 100, 100};
+    const bool absent[] = {false, true, false, false};
+    double was[] = {.2, .5, .3, 0}, load[] = {1, 0, 0, 0};
+
+    assert_true(lb_priority_return(was, health, absent, 4, .1, load));
+    near_to(load[0], .3);
+    near_to(load[1], 0);
+    near_to(load[2], .7);
+    near_to(load[3], 0);
+}
+
+/* Whatever healths do: the sum is 1, nobody gains more than the step by a return
+ * that others could have carried, and with time all is as it should be. */
+static void returns_end_where_they_should(void **state)
+{
+    (void)state;
+    uint64_t random = 5;
+    double was[LEVELS] = {0};
+
+    for (int i = 0; i < 20000; i++) {
+        uint32_t health[LEVELS], percent[LEVELS];
+        double load[LEVELS], want[LEVELS];
+        for (size_t p = 0; p < LEVELS; p++)
+            health[p] =
+                lb_draw(&random) % 3 ? lb_below(lb_draw(&random), 101) : 100;
+        (void)lb_priority_loads(health, LEVELS, percent);
+        for (int k = 0; k < 3; k++) {
+            for (size_t p = 0; p < LEVELS; p++)
+                want[p] = load[p] = percent[p] / 100.0;
+            bool moving = go_back(was, health, .2, load);
+            near_to(load[0] + load[1] + load[2], 1);
+            uint32_t later = health[1] + health[2];
+            if (was[0] + was[1] + was[2] > 0 && later >= 100)
+                assert_true(load[0] <= was[0] + .2 + 1e-6);
+            assert_true(load[0] <= want[0] + 1e-6);
+            if (!moving)
+                for (size_t p = 0; p < LEVELS; p++)
+                    near_to(load[p], want[p]);
+            memcpy(was, load, sizeof was);
+        }
+        while (lb_draw(&random) % 4) {
+            for (size_t p = 0; p < LEVELS; p++)
+                load[p] = percent[p] / 100.0;
+            (void)go_back(was, health, 1, load);
+            memcpy(was, load, sizeof was);
+        }
+    }
 }
 
 static void a_zone_keeps_what_it_can_carry(void **state)
@@ -269,6 +376,11 @@ static void ranked_subsets_are_exactly_even(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(health_is_overprovisioned_by_1_4),
     cmocka_unit_test(loads_of_priorities_are_envoys),
+    cmocka_unit_test(traffic_comes_back_by_and_by),
+    cmocka_unit_test(what_others_cannot_carry_comes_back_at_once),
+    cmocka_unit_test(traffic_leaves_at_once),
+    cmocka_unit_test(a_level_that_left_hands_on_to_no_later_one),
+    cmocka_unit_test(returns_end_where_they_should),
     cmocka_unit_test(the_sum_is_100_whatever_the_healths),
     cmocka_unit_test(a_zone_keeps_what_it_can_carry),
     cmocka_unit_test(every_server_of_the_fleet_gets_the_same),

@@ -42,7 +42,8 @@ static void begin(struct side *s)
     *s = (struct side){0};
     pin_init(&s->pins);
     s->catalog = catalog_new(&s->pins);
-    s->mirror = mirror_new(s->catalog, &(struct mirror_events){committed, s});
+    s->mirror = mirror_new(
+        s->catalog, &(struct mirror_events){.committed = committed, .ctx = s});
     must(s->mirror != NULL, "no memory");
     must(mirror_want(s->mirror, MIRROR_NODE, bytes_str("n")) == ERR_OK &&
              mirror_want(s->mirror, MIRROR_NODE_CHECKS, bytes_str("n")) ==

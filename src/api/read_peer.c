@@ -124,6 +124,7 @@ void read_peer_hello(struct api_call *c, const struct api_env *env)
     put_text(&j, "Token", cl->token);
     put_number(&j, "StoreIndex", cl->store_index);
     put_number(&j, "StoreTerm", cl->store_term);
+    put_number(&j, "UptimeMs", env->uptime_ms); /* a clock, for mirrors */
     put_servers(&j, env);
     if (cl->fresh)
         put_seen(&j, cl);

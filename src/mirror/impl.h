@@ -41,6 +41,7 @@ struct rows {
     struct map by_key; /* struct row */
     struct list dirty;
     struct list let; /* services whose let_in_s is to be shown */
+    size_t bytes;    /* of rows, keys and entries */
 };
 
 /* One service's guard record, as far as answers depend on it. */
@@ -76,6 +77,7 @@ struct mirror {
     struct errtext last_damage;
     struct errtext *text; /* of the push under way */
     bool again;           /* the server is behind */
+    bool renewed;         /* another store: what is shown is the last one's */
 };
 
 /* --- rows.c -------------------------------------------------------------- */

@@ -70,6 +70,18 @@ void mirror_reset(struct mirror *m)
     m->events.committed(m->events.ctx);
 }
 
+void mirror_renew(struct mirror *m)
+{
+    forget_entries(m);
+    m->revision = 0;
+    m->renewed = true;
+}
+
+size_t mirror_bytes(const struct mirror *m)
+{
+    return m->rows.bytes;
+}
+
 /* --- Subscriptions ------------------------------------------------------- */
 
 static struct sub *find(const struct mirror *m, enum mirror_kind kind,
@@ -214,14 +226,31 @@ static void show_let_in(struct mirror *m)
     }
 }
 
+/* Rows that nobody has, before a load. */
+static void free_unused(struct mirror *m)
+{
+    struct list *it = m->rows.dirty.next;
+
+    while (it != &m->rows.dirty) {
+        struct row *w = container_of(it, struct row, dirty);
+        it = it->next;
+        if (w->refs == 0)
+            row_free(&m->rows, w);
+    }
+}
+
 /* All rows anew: what was deleted before nobody has told. */
 static void load(struct mirror *m, uint64_t revision)
 {
     size_t at = 0;
     void *p;
 
-    show_dirty(m, revision); /* frees what nobody has */
-    catalog_load_begin(m->catalog);
+    free_unused(m);
+    if (m->renewed)
+        catalog_load_anew(m->catalog);
+    else
+        catalog_load_begin(m->catalog);
+    m->renewed = false;
     while (map_next(&m->rows.by_key, &at, NULL, &p)) {
         ((struct row *)p)->shown = 0;
         row_soil(&m->rows, p);
@@ -260,6 +289,13 @@ static bool renew(struct mirror *m, uint64_t revision)
 /* The origin's state at this revision is here. */
 static void commit(struct mirror *m, uint64_t revision)
 {
+    bool news = revision != m->revision || !list_empty(&m->rows.dirty) ||
+                !list_empty(&m->rows.let);
+
+    for (size_t i = 0; i < m->sub_count; i++)
+        news |= m->subs[i]->ended;
+    if (!news)
+        return; /* a beat */
     m->revision = revision;
     if (renew(m, revision)) {
         load(m, revision);
@@ -280,9 +316,9 @@ struct entry_in {
 };
 
 struct event_in {
-    struct bytes of, name, key, phase, subscriber;
+    struct bytes of, name, key, phase, subscriber, datacenter, cluster;
     struct entry_in *entry;
-    int64_t index;
+    int64_t index, at, age;
 };
 
 /* clang-format off */
@@ -309,8 +345,13 @@ static const struct json_field event_fields[] = {
     {"Entry", NULL, FIELD_OBJECT, offsetof(struct event_in, entry), &entry_table, JSON_NO_FLAG},
     FIELD(event_in, "Index", FIELD_INT, index),
     FIELD(event_in, "Subscriber", FIELD_STRING, subscriber),
+    FIELD(event_in, "Datacenter", FIELD_STRING, datacenter),
+    FIELD(event_in, "Cluster", FIELD_STRING, cluster),
+    FIELD(event_in, "At", FIELD_INT, at),
+    FIELD(event_in, "Age", FIELD_INT, age),
 };
-static const struct json_table event_table = {event_fields, 7, sizeof(struct event_in)};
+static const struct json_table event_table = {
+    event_fields, sizeof event_fields / sizeof *event_fields, sizeof(struct event_in)};
 /* clang-format on */
 
 static struct sub *sub_of(const struct mirror *m, const struct event_in *in)
@@ -404,7 +445,17 @@ static enum err behind(struct mirror *m, uint64_t index)
 static enum err begin(struct mirror *m, const struct event_in *in)
 {
     struct bytes id = bytes_head(in->subscriber, sizeof m->subscriber - 1);
+    const struct mirror_origin o = {
+        .datacenter = in->datacenter,
+        .cluster = in->cluster,
+        .index = in->index > 0 ? (uint64_t)in->index : 0,
+        .at_ms = in->at > 0 ? (uint64_t)in->at : 0,
+    };
+    enum err e =
+        m->events.begun ? m->events.begun(m->events.ctx, &o, m->text) : ERR_OK;
 
+    if (e != ERR_OK)
+        return e;
     if (in->index < 0 || (uint64_t)in->index < m->revision)
         return behind(m, (uint64_t)in->index);
     memcpy(m->subscriber, id.p ? id.p : "", id.n);
@@ -432,7 +483,7 @@ static enum err apply(struct mirror *m, const struct sse_got *got,
 static enum err on_event(void *ctx, const struct sse_got *got)
 {
     struct mirror *m = ctx;
-    struct event_in in;
+    struct event_in in = {0};
     struct arena a;
     enum err e = ERR_OK;
 
@@ -448,6 +499,9 @@ static enum err on_event(void *ctx, const struct sse_got *got)
     if (got->id < m->revision)
         return behind(m, got->id);
     commit(m, got->id);
+    if (bytes_is(got->name, "beat") && in.at > 0 && m->events.beat)
+        m->events.beat(m->events.ctx, (uint64_t)in.at,
+                       in.age > 0 ? (uint64_t)in.age : 0);
     return ERR_OK;
 }
 

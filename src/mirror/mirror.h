@@ -53,8 +53,21 @@ enum mirror_kind {
 
 struct mirror;
 
+/* Views live during the call. */
+struct mirror_origin {
+    struct bytes datacenter, cluster;
+    uint64_t index, at_ms;
+};
+
 struct mirror_events {
     void (*committed)(void *ctx); /* the catalog has another version */
+    /* May be NULL. A connection has begun: who is at the other end, as far as it
+     * says; at_ms: by its clock. Not ERR_OK: not from him (t says why). */
+    enum err (*begun)(void *ctx, const struct mirror_origin *o,
+                      struct errtext *t);
+    /* May be NULL. All that was published when the origin's clock showed at_ms
+     * is here; what it knew then was age_ms old. */
+    void (*beat)(void *ctx, uint64_t at_ms, uint64_t age_ms);
     void *ctx;
 };
 
@@ -94,5 +107,14 @@ size_t mirror_damaged(const struct mirror *m, const struct errtext **ret);
  * those of before: everything is forgotten but what is subscribed to, the catalog
  * is empty, at revision 0. */
 void mirror_reset(struct mirror *m);
+
+/* The same, but what was shown stays until all that is subscribed to has come
+ * from the other store; with that the catalog's floor begins anew. For mirrors of
+ * a whole catalog. */
+void mirror_renew(struct mirror *m);
+
+/* Bytes of memory that rows and entries take; the catalog takes about as many
+ * again. */
+size_t mirror_bytes(const struct mirror *m);
 
 #endif

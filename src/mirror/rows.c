@@ -19,6 +19,7 @@ void row_free(struct rows *r, struct row *w)
     (void)map_del(&r->by_key, bytes_of(w->key, w->key_n));
     list_del(&w->dirty);
     list_del(&w->let);
+    r->bytes -= sizeof *w + w->key_n + w->value_n;
     free(w->value);
     free(w);
 }
@@ -33,6 +34,7 @@ void rows_fini(struct rows *r)
         free(w);
     }
     map_fini(&r->by_key);
+    r->bytes = 0;
 }
 
 void row_soil(struct rows *r, struct row *w)
@@ -63,6 +65,7 @@ static struct row *row_need(struct rows *r, struct bytes key)
     list_init(&w->let);
     w->key_n = key.n;
     memcpy(w->key, key.p, key.n);
+    r->bytes += sizeof *w + key.n;
     bool memory = map_put(&r->by_key, bytes_of(w->key, w->key_n), w) == ERR_OK;
     require(memory);
     return w;
@@ -75,6 +78,7 @@ static void row_set(struct rows *r, struct row *w, struct bytes value,
     if ((uint64_t)in->modify <= w->mod_rev)
         return;
     free(w->value);
+    r->bytes = r->bytes - w->value_n + value.n;
     w->value = xcopy(value);
     w->value_n = value.n;
     w->create_rev = (uint64_t)in->create;
@@ -116,6 +120,7 @@ enum err entry_new(struct rows *r, struct bytes key, const struct row_in *v,
     buf_init(&value, 0);
     e->key = xcopy(key);
     e->key_n = key.n;
+    r->bytes += sizeof *e + key.n;
     for (size_t i = 0; i < n && err == ERR_OK; i++) {
         err = take_row(r, &v[i], &value, &e->rows[i], t);
         if (err != ERR_OK)
@@ -139,6 +144,7 @@ void entry_free(struct rows *r, struct entry *e)
         return;
     for (size_t i = 0; i < e->n; i++)
         release(r, e->rows[i]);
+    r->bytes -= sizeof *e + e->key_n;
     free(e->key);
     free(e);
 }

@@ -15,6 +15,7 @@
 #include "server/guard.h"
 #include "server/link.h"
 #include "server/members.h"
+#include "server/mirrors.h"
 #include "server/monitor.h"
 #include "server/pulse.h"
 #include "server/serving.h"
@@ -551,6 +552,7 @@ enum err core_start(struct core *c, struct process *p,
 void core_stop(struct core *c)
 {
     c->stopping = true;
+    mirrors_close(c);
     wan_close(c);
     if (c->watches)
         watches_close(c->watches);

@@ -71,6 +71,7 @@ struct core {
     struct own *own; /* own.c */
     struct coordinates *coordinates;
     struct wan_keeper *wan;    /* wan.c; NULL: no other datacenters */
+    struct mirrors *mirrors;   /* mirrors.c; NULL: none */
     struct guardian *guardian; /* guard.c */
     struct watches *watches;   /* NULL: none were ever configured */
     struct pulse *pulse;       /* pulse.c; NULL: no server */

@@ -228,7 +228,8 @@ enum err feed_new(struct link *l)
     struct bytes own = p->self.node_name;
 
     l->reopen.fire = on_reopen;
-    l->mirror = mirror_new(p->catalog, &(struct mirror_events){committed, l});
+    l->mirror = mirror_new(
+        p->catalog, &(struct mirror_events){.committed = committed, .ctx = l});
     if (!l->mirror)
         return ERR_NOMEM;
     enum err e = mirror_want(l->mirror, MIRROR_NODE, own);

@@ -62,8 +62,9 @@ struct letter {
 /* Sent to every serving thread after each published version (heap, taken). */
 struct published {
     struct letter letter;
-    bool all;                 /* everything may have changed */
-    uint64_t prior, revision; /* of the catalog, before and after */
+    const struct dc_mirror *of; /* whose catalog; NULL: the own one */
+    bool all;                   /* everything may have changed */
+    uint64_t prior, revision;   /* of the catalog, before and after */
     size_t n;
     uint64_t hashes[]; /* of watch keys (catalog/watch.h) */
 };
@@ -82,8 +83,11 @@ struct subscribers;
 
 struct presence;
 struct server_list;
+struct mirrors;
+struct dc_mirror;
 
 struct process {
+    struct mirrors *mirrors; /* of other datacenters (mirrors.h); NULL: none */
     struct presence *presence; /* which agents are heard here */
     const struct tls_psk *psk; /* among peers; NULL: plain HTTP */
     /* A client agent: no store here, but servers (link.h); NULL: a server. */

@@ -28,15 +28,12 @@ void push_start_work(struct serving *s)
     uv_idle_start(&s->pushes.idle, on_idle);
 }
 
-static void on_beat(struct timer *t);
-
 enum err pushes_init(struct serving *s)
 {
     struct pushes *ss = &s->pushes;
     list_init(&ss->work);
-    list_init(&ss->all);
     list_init(&ss->texts);
-    ss->beat.fire = on_beat;
+    push_beats_init(ss);
     push_calls_init(ss);
     ss->idle.data = s;
     if (getentropy(&ss->seed, sizeof ss->seed) != 0 ||
@@ -47,7 +44,7 @@ enum err pushes_init(struct serving *s)
 
 void pushes_close(struct serving *s)
 {
-    timer_clear(&s->timers, &s->pushes.beat);
+    push_beats_close(s);
     timer_clear(&s->timers, &s->pushes.calls);
     uv_close((uv_handle_t *)&s->pushes.idle, NULL);
 }
@@ -92,7 +89,7 @@ void push_drained(struct conn_state *state)
     push_start_work(s);
 }
 
-static void end(struct push *st)
+void push_end(struct push *st)
 {
     struct conn *c = st->conn;
     push_gone(conn_user(c));
@@ -101,57 +98,11 @@ static void end(struct push *st)
 
 void push_end_all(struct serving *s)
 {
-    while (!list_empty(&s->pushes.all))
-        end(container_of(s->pushes.all.next, struct push, link));
-}
-
-/* --- Beats --------------------------------------------------------------- */
-
-static struct shared *beat_text(struct serving *s)
-{
-    char text[64];
-    bool known;
-    struct buf b;
-    buf_init(&b, 0);
-    snprintf(text, sizeof text, "beat age=%llums",
-             (unsigned long long)contact_ms(s->process, &known));
-    sse_comment(&b, text);
-    struct shared *piece = b.bad ? NULL : shared_copy(buf_bytes(&b));
-    buf_fini(&b);
-    return piece;
-}
-
-/* A reader who has not taken what was sent has no use for a beat. */
-static void send_beat(struct push *st, struct shared *piece)
-{
-    struct serving *s = st->serving;
-    list_del(&st->link);
-    list_add(&s->pushes.all, &st->link);
-    st->beat_ms = uv_now(&s->loop) + STREAM_BEAT_MS;
-    if (st->dead)
-        end(st);
-    else if (!st->full && piece &&
-             conn_stream_piece(st->conn, shared_ref(piece), 0) != ERR_OK)
-        shared_unref(piece);
-}
-
-static void on_beat(struct timer *t)
-{
-    struct pushes *ss = container_of(t, struct pushes, beat);
-    struct serving *s = container_of(ss, struct serving, pushes);
-    uint64_t now = uv_now(&s->loop);
-    struct shared *piece = beat_text(s);
-    for (int i = 0; i < STREAM_BEATS_PER_TURN && !list_empty(&ss->all); i++) {
-        struct push *st = container_of(ss->all.next, struct push, link);
-        if (st->beat_ms > now)
-            break;
-        send_beat(st, piece);
-    }
-    shared_unref(piece);
-    if (list_empty(&ss->all))
-        return;
-    uint64_t due = container_of(ss->all.next, struct push, link)->beat_ms;
-    timer_set(&s->timers, &ss->beat, due > now ? due - now : 1);
+    struct pushes *ss = &s->pushes;
+    while (!list_empty(&ss->all))
+        push_end(container_of(ss->all.next, struct push, link));
+    while (!list_empty(&ss->mirrors))
+        push_end(container_of(ss->mirrors.next, struct push, link));
 }
 
 /* --- Beginning ----------------------------------------------------------- */
@@ -177,11 +128,10 @@ static struct push *push_new(struct serving *s, struct conn *c, size_t subs)
     st->conn = c;
     st->serving = s;
     st->sub_count = (uint32_t)subs;
-    st->beat_ms = uv_now(&s->loop) + STREAM_BEAT_MS;
+    list_init(&st->link);
     list_init(&st->calls);
     for (size_t i = 0; i < subs; i++)
         st->subs[i].push = st;
-    list_add(&s->pushes.all, &st->link);
     s->pushes.count++;
     atomic_fetch_add(&s->parked, 1);
     metric_add(METRIC_STREAMS, 1);
@@ -258,7 +208,7 @@ static struct shared *head_text(struct serving *s, const struct push *st,
 
 /* Who he is, and when to come back after an end: not all at once. */
 static struct shared *first_event(struct serving *s, const struct push *st,
-                                  const struct api_env *env)
+                                  const struct api_env *env, bool mirror)
 {
     struct buf data, out;
     buf_init(&data, 0);
@@ -270,7 +220,13 @@ static struct shared *first_event(struct serving *s, const struct push *st,
     json_key(&j, "Index");
     json_u64(&j, snapshot_revision(env->cat));
     json_key(&j, "BeatMs");
-    json_u64(&j, STREAM_BEAT_MS);
+    json_u64(&j, mirror ? STREAM_MIRROR_BEAT_MS : STREAM_BEAT_MS);
+    if (mirror) {
+        json_key(&j, "At");
+        json_u64(&j, push_clock_ms(s));
+    }
+    json_key(&j, "Datacenter");
+    json_str(&j, env->self->datacenter);
     api_cluster_member(env, &j);
     json_close(&j, '}');
     s->random = s->random * 6364136223846793005u + 1442695040888963407u;
@@ -299,6 +255,7 @@ void push_open(struct serving *s, struct conn *c, struct api_call *call,
     struct conn_state *state = conn_user(c);
     struct push *st = NULL;
     struct shared *head = NULL, *first = NULL;
+    bool mirror = call->request->from_peer && http_param(call->request, "beat");
     if (s->closing) {
         refuse(s, c, call, "the server is stopping");
         return;
@@ -306,10 +263,12 @@ void push_open(struct serving *s, struct conn *c, struct api_call *call,
     if (s->pushes.count == 0 && s->pushes.seen < snapshot_revision(env->cat))
         s->pushes.seen = snapshot_revision(env->cat);
     st = push_new(s, c, api_stream_count(call));
+    if (st)
+        push_beats_begin(st, mirror);
     if (st && name_it(st) && join_all(s, st, call, env))
         head = head_text(s, st, call);
     if (head)
-        first = first_event(s, st, env);
+        first = first_event(s, st, env, mirror);
     if (!first) {
         shared_unref(head);
         if (st)
@@ -324,7 +283,5 @@ void push_open(struct serving *s, struct conn *c, struct api_call *call,
         shared_unref(first); /* the peer has gone, or is about to */
     if (call->calls)
         push_calls_begin(st, call);
-    if (!s->pushes.beat.item.in)
-        timer_set(&s->timers, &s->pushes.beat, STREAM_BEAT_MS);
     push_start_work(s);
 }

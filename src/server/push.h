@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* push - event streams: what changed in an answer, as it changes.
  *
- *   push.c        connections: begin, end, beats
+ *   push.c        connections: begin, end
+ *   push_beat.c   beats
  *   push_calls.c  their places among all callers
  *   push_group.c  who is to be sent what, and when
  *   push_send.c   texts on their way
@@ -42,6 +43,7 @@
 
 enum {
     STREAM_BEAT_MS = 15 * 1000,
+    STREAM_MIRROR_BEAT_MS = 1000,
     STREAM_QUEUE_BYTES_MAX = 64 << 10, /* unsent, of one connection; a piece may
                                           come on top */
     STREAM_PIECE_BYTES = 32 << 10,     /* about; an entry is not divided */
@@ -120,7 +122,8 @@ struct push_sub {
 };
 
 struct push {
-    struct list link; /* in pushes.all, in order of the next beat */
+    struct list
+        link; /* in pushes.all, in order of the next beat, or .mirrors */
     struct conn *conn;
     struct serving *serving;
     uint64_t beat_ms; /* due */
@@ -135,6 +138,17 @@ struct push {
     uint32_t sub_count;
     struct push_sub subs[];
 };
+
+/* --- push_beat.c --------------------------------------------------------- */
+
+void push_beats_init(struct pushes *ss);
+void push_beats_close(struct serving *s);
+
+/* The stream is new, and in no list yet. mirror: it is another datacenter's, whose
+ * beats are events: all that was published before one was sent before it. */
+void push_beats_begin(struct push *st, bool mirror);
+/* Of these beats: since the process began (UptimeMs of /v1/peer/hello). */
+uint64_t push_clock_ms(const struct serving *s);
 
 /* --- push_calls.c ------------------------------------------------------ */
 
@@ -200,6 +214,9 @@ void push_text_unref(struct pushes *ss, struct push_text *t);
 /* Does its connection have all of what was published, once the subscription's
  * group has nothing more to tell? */
 bool push_is_current(const struct push_sub *sub);
+
+/* Ends the stream. */
+void push_end(struct push *st);
 
 /* An event of its own with the id; NULL: no memory. */
 struct shared *push_id_event(uint64_t id);

@@ -20,6 +20,7 @@
 #include "server/link.h"
 #include "server/live.h"
 #include "server/members.h"
+#include "server/mirrors.h"
 #include "server/monitor.h"
 #include "server/notify.h"
 #include "server/presence.h"
@@ -553,7 +554,8 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     /* The pid file last: a second process on the same data directory or port
      * must not have written over the first one's when it is refused. */
     return core_start(&run.core, p, &o, run.loop, t) == ERR_OK &&
-           wan_open(&run.core, s, t) == ERR_OK && start_serving(s, t) &&
+           wan_open(&run.core, s, t) == ERR_OK &&
+           mirrors_open(&run.core, s, t) == ERR_OK && start_serving(s, t) &&
            write_pid_file(s->pid_file, t);
 }
 
@@ -584,6 +586,7 @@ int run_agent(struct settings *s)
              id, s->datacenter, s->is_server ? "true" : "false");
     uv_run(run.loop, UV_RUN_DEFAULT);
 
+    mirrors_end(&run.process);
     wan_end(&run.process);
     subscribers_free(run.process.subscribers);
     catalog_free(run.process.catalog);

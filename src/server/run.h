@@ -43,6 +43,13 @@ struct run_peers {
     uint64_t retry_wan_ms;
 };
 
+/* What is kept of other datacenters (mirrors.h). */
+struct run_mirror {
+    bool off;         /* nothing */
+    size_t bytes_max; /* of all together */
+    uint64_t age_max_ms, failover_age_max_ms;
+};
+
 /* Everything that configuration and command line decide; strings live as long
  * as the process. */
 struct settings {
@@ -53,6 +60,7 @@ struct settings {
     struct run_listener listeners[RUN_LISTENERS_MAX];
     size_t listener_count;
     struct run_peers peers;
+    struct run_mirror mirror;
     struct tls_server *https; /* NULL: nothing listens with TLS */
     unsigned unix_mode;
     const char *unix_user, *unix_group;

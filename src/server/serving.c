@@ -282,8 +282,10 @@ static void on_letters(void *ctx, struct list *letters)
         list_del(&l->link);
         switch (l->kind) {
         case LETTER_PUBLISHED:
-            park_published(s, container_of(l, struct published, letter));
-            push_published(s, container_of(l, struct published, letter));
+            if (!container_of(l, struct published, letter)->of) {
+                park_published(s, container_of(l, struct published, letter));
+                push_published(s, container_of(l, struct published, letter));
+            }
             free(container_of(l, struct published, letter));
             break;
         case LETTER_WRITTEN:

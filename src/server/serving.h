@@ -116,12 +116,13 @@ struct pushes {
     struct follows groups; /* push_group.follow */
     struct list work;      /* groups with something to do now */
     struct list all;       /* streams, the next beat first */
+    struct list mirrors;   /* those of mirrors, which are in no other list */
     struct list texts;     /* the oldest first */
     size_t text_bytes, count;
     uint64_t seen; /* revision whose changes the groups know of */
     uint64_t seed; /* of the hashes of entries */
     uv_idle_t idle;
-    struct timer beat;
+    struct timer beat, mirror_beat;
     struct list callers; /* streams that are told of them, the next due first */
     struct timer calls;
 };

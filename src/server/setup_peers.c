@@ -37,6 +37,11 @@ enum err setup_peers(struct setup *s)
     p->join_wan = c->join.all_wan.v;
     p->join_wan_count = c->join.all_wan.n;
     p->retry_wan_ms = (uint64_t)c->join.interval_wan_ms;
+    s->settings.mirror = (struct run_mirror){
+        .bytes_max = (size_t)512 << 20,
+        .age_max_ms = 3600 * 1000,
+        .failover_age_max_ms = 60 * 1000,
+    };
     if (listens(c))
         s->settings.listeners[s->settings.listener_count++] =
             (struct run_listener){

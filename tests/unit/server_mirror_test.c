@@ -96,7 +96,8 @@ static void both_begin(struct both *b, uint64_t seed)
     *b = (struct both){.w = world_new(), .seed = seed * 2654435761u + 1};
     pin_init(&b->pins);
     b->copy = catalog_new(&b->pins);
-    b->mirror = mirror_new(b->copy, &(struct mirror_events){on_committed, b});
+    b->mirror = mirror_new(
+        b->copy, &(struct mirror_events){.committed = on_committed, .ctx = b});
 }
 
 static void both_end(struct both *b)

@@ -1,0 +1,388 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/net.h"
+#include "http/json_in.h"
+#include "server/mirrors_impl.h"
+
+enum {
+    LOG_AGAIN_MS = 60000, /* the same trouble of one datacenter */
+    ASK_MS = 3000,        /* an acknowledgement, a clock */
+};
+
+static void committed(void *ctx)
+{
+    struct dc_mirror *m = ctx;
+    const struct errtext *last;
+    size_t damaged = mirror_damaged(m->mirror, &last);
+
+    if (damaged != m->damaged_told)
+        log_error("mirror", "datacenter %s: an entry is left out: %s", m->name,
+                  last->s);
+    m->damaged_told = damaged;
+    m->behind = 0;
+    atomic_store(&m->whole, mirror_is_whole(m->mirror));
+    mirrors_committed(m);
+}
+
+static void on_beat(void *ctx, uint64_t at_ms, uint64_t age_ms)
+{
+    struct dc_mirror *m = ctx;
+    uint64_t sent_ms = mirror_clock_beat(&m->clock, at_ms, mirrors_now_ms());
+    uint64_t fresh_ms = sent_ms > age_ms ? sent_ms - age_ms : 0;
+
+    if (fresh_ms > atomic_load(&m->fresh_ms))
+        atomic_store(&m->fresh_ms, fresh_ms);
+    m->retry_ms = MIRROR_RETRY_MIN_MS;
+    atomic_store(&m->usable, mirror_is_whole(m->mirror));
+    if (m->was_up)
+        return;
+    m->was_up = true;
+    log_info("mirror",
+             "datacenter %s is followed: server=%s revision=%llu "
+             "instances=%zu bytes=%zu",
+             m->name, m->to, (unsigned long long)mirror_revision(m->mirror),
+             snapshot_instance_count(catalog_current(m->catalog)),
+             mirror_bytes(m->mirror));
+}
+
+/* --- The stream ------------------------------------------------------------ */
+
+static void complain(struct dc_mirror *m, const char *text)
+{
+    uint64_t now = mirrors_now_ms();
+
+    if (m->logged_ms && now - m->logged_ms < LOG_AGAIN_MS && !m->was_up)
+        return;
+    m->logged_ms = now;
+    log_warn("mirror",
+             "datacenter %s is not followed: server=%s error=\"%s\" "
+             "age=%llums; what was mirrored stays",
+             m->name, m->to, text, (unsigned long long)dc_mirror_age_ms(m));
+}
+
+void mirror_link_close(struct dc_mirror *m)
+{
+    if (m->stream)
+        fetch_cancel(m->stream);
+    if (m->ack)
+        fetch_cancel(m->ack);
+    if (m->hello)
+        fetch_cancel(m->hello);
+    m->stream = m->ack = m->hello = NULL;
+    atomic_store(&m->open, false);
+}
+
+/* The next server; at once if this one had been fine. */
+static void lost(struct dc_mirror *m, const char *why)
+{
+    complain(m, why);
+    mirror_link_close(m);
+    m->was_up = false;
+    m->at++;
+    m->retry_at_ms = mirrors_now_ms() + m->retry_ms;
+    m->retry_ms = m->retry_ms * 2 > MIRROR_RETRY_MAX_MS ? MIRROR_RETRY_MAX_MS
+                                                        : m->retry_ms * 2;
+    atomic_fetch_add(&m->reconnects, 1);
+}
+
+static void take_another_store(struct dc_mirror *m)
+{
+    log_warn("mirror",
+             "datacenter %s has another store than before: all of it is asked "
+             "for anew",
+             m->name);
+    m->behind = 0;
+    m->cluster[0] = '\0';
+    m->settled = 0;
+    mirror_renew(m->mirror);
+    atomic_store(&m->whole, false);
+}
+
+static void ended(void *ctx, const struct fetch_result *r)
+{
+    struct dc_mirror *m = ctx;
+    char text[400];
+
+    m->stream = NULL;
+    if (m->error != ERR_OK)
+        snprintf(text, sizeof text, "%s", m->text.s);
+    else if (r->err != ERR_OK)
+        snprintf(text, sizeof text, "%s", r->text.s);
+    else if (r->status == 200)
+        snprintf(text, sizeof text, "it ended the stream");
+    else
+        snprintf(text, sizeof text, "it answered %d: %.*s", r->status,
+                 BYTES_ARG(bytes_head(r->body, 200)));
+    if (m->another_store ||
+        (m->error == ERR_AGAIN && ++m->behind >= MIRROR_BEHIND_MAX))
+        take_another_store(m);
+    lost(m, text);
+}
+
+static enum err begun(void *ctx, const struct mirror_origin *o,
+                      struct errtext *t)
+{
+    struct dc_mirror *m = ctx;
+    struct bytes id = bytes_head(o->cluster, sizeof m->cluster - 1);
+
+    if (!bytes_is(o->datacenter, m->name)) {
+        errtext_set(t, "it belongs to datacenter \"%.*s\", not \"%s\"",
+                    BYTES_ARG(bytes_head(o->datacenter, 64)), m->name);
+        return ERR_BAD;
+    }
+    if (m->cluster[0] && !bytes_is(id, m->cluster)) {
+        errtext_set(t, "it has another store, %.*s, than before, %s",
+                    BYTES_ARG(id), m->cluster);
+        m->another_store = true;
+        return ERR_BAD;
+    }
+    if (id.n)
+        memcpy(m->cluster, id.p, id.n);
+    m->cluster[id.n] = '\0';
+    m->begun = true;
+    mirror_clock_begin(&m->clock, m->opened_ms, o->at_ms, mirrors_now_ms());
+    m->clock_at_ms = mirrors_now_ms() + MIRROR_CLOCK_MS;
+    return ERR_OK;
+}
+
+/* Nothing of it is answered from here, rather than a part. */
+static void cut(struct dc_mirror *m)
+{
+    log_error("mirror",
+              "datacenter %s: what it has takes more than mirror.max_bytes, "
+              "%zu: it is not mirrored, and requests are passed on to it",
+              m->name, m->all->settings.bytes_max);
+    atomic_store(&m->usable, false);
+    atomic_store(&m->whole, false);
+    atomic_store(&m->cut, true);
+    mirror_reset(m->mirror);
+    m->cluster[0] = '\0';
+    m->retry_ms = MIRROR_CUT_MS;
+}
+
+static size_t bytes_of_all(const struct mirrors *all)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < atomic_load(&all->n); i++)
+        n += mirror_bytes(all->v[i]->mirror);
+    return n;
+}
+
+static void on_piece(void *ctx, struct bytes piece)
+{
+    struct dc_mirror *m = ctx;
+
+    if (m->error != ERR_OK)
+        return;
+    atomic_store(&m->heard_ms, mirrors_now_ms());
+    atomic_store(&m->open, true);
+    atomic_fetch_add(&m->received, piece.n);
+    m->error = mirror_push(m->mirror, piece, &m->text);
+    atomic_store(&m->bytes, mirror_bytes(m->mirror));
+    if (m->error == ERR_OK &&
+        bytes_of_all(m->all) > m->all->settings.bytes_max) {
+        m->error = ERR_LIMIT;
+        errtext_set(&m->text, "more than mirror.max_bytes");
+        cut(m);
+    }
+    if (m->error != ERR_OK && m->stream)
+        fetch_stop(m->stream);
+}
+
+/* --- Which server ---------------------------------------------------------- */
+
+static size_t servers_of(const struct api_wan *w, struct bytes dc, bool alive,
+                         size_t nth, char to[MIRROR_ADDRESS_MAX])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->count; i++) {
+        const struct wan_member *s = &w->members[i];
+        if (!bytes_is(dc, s->who.datacenter) || s->alive != alive)
+            continue;
+        if (n++ == nth)
+            net_host_port(to, MIRROR_ADDRESS_MAX, bytes_str(s->who.address),
+                          (uint64_t)s->who.port);
+    }
+    return n;
+}
+
+/* One that answers, if any does. */
+static bool choose(struct dc_mirror *m)
+{
+    const struct api_wan *w = atomic_load(&m->all->core->process->wan);
+    struct bytes dc = dc_mirror_name(m);
+    bool alive = true;
+    size_t n = w ? servers_of(w, dc, alive, SIZE_MAX, m->to) : 0;
+
+    if (w && n == 0) {
+        alive = false;
+        n = servers_of(w, dc, alive, SIZE_MAX, m->to);
+    }
+    if (n == 0)
+        return false;
+    (void)servers_of(w, dc, alive, m->at % n, m->to);
+    return true;
+}
+
+static void open_stream(struct dc_mirror *m)
+{
+    struct process *p = m->all->core->process;
+    struct buf target = {0}, label = {0};
+    uint64_t id = 0;
+    char last[24];
+
+    if (!choose(m))
+        return;
+    snprintf(m->subscriber, sizeof m->subscriber, "%s",
+             mirror_subscriber(m->mirror));
+    m->error = ERR_OK;
+    m->another_store = m->begun = false;
+    m->acked = 0;
+    m->opened_ms = mirrors_now_ms();
+    m->ack_at_ms = m->opened_ms + MIRROR_ACK_MS;
+    atomic_store(&m->heard_ms, m->opened_ms);
+    mirror_connect(m->mirror, &target, &id);
+    buf_puts(&target, "&beat");
+    buf_putc(&target, '\0');
+    buf_printf(&label, "datacenter %.*s: %.*s", BYTES_ARG(p->self.datacenter),
+               BYTES_ARG(bytes_head(p->self.node_name, 48)));
+    buf_putc(&label, '\0');
+    (void)snprintf(last, sizeof last, "%llu", (unsigned long long)id);
+    const struct fetch_header headers[] = {
+        {"X-Muster-Subscriber", label.p},
+        {"X-Muster-Subscriber-Id", m->subscriber}, /* whom it is for now */
+        {"Last-Event-ID", last},
+    };
+    const struct peer_request q = {.to = m->to,
+                                   .target = target.p,
+                                   .headers = headers,
+                                   .header_count = id ? 3 : 1,
+                                   .on_piece = on_piece,
+                                   .piece_ctx = m};
+    if (target.bad || label.bad ||
+        peer_ask(m->all->peers, &q, ended, m, &m->stream) != ERR_OK)
+        lost(m, "out of memory");
+    buf_fini(&target);
+    buf_fini(&label);
+}
+
+/* --- What is asked beside it ----------------------------------------------- */
+
+static void acked(void *ctx, const struct fetch_result *r)
+{
+    struct dc_mirror *m = ctx;
+
+    (void)r; /* refused: said again, with the next index */
+    m->ack = NULL;
+}
+
+/* A drain there waits for us as for any subscriber. What was here a second ago has
+ * reached who watches here. */
+static void ack(struct dc_mirror *m)
+{
+    const char *id = mirror_subscriber(m->mirror);
+    uint64_t upto = m->settled;
+    struct buf body = {0};
+
+    m->settled = mirror_revision(m->mirror);
+    if (!id[0] || m->ack || upto <= m->acked)
+        return;
+    buf_printf(&body, "[{\"Subscriber\":\"%s\",\"Index\":%llu}]", id,
+               (unsigned long long)upto);
+    const struct peer_request q = {.to = m->to,
+                                   .method = "PUT",
+                                   .target = "/v1/muster/ack",
+                                   .body = buf_bytes(&body),
+                                   .timeout_ms = ASK_MS};
+    if (!body.bad && peer_ask(m->all->peers, &q, acked, m, &m->ack) == ERR_OK)
+        m->acked = upto;
+    buf_fini(&body);
+}
+
+struct clock_in {
+    int64_t uptime_ms;
+};
+
+static void clock_answered(void *ctx, const struct fetch_result *r)
+{
+    static const struct json_field fields[] = {
+        {"UptimeMs", NULL, FIELD_INT, offsetof(struct clock_in, uptime_ms),
+         NULL, JSON_NO_FLAG},
+    };
+    static const struct json_table table = {fields, 1, sizeof(struct clock_in)};
+    struct dc_mirror *m = ctx;
+    struct clock_in in = {0};
+    struct errtext t;
+    struct arena a;
+
+    m->hello = NULL;
+    if (r->err != ERR_OK || r->status != 200)
+        return;
+    arena_init(&a, 0);
+    if (json_decode(r->body, &table, &in, &a, &t) == ERR_OK && in.uptime_ms > 0)
+        mirror_clock_told(&m->clock, m->hello_sent_ms, (uint64_t)in.uptime_ms,
+                          mirrors_now_ms());
+    arena_fini(&a);
+}
+
+static void compare_clocks(struct dc_mirror *m, uint64_t now)
+{
+    const struct peer_request q = {
+        .to = m->to, .target = "/v1/peer/hello", .timeout_ms = ASK_MS};
+
+    m->clock_at_ms = now + MIRROR_CLOCK_MS;
+    m->hello_sent_ms = now;
+    if (!m->hello)
+        (void)!peer_ask(m->all->peers, &q, clock_answered, m, &m->hello);
+}
+
+/* --- Life ------------------------------------------------------------------ */
+
+void mirror_link_look(struct dc_mirror *m)
+{
+    uint64_t now = mirrors_now_ms();
+
+    if (!m->stream) {
+        if (now >= m->retry_at_ms) {
+            atomic_store(&m->cut, false);
+            open_stream(m);
+        }
+        return;
+    }
+    if (now >= atomic_load(&m->heard_ms) + MIRROR_REOPEN_MS) {
+        lost(m, "nothing is heard of it");
+        return;
+    }
+    if (m->begun && now >= m->ack_at_ms) {
+        m->ack_at_ms = now + MIRROR_ACK_MS;
+        ack(m);
+    }
+    if (m->begun && now >= m->clock_at_ms)
+        compare_clocks(m, now);
+}
+
+enum err mirror_link_new(struct dc_mirror *m)
+{
+    static const enum mirror_kind kinds[] = {MIRROR_ALL, MIRROR_NODES,
+                                             MIRROR_CHECKS};
+    enum err e = ERR_OK;
+
+    m->mirror = mirror_new(
+        m->catalog,
+        &(struct mirror_events){
+            .committed = committed, .begun = begun, .beat = on_beat, .ctx = m});
+    if (!m->mirror)
+        return ERR_NOMEM;
+    for (size_t i = 0; e == ERR_OK && i < sizeof kinds / sizeof *kinds; i++)
+        e = mirror_want(m->mirror, kinds[i], (struct bytes){0});
+    m->retry_ms = MIRROR_RETRY_MIN_MS;
+    m->at = m->all->random % WAN_MEMBERS_MAX;
+    atomic_store(&m->fresh_ms, mirrors_now_ms());
+    return e;
+}

@@ -1,0 +1,73 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* mirrors_impl - what the files of mirrors.h share.
+ *
+ *   mirrors.c      which datacenters there are, what all threads see
+ *   mirror_link.c  the stream of one */
+#ifndef SERVER_MIRRORS_IMPL_H
+#define SERVER_MIRRORS_IMPL_H
+
+#include "loop/peer.h"
+#include "mirror/clock.h"
+#include "mirror/mirror.h"
+#include "server/mirrors.h"
+
+enum { MIRROR_ADDRESS_MAX = 80 };
+
+struct dc_mirror {
+    struct mirrors *all;
+    size_t number;
+    char name[WAN_NAME_MAX + 1];
+    struct catalog *catalog;
+    struct mirror *mirror;
+
+    /* Written here, read by all threads. Times are of uv_hrtime, in ms. */
+    _Atomic bool usable; /* it was whole once */
+    _Atomic bool whole, open, cut;
+    _Atomic uint64_t heard_ms, fresh_ms;
+    _Atomic uint64_t bytes, received, reconnects;
+
+    /* The stream. */
+    struct fetch *stream, *ack, *hello;
+    char to[MIRROR_ADDRESS_MAX], subscriber[40], cluster[64];
+    size_t at; /* which of the servers */
+    uint64_t opened_ms, retry_at_ms, retry_ms;
+    enum err error;
+    struct errtext text;
+    bool begun, another_store;
+    unsigned behind;
+    uint64_t ack_at_ms, settled, acked;
+    uint64_t logged_ms;
+    size_t damaged_told;
+    uint64_t told_revision;
+    bool was_up;
+
+    struct mirror_clock clock;
+    uint64_t clock_at_ms, hello_sent_ms;
+};
+
+struct mirrors {
+    struct core *core;
+    struct peers *peers;
+    struct timer tick;
+    struct run_mirror settings;
+    uint64_t random;
+    struct dc_mirror *v[MIRRORS_MAX];
+    _Atomic size_t n;
+    bool full_told;
+};
+
+static inline uint64_t mirrors_now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+/* mirror_link.c */
+MUST_USE enum err mirror_link_new(struct dc_mirror *m);
+void mirror_link_look(struct dc_mirror *m); /* each tick */
+void mirror_link_close(struct dc_mirror *m);
+
+/* mirrors.c: the catalog has another version. */
+void mirrors_committed(struct dc_mirror *m);
+
+#endif

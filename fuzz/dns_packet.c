@@ -16,6 +16,7 @@ enum {
     SMALL_BUFFER = 1 << 4,
     NO_TRUNCATE = 1 << 5,
     LIMITED = 1 << 6, /* answers to this one are over the limit */
+    CUT_OFF = 1 << 7, /* other datacenters cannot be reached */
 };
 
 static struct dns_worker *keeps, *forgets;
@@ -73,6 +74,35 @@ static void written_back(const struct dns_query *q)
     beginning(q, again, o.n, (size_t)(draw / 16 % o.n));
 }
 
+/* --- Other datacenters ----------------------------------------------------------- */
+
+static bool cut_off;
+
+/* dc2 has the same catalog, of dc3 nothing is known. */
+static bool nth_zone(const struct dns_zones *z, size_t i, struct dns_zone *ret)
+{
+    (void)z;
+    *ret = (struct dns_zone){.name = bytes_str(i ? "dc3" : "dc2"),
+                             .cat = i ? NULL : catalog_current(catalog),
+                             .life = 1,
+                             .age_ms = cut_off ? 5000 : 0,
+                             .up = !cut_off,
+                             .reachable = !cut_off};
+    return i < 2;
+}
+
+static bool find_zone(const struct dns_zones *z, struct bytes name,
+                      struct dns_zone *ret)
+{
+    for (size_t i = 0; nth_zone(z, i, ret); i++)
+        if (bytes_eq(name, ret->name))
+            return true;
+    return false;
+}
+
+static const struct dns_zones zones = {
+    .find = find_zone, .nth = nth_zone, .max_age_ms = 10000};
+
 /* --- Answers --------------------------------------------------------------------- */
 
 static void answered(struct bytes packet, const struct dns_query *q,
@@ -85,6 +115,7 @@ static void answered(struct bytes packet, const struct dns_query *q,
                           .limits = how & LIMITED ? &limits : NULL,
                           .cat = catalog_current(catalog),
                           .set = &settings,
+                          .zones = &zones,
                           .random = 42,
                           .now_s = 7,
                           .client = bytes_of("\x0a\1\2\3", 4),
@@ -101,12 +132,16 @@ static void answered(struct bytes packet, const struct dns_query *q,
     settings.generation = 1 + settings.compress;
     settings.rrl_rate = 1;
     settings.rrl_slip = 1;
+    cut_off = how & CUT_OFF;
     for (int i = 0; i < 2 && env.limits; i++)
         (void)dns_limit_take(&limits, env.client, 1, 0);
     enum dns_verdict v = dns_answer(keeps, &env, packet, with, cap, &n, &told);
     need(dns_answer(forgets, &env, packet, without, cap, &m, &told) == v);
     if (v != DNS_ANSWERED) {
-        need(v == DNS_FORWARD ? q && settings.recursors : !q);
+        if (v == DNS_ELSEWHERE)
+            need(q && !cut_off && told.there && told.wanted_n == 3);
+        else
+            need(v == DNS_FORWARD ? q && settings.recursors : !q);
         return;
     }
     need(n <= cap && n <= most(q, how & OVER_TCP) && n >= DNS_HEADER_BYTES);

@@ -67,6 +67,31 @@ static inline void put_service(const char *node, const char *name,
     buf_fini(&tags);
 }
 
+/* Of a service that nobody has, so that it fails over. */
+static inline void put_query(const char *name, const char *service,
+                             const char *to)
+{
+    static const char id[] = "00000000-0000-4000-8000-000000000001";
+    struct buf key = {0}, value = {0}, dcs = {0};
+    struct query_view v = {.id = bytes_str(id), .nearest = 1};
+
+    packed_put(&dcs, bytes_str(to));
+    v.text[QUERY_NAME] = bytes_str(name);
+    v.text[QUERY_SERVICE] = bytes_str(service);
+    v.list[QUERY_DATACENTERS] = (struct packed){buf_bytes(&dcs), 1};
+    key_query(&key, v.id);
+    record_put_query(&value, &v);
+    need(catalog_put(catalog, buf_bytes(&key), buf_bytes(&value), revision,
+                     revision, NULL) == ERR_OK);
+    buf_reset(&key);
+    key_query_name(&key, v.text[QUERY_NAME]);
+    need(catalog_put(catalog, buf_bytes(&key), v.id, revision, revision,
+                     NULL) == ERR_OK);
+    buf_fini(&key);
+    buf_fini(&value);
+    buf_fini(&dcs);
+}
+
 static inline void put_domain(struct dns_name *to, const char *text)
 {
     dns_name_text(to, bytes_str(text));
@@ -85,6 +110,7 @@ static inline void fill(void)
     put_service("n2", "web", "", 81);
     put_service("n1", "ext", "www.example.com", 1);
     put_service("n1", "in", "web.service.consul", 1);
+    put_service("n1", "away", "in.service.dc2.consul", 1);
     put_service("n1", "consul", "", 8300);
     put_service("host", "odd", "a..b", 1);
     for (int i = 0; i < INSTANCES; i++) {
@@ -93,6 +119,7 @@ static inline void fill(void)
         put_node(node, address);
         put_service(node, "big", "", 1000 + i);
     }
+    put_query("q", "none", "dc2");
     catalog_commit(catalog, revision);
 }
 

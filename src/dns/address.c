@@ -64,7 +64,7 @@ void name_in_domain(const struct ask *a, const char *kind, struct dns_name *ret)
         a->domain ? a->domain : &a->env->set->domain;
 
     dns_name_label(ret, bytes_str(kind));
-    dns_name_label(ret, a->env->set->datacenter);
+    dns_name_label(ret, a->datacenter);
     dns_name_wire(ret, domain->p, domain->n);
 }
 

@@ -120,20 +120,25 @@ static bool not_a_question(enum dns_parsed p, const struct dns_query *q,
 
 /* --- Services ------------------------------------------------------------------------- */
 
-static bool is_current(const struct ask *a, struct dns_entry *e)
+static bool is_current(struct ask *a, struct dns_entry *e)
 {
-    const struct snapshot *cat = a->env->cat;
-    struct watch_key k = {WATCH_SERVICE_HEALTH,
-                          bytes_of(dns_entry_key(e) + e->name_at, e->name_n)};
+    struct bytes name = bytes_of(dns_entry_key(e) + e->name_at, e->name_n);
+    struct watch_key k = {WATCH_SERVICE_HEALTH, name};
 
     if (e->generation != a->env->set->generation ||
         (e->sampled && e->made_s != a->env->now_s))
         return false;
+    if (e->dc_n &&
+        datacenter_enter(a, bytes_of(dns_entry_key(e) + e->dc_at, e->dc_n),
+                         name) != DC_HERE)
+        return false;
+    const struct snapshot *cat = a->cat;
+    if (e->life != a->life)
+        return false;
     if (e->revision == snapshot_revision(cat))
         return true;
-    if (a->env->changes &&
-        dns_changes_none(a->env->changes, e->watch, e->revision,
-                         snapshot_revision(cat))) {
+    if (a->changes && dns_changes_none(a->changes, e->watch, e->revision,
+                                       snapshot_revision(cat))) {
         e->revision = snapshot_revision(cat);
         return true;
     }
@@ -155,10 +160,15 @@ static bool answer_cached(struct ask *a)
     return true;
 }
 
-/* A name that exists and is not told looks like one that was misspelled. */
-static void explain_none(struct ask *a, const struct form *f)
+void answer_nothing(struct ask *a)
 {
-    const struct cat_name *name = snapshot_name(a->env->cat, f->name);
+    a->rcode = DNS_NXDOMAIN;
+    answer_soa_authority(a);
+}
+
+void explain_none(struct ask *a, const struct form *f)
+{
+    const struct cat_name *name = snapshot_name(a->cat, f->name);
 
     if (!name || name->instances.n == 0)
         return;
@@ -168,20 +178,25 @@ static void explain_none(struct ask *a, const struct form *f)
                              : "all instances are unhealthy";
 }
 
-void answer_service(struct ask *a, const struct form *f)
+bool answer_instances(struct ask *a, const struct form *f)
 {
     struct dns_entry *e;
 
-    if (!service_entry(a, f, &e)) {
-        a->rcode = DNS_NXDOMAIN;
-        explain_none(a, f);
-        answer_soa_authority(a);
-        return;
-    }
+    if (!service_entry(a, f, &e))
+        return false;
     ttl_adapt(a, e);
     if (e->keep)
         dns_cache_put(&a->w->cache, e);
     emit_entry(a, e);
+    return true;
+}
+
+void answer_service(struct ask *a, const struct form *f)
+{
+    if (answer_instances(a, f))
+        return;
+    explain_none(a, f);
+    answer_nothing(a);
 }
 
 /* --- A part of the catalog ------------------------------------------------------------ */
@@ -212,12 +227,45 @@ static bool is_elsewhere(const struct ask *a, const struct form *f,
     return false;
 }
 
+/* --- Another datacenter ---------------------------------------------------------------- */
+
+/* True: there is no more to be said here; *ret_elsewhere: a server is to be asked. */
+static bool ends_at_datacenter(struct ask *a, const struct form *f,
+                               struct dns_told *told, bool *ret_elsewhere)
+{
+    static const struct bytes all = {NULL, 0};
+
+    *ret_elsewhere = a->env->partial; /* which have mirrors */
+    if (*ret_elsewhere)
+        return true;
+    switch (f->kind == FORM_QUERY /* stands there, and there alone */
+                ? datacenter_ask(a, f->dc)
+                : datacenter_enter(a, f->dc,
+                                   f->kind == FORM_SERVICE ? f->name : all)) {
+    case DC_HERE:
+        return false;
+    case DC_UNKNOWN:
+        answer_nothing(a);
+        break;
+    case DC_LOST:
+        a->rcode = DNS_SERVFAIL;
+        break;
+    case DC_ASK:
+        *ret_elsewhere = told->there = true;
+        told->wanted_n = (uint8_t)f->dc.n;
+        memcpy(told->wanted, f->dc.p, f->dc.n);
+        break;
+    }
+    return true;
+}
+
 /* --- The front ------------------------------------------------------------------------- */
 
 /* False: a server is to be asked. */
 static bool answer_inside(struct ask *a, struct dns_told *told)
 {
     struct form f;
+    bool elsewhere;
 
     a->authoritative = true;
     if (a->q.type == DNS_AXFR || a->q.type == DNS_IXFR) {
@@ -231,7 +279,11 @@ static bool answer_inside(struct ask *a, struct dns_told *told)
     told->cached = answer_cached(a);
     if (told->cached)
         return true;
+    datacenter_own(a);
     form_of(a->env->set, &a->q, a->domain_at, &f);
+    if (f.dc.n && f.kind != FORM_NONE &&
+        ends_at_datacenter(a, &f, told, &elsewhere))
+        return !elsewhere;
     if (is_elsewhere(a, &f, told))
         return false;
     switch (f.kind) {
@@ -248,8 +300,7 @@ static bool answer_inside(struct ask *a, struct dns_told *told)
         answer_addr(a, &f);
         break;
     case FORM_NONE:
-        a->rcode = DNS_NXDOMAIN;
-        answer_soa_authority(a);
+        answer_nothing(a);
         break;
     }
     return true;
@@ -355,6 +406,7 @@ enum dns_verdict dns_answer(struct dns_worker *w, const struct dns_env *env,
     }
     ret_told->type = a.q.type;
     begin(&a, out, cap);
+    datacenter_own(&a);
     find_domain(&a);
     if (a.domain) {
         if (!answer_inside(&a, ret_told))
@@ -364,6 +416,7 @@ enum dns_verdict dns_answer(struct dns_worker *w, const struct dns_env *env,
     } else if (!answer_outside(&a)) {
         return DNS_FORWARD;
     }
+    datacenter_tell(&a);
     *ret_n = end(&a, ret_told);
     return DNS_ANSWERED;
 }

@@ -32,6 +32,7 @@ struct dns_entry {
     uint64_t floor;      /* of the snapshot */
     uint64_t watch;      /* hash of its watch key */
     uint64_t generation; /* of the settings */
+    uint64_t life;       /* of another datacenter's catalog (zones.h) */
     uint64_t weight_sum;
     uint64_t content; /* of what is told, in whatever order; TTLs aside */
     uint32_t size;    /* of the block */
@@ -43,6 +44,7 @@ struct dns_entry {
     uint16_t type;
     uint16_t key_n;
     uint8_t name_at, name_n; /* the service's, in the key */
+    uint8_t dc_at, dc_n;     /* the datacenter's; 0 bytes: the own one */
     bool even;               /* all weights alike */
     bool sampled;            /* not all instances: for this second only */
     bool keep;               /* false: depends on more than index */

@@ -13,9 +13,10 @@
  *     ....in-addr.arpa, ....ip6.arpa          whose address it is
  *     anything of DOMAIN, asked for NS or SOA
  *
- * Names of Consul's are understood as Consul 1.8 does; docs/operating.md tells
- * users. The mesh and other datacenters are not there: such
- * names do not exist.
+ * Names of Consul's are understood as Consul 1.8 does, with DC or, as newer ones
+ * write it, DC.dc; docs/operating.md tells users. The mesh is not there: such names
+ * do not exist. What is asked about another datacenter is answered from what is
+ * mirrored of it (zones.h), or by a server there.
  *
  * A thread has a worker: the place where an answer is put together, and the
  * answers about services it has made, without their order (cache.h). An entry is
@@ -29,6 +30,7 @@
 #include "dns/cookie.h"
 #include "dns/limit.h"
 #include "dns/name.h"
+#include "dns/zones.h"
 
 struct dns_ttl {
     struct bytes name; /* lower case; without the '*' of a prefix */
@@ -74,6 +76,7 @@ struct dns_env {
     const struct snapshot *cat;
     const struct dns_settings *set;
     const struct dns_changes *changes; /* NULL: look each service up */
+    const struct dns_zones *zones;     /* NULL: no other datacenter is known */
     const struct dns_key *key; /* of cookies; NULL: none are given out */
     struct dns_limits *limits; /* with now_us; NULL: nobody is limited */
     uint64_t now_us;
@@ -89,7 +92,8 @@ enum dns_verdict {
     DNS_ANSWERED,  /* *ret_n bytes are in out */
     DNS_SILENCE,   /* nothing is to be said */
     DNS_FORWARD,   /* none of ours: ask a recursor */
-    DNS_ELSEWHERE, /* ours, but not in this part of the catalog: ask a server */
+    DNS_ELSEWHERE, /* ours, but not in this part of the catalog: ask a server,
+                      of the datacenter in told if there is one */
 };
 
 /* What was asked, for counters. */
@@ -101,6 +105,7 @@ struct dns_told {
         alias_at;     /* the host name in an answer that ends with it, and which
                         * a recursor may know (dns_follow); 0: none */
     uint8_t wanted_n; /* ELSEWHERE: the service asked about; 0: none */
+    bool there;       /* wanted is a datacenter, whose servers know */
     char wanted[63];
     bool limited; /* more than its network gets: TC or silence */
 };

@@ -68,14 +68,15 @@ static void query(const struct dns_query *q, size_t labels, struct form *ret)
     ret->kind = FORM_QUERY;
 }
 
-/* Nothing, the own datacenter, or that and "dc" as newer ones write it. */
-static bool is_here(const struct dns_settings *set, const struct dns_query *q,
-                    size_t i, size_t labels)
+/* Nothing, a datacenter, or that and "dc" as newer ones write it. */
+static bool where(const struct dns_settings *set, const struct dns_query *q,
+                  size_t i, size_t labels, struct form *ret)
 {
     if (i + 2 == labels && bytes_is(dns_label(q, i + 1), "dc"))
         labels--;
-    return i == labels ||
-           (i + 1 == labels && bytes_eq(dns_label(q, i), set->datacenter));
+    if (i + 1 == labels && !bytes_eq(dns_label(q, i), set->datacenter))
+        ret->dc = dns_label(q, i);
+    return i == labels || i + 1 == labels;
 }
 
 static bool is_kind(struct bytes word)
@@ -109,7 +110,7 @@ static void of_kind(const struct dns_settings *set, const struct dns_query *q,
         }
         return;
     }
-    if (!is_here(set, q, kind + 1, labels))
+    if (!where(set, q, kind + 1, labels, ret))
         return;
     if (bytes_is(word, "node")) {
         if (kind == 0)
@@ -136,13 +137,13 @@ void form_of(const struct dns_settings *set, const struct dns_query *q,
     ret->passing = false;
     ret->query = NULL;
     ret->picks = NULL;
-    ret->name = ret->tag = (struct bytes){NULL, 0};
+    ret->name = ret->tag = ret->dc = (struct bytes){NULL, 0};
     while (labels < q->labels && q->at[labels] < domain_at)
         labels++;
     size_t kind = find_kind(q, labels);
     if (kind < labels)
         of_kind(set, q, kind, labels, ret);
     else if (q->type == DNS_SRV && labels >= 2 && is_rfc_2782(q, 0, 2) &&
-             is_here(set, q, 2, labels))
+             where(set, q, 2, labels, ret))
         rfc_2782(q, ret);
 }

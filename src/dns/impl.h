@@ -9,7 +9,8 @@
  *   emit.c           entry -> message              zone.c     SOA, NS, reverse names
  *   order.c          which, in which order         cache.c    entries kept
  *   ttl.c            for how long                  follow.c   others' host names
- *   limit.c          how many a network gets       cookie.c   who is no forger */
+ *   limit.c          how many a network gets       cookie.c   who is no forger
+ *   datacenter.c     others' catalogs */
 #ifndef DNS_IMPL_H
 #define DNS_IMPL_H
 
@@ -53,6 +54,14 @@ struct ask {
     const struct dns_env *env;
     struct dns_worker *w;
     struct dns_query q;
+    /* Of the datacenter that is asked about (datacenter.c). */
+    const struct snapshot *cat;
+    const struct dns_changes *changes;
+    struct bytes datacenter;
+    uint64_t life;                 /* 0: the own one */
+    bool stale;                    /* it cannot be reached; then */
+    uint64_t age_ms;               /* ... what is known is so old */
+    char ede_text[96];             /* where ede.text may be */
     const struct dns_name *domain; /* the one it is in; NULL: none */
     size_t domain_at;              /* where that begins in the name */
     uint64_t random;               /* state of the generator */
@@ -85,6 +94,7 @@ struct form {
     enum form_kind kind;
     bool passing;           /* only what passes */
     struct bytes name, tag; /* tag: empty for none */
+    struct bytes dc;        /* another datacenter; empty: the own one */
     /* What a query was found to be: then name is its service. NULL: none. */
     const struct query_view *query;
     /* Those it selects, in the order of their distance; NULL: as they come. */
@@ -106,6 +116,14 @@ bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret);
 /* What form_of gave for a service, or for a query once that is found. */
 void answer_service(struct ask *a, const struct form *f);
 
+/* The same, but there is no answer yet if there is no such instance: false. */
+bool answer_instances(struct ask *a, const struct form *f);
+
+/* A name that exists and is not told looks like one that was misspelled. */
+void explain_none(struct ask *a, const struct form *f);
+
+void answer_nothing(struct ask *a); /* NXDOMAIN */
+
 static inline enum standing instance_standing(const struct membership *m,
                                               const struct cat_node *n,
                                               const struct cat_instance *i)
@@ -117,6 +135,31 @@ static inline enum standing instance_standing(const struct membership *m,
  * (may be NULL): it is one. */
 size_t inner_addresses(const struct ask *a, const struct dns_name *name,
                        uint32_t ttl, uint8_t *to, size_t cap, bool *ret_inner);
+
+/* --- datacenter.c ------------------------------------------------------------ */
+
+enum dc_found {
+    DC_HERE,    /* a->cat is its catalog */
+    DC_UNKNOWN, /* nobody knows such a datacenter */
+    DC_ASK,     /* its servers are to be asked */
+    DC_LOST, /* it cannot be reached, and not be answered for: a->ede says why */
+};
+
+/* From here on it is asked about this datacenter's service (empty: about anything). */
+enum dc_found datacenter_enter(struct ask *a, struct bytes dc,
+                               struct bytes service);
+
+/* The same, of what is never mirrored. */
+enum dc_found datacenter_ask(struct ask *a, struct bytes dc);
+
+void datacenter_use(struct ask *a, const struct dns_zone *z);
+void datacenter_own(struct ask *a);
+
+/* All instances of the service (empty: everything) are known of it. */
+bool datacenter_has(const struct dns_zone *z, struct bytes service);
+
+/* Where an answer is of a datacenter that cannot be reached, it says so. */
+void datacenter_tell(struct ask *a);
 
 /* --- ttl.c ------------------------------------------------------------------ */
 

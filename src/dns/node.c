@@ -64,14 +64,13 @@ static void put_alias(struct ask *a, struct bytes text)
 void answer_node(struct ask *a, const struct form *f)
 {
     const struct dns_settings *set = a->env->set;
-    const struct cat_node *n = snapshot_node(a->env->cat, f->name);
+    const struct cat_node *n = snapshot_node(a->cat, f->name);
     uint16_t type = a->q.type;
     struct node_view v;
     struct address at;
 
     if (!n) {
-        a->rcode = DNS_NXDOMAIN;
-        answer_soa_authority(a);
+        answer_nothing(a);
         return;
     }
     cat_node_view(n->record, &v);
@@ -123,8 +122,7 @@ void answer_addr(struct ask *a, const struct form *f)
     struct address at;
 
     if (!hex_address(f->name, &at)) {
-        a->rcode = DNS_NXDOMAIN;
-        answer_soa_authority(a);
+        answer_nothing(a);
         return;
     }
     if (at.n && put_address(a, NULL, &at, a->env->set->node_ttl_s))

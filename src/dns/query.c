@@ -11,7 +11,8 @@
 enum {
     /* Of one query: rendered texts, a regular expression, instances to sort. */
     ARENA_MAX = 1024 * 1024,
-    SORTED_MAX = 4096, /* instances; of more, the first so many */
+    SORTED_MAX = 4096,  /* instances; of more, the first so many */
+    FAILOVERS_MAX = 16, /* datacenters of one query */
 };
 
 static struct bytes client_text(const struct ask *a, struct arena *arena)
@@ -32,7 +33,7 @@ static struct bytes client_text(const struct ask *a, struct arena *arena)
 /* Those that are in, the nearest first, if the query asks for that. */
 static void sort_near(struct ask *a, struct form *f, struct arena *arena)
 {
-    const struct snapshot *s = a->env->cat;
+    const struct snapshot *s = a->cat;
     struct bytes near = f->query->text[QUERY_NEAR], own = a->env->set->node;
     struct query_filter filter;
     struct query_pick pick;
@@ -58,12 +59,6 @@ static void sort_near(struct ask *a, struct form *f, struct arena *arena)
     query_near(s, near, own, f->picks, f->pick_count);
 }
 
-static void not_there(struct ask *a)
-{
-    a->rcode = DNS_NXDOMAIN;
-    answer_soa_authority(a);
-}
-
 /* Services' names are folded where they come from a question. */
 static struct bytes folded(struct arena *a, struct bytes text)
 {
@@ -74,6 +69,94 @@ static struct bytes folded(struct arena *a, struct bytes text)
         p[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
     }
     return p ? bytes_of(p, text.n) : (struct bytes){NULL, 0};
+}
+
+/* --- Failover -------------------------------------------------------------- */
+
+struct failover {
+    struct dns_zone to[FAILOVERS_MAX];
+    size_t count;
+};
+
+/* No one twice: so no failover runs in circles. */
+static void failover_add(struct failover *v, const struct dns_zone *z)
+{
+    for (size_t i = 0; i < v->count; i++)
+        if (bytes_eq(v->to[i].name, z->name))
+            return;
+    if (v->count < FAILOVERS_MAX)
+        v->to[v->count++] = *z;
+}
+
+/* The nearest, then those that are listed, as HTTP asks them. */
+static void failover_list(const struct ask *a, const struct query_view *q,
+                          struct failover *ret)
+{
+    const struct dns_zones *zones = a->env->zones;
+    struct bytes rest = q->list[QUERY_DATACENTERS].data, dc, peer;
+    struct dns_zone z;
+
+    ret->count = 0;
+    for (size_t i = 0; (int64_t)i < q->nearest && zones->nth(zones, i, &z); i++)
+        failover_add(ret, &z);
+    while (packed_next(&rest, &dc))
+        if (zones->find(zones, dc, &z))
+            failover_add(ret, &z);
+    rest = q->list[QUERY_TARGETS].data;
+    while (packed_next_pair(&rest, &dc, &peer))
+        if (zones->find(zones, dc, &z))
+            failover_add(ret, &z);
+}
+
+/* Those whose changes arrive; then those that cannot be reached, if what is known
+ * of them is young. False: nobody there is told. *ret_unasked: somebody may be,
+ * where all is well but not mirrored here: that is no reason for an older answer,
+ * nor for saying that there is none. */
+static bool fail_over(struct ask *a, const struct form *f, bool *ret_unasked)
+{
+    const struct dns_zones *zones = a->env->zones;
+    struct failover v;
+
+    *ret_unasked = false;
+    if (!zones)
+        return false;
+    failover_list(a, f->query, &v);
+    for (int up = 1; up >= 0 && !*ret_unasked; up--)
+        for (size_t i = 0; i < v.count; i++) {
+            const struct dns_zone *z = &v.to[i];
+            bool has = datacenter_has(z, f->name);
+            if (up)
+                *ret_unasked |= z->reachable && !has;
+            if (z->up != up || !has || z->age_ms > zones->max_age_ms ||
+                (!up && z->age_ms > zones->failover_age_ms))
+                continue;
+            datacenter_use(a, z);
+            if (answer_instances(a, f))
+                return true;
+        }
+    datacenter_own(a);
+    return false;
+}
+
+static void answer_found(struct ask *a, struct form *f, struct arena *arena)
+{
+    bool unasked;
+
+    sort_near(a, f, arena);
+    if (answer_instances(a, f))
+        return;
+    f->picks = NULL; /* near is of nobody elsewhere */
+    if (fail_over(a, f, &unasked))
+        return;
+    if (unasked) {
+        a->rcode = DNS_SERVFAIL;
+        a->ede = (struct dns_ede){
+            "a datacenter to fail over to is not mirrored here: ask by HTTP",
+            DNS_EDE_OTHER};
+        return;
+    }
+    explain_none(a, f);
+    answer_nothing(a);
 }
 
 void answer_query(struct ask *a, struct form *f)
@@ -87,12 +170,11 @@ void answer_query(struct ask *a, struct form *f)
     if (e == ERR_OK) {
         f->query = &v;
         f->name = folded(&arena, v.text[QUERY_SERVICE]);
-        sort_near(a, f, &arena);
-        answer_service(a, f);
+        answer_found(a, f, &arena);
         f->query = NULL;
         f->picks = NULL;
     } else if (e == ERR_NOT_FOUND) {
-        not_there(a);
+        answer_nothing(a);
     } else {
         a->rcode = DNS_SERVFAIL;
     }

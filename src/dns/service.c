@@ -82,10 +82,11 @@ struct builder {
     struct query_filter filter; /* of a prepared query */
 };
 
-static void begin(struct builder *b, struct ask *a, struct bytes name)
+static void begin(struct builder *b, struct ask *a, const struct form *f)
 {
+    struct bytes name = f->name;
     struct dns_entry *e = (struct dns_entry *)(void *)a->w->entry;
-    const struct snapshot *cat = a->env->cat;
+    const struct snapshot *cat = a->cat;
     struct watch_key key = {WATCH_SERVICE_HEALTH, name};
 
     b->e = e;
@@ -96,6 +97,7 @@ static void begin(struct builder *b, struct ask *a, struct bytes name)
         .watch = watch_hash(key),
         .floor = snapshot_floor(cat),
         .generation = a->env->set->generation,
+        .life = a->life,
         .made_s = a->env->now_s,
         .type = a->q.type,
         .key_n = a->q.name_n,
@@ -113,6 +115,9 @@ static void begin(struct builder *b, struct ask *a, struct bytes name)
             e->name_at = (uint8_t)(a->q.at[i] + 1 + under);
     }
     e->name_n = (uint8_t)name.n;
+    e->dc_n = (uint8_t)f->dc.n; /* a label of the key too */
+    if (f->dc.n)
+        e->dc_at = (uint8_t)(f->dc.p - (const char *)a->q.fold);
 }
 
 static void align(struct dns_out *o, size_t to)
@@ -350,7 +355,7 @@ static bool is_told(struct builder *b, const struct form *f,
     if (f->query)
         return query_filter_has(&b->filter, i, ret);
     cat_service_view(i->service, &v);
-    *ret = (struct query_pick){.node = snapshot_node_of(a->env->cat, i)};
+    *ret = (struct query_pick){.node = snapshot_node_of(a->cat, i)};
     if (!is_asked(f, &v) || !ret->node)
         return false;
     ret->standing = instance_standing(&b->members, ret->node, i);
@@ -461,7 +466,7 @@ static void clear_seen(struct builder *b, size_t instances)
 
 bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret)
 {
-    const struct cat_name *name = snapshot_name(a->env->cat, f->name);
+    const struct cat_name *name = snapshot_name(a->cat, f->name);
     struct builder b = {.a = a,
                         .want = a->q.type == DNS_A      ? WANT_V4
                                 : a->q.type == DNS_AAAA ? WANT_V6
@@ -472,10 +477,10 @@ bool service_entry(struct ask *a, const struct form *f, struct dns_entry **ret)
 
     if (!name)
         return false;
-    begin(&b, a, f->name);
-    membership_begin(&b.members, a->env->cat, name);
+    begin(&b, a, f);
+    membership_begin(&b.members, a->cat, name);
     if (f->query) {
-        (void)query_filter_begin(&b.filter, a->env->cat, f->query);
+        (void)query_filter_begin(&b.filter, a->cat, f->query);
         b.e->keep = false;
     }
     b.ttl = f->query && query_ttl_s(f->query, &ttl_s)
@@ -511,11 +516,29 @@ static size_t put_inner_address(const struct address *at, uint32_t ttl,
     return at->n ? n + address_body(at, ttl, to + n, cap - n) : n;
 }
 
-static size_t inner_service(const struct ask *a, const struct dns_query *q,
-                            const struct form *f, uint32_t ttl, uint8_t *to,
-                            size_t cap)
+/* What the name would be answered from: the own catalog, wherever it was found,
+ * unless it names a datacenter itself. */
+static const struct snapshot *inner_catalog(const struct ask *a,
+                                            const struct form *f)
 {
-    const struct cat_name *name = snapshot_name(a->env->cat, f->name);
+    const struct dns_zones *zones = a->env->zones;
+    struct dns_zone z;
+
+    if (f->dc.n == 0)
+        return a->env->cat;
+    if (!zones || !zones->find(zones, f->dc, &z) ||
+        z.age_ms > zones->max_age_ms ||
+        !datacenter_has(&z, f->kind == FORM_SERVICE ? f->name
+                                                    : (struct bytes){NULL, 0}))
+        return NULL;
+    return z.cat;
+}
+
+static size_t inner_service(const struct snapshot *cat,
+                            const struct dns_query *q, const struct form *f,
+                            uint32_t ttl, uint8_t *to, size_t cap)
+{
+    const struct cat_name *name = snapshot_name(cat, f->name);
     const struct cat_instance *i;
     struct membership members;
     struct tree_iter it;
@@ -523,10 +546,10 @@ static size_t inner_service(const struct ask *a, const struct dns_query *q,
 
     if (!name)
         return 0;
-    membership_begin(&members, a->env->cat, name);
+    membership_begin(&members, cat, name);
     tree_first(&name->instances, &it);
     for (int k = 0; k < INSTANCES_LOOKED_AT && (i = tree_next(&it)); k++) {
-        const struct cat_node *node = snapshot_node_of(a->env->cat, i);
+        const struct cat_node *node = snapshot_node_of(cat, i);
         struct service_view v;
         struct node_view nv;
         struct address at;
@@ -561,12 +584,13 @@ size_t inner_addresses(const struct ask *a, const struct dns_name *name,
         return 0;
     q.type = DNS_A;
     form_of(set, &q, within, &f);
-    if (f.kind == FORM_SERVICE)
-        return inner_service(a, &q, &f, ttl, to, cap);
     if (f.kind == FORM_ADDR && hex_address(f.name, &at))
         return put_inner_address(&at, ttl, to, cap, 0);
+    const struct snapshot *cat = inner_catalog(a, &f);
+    if (cat && f.kind == FORM_SERVICE)
+        return inner_service(cat, &q, &f, ttl, to, cap);
     const struct cat_node *n =
-        f.kind == FORM_NODE ? snapshot_node(a->env->cat, f.name) : NULL;
+        cat && f.kind == FORM_NODE ? snapshot_node(cat, f.name) : NULL;
     if (!n)
         return 0;
     cat_node_view(n->record, &v);

@@ -78,6 +78,8 @@ struct dns_cookie {
 /* Why an answer is what it is, for people who look (RFC 8914). */
 enum dns_ede_code {
     DNS_EDE_OTHER = 0,
+    DNS_EDE_STALE = 3,
+    DNS_EDE_STALE_NXDOMAIN = 19,
     DNS_EDE_NOT_AUTHORITATIVE = 20,
     DNS_EDE_NO_REACHABLE_AUTHORITY = 22,
 };

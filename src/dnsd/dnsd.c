@@ -28,12 +28,13 @@ void thread_enter(struct dnsd_thread *t, struct dns_env *ret)
         .cat = catalog_current(o->catalog),
         .set = atomic_load_explicit(o->settings, memory_order_acquire),
         .changes = o->changes,
+        .zones = o->zones,
         .key = &t->d->key,
         .limits = t->d->limits,
         .now_us =
             (uint64_t)steady.tv_sec * 1000000 + (uint64_t)steady.tv_nsec / 1000,
         .now_s = (uint32_t)now.tv_sec,
-        .partial = o->server != NULL,
+        .partial = o->partial,
     };
 }
 
@@ -92,7 +93,8 @@ static void count_answer(struct dnsd_thread *t, const struct dns_told *told)
 
 enum dns_verdict thread_answer(struct dnsd_thread *t, struct dns_env *env,
                                struct bytes packet, uint8_t *out, size_t cap,
-                               size_t *ret_n, size_t *ret_alias_at)
+                               size_t *ret_n, size_t *ret_alias_at,
+                               char ret_dc[DNS_LABEL_MAX + 1])
 {
     struct dns_told told;
 
@@ -100,8 +102,13 @@ enum dns_verdict thread_answer(struct dnsd_thread *t, struct dns_env *env,
     enum dns_verdict v =
         dns_answer(t->worker, env, packet, out, cap, ret_n, &told);
     *ret_alias_at = t->forwarder ? told.alias_at : 0;
-    if (v == DNS_ELSEWHERE && told.wanted_n)
-        t->d->o.want(t->d->o.ctx, bytes_of(told.wanted, told.wanted_n));
+    if (v == DNS_ELSEWHERE) {
+        size_t n = told.there ? told.wanted_n : 0;
+        memcpy(ret_dc, told.wanted, n);
+        ret_dc[n] = '\0';
+        if (n == 0 && told.wanted_n)
+            t->d->o.want(t->d->o.ctx, bytes_of(told.wanted, told.wanted_n));
+    }
     if (told.limited) {
         t->counts[METRIC_DNS_LIMITED]++;
         t->counts[METRIC_DNS_SLIPPED] += v == DNS_ANSWERED;

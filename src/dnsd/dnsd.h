@@ -50,9 +50,13 @@ struct dnsd_options {
     uint64_t recursor_timeout_ms;
     bool recursor_rotate; /* a different first one each time */
 
-    /* The catalog is a part of the servers' (an agent): what is not in it is asked
-     * of a server (PUT /v1/peer/dns). NULL: it is all. Any thread, pinned. */
-    bool (*server)(void *ctx, size_t nth, char *ret, size_t n);
+    const struct dns_zones *zones; /* NULL: no other datacenters */
+    bool partial; /* the catalog is a part of the servers' (an agent) */
+
+    /* Where what is not known here is asked (PUT /v1/peer/dns): a server of this
+     * datacenter (empty: of the own one); false: there is none. Any thread, pinned. */
+    bool (*server)(void *ctx, struct bytes datacenter, size_t nth, char *ret,
+                   size_t n);
     void (*want)(void *ctx, struct bytes service); /* it is asked about here */
     void *ctx;
     const struct tls_psk *psk;

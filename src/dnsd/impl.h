@@ -24,6 +24,7 @@ struct forward_to {
      * nothing can be said. */
     void (*done)(struct forward_to *to, const uint8_t *p, size_t n);
     bool tcp;
+    char datacenter[DNS_LABEL_MAX + 1]; /* remote(): whose server; "": own */
 };
 
 struct forwarder;
@@ -66,10 +67,12 @@ struct dnsd {
 void thread_enter(struct dnsd_thread *t, struct dns_env *ret);
 void thread_leave(struct dnsd_thread *t);
 
-/* *ret_alias_at: where an answer has a host name to be followed; 0: it has none. */
+/* *ret_alias_at: where an answer has a host name to be followed; 0: it has none.
+ * ret_dc: DNS_ELSEWHERE: as in forward_to. */
 enum dns_verdict thread_answer(struct dnsd_thread *t, struct dns_env *env,
                                struct bytes packet, uint8_t *out, size_t cap,
-                               size_t *ret_n, size_t *ret_alias_at);
+                               size_t *ret_n, size_t *ret_alias_at,
+                               char ret_dc[DNS_LABEL_MAX + 1]);
 void thread_count(struct dnsd_thread *t);
 
 /* --- udp.c -------------------------------------------------------------------- */
@@ -102,7 +105,7 @@ void follow_close(struct dnsd_thread *t); /* nobody waits any more */
 
 /* --- remote.c -------------------------------------------------------------------- */
 
-/* Asks a server; to->done is called once, maybe at once. */
+/* Asks a server of to->datacenter; to->done is called once, maybe at once. */
 void remote(struct dnsd_thread *t, struct bytes packet, struct forward_to *to);
 void remote_close(struct dnsd_thread *t); /* nobody waits any more */
 

@@ -1,10 +1,11 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 
-/* On an agent: questions about what it does not mirror, as they came, to a server
- * (PUT /v1/peer/dns, the message as RFC 8484 has it), and its answer back. The next
- * server is asked if one cannot be reached. After the first question about a service
- * it is mirrored, and answered here. */
+/* Questions about what is not mirrored here, as they came, to a server (PUT
+ * /v1/peer/dns, the message as RFC 8484 has it), and its answer back: on an agent to
+ * one of its servers, on a server to one of the datacenter that is asked about. The
+ * next one is asked if one cannot be reached. After the first question about a
+ * service an agent mirrors it, and answers itself. */
 #include <stdlib.h>
 
 #include "dnsd/impl.h"
@@ -35,9 +36,13 @@ static void give_up(struct asked *a)
 {
     static const struct dns_ede why = {"no server can be reached",
                                        DNS_EDE_NOT_AUTHORITATIVE};
+    static const struct dns_ede there = {
+        "no server of that datacenter can be reached",
+        DNS_EDE_NO_REACHABLE_AUTHORITY};
     uint8_t out[DNS_UDP_PLAIN];
-    size_t n = dns_refuse(bytes_of(a->query, a->n), DNS_SERVFAIL, &why, false,
-                          out, sizeof out);
+    size_t n = dns_refuse(bytes_of(a->query, a->n), DNS_SERVFAIL,
+                          a->to->datacenter[0] ? &there : &why, false, out,
+                          sizeof out);
 
     finish(a, out, n);
 }
@@ -58,14 +63,17 @@ static void answered(void *ctx, const struct fetch_result *r)
 
 static void ask(struct asked *a)
 {
-    static const struct fetch_header type = {"Content-Type",
-                                             "application/dns-message"};
+    /* From another datacenter: to be answered there, not to be asked on. */
+    static const struct fetch_header headers[] = {
+        {"Content-Type", "application/dns-message"},
+        {"X-Muster-Forwarded", "1"}};
     struct dnsd_thread *t = a->thread;
     const struct dnsd_options *o = &t->d->o;
     char server[SERVER_BYTES];
 
     pin_enter(o->pins, t->pin);
-    bool there = o->server(o->ctx, a->tries, server, sizeof server);
+    bool there = o->server(o->ctx, bytes_str(a->to->datacenter), a->tries,
+                           server, sizeof server);
     pin_leave(o->pins, t->pin);
     const struct peer_request q = {
         .to = server,
@@ -73,8 +81,8 @@ static void ask(struct asked *a)
         .target = a->to->tcp ? "/v1/peer/dns?tcp" : "/v1/peer/dns",
         .body = bytes_of(a->query, a->n),
         .timeout_ms = ASK_MS,
-        .headers = &type,
-        .header_count = 1,
+        .headers = headers,
+        .header_count = a->to->datacenter[0] ? 2 : 1,
     };
     if (!there || peer_ask(t->servers, &q, answered, a, NULL) != ERR_OK)
         give_up(a);

@@ -7,6 +7,7 @@
  * connections and say nothing cannot keep others out. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -208,9 +209,11 @@ static void forwarded(struct forward_to *to, const uint8_t *p, size_t n)
         go_on(c);
 }
 
-/* False: the connection has gone. */
+/* elsewhere: the datacenter to ask (remote); NULL: a recursor. False: the
+ * connection has gone. */
 static bool ask_recursor(struct conn *c, struct bytes packet,
-                         struct bytes alone, size_t alias_at, bool elsewhere)
+                         struct bytes alone, size_t alias_at,
+                         const char *elsewhere)
 {
     struct waiter *w =
         c->tcp->thread->forwarder || elsewhere ? calloc(1, sizeof *w) : NULL;
@@ -232,12 +235,15 @@ static bool ask_recursor(struct conn *c, struct bytes packet,
     set_events(c);
     drop_query(c);
     packet.p = (const char *)query;
-    if (elsewhere)
+    if (elsewhere) {
+        (void)snprintf(w->to.datacenter, sizeof w->to.datacenter, "%s",
+                       elsewhere);
         remote(c->tcp->thread, packet, &w->to);
-    else if (alone.n)
+    } else if (alone.n) {
         follow(c->tcp->thread, packet, alone, alias_at, &w->to);
-    else
+    } else {
         forward(c->tcp->thread->forwarder, packet, &w->to);
+    }
     return false;
 }
 
@@ -247,6 +253,7 @@ static bool answer_query(struct conn *c)
     struct tcp *s = c->tcp;
     struct bytes packet = bytes_of(c->in + LENGTH_BYTES, query_bytes(c));
     struct dns_env env;
+    char datacenter[DNS_LABEL_MAX + 1];
     size_t n, alias_at;
 
     thread_enter(s->thread, &env);
@@ -254,15 +261,15 @@ static bool answer_query(struct conn *c)
     env.client = bytes_of(c->ip, c->ip_n);
     enum dns_verdict v =
         thread_answer(s->thread, &env, packet, s->answer + LENGTH_BYTES,
-                      DNS_TCP_MOST, &n, &alias_at);
+                      DNS_TCP_MOST, &n, &alias_at, datacenter);
     thread_leave(s->thread);
     s->thread->counts[METRIC_DNS_TCP]++;
     if (v == DNS_FORWARD || v == DNS_ELSEWHERE)
         return ask_recursor(c, packet, (struct bytes){NULL, 0}, 0,
-                            v == DNS_ELSEWHERE);
+                            v == DNS_ELSEWHERE ? datacenter : NULL);
     if (v == DNS_ANSWERED && alias_at)
         return ask_recursor(c, packet, bytes_of(s->answer + LENGTH_BYTES, n),
-                            alias_at, false);
+                            alias_at, NULL);
     if (v == DNS_SILENCE) { /* no DNS: there is nothing to go on from */
         conn_close(c);
         return false;

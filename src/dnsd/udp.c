@@ -37,6 +37,7 @@ struct udp {
     uint8_t control[BATCH][CONTROL_BYTES] __attribute__((aligned(8)));
     uint8_t packet[BATCH][PACKET_BYTES];
     uint8_t answer[BATCH][DNS_UDP_MOST];
+    char datacenter[BATCH][DNS_LABEL_MAX + 1]; /* who is asked, if not here */
 };
 
 /* A query that was forwarded. */
@@ -136,12 +137,14 @@ static void put_later(struct udp_socket *s, unsigned i, struct bytes packet,
     l->control_n = m->msg_controllen;
     memcpy(l->control, u->control[i], l->control_n);
     list_add(&u->waiting, &l->link);
-    if (elsewhere)
+    if (elsewhere) {
+        memcpy(l->to.datacenter, u->datacenter[i], sizeof l->to.datacenter);
         remote(u->thread, packet, &l->to);
-    else if (alone.n)
+    } else if (alone.n) {
         follow(u->thread, packet, alone, alias_at, &l->to);
-    else
+    } else {
         forward(u->thread->forwarder, packet, &l->to);
+    }
 }
 
 /* --- Answering ---------------------------------------------------------------------- */
@@ -189,7 +192,8 @@ static void answer_all(struct udp_socket *s, unsigned n)
             packet.n = packet.n < DNS_HEADER_BYTES ? 0 : DNS_HEADER_BYTES;
         env.client = client_of(&u->from[i]);
         switch (thread_answer(u->thread, &env, packet, u->answer[i],
-                              DNS_UDP_MOST, &bytes[i], &alias_at[i])) {
+                              DNS_UDP_MOST, &bytes[i], &alias_at[i],
+                              u->datacenter[i])) {
         case DNS_ANSWERED:
             if (alias_at[i])
                 later |= UINT64_C(1) << i;

@@ -24,6 +24,31 @@ void peer_answer(struct serving *s, struct conn *c, struct api_call *call)
     api_call_fini(call);
 }
 
+struct peer_wait *peer_wait_begin(struct serving *s, struct conn *c,
+                                  struct api_call *call)
+{
+    struct peer_wait *p = calloc(1, sizeof *p);
+
+    if (!p) {
+        api_error(call, 500, "out of memory");
+        peer_answer(s, c, call);
+        return NULL;
+    }
+    *p = (struct peer_wait){.serving = s, .conn = c, .call = *call};
+    ((struct conn_state *)conn_user(c))->peer_wait = p;
+    return p;
+}
+
+void peer_wait_end(struct peer_wait *p)
+{
+    if (p->conn) {
+        ((struct conn_state *)conn_user(p->conn))->peer_wait = NULL;
+        serving_answer_call(p->serving, p->conn, &p->call, 1, false);
+    }
+    api_call_fini(&p->call);
+    free(p);
+}
+
 static void refuse(struct serving *s, struct conn *c, struct api_call *call,
                    const char *text)
 {
@@ -87,13 +112,6 @@ static void heard(struct serving *s, struct conn *c, struct api_call *call)
 
 /* --- Probes -------------------------------------------------------------- */
 
-/* Whether another agent can be reached from here; outlives the connection. */
-struct peer_probe {
-    struct serving *serving;
-    struct conn *conn; /* NULL: gone */
-    struct api_call call;
-};
-
 static const char *verdict(const struct fetch_result *r)
 {
     switch (r->err) {
@@ -106,9 +124,10 @@ static const char *verdict(const struct fetch_result *r)
     }
 }
 
+/* Whether another agent can be reached from here. */
 static void probed(void *ctx, const struct fetch_result *r)
 {
-    struct peer_probe *p = ctx;
+    struct peer_wait *p = ctx;
     struct json_out j = json_out(&p->call.body);
 
     json_open(&j, '{');
@@ -116,12 +135,7 @@ static void probed(void *ctx, const struct fetch_result *r)
     json_str(&j, bytes_str(verdict(r)));
     json_close(&j, '}');
     peer_json(&p->call);
-    if (p->conn) {
-        ((struct conn_state *)conn_user(p->conn))->probe = NULL;
-        serving_answer_call(p->serving, p->conn, &p->call, 1, false);
-    }
-    api_call_fini(&p->call);
-    free(p);
+    peer_wait_end(p);
 }
 
 static void probe(struct serving *s, struct conn *c, struct api_call *call)
@@ -138,71 +152,15 @@ static void probe(struct serving *s, struct conn *c, struct api_call *call)
     }
     net_host_port(to, sizeof to, in.address, (uint64_t)in.port);
     struct peers *peers = serving_peers(s);
-    struct peer_probe *p = calloc(1, sizeof *p);
+    struct peer_wait *p = peer_wait_begin(s, c, call);
     const struct peer_request q = {
         .to = to, .target = "/v1/peer/hello", .timeout_ms = PEER_PROBE_MS};
-    if (!p || !peers || peer_ask(peers, &q, probed, p, NULL) != ERR_OK) {
-        free(p);
-        api_error(call, 500, "out of memory");
-        peer_answer(s, c, call);
+    if (!p)
         return;
+    if (!peers || peer_ask(peers, &q, probed, p, NULL) != ERR_OK) {
+        api_error(&p->call, 500, "out of memory");
+        peer_wait_end(p);
     }
-    *p = (struct peer_probe){s, c, *call};
-    ((struct conn_state *)conn_user(c))->probe = p;
-}
-
-/* --- DNS ----------------------------------------------------------------- */
-
-enum { DNS_CACHE_BYTES = 1 << 20, DNS_ANSWER_BYTES = 65535 };
-
-static bool dns_answered(struct serving *s, struct api_call *call)
-{
-    struct process *p = s->process;
-    struct buf *out = &call->body;
-    uint8_t *space = (uint8_t *)buf_room(out, DNS_ANSWER_BYTES);
-    struct dns_told told;
-    size_t n = 0;
-    const struct dns_env env = {
-        .cat = s->env.cat,
-        .set = atomic_load_explicit(&p->dns, memory_order_acquire),
-        .changes = &p->dns_changes,
-        .now_s = (uint32_t)(serving_wall_ms() / 1000),
-        .random = s->random += UINT64_C(0x9e3779b97f4a7c15),
-        .transport =
-            http_param(call->request, "tcp") ? DNS_OVER_TCP : DNS_OVER_UDP,
-    };
-
-    if (!s->dns && dns_worker_new(DNS_CACHE_BYTES, &s->dns) != ERR_OK)
-        s->dns = NULL;
-    if (!s->dns || !space || !env.set)
-        return false;
-    switch (dns_answer(s->dns, &env, call->request->body, space,
-                       DNS_ANSWER_BYTES, &n, &told)) {
-    case DNS_ANSWERED:
-        break;
-    case DNS_SILENCE:
-        return false;
-    case DNS_FORWARD: /* none of ours: that is the agent's recursors' */
-    case DNS_ELSEWHERE:
-        n = dns_refuse(call->request->body, DNS_REFUSED, NULL, false, space,
-                       DNS_ANSWER_BYTES);
-        break;
-    }
-    out->n += n;
-    return n > 0;
-}
-
-static void dns(struct serving *s, struct conn *c, struct api_call *call)
-{
-    if (!s->env.self->is_server || !s->env.ready) {
-        api_error(call, 500, "No cluster leader");
-    } else if (dns_answered(s, call)) {
-        call->status = 200;
-        call->content_type = "application/dns-message";
-    } else {
-        api_error(call, 400, "That is no DNS query");
-    }
-    peer_answer(s, c, call);
 }
 
 /* --- Which --------------------------------------------------------------- */
@@ -214,7 +172,7 @@ void peer_begin(struct serving *s, struct conn *c, struct api_call *call)
     if (bytes_is(path, "/v1/peer/beat"))
         beat(s, c, call);
     else if (bytes_is(path, "/v1/peer/dns"))
-        dns(s, c, call);
+        peer_dns_begin(s, c, call);
     else if (bytes_is(path, "/v1/peer/heard"))
         heard(s, c, call);
     else if (bytes_is(path, "/v1/peer/probe"))
@@ -225,9 +183,9 @@ void peer_begin(struct serving *s, struct conn *c, struct api_call *call)
 
 void peer_gone(struct conn_state *st)
 {
-    if (st->probe)
-        st->probe->conn = NULL;
-    st->probe = NULL;
+    if (st->peer_wait)
+        st->peer_wait->conn = NULL;
+    st->peer_wait = NULL;
     if (st->sync)
         peer_sync_gone(st->sync);
     st->sync = NULL;

@@ -8,6 +8,7 @@
  *     PUT /v1/peer/probe   {"Address":...,"Port":...}: can you reach it? Answers
  *                          {"Verdict":"reached" | "refused" | "unreachable"}
  *     PUT /v1/peer/dns     a DNS message: its answer (?tcp: as over TCP)
+ *                          (peer_dns.c)
  *     PUT /v1/peer/sync    wishes of an agent about its own node (peer_sync.c) */
 #ifndef SERVER_PEER_SERVE_H
 #define SERVER_PEER_SERVE_H
@@ -32,8 +33,26 @@ static inline void peer_json(struct api_call *call)
     call->content_type = "application/json";
 }
 
+/* One that waits for somebody else's word; outlives the connection. */
+struct peer_wait {
+    struct serving *serving;
+    struct conn *conn; /* NULL: gone, and the request with it */
+    struct api_call call;
+    struct peer_dns *dns;
+};
+
+/* The call moves. NULL: it has been answered, there is no memory. */
+struct peer_wait *peer_wait_begin(struct serving *s, struct conn *c,
+                                  struct api_call *call);
+
+/* Answers with what the call holds, if anybody is there; frees p. */
+void peer_wait_end(struct peer_wait *p);
+
 /* The connection ends. */
 void peer_gone(struct conn_state *st);
+
+/* peer_dns.c */
+void peer_dns_begin(struct serving *s, struct conn *c, struct api_call *call);
 
 /* peer_sync.c */
 struct sync_request;

@@ -113,6 +113,7 @@ struct process {
     _Atomic(const struct api_wan *) wan;         /* the same; NULL: alone */
     struct core *core;
     struct dns_changes dns_changes; /* told each published version */
+    struct dns_zones zones;         /* of other datacenters (zones.h) */
     struct conn_limits conn_limits;
     const char *data_dir; /* NULL: in memory */
     size_t cache_bytes;   /* of all serving threads together */

@@ -30,6 +30,7 @@
 #include "server/subscribers.h"
 #include "server/wan.h"
 #include "server/watches.h"
+#include "server/zones.h"
 
 enum {
     STOP_LIMIT_MS = 8000, /* then the process ends as it is */
@@ -339,6 +340,7 @@ static bool start_dns(const struct settings *s, struct errtext *t)
     struct process *p = &run.process;
     const struct dns_plan *plan = &s->dns;
 
+    zones_init(p);
     if (plan->port < 0)
         return true;
     return dnsd_start(
@@ -357,7 +359,9 @@ static bool start_dns(const struct settings *s, struct errtext *t)
                    .recursor_count = plan->recursor_count,
                    .recursor_timeout_ms = plan->recursor_timeout_ms,
                    .recursor_rotate = plan->recursor_random,
-                   .server = p->link ? link_server_of : NULL,
+                   .zones = &p->zones,
+                   .partial = p->link != NULL,
+                   .server = zones_server_of,
                    .want = link_want_of,
                    .ctx = p,
                    .psk = p->psk,

@@ -204,7 +204,7 @@ struct conn_state {
     struct snap *snap;
     bool stale;      /* what it asked for: its age is told */
     struct ask *ask; /* about the past */
-    struct peer_probe *probe;
+    struct peer_wait *peer_wait;
     struct sync_request *sync;
     struct forward *forward; /* asked of a server */
     struct awaited *awaited; /* until a name is mirrored */

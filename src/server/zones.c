@@ -1,0 +1,80 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "server/zones.h"
+
+#include "api/wan.h"
+#include "base/net.h"
+#include "server/link.h"
+
+static const struct api_wan *wan_of(const struct process *p)
+{
+    return atomic_load_explicit(&p->wan, memory_order_acquire);
+}
+
+static void fill(const struct dns_zones *z, const struct api_dc *dc,
+                 struct dns_zone *ret)
+{
+    (void)z;
+    *ret = (struct dns_zone){.name = dc->name, .reachable = dc->alive};
+}
+
+static bool zones_find(const struct dns_zones *z, struct bytes name,
+                       struct dns_zone *ret)
+{
+    const struct api_dc *dc = api_wan_dc(wan_of(z->ctx), name);
+
+    if (!dc || dc->own)
+        return false;
+    fill(z, dc, ret);
+    return true;
+}
+
+static bool zones_nth(const struct dns_zones *z, size_t i, struct dns_zone *ret)
+{
+    const struct api_wan *w = wan_of(z->ctx);
+
+    for (size_t k = 0; w && k < w->dc_count; k++) {
+        if (w->dcs[k].own || i--)
+            continue;
+        fill(z, &w->dcs[k], ret);
+        return true;
+    }
+    return false;
+}
+
+void zones_init(struct process *p)
+{
+    p->zones =
+        (struct dns_zones){.find = zones_find, .nth = zones_nth, .ctx = p};
+}
+
+static size_t count_alive(const struct api_wan *w, struct bytes dc)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; w && i < w->count; i++)
+        n += w->members[i].alive && bytes_is(dc, w->members[i].who.datacenter);
+    return n;
+}
+
+bool zones_server_of(void *process, struct bytes dc, size_t nth, char *ret,
+                     size_t n)
+{
+    const struct process *p = process;
+    const struct api_wan *w = wan_of(p);
+    size_t alive = count_alive(w, dc);
+
+    if (dc.n == 0)
+        return link_server_of(process, nth, ret, n);
+    if (alive == 0)
+        return false;
+    nth %= alive;
+    for (size_t i = 0; i < w->count; i++) {
+        const struct wan_member *m = &w->members[i];
+        if (!m->alive || !bytes_is(dc, m->who.datacenter) || nth--)
+            continue;
+        net_host_port(ret, n, bytes_str(m->who.address), (uint64_t)m->who.port);
+        return true;
+    }
+    return false;
+}

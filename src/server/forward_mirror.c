@@ -8,7 +8,8 @@
 #include "server/link.h"
 #include "server/watchers.h"
 
-/* A watch of services of which not all are mirrored yet. */
+/* A watch of services of which not all are mirrored yet, or not as far as its
+ * client has seen them. */
 struct awaited {
     struct list link; /* in serving.awaiting */
     struct serving *serving;
@@ -40,6 +41,21 @@ static bool names_of(const struct api_call *call, enum api_next next,
 static bool is_whole(void *ctx, struct bytes name)
 {
     return snapshot_is_whole(((struct serving *)ctx)->env.cat, name);
+}
+
+/* Who comes from a server with an index that is not here yet is not answered with
+ * an older one. A stream's id is looked at by whoever opens it. */
+static bool is_reached(const struct serving *s, const struct api_call *call,
+                       enum api_next next)
+{
+    return next != API_READ || call->blocking != API_BLOCK_INDEX ||
+           call->index <= snapshot_revision(s->env.cat);
+}
+
+static bool is_here(struct serving *s, const struct api_call *call,
+                    enum api_next next)
+{
+    return names_of(call, next, is_whole, s) && is_reached(s, call, next);
 }
 
 static bool wanted(void *ctx, struct bytes name)
@@ -130,7 +146,7 @@ bool mirror_takes(struct serving *s, struct conn *c, struct api_call *call,
 {
     if (!is_watch(call, next) || !names_of(call, next, any, NULL))
         return false;
-    if (names_of(call, next, is_whole, s)) {
+    if (is_here(s, call, next)) {
         serve(s, c, call, next);
         return true;
     }
@@ -144,7 +160,7 @@ void forward_published(struct serving *s)
         struct conn *c = w->conn;
         struct api_call call = w->call;
         enum api_next next = w->next;
-        if (!names_of(&w->call, next, is_whole, s))
+        if (!is_here(s, &w->call, next))
             continue;
         awaited_free(w);
         serve(s, c, &call, next);

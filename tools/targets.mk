@@ -162,12 +162,14 @@ upstream: all ## the Go client's own test suite against muster; needs go, openss
 	@MUSTER=$(CURDIR)/$B/muster tests/run --timeout 1500 $(UPSTREAM)
 
 # SEED=n draws the same faults again; FAULTS=kill-leader,compact: those alone.
+# LAYOUT=managed: servers with stores of their own, and agents, in namespaces.
 SEED   ?= 0
 TIME   ?= 10m
 FAULTS ?= all
+LAYOUT ?= external
 .PHONY: torture
-torture: all $(WIRE) ## three servers on etcd under faults that SEED draws, for TIME=10m
-	@MUSTER=$(CURDIR)/$B/muster tests/torture/run -seed $(SEED) -time $(TIME) -faults $(FAULTS)
+torture: all $(WIRE) ## servers under faults that SEED draws, for TIME=10m; LAYOUT=managed: agents too
+	@MUSTER=$(CURDIR)/$B/muster tests/torture/run -layout $(LAYOUT) -wire $(WIRE) -seed $(SEED) -time $(TIME) -faults $(FAULTS)
 
 .PHONY: pure
 pure: $(OBJECTS) ## no clock, socket, file, thread in the pure layers

@@ -139,7 +139,7 @@ func (t *torture) converged(round int, all []*follower) {
 
 // nothingLost: all that was acknowledged is there, on every server, by memory too.
 func (t *torture) nothingLost(round int) {
-	for _, s := range t.servers {
+	for _, s := range t.doors {
 		for _, how := range []string{"", "?stale"} {
 			path := "/v1/catalog/service/" + ledgerName(round) + how
 			a, err := ask(s, "GET", path, nil, requestLimit)

@@ -59,7 +59,7 @@ func askUntil(ctx context.Context, s *server, method, path string, body interfac
 	for k, v := range header {
 		q.Header[k] = v
 	}
-	r, err := transport.RoundTrip(q)
+	r, err := s.via.RoundTrip(q)
 	if err != nil {
 		return answer{}, err
 	}
@@ -254,7 +254,7 @@ func (t *torture) countWrite(done, maybe bool) {
 func (t *torture) client(number int, seed int64, round int, stop <-chan struct{}) {
 	r := rand.New(rand.NewSource(seed))
 	for !closed(stop) {
-		s := t.servers[r.Intn(len(t.servers))]
+		s := t.doors[r.Intn(len(t.doors))]
 		k := r.Intn(services)
 		if r.Intn(2) == 0 {
 			t.oneRead(r, number, k, s, serviceName(round, k))
@@ -269,7 +269,7 @@ func (t *torture) client(number int, seed int64, round int, stop <-chan struct{}
 func (t *torture) bookkeeper(number int, seed int64, round int, stop <-chan struct{}) {
 	r := rand.New(rand.NewSource(seed))
 	for n := 0; !closed(stop); n++ {
-		s := t.servers[r.Intn(len(t.servers))]
+		s := t.doors[r.Intn(len(t.doors))]
 		id := fmt.Sprintf("l%d-%d", number, n)
 		done, maybe, _ := t.write(s, "/v1/catalog/register",
 			registration(ledgerName(round), id, 0, 1+n))

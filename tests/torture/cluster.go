@@ -17,14 +17,16 @@ import (
 	"time"
 )
 
-// cluster is what is tortured: members of the store, servers of muster, and the
-// network between them. Faults know nothing else, so that other layouts (etcd as a
-// child of each server, agents on hosts of their own) only have to fill this.
+// cluster is what is tortured: members of the store, servers of muster, agents, and
+// the network between them. Two layouts fill it: external (here) and managed.
 type cluster struct {
 	folder  string
 	net     *network
-	members []*member // of the store
+	members []*member // of the store, where they are processes of their own
 	servers []*server
+	agents  []*server // on hosts of applications
+	doors   []*server // whom clients ask: all of both
+	wire    *wire     // between hosts; nil: all are on loopback
 }
 
 type member struct {
@@ -38,6 +40,11 @@ type server struct {
 	base  string // http://127.0.0.1:PORT
 	data  string
 	clock string // the file libfaketime reads; "": no such library
+	via   *http.Transport
+	host  int // of the wire, from 1
+	agent bool
+
+	provides string // address of what its steady instance is
 }
 
 const size = 3
@@ -47,7 +54,7 @@ func (c *cluster) all() []*process {
 	for _, m := range c.members {
 		all = append(all, m.process)
 	}
-	for _, s := range c.servers {
+	for _, s := range c.doors {
 		all = append(all, s.process)
 	}
 	return all
@@ -128,6 +135,7 @@ func (c *cluster) addServer(i int, muster string) error {
 		process: &process{name: name, log: filepath.Join(c.folder, name+".log")},
 		base:    fmt.Sprintf("http://127.0.0.1:%d", freePort()),
 		data:    filepath.Join(c.folder, name),
+		via:     transport,
 	}
 	port := func() string { return fmt.Sprint(freePort()) }
 	s.argv = []string{muster, "agent", "-server", "-node", name,
@@ -136,20 +144,29 @@ func (c *cluster) addServer(i int, muster string) error {
 		"-dns-port", "-1", "-serf-lan-port", port(), "-serf-wan-port", port(),
 		"-server-port", port(), "-log-level", "debug",
 		"-store", "etcd://" + strings.Join(store, ",")}
-	if lib := faketime(); lib != "" {
-		s.clock = filepath.Join(c.folder, name+".clock")
-		if err := os.WriteFile(s.clock, []byte("+0\n"), 0o644); err != nil {
-			return err
-		}
-		s.env = []string{"LD_PRELOAD=" + lib, "FAKETIME_NO_CACHE=1",
-			"FAKETIME_DONT_FAKE_MONOTONIC=1",
-			"FAKETIME_TIMESTAMP_FILE=" + s.clock}
-	}
 	c.servers = append(c.servers, s)
-	return nil
+	c.doors = append(c.doors, s)
+	return s.ownClock()
+}
+
+// ownClock: a file says by how much its clock is off, where libfaketime is there.
+func (s *server) ownClock() error {
+	lib := faketime()
+	if lib == "" {
+		return nil
+	}
+	s.clock = s.data + ".clock"
+	s.env = []string{"LD_PRELOAD=" + lib, "FAKETIME_NO_CACHE=1",
+		"FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_TIMESTAMP_FILE=" + s.clock}
+	return os.WriteFile(s.clock, []byte("+0\n"), 0o644)
 }
 
 func (c *cluster) start() error {
+	if c.wire != nil {
+		if err := c.startManaged(); err != nil {
+			return err
+		}
+	}
 	for _, p := range c.all() {
 		if err := p.start(); err != nil {
 			return err
@@ -159,9 +176,11 @@ func (c *cluster) start() error {
 }
 
 // ready waits until every process runs and every server answers a consistent read.
-func (c *cluster) ready(limit time.Duration) error {
+func (c *cluster) ready(limit time.Duration) error { return c.readyAll(c.doors, limit) }
+
+func (c *cluster) readyAll(all []*server, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
-	for _, s := range c.servers {
+	for _, s := range all {
 		for {
 			a, err := ask(s, "GET", "/v1/catalog/nodes?consistent", nil, 10*time.Second)
 			if err == nil && a.status == 200 {
@@ -180,6 +199,17 @@ func (c *cluster) ready(limit time.Duration) error {
 // revive starts what does not run and wakes what is stopped.
 func (c *cluster) revive() error {
 	c.net.heal()
+	if c.wire != nil {
+		if err := c.wire.heal(); err != nil {
+			return err
+		}
+		if err := c.lay(); err != nil {
+			return err
+		}
+	}
+	for _, s := range c.servers {
+		s.signalStore(syscall.SIGCONT)
+	}
 	for _, p := range c.all() {
 		p.signal(syscall.SIGCONT)
 		if err := p.start(); err != nil {
@@ -193,6 +223,9 @@ func (c *cluster) close() {
 	c.net.close()
 	for _, p := range c.all() {
 		p.kill()
+	}
+	if c.wire != nil {
+		c.wire.close()
 	}
 }
 

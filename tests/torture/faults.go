@@ -19,12 +19,18 @@ import (
 type evil struct {
 	what       string
 	begin, end func() error
+
+	wait     func(time.Duration) // between the two; nil: as long as was drawn
+	silent   []string            // who cannot be reached or heard meanwhile
+	doubtful []string            // who cannot be if other faults come to it
+	least    time.Duration       // that long at the least, whatever was drawn
 }
 
 type fault struct {
-	name string
-	draw func(t *torture, r *rand.Rand) evil
-	able func(t *torture) string // "": it can be done here; else why not
+	name  string
+	draw  func(t *torture, r *rand.Rand) evil
+	able  func(t *torture) string // "": it can be done here; else why not
+	alone bool                    // with no others in its round
 }
 
 func none() error { return nil }
@@ -36,27 +42,30 @@ func signalled(p *process, s syscall.Signal) func() error {
 func (t *torture) anyMember(r *rand.Rand) *member { return t.members[r.Intn(len(t.members))] }
 func (t *torture) anyServer(r *rand.Rand) *server { return t.servers[r.Intn(len(t.servers))] }
 
+func silent(p *process) []string { return []string{p.name} }
+
 func killed(what string, p *process) evil {
-	return evil{"kill -9 " + what,
-		func() error { p.kill(); return nil }, p.start}
+	return evil{what: "kill -9 " + what, silent: silent(p),
+		begin: func() error { p.kill(); return nil }, end: p.start}
 }
 
 func stopped(what string, p *process) evil {
-	return evil{"SIGSTOP " + what, signalled(p, syscall.SIGSTOP), signalled(p, syscall.SIGCONT)}
+	return evil{what: "SIGSTOP " + what, silent: silent(p),
+		begin: signalled(p, syscall.SIGSTOP), end: signalled(p, syscall.SIGCONT)}
 }
 
 // The leader is whoever leads when the fault begins.
 func ofLeader(how func(string, *process) evil) func(*torture, *rand.Rand) evil {
 	return func(t *torture, r *rand.Rand) evil {
 		var e evil
-		return evil{how("etcd's leader", nil).what, func() error {
+		return evil{what: how("etcd's leader", nil).what, begin: func() error {
 			m := t.leader()
 			if m == nil {
 				m = t.members[0]
 			}
 			e = how(m.name, m.process)
 			return e.begin()
-		}, func() error {
+		}, end: func() error {
 			if e.end == nil {
 				return nil
 			}
@@ -81,12 +90,12 @@ func stoppedLater(what string, p *process) evil {
 
 // cut holds these ways.
 func (t *torture) cutWays(what string, ways []way) evil {
-	return evil{what, func() error {
+	return evil{what: what, begin: func() error {
 		for _, w := range ways {
 			t.net.hold(w, 1)
 		}
 		return nil
-	}, func() error {
+	}, end: func() error {
 		for _, w := range ways {
 			t.net.hold(w, -1)
 		}
@@ -161,23 +170,24 @@ func slowNetwork(t *torture, r *rand.Rand) evil {
 			return nil
 		}
 	}
-	return evil{fmt.Sprintf("%v on every way to and from %s", d, one), set(d), set(0)}
+	return evil{what: fmt.Sprintf("%v on every way to and from %s", d, one),
+		begin: set(d), end: set(0)}
 }
 
 func resets(t *torture, r *rand.Rand) evil {
 	s := t.anyServer(r)
-	return evil{"connections of " + s.name + " to etcd reset", func() error {
+	return evil{what: "connections of " + s.name + " to etcd reset", begin: func() error {
 		for _, m := range t.members {
 			t.net.reset(s.name, m.name)
 		}
 		return nil
-	}, none}
+	}, end: none}
 }
 
 // compact: everything but the newest revisions, so that who was away loads again.
 func compact(t *torture, r *rand.Rand) evil {
 	back := r.Intn(20)
-	return evil{fmt.Sprintf("compaction up to %d revisions ago", back), func() error {
+	return evil{what: fmt.Sprintf("compaction up to %d revisions ago", back), begin: func() error {
 		for _, m := range t.members {
 			var s struct {
 				Header struct {
@@ -194,25 +204,27 @@ func compact(t *torture, r *rand.Rand) evil {
 			}
 		}
 		return nil
-	}, none}
+	}, end: none}
 }
 
 func defragment(t *torture, r *rand.Rand) evil {
-	return evil{"defragmentation of each member", func() error {
+	return evil{what: "defragmentation of each member", begin: func() error {
 		for _, m := range t.members {
 			m.post("maintenance/defragment", "{}", nil)
 		}
 		return nil
-	}, none}
+	}, end: none}
 }
 
-func clockJump(t *torture, r *rand.Rand) evil {
-	s := t.anyServer(r)
+func clockJump(t *torture, r *rand.Rand) evil { return jumps(t.anyServer(r), r) }
+
+func jumps(s *server, r *rand.Rand) evil {
 	by := []string{"+3600", "-3600", "+86400", "-86400", "+5", "-5"}[r.Intn(6)]
 	set := func(v string) func() error {
 		return func() error { return os.WriteFile(s.clock, []byte(v+"\n"), 0o644) }
 	}
-	return evil{fmt.Sprintf("the clock of %s jumps by %s s", s.name, by), set(by), set("+0")}
+	return evil{what: fmt.Sprintf("the clock of %s jumps by %s s", s.name, by),
+		begin: set(by), end: set("+0")}
 }
 
 // --- Disks -------------------------------------------------------------------------
@@ -240,7 +252,7 @@ func needsMounts(t *torture) string {
 func fullDisk(t *torture, r *rand.Rand) evil {
 	folder := t.mounts[r.Intn(len(t.mounts))]
 	fill := filepath.Join(folder, "fill")
-	return evil{"disk full under " + filepath.Base(folder), func() error {
+	return evil{what: "disk full under " + filepath.Base(folder), begin: func() error {
 		f, err := os.Create(fill)
 		if err != nil {
 			return err
@@ -254,7 +266,7 @@ func fullDisk(t *torture, r *rand.Rand) evil {
 			}
 		}
 		return nil
-	}, func() error { return os.Remove(fill) }}
+	}, end: func() error { return os.Remove(fill) }}
 }
 
 func needsStrace(*torture) string {
@@ -269,7 +281,7 @@ func slowDisk(t *torture, r *rand.Rand) evil {
 	m := t.anyMember(r)
 	ms := 20 + r.Intn(180)
 	tracer := &process{name: "strace", log: filepath.Join(t.folder, "strace.log")}
-	return evil{fmt.Sprintf("each sync of %s takes %d ms more", m.name, ms), func() error {
+	return evil{what: fmt.Sprintf("each sync of %s takes %d ms more", m.name, ms), begin: func() error {
 		pid := m.pid()
 		if pid == 0 {
 			return nil
@@ -279,13 +291,13 @@ func slowDisk(t *torture, r *rand.Rand) evil {
 			fmt.Sprintf("inject=fdatasync,fsync:delay_exit=%d", ms*1000),
 			"-p", fmt.Sprint(pid)}
 		return tracer.start()
-	}, func() error { tracer.end(syscall.SIGINT, 5*time.Second); return nil }}
+	}, end: func() error { tracer.end(syscall.SIGINT, 5*time.Second); return nil }}
 }
 
 // --- Everything, one after the other -------------------------------------------------
 
 func rolling(t *torture, r *rand.Rand) evil {
-	return evil{"rolling restart of everything", func() error {
+	return evil{what: "rolling restart of everything", begin: func() error {
 		for _, s := range t.servers {
 			s.end(syscall.SIGTERM, 20*time.Second)
 			if err := s.start(); err != nil {
@@ -305,7 +317,7 @@ func rolling(t *torture, r *rand.Rand) evil {
 			}
 		}
 		return nil
-	}, none}
+	}, end: none}
 }
 
 func anywhere(*torture) string { return "" }
@@ -315,35 +327,35 @@ var faults = []fault{
 	{"kill-member", func(t *torture, r *rand.Rand) evil {
 		m := t.anyMember(r)
 		return killed(m.name, m.process)
-	}, anywhere},
-	{"kill-leader", ofLeader(killedLater), anywhere},
+	}, anywhere, false},
+	{"kill-leader", ofLeader(killedLater), anywhere, false},
 	{"stop-member", func(t *torture, r *rand.Rand) evil {
 		m := t.anyMember(r)
 		return stopped(m.name, m.process)
-	}, anywhere},
-	{"stop-leader", ofLeader(stoppedLater), anywhere},
+	}, anywhere, false},
+	{"stop-leader", ofLeader(stoppedLater), anywhere, false},
 	{"kill-server", func(t *torture, r *rand.Rand) evil {
 		s := t.anyServer(r)
 		return killed(s.name, s.process)
-	}, anywhere},
+	}, anywhere, false},
 	{"stop-server", func(t *torture, r *rand.Rand) evil {
 		s := t.anyServer(r)
 		return stopped(s.name, s.process)
-	}, anywhere},
-	{"partition-member", partitionMember, anywhere},
-	{"partition-all", partitionAll, anywhere},
-	{"partition-server", partitionServer, anywhere},
-	{"slow-network", slowNetwork, anywhere},
-	{"reset", resets, anywhere},
-	{"compact", compact, anywhere},
-	{"defragment", defragment, anywhere},
+	}, anywhere, false},
+	{"partition-member", partitionMember, anywhere, false},
+	{"partition-all", partitionAll, anywhere, false},
+	{"partition-server", partitionServer, anywhere, false},
+	{"slow-network", slowNetwork, anywhere, false},
+	{"reset", resets, anywhere, false},
+	{"compact", compact, anywhere, false},
+	{"defragment", defragment, anywhere, false},
 	{"clock", clockJump, func(t *torture) string {
 		if t.servers[0].clock == "" {
 			return "a clock that jumps needs libfaketime"
 		}
 		return ""
-	}},
-	{"full-disk", fullDisk, needsMounts},
-	{"slow-disk", slowDisk, needsStrace},
-	{"rolling", rolling, anywhere},
+	}, false},
+	{"full-disk", fullDisk, needsMounts, false},
+	{"slow-disk", slowDisk, needsStrace, false},
+	{"rolling", rolling, anywhere, false},
 }

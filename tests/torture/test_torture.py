@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: The muster authors
 # SPDX-License-Identifier: Apache-2.0
-"""A short torture of three servers on three members of etcd: one round of each of
-these faults, always the same. `make torture` goes on for as long as one likes."""
+"""A short torture of three servers on three members of etcd, and of three servers with
+stores of their own and four agents: one round of each of these faults, always the
+same. `make torture` goes on for as long as one likes."""
 
 import os
 import pathlib
@@ -14,9 +15,12 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+import netlab  # noqa: E402
 BINARY = os.environ.get("MUSTER", str(ROOT / "build" / "muster"))
 FAULTS = ("kill-leader,stop-member,kill-server,stop-server,partition-member,"
           "partition-server,compact,reset")
+MANAGED = "kill-store,stop-agent,partition-agent,partition-minority,kill-agent"
 SEED = 8
 
 
@@ -50,12 +54,12 @@ def test_the_judge_knows_right_from_wrong():
     assert out.returncode == 0, out.stdout + out.stderr
 
 
-def test_nothing_promised_is_broken_by_one_fault_of_each_kind(tmp_path):
+def torture(faults, *more):
     words = [str(driver()), "-muster", BINARY, "-seed", str(SEED), "-faults",
-             FAULTS, "-rounds", str(FAULTS.count(",") + 1), "-lasting", "1s",
-             "-disks=false"]
+             faults, "-rounds", str(faults.count(",") + 1), "-lasting", "1s",
+             "-disks=false", "-bound", "60s", "-failing", "120s", *more]
     out = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         text=True, timeout=240)
+                         text=True, timeout=600)
     sys.stdout.write(out.stdout)
     assert out.returncode == 0, out.stdout
     counted = dict(re.findall(r"^  (\w[\w ]*\w) +(\d+)$", out.stdout, re.M))
@@ -63,3 +67,15 @@ def test_nothing_promised_is_broken_by_one_fault_of_each_kind(tmp_path):
                  "histories linearizable", "indexes compared",
                  "acknowledged for ever", "looks at healthy instances"):
         assert int(counted[what]) > 0, f"nothing was tried of: {what}"
+    return counted
+
+
+def test_nothing_promised_is_broken_by_one_fault_of_each_kind():
+    torture(FAULTS)
+
+
+@pytest.mark.skipif(netlab.why_not() is not None, reason=str(netlab.why_not()))
+def test_nothing_promised_is_broken_where_there_are_agents():
+    counted = torture(MANAGED, "-layout", "managed", "-wire", str(netlab.WIRE))
+    assert int(counted["dead agents noticed"]) > 0
+    assert int(counted["chances of a false removal"]) > 0

@@ -138,7 +138,7 @@ func (t *torture) stream(ctx context.Context, seed int64, service string, f *fol
 		t.count("events", 1)
 	}
 	for ctx.Err() == nil {
-		s := t.servers[r.Intn(len(t.servers))]
+		s := t.doors[r.Intn(len(t.doors))]
 		q, _ := http.NewRequestWithContext(ctx, "GET",
 			s.base+"/v1/health/service/"+service+"?stream", nil)
 		if last != "" {
@@ -146,7 +146,7 @@ func (t *torture) stream(ctx context.Context, seed int64, service string, f *fol
 		}
 		fresh = nil
 		// A connection that a stopped process holds is given up by its owner.
-		if a, err := transport.RoundTrip(q); err == nil {
+		if a, err := s.via.RoundTrip(q); err == nil {
 			if a.StatusCode == 200 {
 				guarded(a, func() { events(bufio.NewReader(a.Body), on) })
 			}
@@ -171,7 +171,7 @@ func (t *torture) chain(ctx context.Context, seed int64, path string) {
 	kinds := []string{"", "&stale", "&consistent", "&max_stale=10s"}
 	var index uint64
 	for ctx.Err() == nil {
-		s := t.servers[r.Intn(len(t.servers))]
+		s := t.doors[r.Intn(len(t.doors))]
 		how := kinds[r.Intn(len(kinds))]
 		a, err := askUntil(ctx, s, "GET", fmt.Sprintf("%s?index=%d&wait=%dms%s", path,
 			index, 1+r.Intn(300), how), nil, nil)
@@ -186,76 +186,5 @@ func (t *torture) chain(ctx context.Context, seed int64, path string) {
 		index = a.index
 		t.count("indexes compared", 1)
 		pause(ctx.Done(), time.Duration(r.Intn(20))*time.Millisecond)
-	}
-}
-
-// --- Healthy instances -------------------------------------------------------------
-
-const steady = "steady"
-
-// healthy answers the checks of the steady instances: always well.
-func (t *torture) healthy() error {
-	port := freePort()
-	t.provider = fmt.Sprintf("http://127.0.0.1:%d/", port)
-	srv := &http.Server{Addr: fmt.Sprintf("127.0.0.1:%d", port),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(200)
-		})}
-	go srv.ListenAndServe()
-	for _, s := range t.servers {
-		body := map[string]interface{}{
-			"ID": steady + "-" + s.name, "Name": steady, "Port": 80,
-			"Checks": []map[string]interface{}{
-				{"CheckID": "http-" + s.name, "HTTP": t.provider, "Interval": "1s"},
-				{"CheckID": "ttl-" + s.name, "TTL": "30s", "Status": "passing"}}}
-		a, err := ask(s, "PUT", "/v1/agent/service/register", body, requestLimit)
-		if err != nil || a.status != 200 {
-			return fmt.Errorf("%s does not take a service: %v %d %s", s.name, err,
-				a.status, a.body)
-		}
-	}
-	return nil
-}
-
-// beat tells an agent that the service's owner lives, as often as owners do.
-func (t *torture) beat(ctx context.Context, s *server) {
-	for ctx.Err() == nil {
-		ask(s, "PUT", "/v1/agent/check/pass/ttl-"+s.name, nil, 5*time.Second)
-		pause(ctx.Done(), 2*time.Second)
-	}
-}
-
-// watchSteady: from when all of them have been in the answer, none may leave it.
-func (t *torture) watchSteady(ctx context.Context, s *server) {
-	var index uint64
-	all := false
-	for ctx.Err() == nil {
-		a, err := askUntil(ctx, s, "GET", fmt.Sprintf(
-			"/v1/health/service/%s?passing&index=%d&wait=2s", steady, index), nil, nil)
-		if err != nil || a.status != 200 {
-			pause(ctx.Done(), 50*time.Millisecond)
-			continue
-		}
-		var have []healthEntry
-		if err := json.Unmarshal(a.body, &have); err != nil {
-			t.violation("%s: %v", s.name, err)
-			continue
-		}
-		index = a.index
-		if all && len(have) != len(t.servers) {
-			var names []string
-			for _, e := range have {
-				names = append(names, e.Service.ID)
-			}
-			t.violation("%s answers %d of %d healthy instances: %s", s.name, len(have),
-				len(t.servers), strings.Join(names, " "))
-		}
-		if len(have) == len(t.servers) && !all {
-			all = true
-			t.mu.Lock()
-			t.steadySeen++
-			t.mu.Unlock()
-		}
-		t.count("looks at healthy instances", 1)
 	}
 }

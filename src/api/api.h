@@ -296,6 +296,8 @@ struct api_call {
     struct buf failover_body, failover_params;
     size_t failovers; /* asked so far */
     bool failover_over;
+    bool failover_mirror; /* api_query_mirrored; then: so old */
+    uint64_t failover_age_ms;
 
     struct bytes client; /* READ fresh: the client's address, or empty */
     bool tell_cache;     /* READ: ?cached where Consul's agent has a cache */
@@ -349,6 +351,11 @@ enum api_next api_begin(struct api_call *c, const struct api_env *env,
 bool api_is_local(const struct api_call *c);
 /* A route of muster's own: it shows more than what mirrors have. */
 bool api_is_own(const struct api_call *c);
+
+/* The prepared query of the call, which stands in own's catalog, on what is
+ * mirrored of another datacenter: that is `there`'s catalog and datacenter. */
+void api_query_mirrored(struct api_call *c, const struct api_env *own,
+                        const struct api_env *there);
 
 /* Appends a target ("/v1/health/service/web?passing&tag=a") that stands for
  * this read with all that its body depends on: equal bytes, equal answers. No

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "base/duration.h"
+
 const char *const query_param_names[QUERY_PARAMS] = {"limit", "near"};
 
 enum query_action query_action(struct bytes arg, struct bytes *ret_name)
@@ -179,9 +181,10 @@ static void put_meta(struct json_out *j, const struct api_call *c)
     json_key(j, "Index");
     json_u64(j, 0);
     json_key(j, "LastContact");
-    json_u64(j, 0);
+    json_u64(j,
+             c->failover_mirror ? c->failover_age_ms * (uint64_t)NS_PER_MS : 0);
     json_key(j, "KnownLeader");
-    json_bool(j, true);
+    json_bool(j, !c->failover_mirror);
     json_key(j, "ConsistencyLevel");
     json_str(j, bytes_str(c->consistency ? c->consistency : ""));
 }
@@ -349,8 +352,11 @@ static void execute(struct api_call *c, const struct api_env *env,
         size_t want = limit && limit < n ? (size_t)limit : n;
         struct bytes asked = http_param_value(c->request, "near");
         struct bytes own = env->self->node_name;
-        struct bytes near = query_near_node(
-            env->cat, asked.n ? asked : q->text[QUERY_NEAR], own, c->client);
+        struct bytes near = {NULL, 0}; /* of nobody in a mirror */
+        if (!c->failover_mirror)
+            near =
+                query_near_node(env->cat, asked.n ? asked : q->text[QUERY_NEAR],
+                                own, c->client);
         query_shuffle(v, n, near.n ? n : want, env->random[0]);
         if (near.n)
             query_near(env->cat, near, own, v, n);
@@ -371,6 +377,19 @@ static void read_executed(struct api_call *c, const struct api_env *env,
 
     if (resolve(c, env, name, &q))
         execute(c, env, &q);
+}
+
+void api_query_mirrored(struct api_call *c, const struct api_env *own,
+                        const struct api_env *there)
+{
+    struct bytes name;
+    struct query_view q;
+
+    (void)query_action(c->arg, &name);
+    c->failover_mirror = true;
+    if (resolve(c, own, name, &q))
+        execute(c, there, &q);
+    c->failover_mirror = false;
 }
 
 /* --- Another datacenter asks ---------------------------------------------- */

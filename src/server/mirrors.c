@@ -66,6 +66,7 @@ bool mirrors_view(const struct process *p, struct bytes dc, struct dc_view *ret)
         return false;
     /* The age first: what is loaded after it is not older. */
     ret->age_ms = dc_mirror_age_ms(m);
+    ret->life = atomic_load(&m->life);
     ret->datacenter = dc_mirror_name(m);
     ret->cat = catalog_current(m->catalog);
     ret->revision = snapshot_revision(ret->cat);
@@ -136,6 +137,8 @@ void mirrors_committed(struct dc_mirror *m)
     struct process *p = m->all->core->process;
     uint64_t revision = mirror_revision(m->mirror);
 
+    if (catalog_changes(m->catalog)->all)
+        atomic_fetch_add(&m->life, 1);
     for (int i = 0; i < p->serving_count; i++)
         tell(m, p->serving[i], catalog_changes(m->catalog), revision);
     m->told_revision = revision;

@@ -46,8 +46,9 @@ struct dc_view {
     const struct snapshot *cat;
     uint64_t revision;
     uint64_t age_ms;
-    bool link_up; /* beats come: a server there can be asked */
-    bool whole;   /* all of it is here; else this is what was here last */
+    bool link_up;  /* beats come: a server there can be asked */
+    bool whole;    /* all of it is here; else this is what was here last */
+    uint64_t life; /* another one since cat began anew (catalog_load_*) */
 };
 
 /* Any thread, pinned. False: there is no such datacenter, or nothing of it is

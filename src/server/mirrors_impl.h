@@ -26,6 +26,7 @@ struct dc_mirror {
     _Atomic bool whole, open, cut;
     _Atomic uint64_t heard_ms, fresh_ms;
     _Atomic uint64_t bytes, received, reconnects;
+    _Atomic uint64_t life; /* grows after the catalog was loaded anew */
 
     /* The stream. */
     struct fetch *stream, *ack, *hello;

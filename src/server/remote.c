@@ -7,8 +7,10 @@
 
 #include "api/wan.h"
 #include "base/net.h"
+#include "http/response.h"
 #include "loop/fetch.h"
 #include "loop/peer.h"
+#include "server/mirrors.h"
 
 enum { ADDRESS_MAX = 80 };
 
@@ -21,8 +23,11 @@ struct remote {
     char dc[WAN_NAME_MAX + 1];
     char (*to)[ADDRESS_MAX]; /* servers still to be asked; heap */
     size_t to_count, to_next;
-    size_t failed; /* failover: datacenters that were asked */
+    size_t failed;     /* failover: datacenters that were asked */
+    uint32_t answered; /* bit i: the i-th has, that nobody is there */
 };
+
+_Static_assert(API_FAILOVERS_MAX <= 32, "bits of answered");
 
 static void remote_free(struct remote *f)
 {
@@ -141,12 +146,16 @@ static bool is_query(const struct remote *f)
     return f->call.failover_count > 0;
 }
 
-static bool found_some(const struct fetch_result *r)
+static bool has_nodes(struct bytes body)
 {
     static const char none[] = "\"Nodes\":[]";
 
-    return r->status == 200 &&
-           !memmem(r->body.p, r->body.n, none, sizeof none - 1);
+    return !memmem(body.p, body.n, none, sizeof none - 1);
+}
+
+static bool found_some(const struct fetch_result *r)
+{
+    return r->status == 200 && has_nodes(r->body);
 }
 
 /* A write that may have been carried out is not sent again. */
@@ -170,6 +179,8 @@ static void done(void *ctx, const struct fetch_result *r)
         return;
     }
     if (is_query(f)) {
+        if (r->err == ERR_OK && r->status == 200)
+            f->answered |= UINT32_C(1) << (f->failed - 1);
         if (r->err == ERR_OK && found_some(r))
             pass_on(f, r);
         else
@@ -224,7 +235,7 @@ static void ask_next(struct remote *f)
         .method = is_query(f) ? "PUT" : http_method_name(c->request->method),
         .target = target.p,
         .body = is_query(f) ? buf_bytes(&c->failover_body) : c->request->body,
-        .timeout_ms = timeout_ms(c),
+        .timeout_ms = is_query(f) ? FAILOVER_TIMEOUT_MS : timeout_ms(c),
         .keep_head = true,
         .headers = &forwarded,
         .header_count = 1,
@@ -236,8 +247,61 @@ static void ask_next(struct remote *f)
         refuse(f, 500, "out of memory");
 }
 
-/* The next datacenter that answers; if there is none, what was found here:
- * nobody. */
+/* The query on what is here of a datacenter. Pinned. */
+static bool execute_mirrored(struct remote *f, const struct dc_view *v)
+{
+    struct api_env own = serving_env(f->serving), there = own;
+    struct api_self self = *own.self;
+    struct api_call *c = &f->call;
+
+    self.datacenter = v->datacenter;
+    there.self = &self;
+    there.cat = v->cat;
+    c->failover_age_ms = v->age_ms;
+    c->consistency = "stale";
+    buf_reset(&c->body);
+    api_query_mirrored(c, &own, &there);
+    return c->status == 200 && has_nodes(buf_bytes(&c->body));
+}
+
+static void say_mirrored(struct api_call *c, const struct dc_view *v)
+{
+    char text[WAN_NAME_MAX + 64];
+
+    (void)snprintf(text, sizeof text, "%.*s; age=%llums",
+                   BYTES_ARG(v->datacenter), (unsigned long long)v->age_ms);
+    http_head_line(&c->extra_head, "X-Muster-Mirror", bytes_str(text));
+    http_head_line(&c->extra_head, "X-Consul-Effective-Consistency",
+                   bytes_str("stale"));
+    http_head_u64(&c->extra_head, "X-Consul-Index", 1);
+    http_head_line(&c->extra_head, "X-Consul-Knownleader", bytes_str("false"));
+    http_head_u64(&c->extra_head, "X-Consul-Lastcontact", v->age_ms);
+    c->consul_headers = false; /* those are of here */
+}
+
+/* No datacenter that answers has anybody: those that do not, as they were lately
+ * (docs/api.md). True: somebody was there. */
+static bool fall_back(struct remote *f)
+{
+    struct serving *s = f->serving;
+    const struct process *p = s->process;
+    const char *consistency = f->call.consistency;
+    struct dc_view v;
+
+    for (size_t i = 0; i < f->call.failover_count; i++) {
+        if (f->answered >> i & 1 || !mirrors_view(p, f->call.failover[i], &v) ||
+            v.age_ms > mirrors_failover_age_max_ms(p) ||
+            !execute_mirrored(f, &v))
+            continue;
+        say_mirrored(&f->call, &v);
+        return true;
+    }
+    f->call.consistency = consistency;
+    return false;
+}
+
+/* The next datacenter that answers; if there is none, one as it was lately; if
+ * there is none either, what was found here: nobody. */
 static void fail_over(struct remote *f)
 {
     struct serving *s = f->serving;
@@ -254,10 +318,12 @@ static void fail_over(struct remote *f)
     }
     serving_pin(s);
     struct api_env env = serving_env(s);
-    buf_reset(&f->call.body);
     f->call.failovers = f->failed;
     f->call.failover_over = true;
-    api_read(&f->call, &env);
+    if (!fall_back(f)) {
+        buf_reset(&f->call.body);
+        api_read(&f->call, &env);
+    }
     serving_unpin(s);
     answer(f);
 }

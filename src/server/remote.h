@@ -13,10 +13,11 @@
 #include "server/serving.h"
 
 enum {
-    REMOTES_MAX = 512,         /* of one datacenter, on one thread */
-    REMOTE_TIMEOUT_MS = 10000, /* beyond what the request itself may wait */
-    REMOTE_SERVERS_MAX = 3,    /* asked, one after the other */
-    FAILOVERS_MAX = 16,        /* datacenters of one prepared query */
+    REMOTES_MAX = 512,          /* of one datacenter, on one thread */
+    REMOTE_TIMEOUT_MS = 10000,  /* beyond what the request itself may wait */
+    REMOTE_SERVERS_MAX = 3,     /* asked, one after the other */
+    FAILOVER_TIMEOUT_MS = 3000, /* a query has others to ask */
+    FAILOVERS_MAX = 16,         /* datacenters of one prepared query */
 };
 
 /* The call names another datacenter (call->forward), or is a query that found

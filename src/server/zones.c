@@ -5,6 +5,7 @@
 #include "api/wan.h"
 #include "base/net.h"
 #include "server/link.h"
+#include "server/mirrors.h"
 
 static const struct api_wan *wan_of(const struct process *p)
 {
@@ -14,8 +15,16 @@ static const struct api_wan *wan_of(const struct process *p)
 static void fill(const struct dns_zones *z, const struct api_dc *dc,
                  struct dns_zone *ret)
 {
-    (void)z;
+    struct dc_view v;
+
     *ret = (struct dns_zone){.name = dc->name, .reachable = dc->alive};
+    if (!mirrors_view(z->ctx, dc->name, &v))
+        return;
+    ret->cat = v.cat;
+    ret->life = 1 + v.life;
+    ret->age_ms = v.age_ms;
+    ret->up = v.link_up && v.whole;
+    ret->reachable |= v.link_up;
 }
 
 static bool zones_find(const struct dns_zones *z, struct bytes name,
@@ -44,8 +53,13 @@ static bool zones_nth(const struct dns_zones *z, size_t i, struct dns_zone *ret)
 
 void zones_init(struct process *p)
 {
-    p->zones =
-        (struct dns_zones){.find = zones_find, .nth = zones_nth, .ctx = p};
+    p->zones = (struct dns_zones){
+        .find = zones_find,
+        .nth = zones_nth,
+        .max_age_ms = mirrors_age_max_ms(p),
+        .failover_age_ms = mirrors_failover_age_max_ms(p),
+        .ctx = p,
+    };
 }
 
 static size_t count_alive(const struct api_wan *w, struct bytes dc)

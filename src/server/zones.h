@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* zones - other datacenters for those who answer DNS queries (dns/zones.h): who is
- * known of them (wan.h). */
+ * known of them (wan.h), and what is mirrored of each (mirrors.h). */
 #ifndef SERVER_ZONES_H
 #define SERVER_ZONES_H
 

@@ -1,8 +1,12 @@
 # SPDX-FileCopyrightText: The muster authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of another datacenter, asked of a server that does not keep them."""
+"""Names of another datacenter: from its mirror, from its servers, while it is cut
+off; and where queries fail over to."""
 
+import contextlib
 import json
+import signal
+import struct
 
 import agents
 import dns_client as dns
@@ -10,6 +14,7 @@ import muster
 import pytest
 
 EDE = 15
+STALE, STALE_NXDOMAIN, NO_REACHABLE_AUTHORITY = 3, 19, 22
 
 
 class Server(muster.Server):
@@ -20,6 +25,32 @@ class Server(muster.Server):
 
     def ask(self, name, qtype="A", **kw):
         return dns.ask(self.dns, name, qtype, edns=1232, **kw)
+
+
+def why(message):
+    """Code and text of the answer's extended error (RFC 8914), or None."""
+    at, data = 0, message.opt[1]
+    while at < len(data):
+        code, n = struct.unpack_from("!HH", data, at)
+        if code == EDE:
+            (info,) = struct.unpack_from("!H", data, at + 4)
+            return info, data[at + 6:at + 4 + n].decode()
+        at += 4 + n
+    return None
+
+
+def code(message):
+    return (why(message) or [None])[0]
+
+
+@contextlib.contextmanager
+def cut_off(server):
+    """Nothing comes from it, and no connection breaks."""
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +122,75 @@ def test_an_agent_asks_by_way_of_its_server(two, tmp_path):
         assert dns.ask(port, "web.service.dc9.consul").rcode == "NXDOMAIN"
     finally:
         agent.stop()
+
+
+def mirrored(a):
+    muster.until(lambda: "datacenter dc2 is followed" in a.log(), "a mirror")
+
+
+def test_changes_arrive_in_the_mirror(two):
+    a, b = two
+    mirrored(a)
+    for i in range(3):
+        put(b, "n3", f"10.2.0.{3 + i}", "moving", 1)
+        muster.until(lambda i=i: a.ask("moving.service.dc2.consul").values()
+                     == [f"10.2.0.{3 + i}"], "the change is told")
+
+
+def store_query(server, name, service, **failover):
+    answer = server.request("POST", "/v1/query", body=json.dumps(
+        {"Name": name, "Service": {"Service": service, "Failover": failover}}
+    ).encode())
+    assert answer.status == 200, answer.text
+
+
+def test_while_it_is_cut_off_answers_are_old_and_say_so(two):
+    a, b = two
+    mirrored(a)
+    muster.until(lambda: a.ask("web.service.dc2.consul").values()
+                 == ["10.2.0.1"], "it is mirrored")
+    assert why(a.ask("web.service.dc2.consul")) is None
+    store_query(a, "over", "db", NearestN=1)
+    store_query(a, "nobody", "no-such", Datacenters=["dc2"])
+    m = a.ask("over.query.consul", "SRV")
+    assert m.values() == ["1 1 90 n2.node.dc2.consul."] and why(m) is None
+    live = a.get("/v1/query/over/execute")
+    assert (live.json["Datacenter"], live.json["Failovers"]) == ("dc2", 1)
+    assert live.json["KnownLeader"] is True
+    assert "x-muster-mirror" not in live.headers
+    with cut_off(b):
+        muster.until(lambda: code(a.ask("web.service.dc2.consul")) == STALE,
+                     "answers say that they are old")
+        for tcp in False, True:
+            m = a.ask("web.service.dc2.consul", tcp=tcp)
+            assert (m.rcode, m.values()) == ("NOERROR", ["10.2.0.1"])
+            assert code(m) == STALE
+            assert "dc2 cannot be reached: as of" in why(m)[1]
+        assert code(a.ask("n2.node.dc2.consul")) == STALE
+        m = a.ask("none.service.dc2.consul")
+        assert (m.rcode, code(m)) == ("NXDOMAIN", STALE_NXDOMAIN)
+        assert why(a.ask("web.service.consul")) is None
+        # Queries: nobody is here, and there it is as it was.
+        m = a.ask("over.query.consul", "SRV")
+        assert m.values() == ["1 1 90 n2.node.dc2.consul."]
+        assert code(m) == STALE
+        assert a.ask("nobody.query.consul").rcode == "NXDOMAIN"
+        got = a.get("/v1/query/over/execute")
+        assert [n["Node"]["Node"] for n in got.json["Nodes"]] == ["n2"]
+        assert got.json["Datacenter"] == "dc2"
+        assert got.json["KnownLeader"] is False
+        assert got.json["LastContact"] > 0
+        assert got.headers["content-type"] == "application/json"
+        assert got.headers["x-muster-mirror"].startswith("dc2; age=")
+        assert got.headers["x-consul-effective-consistency"] == "stale"
+        assert got.headers["x-consul-knownleader"] == "false"
+        assert int(got.headers["x-consul-lastcontact"]) > 0
+        none = a.get("/v1/query/nobody/execute").json
+        assert (none["Nodes"], none["Datacenter"]) == ([], "dc1")
+        # What is not mirrored has nobody to be asked.
+        m = a.ask("stored-there.query.dc2.consul")
+        assert (m.rcode, code(m)) == ("SERVFAIL", NO_REACHABLE_AUTHORITY)
+    muster.until(lambda: why(a.ask("web.service.dc2.consul")) is None,
+                 "it is back")
+    muster.until(lambda: "x-muster-mirror" not in
+                 a.get("/v1/query/over/execute").headers, "it is asked again")

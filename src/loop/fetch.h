@@ -35,7 +35,12 @@ struct fetch_options {
     struct bytes body;
     uint32_t timeout_ms;         /* whole request; 0: for ever */
     uint32_t connect_timeout_ms; /* until connected; 0: libcurl's 5 minutes */
-    bool keep_connection;        /* reuse; false: Connection: close */
+    /* A connection whose peer has not acknowledged what was sent is given up by the
+     * kernel after so long, even when this process is gone (tcp(7),
+     * TCP_USER_TIMEOUT): what was asked then does not arrive minutes later. 0:
+     * the kernel's quarter of an hour. */
+    uint32_t unacked_ms;
+    bool keep_connection; /* reuse; false: Connection: close */
     bool follow_redirects;
     bool tls_skip_verify;
     const char *tls_server_name; /* NULL: from the URL */

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "loop/fetch_impl.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -172,12 +174,27 @@ static void set_method(struct fetch *x, const struct fetch_options *o,
         SET(CURLOPT_CUSTOMREQUEST, "GET");
 }
 
+/* On each new socket. */
+static int on_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
+{
+    unsigned ms = (unsigned)(uintptr_t)ctx;
+
+    (void)purpose;
+    /* A socket of another family has no such option, and needs none. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+    return CURL_SOCKOPT_OK;
+}
+
 static void set_connection(struct fetch *x, const struct fetch_options *o,
                            CURLcode *code)
 {
     SET(CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
     if (o->connect_timeout_ms)
         SET(CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_timeout_ms);
+    if (o->unacked_ms) {
+        SET(CURLOPT_SOCKOPTDATA, (void *)(uintptr_t)o->unacked_ms);
+        SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
+    }
     SET(CURLOPT_NOSIGNAL, 1L);
     /* A look-up that is given up must not stop the loop until it ends. */
     SET(CURLOPT_QUICK_EXIT, 1L);

@@ -13,6 +13,7 @@
 
 enum {
     PEER_CONNECT_MS = 2000,
+    PEER_UNACKED_MS = 4000, /* a beat that is older than that never arrives */
     PEER_ANSWER_MAX = 16 << 20, /* bytes; more: ERR_LIMIT */
 };
 

@@ -45,6 +45,27 @@ def healed(net):
     net.heal()
 
 
+def unsent(host):
+    """Sockets of the host that have told a peer's listener something that it has
+    not acknowledged."""
+    lines = host.run("cat", "/proc/net/tcp").stdout.splitlines()[1:]
+    sockets = [line.split() for line in lines]
+    return [s for s in sockets if s[2].endswith(f":{netlab.LAN:04X}")
+            and not s[4].startswith("00000000:")]
+
+
+def test_what_a_cut_has_held_back_does_not_come_late(net, pair):
+    """A beat that arrives after its agent has died would make it alive."""
+    agent = pair[1]
+    net.both(1, 2, cut=1)
+    until(lambda: unsent(net[2]), "a beat is on its way")
+    agent.kill()
+    until(lambda: not unsent(net[2]), "nothing waits to be sent any more")
+    net.heal()
+    agent.start()
+    until(lambda: agents.status_of(pair[0], "near") == "passing", "it is back")
+
+
 def test_an_agent_that_is_behind_an_index_answers_none_below_it(net, pair):
     server, agent = pair
     server.register("n", "slow")

@@ -270,7 +270,8 @@ func (t *torture) bookkeeper(number int, seed int64, round int, stop <-chan stru
 	r := rand.New(rand.NewSource(seed))
 	for n := 0; !closed(stop); n++ {
 		s := t.doors[r.Intn(len(t.doors))]
-		id := fmt.Sprintf("l%d-%d", number, n)
+		// An unknown write of an earlier round may still come, for that one's ID.
+		id := fmt.Sprintf("r%d-l%d-%d", round, number, n)
 		done, maybe, _ := t.write(s, "/v1/catalog/register",
 			registration(ledgerName(round), id, 0, 1+n))
 		if done {

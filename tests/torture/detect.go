@@ -87,6 +87,7 @@ func (t *torture) answered(owner string) bool {
 
 func (t *torture) lose(l *loss, d *detected) {
 	a := t.agents[l.agent]
+	t.allBackOf(l)
 	from := map[string]int64{}
 	for _, s := range t.servers {
 		if info, err := os.Stat(s.log); err == nil {
@@ -161,7 +162,7 @@ func (t *torture) detection(times int) {
 			}
 		}
 		var d detected
-		for i := 0; i < times; i++ {
+		for i := 0; i < times && len(t.interrupted) == 0; i++ {
 			time.Sleep(time.Duration(i*137%1000) * time.Millisecond) // anywhere in a beat
 			t.lose(&l, &d)
 		}

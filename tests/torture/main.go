@@ -35,17 +35,18 @@ import (
 
 type torture struct {
 	*cluster
-	seed       int64
-	pauseMs    int
-	bound      time.Duration
-	checkLimit time.Duration
-	lasting    time.Duration
-	quiet      bool
-	keep       bool
-	failing    time.Duration
-	measured   int
-	taken      map[string]bool // by faults of this round
-	mounts     []string
+	seed        int64
+	pauseMs     int
+	bound       time.Duration
+	checkLimit  time.Duration
+	lasting     time.Duration
+	quiet       bool
+	keep        bool
+	failing     time.Duration
+	measured    int
+	interrupted chan os.Signal
+	taken       map[string]bool // by faults of this round
+	mounts      []string
 
 	mu         sync.Mutex
 	history    *history
@@ -384,8 +385,8 @@ func (t *torture) live(rounds int, limit time.Duration, names string, disks bool
 		}
 	}
 	defer t.clean()
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	t.interrupted = make(chan os.Signal, 1)
+	signal.Notify(t.interrupted, os.Interrupt, syscall.SIGTERM)
 	from := t.able(names)
 	if err := t.start(); err != nil {
 		t.say("%v; see %s", err, t.folder)
@@ -415,7 +416,7 @@ func (t *torture) live(rounds int, limit time.Duration, names string, disks bool
 			break
 		}
 		select {
-		case <-interrupted:
+		case <-t.interrupted:
 			rounds = n + 1
 		default:
 		}

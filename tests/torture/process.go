@@ -52,6 +52,9 @@ func (p *process) start() error {
 	ended := make(chan struct{})
 	go func() {
 		cmd.Wait()
+		for _, left := range []string{"faketime_shm_%d", "sem.faketime_sem_%d"} {
+			os.Remove("/dev/shm/" + fmt.Sprintf(left, cmd.Process.Pid)) // of libfaketime
+		}
 		p.mu.Lock()
 		if p.cmd == cmd {
 			p.cmd = nil

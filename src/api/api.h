@@ -96,6 +96,12 @@ enum {
 #define API_PEER_PORT "muster_peer_port"
 uint64_t api_peer_port(struct packed meta); /* 0: none */
 
+struct api_peer {
+    struct bytes node, id, address;
+    uint64_t port, server_port; /* for peers, 0: it has no such listener; the
+                                   store's, 0: none */
+};
+
 enum { API_CPUS_SHOWN = 1024 };
 
 /* The machine, for /v1/agent/host; unknown: 0 or empty. */
@@ -183,6 +189,12 @@ struct api_env {
     const struct api_host *host; /* if the call wants it */
     const struct api_past *past; /* if the call wants it */
 };
+
+/* The servers that stand in the catalog, this one among them; not one that is
+ * failed and was taken out of the set of those that keep the store. */
+void api_each_server(const struct api_env *env,
+                     void (*each)(void *ctx, const struct api_peer *p),
+                     void *ctx);
 
 enum api_next {
     API_ANSWER,

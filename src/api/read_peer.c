@@ -37,42 +37,83 @@ uint64_t api_peer_port(struct packed meta)
     return port;
 }
 
-static void put_server(struct json_out *j, const struct api_env *env,
-                       const struct cat_instance *i)
+/* Its place in the set is known, and it has none any more. */
+static bool was_removed(const struct api_cluster *cl, struct bytes id,
+                        const struct cat_node *node)
 {
-    struct service_view s;
-    struct node_view n;
-    const struct cat_node *node = snapshot_node_of(env->cat, i);
+    const struct cat_record *check =
+        cat_node_check(node, bytes_str("serfHealth"));
+    struct check_view v;
 
-    if (!node || !node->record)
-        return;
-    cat_service_view(i->service, &s);
-    cat_node_view(node->record, &n);
-    uint64_t port = api_peer_port(s.meta);
-    if (port == 0)
-        return;
-    json_open(j, '{');
-    put_text(j, "Node", n.name);
-    put_text(j, "ID", n.id);
-    put_text(j, "Address", n.address);
-    put_number(j, "PeerPort", port);
-    put_number(j, "ServerPort", s.port > 0 ? (uint64_t)s.port : 0);
-    json_close(j, '}');
+    if (!cl || !cl->managed || cl->fresh || cl->server_count == 0 || !check)
+        return false;
+    for (size_t i = 0; i < cl->server_count; i++)
+        if (bytes_eq_fold(cl->servers[i].id, id))
+            return false;
+    cat_check_view(check, &v);
+    return bytes_is(v.status, "critical");
 }
 
-/* Those in the catalog that peers can reach. */
-static void put_servers(struct json_out *j, const struct api_env *env)
+void api_each_server(const struct api_env *env,
+                     void (*each)(void *ctx, const struct api_peer *p),
+                     void *ctx)
 {
     const struct cat_name *name = snapshot_name(env->cat, bytes_str("consul"));
     struct tree_iter it;
 
+    if (!name)
+        return;
+    tree_first(&name->instances, &it);
+    for (const struct cat_instance *i; (i = tree_next(&it));) {
+        const struct cat_node *node = snapshot_node_of(env->cat, i);
+        struct service_view s;
+        struct node_view n;
+        if (!node || !node->record)
+            continue;
+        cat_service_view(i->service, &s);
+        cat_node_view(node->record, &n);
+        const struct api_peer p = {n.name, n.id, n.address,
+                                   api_peer_port(s.meta),
+                                   s.port > 0 ? (uint64_t)s.port : 0};
+        if (!was_removed(env->cluster, n.id, node))
+            each(ctx, &p);
+    }
+}
+
+static void put_reachable(void *ctx, const struct api_peer *p)
+{
+    struct json_out *j = ctx;
+
+    if (p->port == 0)
+        return;
+    json_open(j, '{');
+    put_text(j, "Node", p->node);
+    put_text(j, "ID", p->id);
+    put_text(j, "Address", p->address);
+    put_number(j, "PeerPort", p->port);
+    put_number(j, "ServerPort", p->server_port);
+    json_close(j, '}');
+}
+
+static void put_unreachable(void *ctx, const struct api_peer *p)
+{
+    if (p->port == 0)
+        json_str(ctx, p->node);
+}
+
+/* Those in the catalog: that peers can reach, and that have no listener for
+ * them. */
+static void put_servers(struct json_out *j, const struct api_env *env)
+{
     json_key(j, "Servers");
     json_open(j, '[');
-    if (name && env->ready) {
-        tree_first(&name->instances, &it);
-        for (const struct cat_instance *i; (i = tree_next(&it));)
-            put_server(j, env, i);
-    }
+    if (env->ready)
+        api_each_server(env, put_reachable, j);
+    json_close(j, ']');
+    json_key(j, "Unreachable");
+    json_open(j, '[');
+    if (env->ready)
+        api_each_server(env, put_unreachable, j);
     json_close(j, ']');
 }
 

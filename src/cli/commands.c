@@ -319,9 +319,9 @@ const struct cli_command cli_commands[] = {
                   {"Ten seconds of log lines", "debug -duration=10s -capture=logs -output=/tmp/slow"}}, .run = cli_debug},
 
     {.name = "drain", .summary = "Take an instance out of the answers until all have let go", .arguments = "ID", .args_min = 1, .args_max = 1, .api = CLI_AGENT, .flags = drain_flags,
-     .text = "The instance gets a critical check, which lasts until \"muster undrain\" or until it is deregistered. Then the server looks who watches the service: "
-             "\"safe\" if each of them has said that it has applied the change, \"waiting\" with the names of those that have not, \"unknown\" if the server does not know of all "
-             "(it was started a short while ago, or somebody reads without telling what he has applied). Open connections are yours to end: nobody new will come.",
+     .text = "The instance gets a critical check, which lasts until \"muster undrain\" or until it is deregistered. Then all servers of the cluster look who watches the service: "
+             "\"safe\" if each of them has said that it has applied the change, \"waiting\" with the names of those that have not, \"unknown\" if not all are known "
+             "(a server does not answer, or was started a short while ago, or somebody reads without telling what he has applied). Open connections are yours to end: nobody new will come.",
      .exits = "2 if some have not let go, 3 if it is not known.",
      .examples = {{"Before an update", "drain -wait=1m web-1"},
                   {"For good", "drain -deregister web-1"}}, .run = cli_drain},

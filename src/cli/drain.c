@@ -26,12 +26,21 @@ static const char *seconds_of(struct cli *c, json_t *row, const char *key)
     return arena_printf(&c->arena, "%lld.%lld s", ms / 1000, ms % 1000 / 100);
 }
 
+/* The server that knows it; behind it, the agent at which it is. */
+static const char *known_to(struct cli *c, json_t *row)
+{
+    const char *agent = cli_str(row, "Agent");
+    return *agent ? arena_printf(&c->arena, "%s, %s", cli_str(row, "Server"),
+                                 agent)
+                  : cli_str(row, "Server");
+}
+
 static void print_watchers(struct cli *c, json_t *rows)
 {
-    static const char *const heads[] = {"Label",  "Zone",      "Peer",
-                                        "Kind",   "Applied",   "Since",
-                                        "Lag ms", "Subscriber"};
-    struct cli_table t = {.columns = 8};
+    static const char *const heads[] = {"Label", "Zone",     "Peer",
+                                        "Kind",  "Known to", "Applied",
+                                        "Since", "Lag ms",   "Subscriber"};
+    struct cli_table t = {.columns = 9};
     size_t i;
     json_t *row;
 
@@ -43,6 +52,7 @@ static void print_watchers(struct cli *c, json_t *rows)
         cli_cell_str(&t, *cli_str(row, "Zone") ? cli_str(row, "Zone") : "-");
         cli_cell_str(&t, cli_str(row, "Peer"));
         cli_cell_str(&t, cli_str(row, "Kind"));
+        cli_cell_str(&t, known_to(c, row));
         cli_cell_str(&t, number(c, row, "AppliedIndex"));
         cli_cell_str(&t, seconds_of(c, row, "SinceMs"));
         cli_cell_str(&t, number(c, row, "MaxLagMs"));
@@ -61,8 +71,33 @@ static void print_unproven(json_t *j)
     printf("of these nothing is proven (they read without saying what they "
            "have applied):\n");
     json_array_foreach(rows, i, row) printf(
-        "  %s, heard %lld s ago\n", cli_str(row, "Peer"),
+        "  %s at %s, heard %lld s ago\n", cli_str(row, "Peer"),
+        *cli_str(row, "Agent") ? cli_str(row, "Agent") : cli_str(row, "Server"),
         (long long)json_integer_value(json_object_get(row, "HeardMs")) / 1000);
+}
+
+static void print_silent(json_t *j)
+{
+    json_t *row;
+    size_t i;
+
+    json_array_foreach(json_object_get(j, "Servers"), i,
+                       row) if (!json_is_true(json_object_get(row, "Answered")))
+        printf("server %s did not answer: %s\n", cli_str(row, "Node"),
+               cli_str(row, "Why"));
+}
+
+/* Of those that did. */
+static bool some_are_young(json_t *j)
+{
+    json_t *row;
+    size_t i;
+
+    json_array_foreach(
+        json_object_get(j, "Servers"), i,
+        row) if (json_is_false(json_object_get(row,
+                                               "TableComplete"))) return true;
+    return false;
 }
 
 int cli_watchers(struct cli *c)
@@ -198,15 +233,16 @@ static int told(struct cli *c, json_t *j)
         printf("waiting: %s is drained, but these have not let go of it:\n",
                c->args[0]);
         print_watchers(c, json_object_get(j, "Waiting"));
+        print_silent(j);
         printf("%s\n", cli_str(j, "Next"));
         return DRAIN_WAITING;
     }
     printf("unknown: %s is drained; whether everybody has let go is not "
            "known\n",
            c->args[0]);
-    bool others = json_integer_value(json_object_get(j, "OtherServers")) > 0;
-    if (!json_is_true(json_object_get(j, "TableComplete")) && !others)
-        printf("the server has not run for long enough to know of all\n");
+    print_silent(j);
+    if (some_are_young(j))
+        printf("a server has not run for long enough to know of all\n");
     print_unproven(j);
     printf("%s\n", cli_str(j, "Next"));
     return DRAIN_UNKNOWN;

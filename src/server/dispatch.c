@@ -80,11 +80,11 @@ static void dispatch(struct serving *s, struct conn *c, struct api_call *call,
         api_call_fini(call);
         break;
     case API_WATCHERS:
-        watchers_answer(s->process->subscribers, call);
+        watchers_answer(s->process, call);
         answer_now(s, c, call);
         break;
     case API_LAG:
-        lag_answer(s->process->subscribers, call);
+        lag_answer(s->process, call);
         answer_now(s, c, call);
         break;
     case API_WAN:

@@ -5,18 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "api/entries.h"
-#include "dns/dns.h"
-#include "server/watchers.h"
-
-enum { DRAIN_ARENA_MAX = 1 << 20, DRAIN_TARGETS_MAX = 4096 };
-
-/* A target that somebody follows, as it was before. */
-struct held {
-    bool has;       /* the instance was in its answer */
-    bool sees_none; /* it shows no checks: only deregistration tells it */
-    char target[];
-};
+#include "server/asks.h"
+#include "server/subscribers.h"
 
 struct drain {
     struct serving *serving;
@@ -24,14 +14,15 @@ struct drain {
     struct api_call *call;
     void (*done)(void *ctx, bool deregister);
     void *ctx;
-    uint64_t begun_ms, due_ms; /* monotonic */
-    uint64_t dns_ms;           /* for which DNS answers may be kept */
-    uint64_t dns_due_ms;       /* until then those may be with the instance */
-    uint64_t before, need;     /* index of the service before, and after */
+    uint64_t due_ms, patience_ms; /* monotonic */
+    uint64_t wait_ms;
+    uint64_t need; /* the index since which it is drained; 0: not known yet */
     bool deregister, trust;
-    size_t others;      /* servers that know other subscribers */
-    struct map targets; /* -> struct held */
-    char *node, *name, *id;
+    struct holders *holders; /* of this server; NULL: an agent */
+    struct holders_state own;
+    struct asks asks; /* the other servers */
+    struct bytes node, name, id;
+    char text[]; /* of these */
 };
 
 static uint64_t now_ms(void)
@@ -39,210 +30,159 @@ static uint64_t now_ms(void)
     return uv_hrtime() / 1000000;
 }
 
-static char *text_of(struct bytes b)
+static struct bytes put_text(char **at, struct bytes text)
 {
-    char *p = malloc(b.n + 1);
-    if (p) {
-        if (b.n)
-            memcpy(p, b.p, b.n);
-        p[b.n] = 0;
-    }
-    return p;
+    struct bytes copy = {*at, text.n};
+    if (text.n)
+        memcpy(*at, text.p, text.n);
+    *at += text.n;
+    return copy;
 }
 
 void drain_free(struct drain *d)
 {
-    size_t at = 0;
-    struct bytes key;
-    void *value;
     if (!d)
         return;
     timer_clear(&d->serving->timers, &d->timer);
-    while (map_next(&d->targets, &at, &key, &value))
-        free(value);
-    map_fini(&d->targets);
-    free(d->node);
-    free(d->name);
-    free(d->id);
+    asks_fini(&d->asks);
+    holders_free(d->holders);
     free(d);
 }
 
 /* --- Before -------------------------------------------------------------- */
 
-static void add_target(void *ctx, const struct watcher *w)
-{
-    struct drain *d = ctx;
-    struct bytes target = bytes_str(w->target);
-    if (d->targets.n >= DRAIN_TARGETS_MAX || map_get(&d->targets, target))
-        return;
-    struct held *h = calloc(1, sizeof *h + target.n + 1);
-    if (!h)
-        return; /* is not known then: counts as having it */
-    memcpy(h->target, target.p, target.n);
-    if (map_put(&d->targets, bytes_of(h->target, target.n), h) != ERR_OK)
-        free(h);
-}
-
-static void look_at(struct drain *d, const struct api_env *env, struct held *h)
-{
-    struct entry e = {
-        .kind = ENTRY_INSTANCE, .a = bytes_str(d->node), .b = bytes_str(d->id)};
-    struct arena arena;
-    struct api_call call;
-    const char *why;
-    arena_init(&arena, DRAIN_ARENA_MAX);
-    api_call_init(&call);
-    h->has = true;
-    if (api_from_canonical(&call, env, bytes_str(h->target), &arena) ==
-            ERR_OK &&
-        entries_has(&call)) {
-        h->has = entry_read(&call, env, &e, &why);
-        h->sees_none = call.watch.kind == WATCH_SERVICE;
-    }
-    api_call_fini(&call);
-    arena_fini(&arena);
-}
-
-static uint64_t dns_ms(const struct serving *s, struct bytes name)
-{
-    struct process *p = s->process;
-    const struct dns_settings *set = atomic_load(&p->dns);
-    char space[256];
-    struct buf folded = {.p = space, .cap = sizeof space, .max = sizeof space};
-    if (!p->dnsd || !set)
-        return 0;
-    buf_put_fold(&folded, bytes_head(name, sizeof space));
-    return (uint64_t)dns_service_ttl_most(set, buf_bytes(&folded)) * 1000;
-}
-
-static uint64_t index_of(const struct drain *d, const struct api_env *env)
-{
-    struct watch_key k = {WATCH_SERVICE_HEALTH, bytes_str(d->name)};
-    return snapshot_index(env->cat, k);
-}
-
-/* Servers beside this one, alive or not: their subscribers are not known here. */
-static size_t other_servers(const struct api_env *env)
-{
-    const struct cat_name *name = snapshot_name(env->cat, bytes_str("consul"));
-    struct tree_iter it;
-    size_t n = 0;
-    if (!name)
-        return 0;
-    tree_first(&name->instances, &it);
-    for (const struct cat_instance *i; (i = tree_next(&it));) {
-        struct service_view v;
-        cat_service_view(i->service, &v);
-        n += !bytes_eq_fold(v.node, env->self->node_name);
-    }
-    return n;
-}
-
-struct drain *drain_prepare(struct serving *s, const struct api_call *call,
-                            const struct api_env *env)
+struct drain *drain_new(struct serving *s, const struct api_call *call,
+                        const struct api_env *env)
 {
     const struct local_service *v = local_service(env->local, call->arg);
-    struct drain *d = v ? calloc(1, sizeof *d) : NULL;
-    size_t at = 0;
-    struct bytes key;
-    void *value;
+    struct bytes node = env->self->node_name;
+    struct drain *d =
+        v ? calloc(1, sizeof *d + node.n + v->view.name.n + v->view.id.n + 1)
+          : NULL;
     if (!d)
         return NULL;
+    char *text = d->text;
     d->serving = s;
-    d->node = text_of(env->self->node_name);
-    d->name = text_of(v->view.name);
-    d->id = text_of(v->view.id);
+    d->node = put_text(&text, node);
+    d->name = put_text(&text, v->view.name);
+    d->id = put_text(&text, v->view.id);
     d->deregister = call->drain_deregister;
     d->trust = call->drain_trust;
-    d->begun_ms = now_ms();
-    d->due_ms = d->begun_ms + call->wait_ms;
-    if (!d->node || !d->name || !d->id) {
-        drain_free(d);
-        return NULL;
-    }
-    d->before = index_of(d, env);
-    d->dns_ms = dns_ms(s, bytes_str(d->name));
-    d->others = other_servers(env);
-    subscribers_of(s->process->subscribers, bytes_str(d->name), add_target, d);
-    while (map_next(&d->targets, &at, &key, &value))
-        look_at(d, env, value);
-    return d;
+    d->wait_ms = call->wait_ms;
+    asks_init(&d->asks, s, d->node, d->name, d->id);
+    if (!s->process->link)
+        d->holders = holders_new(s->process, env, d->node, d->name, d->id);
+    if (s->process->link || d->holders)
+        return d;
+    drain_free(d);
+    return NULL;
+}
+
+bool drain_prepare(struct drain *d, void (*ready)(void *ctx), void *ctx)
+{
+    return asks_begin(&d->asks, ready, ctx);
+}
+
+void drain_hurry(struct drain *d)
+{
+    asks_hurry(&d->asks);
 }
 
 /* --- After --------------------------------------------------------------- */
 
-struct look {
-    struct drain *d;
-    struct json_out *j; /* NULL: only counts */
-    size_t holding;
-};
-
-/* May it still give the instance to somebody? */
-static bool holds(const struct drain *d, const struct watcher *w)
+static bool has_seen(const struct drain *d, const struct holders_state *s)
 {
-    const struct held *h = map_get(&d->targets, bytes_str(w->target));
-    bool came_later = w->joined_ms >= d->begun_ms;
-    bool older =
-        w->stream ? w->behind || w->applied < w->told : w->applied < d->before;
-    if (h && h->sees_none)
-        return h->has;
-    if (w->applied >= d->need)
-        return false;
-    return !h || h->has || came_later || older;
+    return d->need && s->index >= d->need;
 }
 
-static void look_one(void *ctx, const struct watcher *w)
+static struct drain_sum sum_of(struct drain *d)
 {
-    struct look *l = ctx;
-    if (!holds(l->d, w))
-        return;
-    l->holding++;
-    if (l->j)
-        watchers_put(l->j, w);
+    struct drain_sum sum = drain_sum_of_none();
+    struct asks *a = &d->asks;
+    if (d->holders) {
+        drain_sum_add(&sum, &d->own);
+    } else if (!a->listed) {
+        sum.silent++;
+    }
+    sum.behind += d->need == 0;
+    sum.silent += a->too_many;
+    for (size_t i = 0; i < a->n; i++) {
+        struct asked *x = a->v[i];
+        x->state.reached = has_seen(d, &x->state);
+        if (x->answered)
+            drain_sum_add(&sum, &x->state);
+        else
+            sum.silent++;
+    }
+    return sum;
 }
 
-static void count_unproven(void *ctx, const struct unproven *u)
+/* --- How to go on, for people -------------------------------------------- */
+
+static uint64_t seconds(uint64_t ms)
 {
-    size_t *n = ctx;
-    (void)u;
-    ++*n;
+    return ms / 1000 + 1;
 }
 
-static uint64_t dns_left_ms(const struct drain *d)
+/* Which server it is that says too little. */
+static bool next_of_server(const struct drain *d, const struct drain_sum *sum,
+                           char *text, size_t n)
 {
-    uint64_t now = now_ms();
-    return now < d->dns_due_ms ? d->dns_due_ms - now : 0;
+    const struct asks *a = &d->asks;
+    if (!d->need) {
+        snprintf(text, n,
+                 "ask again: the servers do not know yet that it is drained");
+        return true;
+    }
+    if (!d->holders && !a->listed) {
+        snprintf(text, n, "ask again once a server can be asked: %s",
+                 a->list_why.s);
+        return true;
+    }
+    for (size_t i = 0; i < a->n; i++) {
+        const struct asked *x = a->v[i];
+        if (x->answered)
+            continue;
+        snprintf(text, n,
+                 "server %.*s cannot be asked: %.200s. Ask again when it "
+                 "answers, or once it has left (muster force-leave %.*s)",
+                 BYTES_ARG(bytes_head(x->node, 64)), x->why.s,
+                 BYTES_ARG(bytes_head(x->node, 64)));
+        return true;
+    }
+    if (a->too_many)
+        snprintf(text, n, "there are more than %d servers, which is the limit",
+                 ASKS_SERVERS_MAX);
+    else if (sum->behind)
+        snprintf(text, n, "ask again: a server has not seen index %llu yet",
+                 (unsigned long long)d->need);
+    return a->too_many || sum->behind;
 }
 
-/* How to go on, for people. */
 static void put_next(struct json_out *j, const struct drain *d,
-                     const struct look *l)
+                     const struct drain_sum *sum)
 {
     struct subscribers *ss = d->serving->process->subscribers;
-    uint64_t young = subscribers_unknown_ms(ss) / 1000;
     uint64_t memory = subscribers_memory_ms(ss) / 1000;
-    char text[256];
-    if (l->holding)
+    char text[512];
+    if (sum->holding)
         snprintf(text, sizeof text,
                  "ask again: those in Waiting have to apply index %llu; one "
                  "that has gone counts for %llu s",
                  (unsigned long long)d->need, (unsigned long long)memory);
-    else if (dns_left_ms(d))
+    else if (sum->dns_left_ms)
         snprintf(text, sizeof text,
                  "ask again with a wait of %llu s: DNS "
                  "answers that have it may be kept so long",
-                 (unsigned long long)dns_left_ms(d) / 1000 + 1);
-    else if (subscribers_unknown_ms(ss))
+                 (unsigned long long)seconds(sum->dns_left_ms));
+    else if (next_of_server(d, sum, text, sizeof text))
+        ;
+    else if (sum->unknown_ms)
         snprintf(text, sizeof text,
                  "ask again in %llu s: until then somebody may hold it who "
-                 "has not been heard of since the server was started",
-                 (unsigned long long)young + 1);
-    else if (d->others)
-        snprintf(text, sizeof text,
-                 "servers beside this one (%zu) have subscribers that this "
-                 "one does not know: look at /v1/muster/watchers of each, or "
-                 "wait for %llu s, the longest that one may have been waiting",
-                 d->others, (unsigned long long)memory);
+                 "has not been heard of since a server, or an agent, was "
+                 "started",
+                 (unsigned long long)seconds(sum->unknown_ms));
     else
         snprintf(text, sizeof text,
                  "those in Unproven read it without saying what they have "
@@ -253,85 +193,183 @@ static void put_next(struct json_out *j, const struct drain *d,
     json_str(j, bytes_str(text));
 }
 
-static void answer(struct drain *d, const char *result, bool known)
+/* --- The answer ---------------------------------------------------------- */
+
+static void put_number(struct json_out *j, const char *key, uint64_t v)
 {
-    struct subscribers *ss = d->serving->process->subscribers;
+    json_key(j, key);
+    json_u64(j, v);
+}
+
+static void put_server(struct json_out *j, struct bytes node, bool answered,
+                       const struct holders_state *s, const char *why)
+{
+    json_open(j, '{');
+    json_key(j, "Node");
+    json_str(j, node);
+    json_key(j, "Answered");
+    json_bool(j, answered);
+    if (answered) {
+        put_number(j, "Index", s->index);
+        put_number(j, "Holding", s->holding);
+        json_key(j, "TableComplete");
+        json_bool(j, s->unknown_ms == 0);
+    } else {
+        json_key(j, "Why");
+        json_str(j, bytes_str(why));
+    }
+    json_close(j, '}');
+}
+
+static void put_servers(struct json_out *j, const struct drain *d)
+{
+    json_key(j, "Servers");
+    json_open(j, '[');
+    if (d->holders)
+        put_server(j, d->node, true, &d->own, NULL);
+    for (size_t i = 0; i < d->asks.n; i++) {
+        const struct asked *x = d->asks.v[i];
+        put_server(j, x->node, x->answered, &x->state, x->why.s);
+    }
+    json_close(j, ']');
+}
+
+static void put_rows(struct json_out *j, const struct buf *rows)
+{
+    if (rows->n)
+        json_raw(j, buf_bytes(rows));
+}
+
+/* The rows of all; each is as its server wrote it. */
+static void put_lists(struct json_out *j, const struct drain *d)
+{
+    struct buf waiting = {0}, unproven = {0};
+    struct json_out w = json_out(&waiting), u = json_out(&unproven);
+    const struct asks *a = &d->asks;
+    size_t more = 0;
+    if (d->holders)
+        holders_put(d->holders, d->serving->process, d->need, &w, &u, &more);
+    json_key(j, "Waiting");
+    json_open(j, '[');
+    put_rows(j, &waiting);
+    for (size_t i = 0; i < a->n; i++)
+        if (a->v[i]->answered) {
+            put_rows(j, &a->v[i]->waiting);
+            more += a->v[i]->more;
+        }
+    json_close(j, ']');
+    put_number(j, "WaitingMore", more);
+    json_key(j, "Unproven");
+    json_open(j, '[');
+    put_rows(j, &unproven);
+    for (size_t i = 0; i < a->n; i++)
+        if (a->v[i]->answered)
+            put_rows(j, &a->v[i]->unproven);
+    json_close(j, ']');
+    j->out->bad |= waiting.bad || unproven.bad;
+    buf_fini(&waiting);
+    buf_fini(&unproven);
+}
+
+static void answer(struct drain *d, enum drain_result result,
+                   const struct drain_sum *sum)
+{
+    static const char *const names[] = {
+        [DRAIN_SAFE] = "safe",
+        [DRAIN_WAITING] = "waiting",
+        [DRAIN_UNKNOWN] = "unknown",
+    };
     struct api_call *call = d->call;
     struct json_out j = json_out(&call->body);
-    struct look l = {d, &j, 0};
     buf_reset(&call->body);
     call->status = 200;
     call->content_type = "application/json";
     json_open(&j, '{');
     json_key(&j, "Result");
-    json_str(&j, bytes_str(result));
+    json_str(&j, bytes_str(names[result]));
     json_key(&j, "Service");
-    json_str(&j, bytes_str(d->name));
+    json_str(&j, d->name);
     json_key(&j, "ServiceID");
-    json_str(&j, bytes_str(d->id));
-    json_key(&j, "Index");
-    json_u64(&j, d->need);
+    json_str(&j, d->id);
+    put_number(&j, "Index", d->need);
     json_key(&j, "TableComplete");
-    json_bool(&j, known);
-    json_key(&j, "OtherServers");
-    json_u64(&j, d->others);
-    json_key(&j, "DnsMs");
-    json_u64(&j, dns_left_ms(d));
-    json_key(&j, "Waiting");
-    json_open(&j, '[');
-    subscribers_of(ss, bytes_str(d->name), look_one, &l);
-    json_close(&j, ']');
-    watchers_put_unproven(ss, bytes_str(d->name), &j);
-    if (!bytes_is(bytes_str(result), "safe"))
-        put_next(&j, d, &l);
+    json_bool(&j, sum->silent == 0 && sum->unknown_ms == 0);
+    put_number(&j, "DnsMs", sum->dns_left_ms);
+    put_servers(&j, d);
+    put_lists(&j, d);
+    json_key(&j, "UnprovenComplete");
+    json_bool(&j, sum->silent == 0 && sum->unproven_complete);
+    if (result != DRAIN_SAFE)
+        put_next(&j, d, sum);
     json_key(&j, "Deregistered");
-    json_bool(&j, d->deregister && bytes_is(bytes_str(result), "safe"));
+    json_bool(&j, d->deregister && result == DRAIN_SAFE);
     json_close(&j, '}');
 }
 
-/* One look; true: there is an answer. */
+/* Has everybody said something, or been given up? */
+static bool all_have_spoken(const struct drain *d)
+{
+    const struct asks *a = &d->asks;
+    if (!d->need || (d->holders && !d->own.reached))
+        return false;
+    if (!d->holders && !a->listed && !a->list_failed)
+        return false;
+    for (size_t i = 0; i < a->n; i++) {
+        const struct asked *x = a->v[i];
+        if (!x->failed && !(x->answered && x->state.reached))
+            return false;
+    }
+    return true;
+}
+
+static bool is_over(const struct drain *d)
+{
+    uint64_t now = now_ms();
+    return now >= d->due_ms && (all_have_spoken(d) || now >= d->patience_ms);
+}
+
+/* One look; true: there is an answer. Pinned. */
 static bool look(struct drain *d)
 {
-    struct subscribers *ss = d->serving->process->subscribers;
-    struct look l = {d, NULL, 0};
-    size_t unproven = 0;
-    subscribers_of(ss, bytes_str(d->name), look_one, &l);
-    bool complete =
-        subscribers_unproven(ss, bytes_str(d->name), count_unproven, &unproven);
-    /* An agent knows who watches there, and not who watches elsewhere. */
-    bool known = subscribers_unknown_ms(ss) == 0 &&
-                 !d->serving->process->link && d->others == 0;
-    bool proven = d->trust || (complete && unproven == 0);
-    bool dns = dns_left_ms(d) > 0;
-    bool safe = l.holding == 0 && !dns && known && proven;
-    if (!safe && now_ms() < d->due_ms)
+    struct serving *s = d->serving;
+    struct api_env env = serving_env(s);
+    if (!d->need)
+        d->need = holders_need(s->process, &env, d->node, d->name, d->id);
+    if (d->holders)
+        holders_look(d->holders, s->process, d->need ? d->need : UINT64_MAX,
+                     &d->own);
+    if (d->need)
+        asks_round(&d->asks, d->need);
+    struct drain_sum sum = sum_of(d);
+    enum drain_result result = drain_sum_result(&sum, d->trust);
+    if (result != DRAIN_SAFE && !is_over(d))
         return false;
-    answer(d, safe ? "safe" : l.holding || dns ? "waiting" : "unknown", known);
-    d->deregister = d->deregister && safe;
+    answer(d, result, &sum);
+    d->deregister = d->deregister && result == DRAIN_SAFE;
     return true;
 }
 
 static void on_timer(struct timer *t)
 {
     struct drain *d = container_of(t, struct drain, timer);
-    if (look(d))
+    struct serving *s = d->serving;
+    serving_pin(s);
+    bool answered = look(d);
+    serving_unpin(s);
+    if (answered)
         d->done(d->ctx, d->deregister);
     else
-        timer_set(&d->serving->timers, &d->timer, DRAIN_LOOK_MS);
+        timer_set(&s->timers, &d->timer, DRAIN_LOOK_MS);
 }
 
 void drain_wait(struct drain *d, struct api_call *call,
                 void (*done)(void *ctx, bool deregister), void *ctx)
 {
-    struct serving *s = d->serving;
     d->call = call;
     d->done = done;
     d->ctx = ctx;
     d->timer.fire = on_timer;
-    serving_pin(s);
-    struct api_env env = serving_env(s);
-    d->need = index_of(d, &env);
-    serving_unpin(s);
-    d->dns_due_ms = now_ms() + d->dns_ms;
-    timer_set(&s->timers, &d->timer, 1);
+    d->due_ms = now_ms() + d->wait_ms;
+    d->patience_ms = now_ms() + DRAIN_PATIENCE_MS;
+    timer_set(&d->serving->timers, &d->timer, 1);
 }

@@ -99,7 +99,7 @@ static void awaited_free(struct awaited *w)
 
     timer_clear(&s->timers, &w->timer);
     list_del(&w->link);
-    atomic_fetch_sub(&s->parked, 1);
+    serving_waits(s, false);
     ((struct conn_state *)conn_user(w->conn))->awaited = NULL;
     free(w);
 }
@@ -127,7 +127,7 @@ static bool await(struct serving *s, struct conn *c, struct api_call *call,
     *w = (struct awaited){.serving = s, .conn = c, .call = *call, .next = next};
     w->timer.fire = on_late;
     list_add(&s->awaiting, &w->link);
-    atomic_fetch_add(&s->parked, 1);
+    serving_waits(s, true);
     ((struct conn_state *)conn_user(c))->awaited = w;
     timer_set(&s->timers, &w->timer, FORWARD_AWAIT_MS);
     (void)names_of(&w->call, next, wanted, s);

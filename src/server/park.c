@@ -28,9 +28,9 @@ static void count_parked(struct serving *s, bool more)
 {
     metric_add(METRIC_HTTP_PARKED, more ? 1 : -1);
     if (more)
-        atomic_fetch_add(&s->parked, 1);
+        serving_waits(s, true);
     else
-        atomic_fetch_sub(&s->parked, 1);
+        serving_waits(s, false);
 }
 
 /* --- Groups -------------------------------------------------------------- */

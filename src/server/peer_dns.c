@@ -177,6 +177,7 @@ void peer_dns_begin(struct serving *s, struct conn *c, struct api_call *call)
     switch (answer_here(s, call, &told)) {
     case DNS_ANSWERED:
         is_message(call);
+        atomic_store(&s->process->dns_for_peers, true);
         break;
     case DNS_SILENCE:
         api_error(call, 400, "That is no DNS query");

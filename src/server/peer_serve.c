@@ -9,6 +9,7 @@
 #include "http/json_in.h"
 #include "http/json_out.h"
 #include "loop/peer.h"
+#include "server/drain_peer.h"
 #include "server/presence.h"
 
 struct peers *serving_peers(struct serving *s)
@@ -171,7 +172,10 @@ void peer_begin(struct serving *s, struct conn *c, struct api_call *call)
 
     if (bytes_is(path, "/v1/peer/beat"))
         beat(s, c, call);
-    else if (bytes_is(path, "/v1/peer/dns"))
+    else if (bytes_starts(path, bytes_str("/v1/peer/drain/"))) {
+        drains_answer(s, call);
+        peer_answer(s, c, call);
+    } else if (bytes_is(path, "/v1/peer/dns"))
         peer_dns_begin(s, c, call);
     else if (bytes_is(path, "/v1/peer/heard"))
         heard(s, c, call);

@@ -81,6 +81,7 @@ struct drafter;
 struct archivist;
 struct subscribers;
 
+struct drains;
 struct presence;
 struct server_list;
 struct mirrors;
@@ -94,6 +95,8 @@ struct process {
     struct link *link;
     _Atomic(const struct server_list *) servers; /* read under a pin */
     struct subscribers *subscribers; /* who follows what (subscribers.h) */
+    struct drains *drains; /* that other servers ask about (drain_peer.h) */
+    _Atomic bool dns_for_peers; /* an agent was given an answer */
     struct pin_domain pins;
     struct catalog *catalog;
     struct local *local;

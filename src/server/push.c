@@ -66,7 +66,7 @@ static void push_free(struct push *st)
         subscribers_left(s->process->subscribers, st->id);
     list_del(&st->link);
     s->pushes.count--;
-    atomic_fetch_sub(&s->parked, 1);
+    serving_waits(s, false);
     metric_add(METRIC_STREAMS, -1);
     free(st);
 }
@@ -133,7 +133,7 @@ static struct push *push_new(struct serving *s, struct conn *c, size_t subs)
     for (size_t i = 0; i < subs; i++)
         st->subs[i].push = st;
     s->pushes.count++;
-    atomic_fetch_add(&s->parked, 1);
+    serving_waits(s, true);
     metric_add(METRIC_STREAMS, 1);
     return st;
 }
@@ -151,9 +151,10 @@ static void list_it(struct serving *s, struct push *st,
         atomic_store(&st->flow->behind, st->sub_count);
 }
 
-static void list_watch(struct serving *s, const struct push *st,
-                       const struct api_env *env, struct bytes target)
+static void list_watch(struct serving *s, const struct push_sub *sub,
+                       const struct api_env *env)
 {
+    struct bytes target = sub->group->follow.target;
     struct arena arena;
     struct api_call call;
     arena_init(&arena, LIST_ARENA_MAX);
@@ -164,9 +165,9 @@ static void list_watch(struct serving *s, const struct push *st,
         /* Who mirrors a node gives nobody's instances to others. */
         bool of_node = call.rows && !one && call.watch.kind != WATCH_CATALOG;
         if (!of_node)
-            subscribers_watches(s->process->subscribers, st->id, target,
-                                one ? call.watch.name
-                                    : (struct bytes){NULL, 0});
+            subscribers_watches(s->process->subscribers, sub->push->id, target,
+                                one ? call.watch.name : (struct bytes){NULL, 0},
+                                sub->group->mark);
     }
     api_call_fini(&call);
     arena_fini(&arena);
@@ -179,12 +180,12 @@ static bool join_all(struct serving *s, struct push *st,
     for (uint32_t i = 0; i < st->sub_count; i++) {
         buf_reset(&s->scratch);
         api_stream_target(call, i, &s->scratch);
-        if (!s->scratch.bad && st->flow)
-            list_watch(s, st, env, buf_bytes(&s->scratch));
         if (s->scratch.bad ||
             !push_join(s, &st->subs[i], env, buf_bytes(&s->scratch),
                        i < call->resume_count ? call->resume_index : 0))
             return false;
+        if (st->flow)
+            list_watch(s, &st->subs[i], env);
     }
     return true;
 }

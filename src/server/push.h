@@ -93,9 +93,10 @@ struct push_group {
     struct follow follow;   /* its target is in this block, */
     struct watch_key watch; /* and its name */
     struct pushes *pushes;
-    struct list work;   /* in pushes.work, or alone */
-    struct timer timer; /* until it may be asked again */
-    size_t members;     /* subscriptions */
+    struct list work;         /* in pushes.work, or alone */
+    struct timer timer;       /* until it may be asked again */
+    size_t members;           /* subscriptions */
+    struct stream_mark *mark; /* what of `at` and `dirty` other threads see */
     struct list fresh, late, sending, stalled, live;
     bool dirty;
     uint64_t at;                /* revision that live ones have */

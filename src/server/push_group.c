@@ -16,11 +16,17 @@ static struct push_sub *first_of(struct list *l)
     return container_of(l->next, struct push_sub, link);
 }
 
+static void show(struct push_group *g)
+{
+    atomic_store(&g->mark->at, g->dirty ? g->at : MARK_CLEAN);
+}
+
 static void mark_dirty(struct push_group *g, uint64_t prior)
 {
     if (!g->dirty && g->since < prior)
         g->since = prior;
     g->dirty = true;
+    show(g);
     push_schedule(g);
 }
 
@@ -48,6 +54,7 @@ static void group_free(struct serving *s, struct push_group *g)
     timer_clear(&s->timers, &g->timer);
     list_del(&g->work);
     follows_del(&ss->groups, &g->follow);
+    stream_mark_unref(g->mark);
     free(g);
 }
 
@@ -55,8 +62,12 @@ static struct push_group *group_alloc(struct pushes *ss, struct watch_key watch,
                                       struct bytes target)
 {
     struct push_group *g = calloc(1, sizeof *g + target.n + watch.name.n);
-    if (!g)
+    struct stream_mark *mark = g ? stream_mark_new() : NULL;
+    if (!mark) {
+        free(g);
         return NULL;
+    }
+    g->mark = mark;
     char *p = (char *)(g + 1);
     memcpy(p, target.p, target.n);
     if (watch.name.n)
@@ -84,6 +95,7 @@ static struct push_group *group_new(struct pushes *ss, struct watch_key watch,
         return NULL;
     if (follows_add(&ss->groups, &g->follow) == ERR_OK)
         return g;
+    stream_mark_unref(g->mark);
     free(g);
     return NULL;
 }
@@ -109,6 +121,7 @@ static void begin_anew(struct serving *s, struct push_group *g)
         push_put(first_of(&g->live), SUB_FRESH);
     while (!list_empty(&g->late))
         push_put(first_of(&g->late), SUB_FRESH);
+    show(g);
 }
 
 /* --- Joining and leaving ------------------------------------------------- */
@@ -252,6 +265,7 @@ static void built(struct push_group *g, struct push_text *t)
         attach_all(&g->late, t, t->from);
         break;
     }
+    show(g); /* after they have been given it */
     push_build_end(g);
     push_text_unref(g->pushes, t);
     push_bound_texts(g->pushes);

@@ -4,11 +4,13 @@
 
 #include <stdlib.h>
 
+#include "base/buf.h"
+
 struct reader {
     struct list link;
     uint64_t seen_ms;
     size_t key_n, name_n;
-    char key[]; /* folded name, NUL, host, NUL */
+    char key[]; /* folded name, NUL, host, NUL, agent, NUL */
 };
 
 void readers_init(struct readers *rs)
@@ -42,7 +44,7 @@ void readers_fini(struct readers *rs)
 void readers_forget(struct readers *rs, uint64_t now_ms, uint64_t after_ms)
 {
     struct reader *r;
-    while ((r = oldest(rs)) && now_ms - r->seen_ms > after_ms)
+    while ((r = oldest(rs)) && now_ms > r->seen_ms + after_ms)
         reader_free(rs, r);
 }
 
@@ -63,26 +65,44 @@ static struct reader *reader_new(struct readers *rs, struct bytes key,
     return NULL;
 }
 
-void readers_seen(struct readers *rs, struct bytes name, struct bytes host,
-                  uint64_t now_ms)
+void readers_lost(struct readers *rs, uint64_t now_ms)
 {
-    char space[1024];
-    name = bytes_head(name, 512);
-    host = bytes_head(host, 256);
-    memcpy(space, name.p, name.n);
-    space[name.n] = 0;
-    memcpy(space + name.n + 1, host.p, host.n);
-    struct bytes key = bytes_of(space, name.n + 1 + host.n);
-    struct reader *r = map_get(&rs->by_key, key);
-    if (!r)
-        r = reader_new(rs, key, name.n);
-    if (!r) {
+    if (rs->lost_ms < now_ms)
         rs->lost_ms = now_ms;
+}
+
+/* Behind those that were heard of before: mostly it is the last. */
+static void insert(struct readers *rs, struct reader *r)
+{
+    list_del(&r->link);
+    struct list *at = rs->all.prev;
+    while (at != &rs->all &&
+           container_of(at, struct reader, link)->seen_ms > r->seen_ms)
+        at = at->prev;
+    list_add(at->next, &r->link); /* before the one behind it */
+}
+
+void readers_seen(struct readers *rs, struct bytes name, struct bytes host,
+                  struct bytes agent, uint64_t now_ms)
+{
+    char space[1200];
+    struct buf key = {.p = space, .cap = sizeof space, .max = sizeof space};
+    name = bytes_head(name, 512);
+    buf_put(&key, name);
+    buf_putc(&key, 0);
+    buf_put(&key, bytes_head(host, 256));
+    buf_putc(&key, 0);
+    buf_put(&key, bytes_head(agent, 256));
+    struct reader *r = map_get(&rs->by_key, buf_bytes(&key));
+    if (!r)
+        r = reader_new(rs, buf_bytes(&key), name.n);
+    if (!r) {
+        readers_lost(rs, now_ms);
         return;
     }
-    r->seen_ms = now_ms;
-    list_del(&r->link);
-    list_add(&rs->all, &r->link);
+    if (r->seen_ms < now_ms)
+        r->seen_ms = now_ms;
+    insert(rs, r);
 }
 
 bool readers_each(const struct readers *rs, struct bytes name, uint64_t now_ms,
@@ -91,7 +111,9 @@ bool readers_each(const struct readers *rs, struct bytes name, uint64_t now_ms,
 {
     list_each (it, &rs->all) {
         struct reader *r = container_of(it, struct reader, link);
-        struct unproven u = {r->key + r->name_n + 1, now_ms - r->seen_ms};
+        const char *host = r->key + r->name_n + 1;
+        uint64_t ago = now_ms > r->seen_ms ? now_ms - r->seen_ms : 0;
+        struct unproven u = {host, host + strlen(host) + 1, ago};
         if (bytes_eq(bytes_of(r->key, r->name_n), name))
             each(ctx, &u);
     }

@@ -18,16 +18,20 @@ struct readers {
 };
 
 struct unproven {
-    const char *peer; /* its host */
-    uint64_t seen_ms; /* ago */
+    const char *peer;  /* its host */
+    const char *agent; /* at which it read; empty: here */
+    uint64_t seen_ms;  /* ago */
 };
 
 void readers_init(struct readers *rs);
 void readers_fini(struct readers *rs);
 
-/* name: the service, folded. */
+/* name: the service, folded. agent: the name of one at which it read, or empty.
+ * now_ms: when that was; it may have been before what was seen last. */
 void readers_seen(struct readers *rs, struct bytes name, struct bytes host,
-                  uint64_t now_ms);
+                  struct bytes agent, uint64_t now_ms);
+/* There were some that cannot be remembered. */
+void readers_lost(struct readers *rs, uint64_t now_ms);
 void readers_forget(struct readers *rs, uint64_t now_ms, uint64_t after_ms);
 
 /* False: within memory_ms there were more than could be remembered. */

@@ -17,6 +17,7 @@
 #include "cli/cli.h"
 #include "server/archive.h"
 #include "server/core.h"
+#include "server/drain_peer.h"
 #include "server/link.h"
 #include "server/live.h"
 #include "server/members.h"
@@ -330,9 +331,10 @@ static void serving_idle(struct process *p)
 static bool start_subscribers(struct process *p, struct errtext *t)
 {
     p->subscribers = subscribers_new();
-    if (!p->subscribers)
+    p->drains = drains_new();
+    if (!p->subscribers || !p->drains)
         errtext_set(t, "start: no memory");
-    return p->subscribers != NULL;
+    return p->subscribers && p->drains;
 }
 
 static bool start_dns(const struct settings *s, struct errtext *t)
@@ -592,6 +594,7 @@ int run_agent(struct settings *s)
 
     mirrors_end(&run.process);
     wan_end(&run.process);
+    drains_free(run.process.drains);
     subscribers_free(run.process.subscribers);
     catalog_free(run.process.catalog);
     local_free(run.process.local);

@@ -250,6 +250,36 @@ void serving_close_check(struct serving *s)
     s->process->serving_idle(s->process);
 }
 
+static void note_seen(struct serving *s, uint64_t revision)
+{
+    if (atomic_load(&s->seen) < revision)
+        atomic_store(&s->seen, revision);
+}
+
+/* A thread where nobody waits is not told what is published (core.c). The first
+ * one who does looks at the newest version himself, and is told what comes later.
+ */
+void serving_waits(struct serving *s, bool more)
+{
+    if (!more)
+        atomic_fetch_sub(&s->parked, 1);
+    else if (atomic_fetch_add(&s->parked, 1) == 0)
+        note_seen(s, snapshot_revision(catalog_current(s->process->catalog)));
+}
+
+uint64_t serving_seen(const struct process *p)
+{
+    uint64_t least = snapshot_revision(catalog_current(p->catalog));
+    for (int i = 0; i < p->serving_count; i++) {
+        const struct serving *s = p->serving[i];
+        if (!s || atomic_load(&s->parked) == 0)
+            continue;
+        uint64_t one = atomic_load(&s->seen);
+        least = one < least ? one : least;
+    }
+    return least;
+}
+
 static void begin_close(struct serving *s)
 {
     s->closing = true;
@@ -285,6 +315,8 @@ static void on_letters(void *ctx, struct list *letters)
             if (!container_of(l, struct published, letter)->of) {
                 park_published(s, container_of(l, struct published, letter));
                 push_published(s, container_of(l, struct published, letter));
+                note_seen(s,
+                          container_of(l, struct published, letter)->revision);
             }
             free(container_of(l, struct published, letter));
             break;
@@ -412,6 +444,7 @@ enum err serving_start(struct process *p, int number, const struct settings *o,
     s->process = p;
     s->number = number;
     s->random = uv_hrtime() + (uint64_t)number;
+    s->seen = snapshot_revision(catalog_current(p->catalog));
     buf_init(&s->scratch, 0);
     list_init(&s->written);
     list_init(&s->remotes);

@@ -146,6 +146,7 @@ struct serving {
     struct dns_worker *dns; /* the same: answers for agents */
     struct list awaiting;   /* requests: forward.h */
     struct map drafts;      /* canonical target -> struct draft under way */
+    _Atomic uint64_t seen;  /* revision: its groups know of all up to it */
     /* Long polls and streams; the core thread looks at it. */
     _Atomic size_t parked;
     struct list monitors;
@@ -225,6 +226,13 @@ void serving_tls(struct serving *s, struct tls_server *tls);
 
 /* The thread's way to ask servers and agents; NULL: no memory. */
 struct peers *serving_peers(struct serving *s);
+
+/* One more, or one less, waits for changes (serving.parked). */
+void serving_waits(struct serving *s, bool more);
+
+/* The revision up to which all serving threads have marked what it concerns: who
+ * waits is told of that, or newer. Any thread. */
+uint64_t serving_seen(const struct process *p);
 
 /* Any thread. */
 void serving_post(struct serving *s, struct letter *take);

@@ -1,66 +1,9 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-#include "server/subscribers.h"
-
-#include <stdlib.h>
 #include <unistd.h>
-#include <uv.h>
 
-#include "base/map.h"
 #include "base/metric.h"
-
-struct watch {
-    struct list link; /* of its subscriber */
-    struct subscriber *subscriber;
-    struct list same_name;
-    uint64_t applied; /* of a poll; a stream's is the subscriber's */
-    char *name;       /* folded; behind the target */
-    size_t name_n;
-    char target[];
-};
-
-struct subscriber {
-    struct subscriber_flow flow;
-    struct list link; /* in all, the longest unheard first */
-    struct list watches;
-    uint32_t watch_count;
-    bool stream, connected, gone;
-    uint64_t joined_ms, seen_ms; /* monotonic */
-    uint64_t applied;
-    uint64_t lag_ms, max_lag_ms, lag_count;
-    char id[SUBSCRIBER_ID_BYTES + 1];
-    char label[129], zone[65], peer[64];
-};
-
-struct name_watches {
-    struct list all;
-    size_t n;
-    char name[];
-};
-
-struct subscribers {
-    uv_mutex_t mutex;
-    uint64_t started_ms, memory_ms;
-    struct map by_id, by_name;
-    struct list all;
-    struct list several; /* watches of several services */
-    size_t count;
-    struct readers readers;
-    struct lags lags;
-    struct callers callers;
-};
-
-static uint64_t now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
-static struct bytes folded(struct bytes b, char *space, size_t n)
-{
-    struct buf out = {.p = space, .cap = n, .max = n};
-    buf_put_fold(&out, bytes_head(b, n));
-    return buf_bytes(&out);
-}
+#include "server/subscribers_impl.h"
 
 struct subscribers *subscribers_new(void)
 {
@@ -72,7 +15,7 @@ struct subscribers *subscribers_new(void)
     list_init(&ss->all);
     readers_init(&ss->readers);
     list_init(&ss->several);
-    ss->started_ms = now_ms();
+    ss->started_ms = subscribers_now_ms();
     callers_init(&ss->callers, ss->started_ms);
     return ss;
 }
@@ -88,8 +31,8 @@ void subscribers_longest_wait(struct subscribers *ss, uint64_t wait_ms)
 
 /* --- Watches ------------------------------------------------------------- */
 
-static struct list *watches_of(struct subscribers *ss, struct bytes name,
-                               bool make)
+struct list *subscribers_watches_of(struct subscribers *ss, struct bytes name,
+                                    bool make)
 {
     struct name_watches *w = map_get(&ss->by_name, name);
     if (name.n == 0)
@@ -118,6 +61,7 @@ static void watch_free(struct subscribers *ss, struct watch *w)
         map_del(&ss->by_name, name);
         free(of);
     }
+    stream_mark_unref(w->mark);
     free(w);
 }
 
@@ -139,8 +83,8 @@ static struct watch *watch_need(struct subscribers *ss, struct subscriber *s,
     struct watch *w = watch_find(s, target);
     if (w || s->watch_count >= SUBSCRIBER_WATCHES_MAX)
         return w;
-    name = folded(name, space, sizeof space);
-    struct list *of = watches_of(ss, name, true);
+    name = subscribers_fold(name, space, sizeof space);
+    struct list *of = subscribers_watches_of(ss, name, true);
     w = of ? calloc(1, sizeof *w + target.n + 1 + name.n + 1) : NULL;
     if (!w)
         return NULL;
@@ -172,15 +116,14 @@ static void subscriber_free(struct subscribers *ss, struct subscriber *s)
 
 static void seen(struct subscribers *ss, struct subscriber *s)
 {
-    s->seen_ms = now_ms();
+    s->seen_ms = subscribers_now_ms();
     list_del(&s->link);
     list_add(&ss->all, &s->link);
 }
 
-/* Those that nobody needs to know any more; connected streams stay. */
-static void forget_old(struct subscribers *ss)
+void subscribers_forget(struct subscribers *ss)
 {
-    uint64_t now = now_ms();
+    uint64_t now = subscribers_now_ms();
     list_each (it, &ss->all) {
         struct subscriber *s = container_of(it, struct subscriber, link);
         if (now - s->seen_ms <= ss->memory_ms)
@@ -204,7 +147,7 @@ static struct subscriber *subscriber_new(struct subscribers *ss, const char *id,
                                          const struct subscriber_labels *l,
                                          bool stream)
 {
-    forget_old(ss);
+    subscribers_forget(ss);
     struct subscriber *s =
         ss->count < SUBSCRIBERS_MAX ? calloc(1, sizeof *s) : NULL;
     if (!s)
@@ -223,7 +166,7 @@ static struct subscriber *subscriber_new(struct subscribers *ss, const char *id,
     copy_text(s->peer, sizeof s->peer, bytes_str(l->peer));
     s->stream = stream;
     s->connected = true;
-    s->joined_ms = now_ms();
+    s->joined_ms = subscribers_now_ms();
     ss->count++;
     seen(ss, s);
     return s;
@@ -251,17 +194,41 @@ struct subscriber_flow *subscribers_joined(struct subscribers *ss,
 {
     uv_mutex_lock(&ss->mutex);
     struct subscriber *s = subscriber_new(ss, id, l, true);
+    if (!s) /* it is not in the table: nothing is proven of it */
+        readers_lost(&ss->readers, subscribers_now_ms());
     uv_mutex_unlock(&ss->mutex);
     return s ? &s->flow : NULL;
 }
 
+struct stream_mark *stream_mark_new(void)
+{
+    struct stream_mark *m = calloc(1, sizeof *m);
+    if (m) {
+        atomic_init(&m->refs, 1);
+        atomic_init(&m->at, MARK_CLEAN);
+    }
+    return m;
+}
+
+void stream_mark_unref(struct stream_mark *m)
+{
+    if (m && atomic_fetch_sub(&m->refs, 1) == 1)
+        free(m);
+}
+
 void subscribers_watches(struct subscribers *ss, const char *id,
-                         struct bytes target, struct bytes name)
+                         struct bytes target, struct bytes name,
+                         struct stream_mark *mark)
 {
     uv_mutex_lock(&ss->mutex);
     struct subscriber *s = map_get(&ss->by_id, bytes_str(id));
-    if (s)
-        (void)watch_need(ss, s, target, name);
+    struct watch *w = s ? watch_need(ss, s, target, name) : NULL;
+    if (w && !w->mark) {
+        atomic_fetch_add(&mark->refs, 1);
+        w->mark = mark;
+    }
+    if (s && !w) /* what it follows there nobody can prove */
+        readers_lost(&ss->readers, subscribers_now_ms());
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -292,7 +259,7 @@ void subscribers_resumed(struct subscribers *ss, struct bytes old_id)
 void subscribers_published(struct subscribers *ss, uint64_t revision)
 {
     uv_mutex_lock(&ss->mutex);
-    lags_published(&ss->lags, revision, now_ms());
+    lags_published(&ss->lags, revision, subscribers_now_ms());
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -302,7 +269,7 @@ static void count_lag(struct subscribers *ss, struct subscriber *s,
     uint64_t at = lags_published_ms(&ss->lags, index);
     if (at == 0 || at < s->joined_ms)
         return; /* it was there before he came */
-    s->lag_ms = now_ms() - at;
+    s->lag_ms = subscribers_now_ms() - at;
     s->lag_count++;
     if (s->max_lag_ms < s->lag_ms)
         s->max_lag_ms = s->lag_ms;
@@ -345,7 +312,7 @@ enum ack_result subscribers_ack(struct subscribers *ss, struct bytes id,
     return result;
 }
 
-static bool new_id(char ret[SUBSCRIBER_ID_BYTES + 1])
+bool subscriber_new_id(char ret[SUBSCRIBER_ID_BYTES + 1])
 {
     static const char hex[] = "0123456789abcdef";
     unsigned char random[SUBSCRIBER_ID_BYTES / 2];
@@ -367,7 +334,7 @@ void subscribers_polled(struct subscribers *ss, struct bytes id,
     uv_mutex_lock(&ss->mutex);
     struct subscriber *s = map_get(&ss->by_id, id);
     ret_id[0] = 0;
-    if ((!s || s->stream) && new_id(ret_id))
+    if ((!s || s->stream) && subscriber_new_id(ret_id))
         s = subscriber_new(ss, ret_id, l, false);
     struct watch *w = s ? watch_need(ss, s, target, name) : NULL;
     if (w) {
@@ -395,10 +362,11 @@ void subscribers_read(struct subscribers *ss, struct bytes name,
                       const char *peer)
 {
     char space[512];
-    name = folded(name, space, sizeof space);
+    name = subscribers_fold(name, space, sizeof space);
     uv_mutex_lock(&ss->mutex);
-    forget_old(ss);
-    readers_seen(&ss->readers, name, host_of(peer), now_ms());
+    subscribers_forget(ss);
+    readers_seen(&ss->readers, name, host_of(peer), (struct bytes){NULL, 0},
+                 subscribers_now_ms());
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -409,10 +377,10 @@ struct caller *subscribers_calls(struct subscribers *ss, struct bytes name,
                                  uint32_t rank)
 {
     char space[512];
-    name = folded(name, space, sizeof space);
+    name = subscribers_fold(name, space, sizeof space);
     uv_mutex_lock(&ss->mutex);
-    struct caller *c =
-        callers_join(&ss->callers, name, l->label, l->zone, rank, now_ms());
+    struct caller *c = callers_join(&ss->callers, name, l->label, l->zone, rank,
+                                    subscribers_now_ms());
     uv_mutex_unlock(&ss->mutex);
     return c;
 }
@@ -420,7 +388,7 @@ struct caller *subscribers_calls(struct subscribers *ss, struct bytes name,
 void subscribers_called(struct subscribers *ss, struct caller *take)
 {
     uv_mutex_lock(&ss->mutex);
-    callers_leave(&ss->callers, take, now_ms());
+    callers_leave(&ss->callers, take, subscribers_now_ms());
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -428,151 +396,7 @@ bool subscribers_callers(struct subscribers *ss, struct caller *who,
                          struct json_out *j)
 {
     uv_mutex_lock(&ss->mutex);
-    bool new = callers_tell(&ss->callers, who, now_ms(), j);
+    bool new = callers_tell(&ss->callers, who, subscribers_now_ms(), j);
     uv_mutex_unlock(&ss->mutex);
     return new;
-}
-
-/* --- Looking ------------------------------------------------------------- */
-
-uint64_t subscribers_memory_ms(struct subscribers *ss)
-{
-    uv_mutex_lock(&ss->mutex);
-    uint64_t memory = ss->memory_ms;
-    uv_mutex_unlock(&ss->mutex);
-    return memory;
-}
-
-uint64_t subscribers_unknown_ms(struct subscribers *ss)
-{
-    uint64_t age = now_ms() - ss->started_ms;
-    uint64_t memory = subscribers_memory_ms(ss);
-    return age > memory ? 0 : memory - age + 1;
-}
-
-static struct watcher row_of(const struct watch *w, uint64_t now)
-{
-    const struct subscriber *s = w->subscriber;
-    return (struct watcher){
-        .id = s->id,
-        .label = s->label,
-        .zone = s->zone,
-        .peer = s->peer,
-        .target = w->target,
-        .stream = s->stream,
-        .connected = s->connected,
-        .behind = s->stream && atomic_load(&s->flow.behind) > 0,
-        .applied = s->stream ? s->applied : w->applied,
-        .told = atomic_load(&s->flow.told),
-        .since_ms = now - s->joined_ms,
-        .seen_ms = s->stream && s->connected ? 0 : now - s->seen_ms,
-        .joined_ms = s->joined_ms,
-        .lag_ms = s->lag_ms,
-        .max_lag_ms = s->max_lag_ms,
-    };
-}
-
-static void tell_all(struct list *all,
-                     void (*each)(void *ctx, const struct watcher *w),
-                     void *ctx)
-{
-    uint64_t now = now_ms();
-    if (!all)
-        return;
-    list_each (it, all) {
-        struct watch *w = container_of(it, struct watch, same_name);
-        struct watcher row = row_of(w, now);
-        each(ctx, &row);
-    }
-}
-
-void subscribers_of(struct subscribers *ss, struct bytes name,
-                    void (*each)(void *ctx, const struct watcher *w), void *ctx)
-{
-    char space[512];
-    name = folded(name, space, sizeof space);
-    uv_mutex_lock(&ss->mutex);
-    forget_old(ss);
-    if (name.n)
-        tell_all(watches_of(ss, name, false), each, ctx);
-    tell_all(&ss->several, each, ctx);
-    uv_mutex_unlock(&ss->mutex);
-}
-
-bool subscribers_unproven(struct subscribers *ss, struct bytes name,
-                          void (*each)(void *ctx, const struct unproven *u),
-                          void *ctx)
-{
-    char space[512];
-    name = folded(name, space, sizeof space);
-    uv_mutex_lock(&ss->mutex);
-    forget_old(ss);
-    bool all =
-        readers_each(&ss->readers, name, now_ms(), ss->memory_ms, each, ctx);
-    uv_mutex_unlock(&ss->mutex);
-    return all;
-}
-
-/* The slowest LAG_WORST, the slowest first. */
-static void tell_worst(struct subscribers *ss,
-                       void (*worst)(void *ctx, const struct watcher *w),
-                       void *ctx)
-{
-    const struct subscriber *top[LAG_WORST];
-    size_t n = 0;
-    list_each (it, &ss->all) {
-        const struct subscriber *s = container_of(it, struct subscriber, link);
-        size_t at = n;
-        if (s->lag_count == 0 || list_empty(&s->watches))
-            continue;
-        while (at > 0 && top[at - 1]->max_lag_ms < s->max_lag_ms)
-            at--;
-        if (at == LAG_WORST)
-            continue;
-        n += n < LAG_WORST;
-        memmove(top + at + 1, top + at, (n - at - 1) * sizeof top[0]);
-        top[at] = s;
-    }
-    for (size_t i = 0; i < n; i++) {
-        struct watcher row = row_of(
-            container_of(top[i]->watches.next, struct watch, link), now_ms());
-        worst(ctx, &row);
-    }
-}
-
-void subscribers_lag(struct subscribers *ss,
-                     void (*each)(void *ctx, const struct lag_row *r),
-                     void (*worst)(void *ctx, const struct watcher *w),
-                     void *ctx)
-{
-    uv_mutex_lock(&ss->mutex);
-    lags_each(&ss->lags, each, ctx);
-    tell_worst(ss, worst, ctx);
-    uv_mutex_unlock(&ss->mutex);
-}
-
-/* A stream that has taken all it was sent has nothing of before. Of a poll only
- * what it says is known. */
-static uint64_t least_of(const struct subscriber *s)
-{
-    if (s->stream && !s->gone && atomic_load(&s->flow.behind) == 0 &&
-        s->applied >= atomic_load(&s->flow.told))
-        return UINT64_MAX;
-    return s->applied;
-}
-
-uint64_t subscribers_least(struct subscribers *ss)
-{
-    uint64_t least = UINT64_MAX;
-
-    uv_mutex_lock(&ss->mutex);
-    readers_forget(&ss->readers, now_ms(), ss->memory_ms);
-    if (!list_empty(&ss->readers.all) || ss->readers.lost_ms)
-        least = 0;
-    list_each (it, &ss->all) {
-        uint64_t one = least_of(container_of(it, struct subscriber, link));
-        least = one < least ? one : least;
-    }
-    uv_mutex_unlock(&ss->mutex);
-    return least;
 }

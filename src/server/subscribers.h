@@ -41,6 +41,20 @@ struct subscriber_flow {
     _Atomic uint32_t behind; /* subscriptions that are not at the newest */
 };
 
+/* How far the group is of which a stream has one subscription. Who makes one, and
+ * each watch, has a reference. */
+struct stream_mark {
+    _Atomic uint32_t refs;
+    /* The revision up to which its changes are with its streams (sent, or counted
+     * in behind); MARK_CLEAN: all that was published. */
+    _Atomic uint64_t at;
+};
+
+#define MARK_CLEAN UINT64_MAX
+
+struct stream_mark *stream_mark_new(void); /* NULL: no memory */
+void stream_mark_unref(struct stream_mark *m);
+
 struct subscriber_labels {
     struct bytes label, zone;
     const char *peer; /* "10.0.0.1:4711" */
@@ -49,11 +63,19 @@ struct subscriber_labels {
 /* One row of who watches; texts as long as the callback runs. */
 struct watcher {
     const char *id, *label, *zone, *peer, *target;
+    const char *via; /* the agent at which it is; NULL: here */
     bool stream, connected, behind;
     uint64_t applied, told;                /* index; 0: nothing yet */
+    uint64_t at;                           /* of a stream: stream_mark */
     uint64_t since_ms, seen_ms, joined_ms; /* ago, ago, monotonic */
     uint64_t lag_ms, max_lag_ms;
+    /* Of an agent: for how long DNS answers may be kept that it gives about the
+     * service, and until it knows of all who read there. */
+    uint64_t dns_ms, unknown_ms;
 };
+
+/* Random, hexadecimal. False: the system has none. */
+MUST_USE bool subscriber_new_id(char ret[SUBSCRIBER_ID_BYTES + 1]);
 
 struct subscribers *subscribers_new(void);
 void subscribers_free(struct subscribers *ss);
@@ -75,9 +97,11 @@ uint64_t subscribers_unknown_ms(struct subscribers *ss);
 struct subscriber_flow *subscribers_joined(struct subscribers *ss,
                                            const char *id,
                                            const struct subscriber_labels *l);
-/* One subscription of it. name: the service; empty: of several, or of none. */
+/* One subscription of it. name: the service; empty: of several, or of none.
+ * mark: of its group; one more reference is taken. */
 void subscribers_watches(struct subscribers *ss, const char *id,
-                         struct bytes target, struct bytes name);
+                         struct bytes target, struct bytes name,
+                         struct stream_mark *mark);
 void subscribers_left(struct subscribers *ss, const char *id);
 
 /* A stream that has left comes back under another id: what it holds, the new

@@ -10,9 +10,21 @@
 
 /* --- Rows ---------------------------------------------------------------- */
 
-void watchers_put(struct json_out *j, const struct watcher *w)
+struct rows {
+    struct json_out *j;
+    struct bytes server;
+};
+
+void watchers_put(struct json_out *j, struct bytes server,
+                  const struct watcher *w)
 {
     json_open(j, '{');
+    json_key(j, "Server");
+    json_str(j, server);
+    if (w->via) {
+        json_key(j, "Agent");
+        json_str(j, bytes_str(w->via));
+    }
     json_key(j, "Subscriber");
     json_str(j, bytes_str(w->id));
     json_key(j, "Kind");
@@ -48,13 +60,20 @@ void watchers_put(struct json_out *j, const struct watcher *w)
 
 static void put_watcher(void *ctx, const struct watcher *w)
 {
-    watchers_put(ctx, w);
+    struct rows *r = ctx;
+    watchers_put(r->j, r->server, w);
 }
 
-static void put_unproven(void *ctx, const struct unproven *u)
+void watchers_put_reader(struct json_out *j, struct bytes server,
+                         const struct unproven *u)
 {
-    struct json_out *j = ctx;
     json_open(j, '{');
+    json_key(j, "Server");
+    json_str(j, server);
+    if (*u->agent) {
+        json_key(j, "Agent");
+        json_str(j, bytes_str(u->agent));
+    }
     json_key(j, "Peer");
     json_str(j, bytes_str(u->peer));
     json_key(j, "HeardMs");
@@ -62,12 +81,19 @@ static void put_unproven(void *ctx, const struct unproven *u)
     json_close(j, '}');
 }
 
-void watchers_put_unproven(struct subscribers *ss, struct bytes name,
+static void put_reader(void *ctx, const struct unproven *u)
+{
+    struct rows *r = ctx;
+    watchers_put_reader(r->j, r->server, u);
+}
+
+void watchers_put_unproven(struct process *p, struct bytes name,
                            struct json_out *j)
 {
+    struct rows r = {j, p->self.node_name};
     json_key(j, "Unproven");
     json_open(j, '[');
-    bool all = subscribers_unproven(ss, name, put_unproven, j);
+    bool all = subscribers_unproven(p->subscribers, name, put_reader, &r);
     json_close(j, ']');
     json_key(j, "UnprovenComplete");
     json_bool(j, all);
@@ -96,9 +122,11 @@ void watchers_end(struct api_call *call, struct json_out *j)
     call->body = indented;
 }
 
-void watchers_answer(struct subscribers *ss, struct api_call *call)
+void watchers_answer(struct process *p, struct api_call *call)
 {
+    struct subscribers *ss = p->subscribers;
     struct json_out j = watchers_begin(call);
+    struct rows rows = {&j, p->self.node_name};
     bool known = subscribers_unknown_ms(ss) == 0;
     json_key(&j, "Service");
     json_str(&j, call->arg);
@@ -106,9 +134,9 @@ void watchers_answer(struct subscribers *ss, struct api_call *call)
     json_bool(&j, known);
     json_key(&j, "Subscribers");
     json_open(&j, '[');
-    subscribers_of(ss, call->arg, put_watcher, &j);
+    subscribers_of(ss, call->arg, put_watcher, &rows);
     json_close(&j, ']');
-    watchers_put_unproven(ss, call->arg, &j);
+    watchers_put_unproven(p, call->arg, &j);
     watchers_end(call, &j);
 }
 

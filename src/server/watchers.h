@@ -12,8 +12,8 @@
 
 enum { LAGS_TOLD_MAX = 200 };
 
-void watchers_answer(struct subscribers *ss, struct api_call *call);
-void lag_answer(struct subscribers *ss, struct api_call *call);
+void watchers_answer(struct process *p, struct api_call *call);
+void lag_answer(struct process *p, struct api_call *call);
 
 /* A histogram of each service, for Prometheus: of the LAGS_TOLD_MAX with the
  * most changes; all others in one without a name. */
@@ -29,9 +29,13 @@ void watchers_note(struct serving *s, struct conn *c,
 struct json_out watchers_begin(struct api_call *call);
 void watchers_end(struct api_call *call, struct json_out *j);
 
-/* One watcher; the member Unproven and whether it is complete. */
-void watchers_put(struct json_out *j, const struct watcher *w);
-void watchers_put_unproven(struct subscribers *ss, struct bytes name,
+/* One watcher, one reader of whom nothing is proven; server: whose row it is. The
+ * member Unproven and whether it is complete. */
+void watchers_put(struct json_out *j, struct bytes server,
+                  const struct watcher *w);
+void watchers_put_reader(struct json_out *j, struct bytes server,
+                         const struct unproven *u);
+void watchers_put_unproven(struct process *p, struct bytes name,
                            struct json_out *j);
 
 #endif

@@ -31,6 +31,7 @@ static void put_lag(void *ctx, const struct lag_row *r)
 
 struct lag_texts {
     struct bytes only; /* this service; empty: all */
+    struct bytes server;
     struct json_out services, worst;
 };
 
@@ -44,17 +45,18 @@ static void lag_row(void *ctx, const struct lag_row *r)
 static void lag_worst(void *ctx, const struct watcher *w)
 {
     struct lag_texts *t = ctx;
-    watchers_put(&t->worst, w);
+    watchers_put(&t->worst, t->server, w);
 }
 
-void lag_answer(struct subscribers *ss, struct api_call *call)
+void lag_answer(struct process *p, struct api_call *call)
 {
     struct buf services, worst;
     buf_init(&services, 0);
     buf_init(&worst, 0);
     struct lag_texts t = {http_param_value(call->request, "service"),
-                          json_out(&services), json_out(&worst)};
-    subscribers_lag(ss, lag_row, lag_worst, &t);
+                          p->self.node_name, json_out(&services),
+                          json_out(&worst)};
+    subscribers_lag(p->subscribers, lag_row, lag_worst, &t);
     struct json_out j = watchers_begin(call);
     json_key(&j, "BucketsUpToMs");
     json_open(&j, '[');

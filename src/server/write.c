@@ -454,6 +454,7 @@ struct wish {
     struct api_call call;
     struct agent_op *op;
     struct drain *drain; /* waits for proof, or will; NULL: no */
+    bool asking;         /* other servers, before the op is submitted */
     bool drained;        /* the call has the answer; op deregisters */
 };
 
@@ -492,12 +493,23 @@ static void wish_submit(struct wish *w)
     wish_finish(w);
 }
 
-/* Nobody waits for the proof any more; the check stays. */
+static void wish_asked(void *ctx)
+{
+    struct wish *w = ctx;
+    w->asking = false;
+    wish_submit(w);
+}
+
+/* Nobody waits for the proof any more; the check stays, or comes all the same. */
 static void wish_gone(struct wish *w)
 {
     w->conn = NULL;
-    if (w->drain && !w->op)
+    if (w->asking) {
+        drain_hurry(w->drain);
+        wish_asked(w);
+    } else if (w->drain && !w->op) {
         wish_finish(w);
+    }
 }
 
 void write_gone(struct conn_state *st)
@@ -564,10 +576,12 @@ void wish_begin(struct serving *s, struct conn *c, struct api_call *call)
     if (op->drain && op->enable) {
         serving_pin(s);
         struct api_env now = serving_env(s);
-        w->drain = drain_prepare(s, call, &now);
+        w->drain = drain_new(s, call, &now);
+        w->asking = w->drain && drain_prepare(w->drain, wish_asked, w);
         serving_unpin(s);
     }
-    wish_submit(w);
+    if (!w->asking)
+        wish_submit(w);
 }
 
 void wish_answered(struct serving *s, struct letter *l)

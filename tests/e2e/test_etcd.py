@@ -70,29 +70,6 @@ def test_both_servers_stand_in_the_catalog(make_server, single):
         assert nodes_of(s, "consul") == {"server-0", "server-1"}
 
 
-def test_a_drain_does_not_speak_for_other_servers(make_server, single):
-    """Their subscribers are not in this one's table."""
-    brief = {"max_query_time": "2s"}
-    a, b = [make_server("-store", single.url, name=f"server-{i}", config=brief)
-            for i in range(2)]
-    for s in (a, b):
-        s.spawn()
-    for s in (a, b):
-        s.wait_ready()
-    assert a.put("/v1/agent/service/register",
-                 {"Name": "web", "ID": "w1", "Port": 80}).status == 200
-    until(lambda: a.get("/v1/muster/watchers/web").json["Complete"],
-          "the table knows of all")
-    got = a.put("/v1/agent/service/drain/w1?wait=10ms").json
-    assert (got["Result"], got["OtherServers"]) == ("unknown", 1)
-    assert "servers beside this one (1)" in got["Next"] and not got["TableComplete"]
-    # One that has left has no subscribers any more.
-    assert b.put("/v1/agent/leave").status == 200
-    until(lambda: nodes_of(a, "consul") == {"server-0"}, "it has left")
-    got = a.put("/v1/agent/service/drain/w1?wait=10ms").json
-    assert (got["Result"], got["OtherServers"]) == ("safe", 0)
-
-
 def test_a_long_poll_wakes_for_what_another_server_wrote(make_server, single):
     a, b = servers_on(make_server, single, 2)
     register(a, "n0")

@@ -7,6 +7,8 @@
 
 #include "base/alloc.h"
 #include "base/duration.h"
+#include "server/link.h"
+#include "server/zones.h"
 
 /* --- The plan ---------------------------------------------------------------- */
 
@@ -184,4 +186,35 @@ struct dns_settings *dns_settings_new(const struct dns_plan *p,
     b->set.service_ttl = b->ttl;
     b->set.service_ttl_count = p->service_ttl_count;
     return &b->set;
+}
+
+/* --- Threads -------------------------------------------------------------------- */
+
+enum err dns_start(struct process *p, const struct dns_plan *plan, int threads,
+                   uint32_t conns, uint32_t forwarded, struct errtext *t)
+{
+    const struct dnsd_options o = {
+        .pins = &p->pins,
+        .catalog = p->catalog,
+        .settings = &p->dns,
+        .changes = &p->dns_changes,
+        .addresses = plan->addresses,
+        .address_count = plan->address_count,
+        .port = plan->port,
+        .threads = threads,
+        .conns_max = conns,
+        .forwarded_max = forwarded,
+        .recursors = plan->recursors,
+        .recursor_count = plan->recursor_count,
+        .recursor_timeout_ms = plan->recursor_timeout_ms,
+        .recursor_rotate = plan->recursor_random,
+        .zones = &p->zones,
+        .partial = p->link != NULL,
+        .server = zones_server_of,
+        .want = link_want_of,
+        .ctx = p,
+        .psk = p->psk,
+    };
+
+    return dnsd_start(&o, &p->dnsd, t);
 }

@@ -40,4 +40,10 @@ uint32_t dns_descriptors(const struct dns_plan *p, int threads, uint32_t most,
 struct dns_settings *dns_settings_new(const struct dns_plan *p,
                                       uint64_t generation);
 
+/* The threads, in p->dnsd. conns, forwarded: as of dns_descriptors. */
+struct process;
+MUST_USE enum err dns_start(struct process *p, const struct dns_plan *plan,
+                            int threads, uint32_t conns, uint32_t forwarded,
+                            struct errtext *t);
+
 #endif

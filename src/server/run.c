@@ -340,35 +340,12 @@ static bool start_subscribers(struct process *p, struct errtext *t)
 static bool start_dns(const struct settings *s, struct errtext *t)
 {
     struct process *p = &run.process;
-    const struct dns_plan *plan = &s->dns;
 
     zones_init(p);
-    if (plan->port < 0)
+    if (s->dns.port < 0)
         return true;
-    return dnsd_start(
-               &(struct dnsd_options){
-                   .pins = &p->pins,
-                   .catalog = p->catalog,
-                   .settings = &p->dns,
-                   .changes = &p->dns_changes,
-                   .addresses = plan->addresses,
-                   .address_count = plan->address_count,
-                   .port = plan->port,
-                   .threads = dns_threads(s),
-                   .conns_max = run.dns_conns,
-                   .forwarded_max = run.dns_forwarded,
-                   .recursors = plan->recursors,
-                   .recursor_count = plan->recursor_count,
-                   .recursor_timeout_ms = plan->recursor_timeout_ms,
-                   .recursor_rotate = plan->recursor_random,
-                   .zones = &p->zones,
-                   .partial = p->link != NULL,
-                   .server = zones_server_of,
-                   .want = link_want_of,
-                   .ctx = p,
-                   .psk = p->psk,
-               },
-               &p->dnsd, t) == ERR_OK;
+    return dns_start(p, &s->dns, dns_threads(s), run.dns_conns,
+                     run.dns_forwarded, t) == ERR_OK;
 }
 
 /* Nobody is told that nothing is registered here while agent.db is being read:

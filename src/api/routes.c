@@ -65,6 +65,7 @@ static const struct api_route routes[] = {
     {"/v1/snapshot", METHOD_GET | METHOD_PUT, API_SNAPSHOT, .consul_headers = true},
     /* Among servers and agents */
     {"/v1/peer/beat",  METHOD_PUT, API_PEER, .local = true, .peer = true},
+    {"/v1/peer/behind", METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/drain/", METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/dns",   METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/heard", METHOD_GET, API_PEER, .local = true, .peer = true},

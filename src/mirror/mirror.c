@@ -117,6 +117,14 @@ enum err mirror_want(struct mirror *m, enum mirror_kind kind, struct bytes name)
     return ERR_OK;
 }
 
+void mirror_services(const struct mirror *m,
+                     void (*each)(void *ctx, struct bytes name), void *ctx)
+{
+    for (size_t i = 0; i < m->sub_count; i++)
+        if (m->subs[i]->kind == MIRROR_SERVICE)
+            each(ctx, bytes_of(m->subs[i]->name, m->subs[i]->name_n));
+}
+
 bool mirror_is_whole(const struct mirror *m)
 {
     for (size_t i = 0; i < m->sub_count; i++)

@@ -81,6 +81,10 @@ void mirror_free(struct mirror *m); /* before the catalog */
 MUST_USE enum err mirror_want(struct mirror *m, enum mirror_kind kind,
                               struct bytes name);
 
+/* The services that are subscribed to, folded. */
+void mirror_services(const struct mirror *m,
+                     void (*each)(void *ctx, struct bytes name), void *ctx);
+
 /* All that was asked for is here. */
 bool mirror_is_whole(const struct mirror *m);
 

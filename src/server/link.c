@@ -145,7 +145,7 @@ static void beaten(void *ctx, const struct fetch_result *r)
         return;
     }
     contact_made(l->core->process, l->beat_sent_ms);
-    feed_ack(l);
+    tell_now(l);
     uint64_t next = l->beat_sent_ms + LINK_BEAT_MS;
     timer_set(&l->core->timers, &l->beat_timer,
               next > now_ms(l) ? next - now_ms(l) : 1);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "server/link_impl.h"
-#include "server/subscribers.h"
 
 enum { REOPEN_MS = 2 /* for others who want something too */ };
 
@@ -28,6 +27,7 @@ static void committed(void *ctx)
                  (unsigned long long)mirror_revision(l->mirror));
     }
     core_published(c);
+    tell_soon(l);
 }
 
 /* --- The stream ---------------------------------------------------------- */
@@ -89,7 +89,7 @@ void feed_open(struct link *l)
         {"X-Muster-Subscriber-Id", subscriber}, /* whom the new one is for */
         {"Last-Event-ID", last},
     };
-    l->acked = 0;
+    tell_anew(l);
     const struct peer_request q = {.to = link_address(l),
                                    .target = target.p,
                                    .headers = headers,
@@ -115,49 +115,13 @@ void feed_close(struct link *l)
     if (l->stream)
         fetch_cancel(l->stream);
     l->stream = NULL;
-    if (l->ack)
-        fetch_cancel(l->ack);
-    l->ack = NULL;
+    tell_close(l);
 }
 
 void feed_anew(struct link *l)
 {
     l->behind = 0;
     mirror_reset(l->mirror);
-}
-
-/* --- What is applied here ------------------------------------------------ */
-
-static void acked(void *ctx, const struct fetch_result *r)
-{
-    struct link *l = ctx;
-
-    (void)r; /* refused: said again, with the next index */
-    l->ack = NULL;
-}
-
-/* For all who watch here: a server's drain waits for the stream of this agent.
- * What was published at the last beat has reached their streams by now. */
-void feed_ack(struct link *l)
-{
-    const char *id = mirror_subscriber(l->mirror);
-    uint64_t least = subscribers_least(l->core->process->subscribers);
-    uint64_t upto = least < l->settled ? least : l->settled;
-    struct buf body = {0};
-
-    l->settled = mirror_revision(l->mirror);
-    if (!id[0] || l->ack || upto <= l->acked)
-        return;
-    buf_printf(&body, "[{\"Subscriber\":\"%s\",\"Index\":%llu}]", id,
-               (unsigned long long)upto);
-    const struct peer_request q = {.to = link_address(l),
-                                   .method = "PUT",
-                                   .target = "/v1/muster/ack",
-                                   .body = buf_bytes(&body),
-                                   .timeout_ms = LINK_BEAT_LOST_MS};
-    if (!body.bad && peer_ask(l->peers, &q, acked, l, &l->ack) == ERR_OK)
-        l->acked = upto;
-    buf_fini(&body);
 }
 
 /* --- Who wants what ------------------------------------------------------ */
@@ -228,6 +192,7 @@ enum err feed_new(struct link *l)
     struct bytes own = p->self.node_name;
 
     l->reopen.fire = on_reopen;
+    tell_init(l);
     l->mirror = mirror_new(
         p->catalog, &(struct mirror_events){.committed = committed, .ctx = l});
     if (!l->mirror)

@@ -4,6 +4,7 @@
  *
  *     link.c       which server: hello, beats, what to do when it is lost
  *     link_feed.c  the stream into the mirror
+ *     link_tell.c  who reads here, and has applied what (behind.h)
  *     link_sync.c  wishes, in batches */
 #ifndef SERVER_LINK_IMPL_H
 #define SERVER_LINK_IMPL_H
@@ -46,9 +47,19 @@ struct link {
     size_t behind; /* times in a row */
     size_t damaged_told;
     _Atomic bool full;
+
+    /* link_tell.c: what was said on this stream, and taken */
     struct fetch *ack;
-    uint64_t settled; /* revision as of the last beat */
-    uint64_t acked;   /* on this stream */
+    struct timer tell;
+    uint64_t told_ms;       /* when it was said last */
+    uint64_t told_index;    /* that all here have, but those named */
+    uint64_t told_hash;     /* of those; 0: nothing was said */
+    uint64_t told_since_ms; /* readers heard of since then are to be said */
+    bool told_unknown;      /* that not all are known here */
+    struct {
+        uint64_t index, hash, since_ms;
+        bool unknown;
+    } saying; /* under way */
 
     /* link_sync.c */
     struct list wishes; /* store_change, to be sent */
@@ -70,7 +81,13 @@ void feed_open(struct link *l); /* the server is in use: a stream from it */
 void feed_close(struct link *l);
 void feed_free(struct link *l);
 void feed_anew(struct link *l); /* another store */
-void feed_ack(struct link *l);  /* each beat: what all here have applied */
+
+/* link_tell.c: who here has applied what, to the server */
+void tell_init(struct link *l);
+void tell_anew(struct link *l); /* another stream begins */
+void tell_now(struct link *l);  /* each beat, if there is anything new */
+void tell_soon(struct link *l); /* something has changed */
+void tell_close(struct link *l);
 
 /* link_sync.c */
 void sync_init(struct link *l);

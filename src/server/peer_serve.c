@@ -11,6 +11,7 @@
 #include "loop/peer.h"
 #include "server/drain_peer.h"
 #include "server/presence.h"
+#include "server/subscribers.h"
 
 struct peers *serving_peers(struct serving *s)
 {
@@ -164,6 +165,42 @@ static void probe(struct serving *s, struct conn *c, struct api_call *call)
     }
 }
 
+/* --- Who is behind a stream ---------------------------------------------- */
+
+static const char *behind_refusal(enum ack_result r)
+{
+    return r == ACK_NOBODY  ? "No stream has this id"
+           : r == ACK_NEVER ? "An event with this id was never sent to it"
+           : r == ACK_FULL  ? "The table has no room for its rows"
+                            : "out of memory";
+}
+
+static void behind(struct serving *s, struct conn *c, struct api_call *call)
+{
+    struct errtext t = {{0}};
+    struct behind b;
+    enum err e = behind_read(call->request->body, call->arena, &b, &t);
+
+    if (e != ERR_OK) {
+        api_error(call, e == ERR_LIMIT ? 413 : err_http_status(e), "%s",
+                  t.s[0] ? t.s : err_text(e));
+        peer_answer(s, c, call);
+        return;
+    }
+    enum ack_result r = subscribers_behind(s->process->subscribers, &b);
+    if (r == ACK_TAKEN) {
+        buf_puts(&call->body, "{}");
+        peer_json(call);
+    } else {
+        api_error(call,
+                  r == ACK_FULL    ? 429
+                  : r == ACK_NOMEM ? 500
+                                   : 409,
+                  "%s", behind_refusal(r));
+    }
+    peer_answer(s, c, call);
+}
+
 /* --- Which --------------------------------------------------------------- */
 
 void peer_begin(struct serving *s, struct conn *c, struct api_call *call)
@@ -172,6 +209,8 @@ void peer_begin(struct serving *s, struct conn *c, struct api_call *call)
 
     if (bytes_is(path, "/v1/peer/beat"))
         beat(s, c, call);
+    else if (bytes_is(path, "/v1/peer/behind"))
+        behind(s, c, call);
     else if (bytes_starts(path, bytes_str("/v1/peer/drain/"))) {
         drains_answer(s, call);
         peer_answer(s, c, call);

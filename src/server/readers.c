@@ -105,6 +105,19 @@ void readers_seen(struct readers *rs, struct bytes name, struct bytes host,
     insert(rs, r);
 }
 
+void readers_since(const struct readers *rs, uint64_t since_ms,
+                   void (*each)(void *ctx, struct bytes service,
+                                const char *host, uint64_t seen_ms),
+                   void *ctx)
+{
+    list_each (it, &rs->all) {
+        struct reader *r = container_of(it, struct reader, link);
+        const char *host = r->key + r->name_n + 1;
+        if (r->seen_ms >= since_ms && host[strlen(host) + 1] == '\0')
+            each(ctx, bytes_of(r->key, r->name_n), host, r->seen_ms);
+    }
+}
+
 bool readers_each(const struct readers *rs, struct bytes name, uint64_t now_ms,
                   uint64_t memory_ms,
                   void (*each)(void *ctx, const struct unproven *u), void *ctx)

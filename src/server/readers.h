@@ -34,6 +34,13 @@ void readers_seen(struct readers *rs, struct bytes name, struct bytes host,
 void readers_lost(struct readers *rs, uint64_t now_ms);
 void readers_forget(struct readers *rs, uint64_t now_ms, uint64_t after_ms);
 
+/* All that were seen at since_ms or later, here and not at agents; service is
+ * folded. */
+void readers_since(const struct readers *rs, uint64_t since_ms,
+                   void (*each)(void *ctx, struct bytes service,
+                                const char *host, uint64_t seen_ms),
+                   void *ctx);
+
 /* False: within memory_ms there were more than could be remembered. */
 bool readers_each(const struct readers *rs, struct bytes name, uint64_t now_ms,
                   uint64_t memory_ms,

@@ -108,6 +108,7 @@ static void subscriber_free(struct subscribers *ss, struct subscriber *s)
 {
     while (!list_empty(&s->watches))
         watch_free(ss, container_of(s->watches.next, struct watch, link));
+    behind_kept_free(ss, s->behind);
     map_del(&ss->by_id, bytes_str(s->id));
     list_del(&s->link);
     ss->count--;
@@ -278,8 +279,8 @@ static void count_lag(struct subscribers *ss, struct subscriber *s,
 
 /* --- Acknowledgements ---------------------------------------------------- */
 
-static void applied(struct subscribers *ss, struct subscriber *s,
-                    uint64_t index)
+void subscribers_applied(struct subscribers *ss, struct subscriber *s,
+                         uint64_t index)
 {
     if (s->applied >= index)
         return;
@@ -301,7 +302,7 @@ enum ack_result subscribers_ack(struct subscribers *ss, struct bytes id,
     } else if (index > atomic_load(&s->flow.told)) {
         result = ACK_NEVER;
     } else {
-        applied(ss, s, index);
+        subscribers_applied(ss, s, index);
         s->gone = gone;
         if (!s->connected && gone)
             subscriber_free(ss, s);

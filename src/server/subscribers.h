@@ -21,6 +21,7 @@
 
 #include <stdatomic.h>
 
+#include "server/behind.h"
 #include "server/callers.h"
 #include "server/lags.h"
 #include "server/process.h"
@@ -119,17 +120,25 @@ void subscribers_polled(struct subscribers *ss, struct bytes id,
 void subscribers_read(struct subscribers *ss, struct bytes name,
                       const char *peer);
 
-/* The index that all here have applied, for who answers for them (an agent, to its
- * server); UINT64_MAX: whatever was published a second ago. 0: nobody knows, as
- * somebody reads without saying. */
-uint64_t subscribers_least(struct subscribers *ss);
-
-enum ack_result { ACK_TAKEN, ACK_NOBODY, ACK_NEVER };
+enum ack_result { ACK_TAKEN, ACK_NOBODY, ACK_NEVER, ACK_FULL, ACK_NOMEM };
 
 /* gone: it holds nothing any more, and is forgotten once its connection has
  * ended. */
 enum ack_result subscribers_ack(struct subscribers *ss, struct bytes id,
                                 uint64_t index, bool gone);
+
+/* What somebody says of those who read through its stream. ACK_FULL: there is no
+ * room for it, ACK_NOMEM. */
+enum ack_result subscribers_behind(struct subscribers *ss,
+                                   const struct behind *b);
+
+/* The same of those who read here, for who reads for them: those who do not have
+ * all that the catalog has, as far as `seen` (serving_seen), and the readers
+ * heard of since since_ms (monotonic). In the arena. False: there are more than
+ * BEHIND_ROWS_MAX, or no memory for them. */
+bool subscribers_collect(struct subscribers *ss, const struct snapshot *cat,
+                         uint64_t seen, uint64_t since_ms, struct arena *a,
+                         struct behind *ret);
 
 /* A stream's place among the callers of the service (callers.h; the same with
  * the mutex). */

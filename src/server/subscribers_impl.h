@@ -3,7 +3,8 @@
 /* subscribers_impl - what the files of subscribers.h share.
  *
  *     subscribers.c       who comes, goes and acknowledges
- *     subscribers_look.c  what is asked of the table */
+ *     subscribers_look.c  what is asked of the table
+ *     subscribers_behind.c  those behind a subscriber (behind.h), both sides */
 #ifndef SERVER_SUBSCRIBERS_IMPL_H
 #define SERVER_SUBSCRIBERS_IMPL_H
 
@@ -33,6 +34,7 @@ struct subscriber {
     uint64_t joined_ms, seen_ms; /* monotonic */
     uint64_t applied;
     uint64_t lag_ms, max_lag_ms, lag_count;
+    struct behind_kept *behind; /* who reads through it; NULL: not said */
     char id[SUBSCRIBER_ID_BYTES + 1];
     char label[129], zone[65], peer[64];
 };
@@ -50,6 +52,7 @@ struct subscribers {
     struct list all;
     struct list several; /* watches of several services */
     size_t count;
+    size_t behind_rows; /* of all */
     struct readers readers;
     struct lags lags;
     struct callers callers;
@@ -72,6 +75,20 @@ static inline struct bytes subscribers_fold(struct bytes b, char *space,
  * NULL: none, or no memory to make it. */
 struct list *subscribers_watches_of(struct subscribers *ss, struct bytes name,
                                     bool make);
+/* subscribers_behind.c */
+void behind_kept_free(struct subscribers *ss, struct behind_kept *take);
+/* Sets what the row says of those behind its subscriber. */
+void behind_kept_show(const struct subscriber *s, struct bytes name,
+                      uint64_t now_ms, struct watcher *row);
+/* Rows of those behind it that follow the service. */
+void behind_kept_each(const struct subscriber *s, struct bytes name,
+                      uint64_t now_ms,
+                      void (*each)(void *ctx, const struct watcher *w),
+                      void *ctx);
+
+/* subscribers.c: it has applied this. */
+void subscribers_applied(struct subscribers *ss, struct subscriber *s,
+                         uint64_t index);
 /* Those that nobody needs to know any more; connected streams stay. */
 void subscribers_forget(struct subscribers *ss);
 

@@ -43,17 +43,22 @@ static struct watcher row_of(const struct watch *w, uint64_t now)
     };
 }
 
-static void tell_all(struct list *all,
+static void tell_all(struct list *all, struct bytes name,
                      void (*each)(void *ctx, const struct watcher *w),
                      void *ctx)
 {
     uint64_t now = subscribers_now_ms();
+    const struct subscriber *last = NULL;
     if (!all)
         return;
     list_each (it, all) {
         struct watch *w = container_of(it, struct watch, same_name);
         struct watcher row = row_of(w, now);
+        behind_kept_show(w->subscriber, name, now, &row);
         each(ctx, &row);
+        if (w->subscriber != last)
+            behind_kept_each(w->subscriber, name, now, each, ctx);
+        last = w->subscriber;
     }
 }
 
@@ -65,8 +70,8 @@ void subscribers_of(struct subscribers *ss, struct bytes name,
     uv_mutex_lock(&ss->mutex);
     subscribers_forget(ss);
     if (name.n)
-        tell_all(subscribers_watches_of(ss, name, false), each, ctx);
-    tell_all(&ss->several, each, ctx);
+        tell_all(subscribers_watches_of(ss, name, false), name, each, ctx);
+    tell_all(&ss->several, name, each, ctx);
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -121,30 +126,4 @@ void subscribers_lag(struct subscribers *ss,
     lags_each(&ss->lags, each, ctx);
     tell_worst(ss, worst, ctx);
     uv_mutex_unlock(&ss->mutex);
-}
-
-/* A stream that has taken all it was sent has nothing of before. Of a poll only
- * what it says is known. */
-static uint64_t least_of(const struct subscriber *s)
-{
-    if (s->stream && !s->gone && atomic_load(&s->flow.behind) == 0 &&
-        s->applied >= atomic_load(&s->flow.told))
-        return UINT64_MAX;
-    return s->applied;
-}
-
-uint64_t subscribers_least(struct subscribers *ss)
-{
-    uint64_t least = UINT64_MAX;
-
-    uv_mutex_lock(&ss->mutex);
-    readers_forget(&ss->readers, subscribers_now_ms(), ss->memory_ms);
-    if (!list_empty(&ss->readers.all) || ss->readers.lost_ms)
-        least = 0;
-    list_each (it, &ss->all) {
-        uint64_t one = least_of(container_of(it, struct subscriber, link));
-        least = one < least ? one : least;
-    }
-    uv_mutex_unlock(&ss->mutex);
-    return least;
 }

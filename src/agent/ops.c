@@ -70,6 +70,7 @@ void op_lane(struct agent *a, const struct agent_op *op, struct buf *out)
     case AGENT_COORDINATE:
     case AGENT_PEER_LOCK:
     case AGENT_PEER_JOIN:
+    case AGENT_PEER_DEFRAGMENT:
     case AGENT_RAFT_REMOVE:
     case AGENT_JOIN_WAN:
         put_lane(out, SYNC_NODE, (struct bytes){0});
@@ -321,6 +322,7 @@ bool op_plan(struct job *j)
     case AGENT_COORDINATE:
     case AGENT_PEER_LOCK:
     case AGENT_PEER_JOIN:
+    case AGENT_PEER_DEFRAGMENT:
     case AGENT_RAFT_REMOVE:
     case AGENT_JOIN_WAN:
         job_finish(j, 500, "this is the server's business");
@@ -391,6 +393,7 @@ void op_stored(struct job *j)
     case AGENT_COORDINATE:
     case AGENT_PEER_LOCK:
     case AGENT_PEER_JOIN:
+    case AGENT_PEER_DEFRAGMENT:
     case AGENT_RAFT_REMOVE:
     case AGENT_JOIN_WAN:
         break;

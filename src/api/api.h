@@ -66,6 +66,7 @@ struct api_self {
 /* A server, as the others know it. */
 struct api_server {
     struct bytes id, node; /* node empty: not known yet */
+    struct bytes version;  /* empty: not heard of */
     struct bytes address;
     uint16_t peer_port, server_port;
     bool self, leader, voter, alive;
@@ -81,6 +82,7 @@ struct api_cluster {
     struct bytes id, token;
     uint64_t expect;
     uint64_t store_index, store_term; /* of the own member */
+    uint64_t store_size, store_used;  /* bytes of its file, and of it in use */
     /* fresh: who else waits. Else the members, this one among them. */
     const struct api_server *servers;
     size_t server_count;

@@ -427,6 +427,8 @@ const struct api_server *api_servers(const struct api_env *env,
                                      struct api_server *room, size_t *ret_n);
 enum api_next peer_lock(struct api_call *c, const struct api_env *env,
                         struct agent_op **ret);
+enum api_next peer_defragment(struct api_call *c, const struct api_env *env,
+                              struct agent_op **ret);
 enum api_next peer_join(struct api_call *c, const struct api_env *env,
                         struct agent_op **ret);
 enum api_next raft_remove(struct api_call *c, const struct api_env *env,

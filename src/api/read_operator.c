@@ -55,6 +55,7 @@ const struct api_server *api_servers(const struct api_env *env,
     *room = (struct api_server){
         .id = self->node_id,
         .node = self->node_name,
+        .version = self->version,
         .address = self->advertise_address,
         .server_port = self->server_port > 0 ? (uint16_t)self->server_port : 0,
         .self = true,
@@ -151,7 +152,7 @@ static void server_health(struct json_out *j, const struct api_env *env,
     address(j, s);
     member(j, state ? "NodeStatus" : "SerfStatus",
            bytes_str(s->alive ? "alive" : "failed"));
-    member(j, "Version", env->self->version);
+    member(j, "Version", s->self ? env->self->version : s->version);
     if (!state)
         flag(j, "Leader", leader);
     last_contact(j, s);

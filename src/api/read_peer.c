@@ -148,6 +148,7 @@ void read_peer_hello(struct api_call *c, const struct api_env *env)
     put_text(&j, "ID", self->node_id);
     put_text(&j, "Datacenter", self->datacenter);
     put_text(&j, "Version", bytes_str(MUSTER_VERSION));
+    put_text(&j, "APIVersion", self->version);
     put_number(&j, "Protocol", API_PEER_PROTOCOL);
     put_flag(&j, "Server", self->is_server);
     put_text(&j, "Address", self->advertise_address);
@@ -166,6 +167,8 @@ void read_peer_hello(struct api_call *c, const struct api_env *env)
     put_number(&j, "StoreIndex", cl->store_index);
     put_number(&j, "StoreTerm", cl->store_term);
     put_number(&j, "UptimeMs", env->uptime_ms); /* a clock, for mirrors */
+    put_number(&j, "StoreSize", cl->store_size);
+    put_number(&j, "StoreUsed", cl->store_used);
     put_servers(&j, env);
     if (cl->fresh)
         put_seen(&j, cl);
@@ -200,6 +203,13 @@ enum api_next peer_join(struct api_call *c, const struct api_env *env,
 {
     (void)env;
     return pass_on(c, AGENT_PEER_JOIN, ret);
+}
+
+enum api_next peer_defragment(struct api_call *c, const struct api_env *env,
+                              struct agent_op **ret)
+{
+    (void)env;
+    return pass_on(c, AGENT_PEER_DEFRAGMENT, ret);
 }
 
 enum api_next raft_remove(struct api_call *c, const struct api_env *env,

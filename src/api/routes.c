@@ -78,6 +78,7 @@ static const struct api_route routes[] = {
     {"/v1/peer/hello", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_hello},
     {"/v1/peer/bootstrap", METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_lock},
     {"/v1/peer/join",      METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_join},
+    {"/v1/peer/defragment", METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_defragment},
     /* Status */
     {"/v1/status/leader", METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_leader},
     {"/v1/status/peers",  METHOD_GET, API_READ, NONE, WATCH_NONE, NULL, false, false, false, read_status_peers},

@@ -84,6 +84,13 @@
     X(METRIC_STORE_UP,             GAUGE,   "store.up",                 "1: the last write went well, 0: writes fail") \
     X(METRIC_STORE_CONTACT,        GAUGE,   "store.contact.ms",         "how old stale answers may be; 0 with a store of its own") \
     X(METRIC_STORE_COMPACTIONS,    COUNTER, "store.compactions",        "compactions done") \
+    X(METRIC_STORE_EARLY,          COUNTER, "store.compactions.early",  "times history was dropped before its time, for etcd's quota") \
+    X(METRIC_STORE_DEFRAGMENTED,   COUNTER, "store.defragmentations",   "members of etcd defragmented by this server") \
+    X(METRIC_STORE_ETCD_SIZE,      GAUGE,   "store.etcd.size",          "bytes of etcd's file, of the largest member seen") \
+    X(METRIC_STORE_ETCD_USED,      GAUGE,   "store.etcd.used",          "bytes of it in use") \
+    X(METRIC_STORE_ETCD_QUOTA,     GAUGE,   "store.etcd.quota",         "bytes at which etcd refuses writes; 0: not known") \
+    X(METRIC_STORE_ETCD_ALARMS,    GAUGE,   "store.etcd.alarms",        "members of etcd with an alarm for want of space: no writes") \
+    X(METRIC_STORE_ETCD_FULL,      GAUGE,   "store.etcd.full",          "1: live data fills etcd's quota (on the server that looks after its room)") \
     X(METRIC_STORE_REVISION,       GAUGE,   "store.revision",           "newest revision in the local catalog") \
     X(METRIC_CATALOG_NODES,        GAUGE,   "catalog.nodes",            "nodes in the catalog") \
     X(METRIC_CATALOG_INSTANCES,    GAUGE,   "catalog.instances",        "service instances in the catalog") \

@@ -165,6 +165,9 @@ static void take_server(struct asked *a, const struct hello *h)
     a->heard_generation = a->sent_generation;
     a->store_index = h->store_index > 0 ? (uint64_t)h->store_index : 0;
     a->store_term = h->store_term > 0 ? (uint64_t)h->store_term : 0;
+    a->store_size = h->store_size > 0 ? (uint64_t)h->store_size : 0;
+    a->store_used = h->store_used > 0 ? (uint64_t)h->store_used : 0;
+    (void)text_take(a->version, sizeof a->version, h->api_version);
 }
 
 static void take_hello(struct asked *a, const struct hello *h)

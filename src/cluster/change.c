@@ -219,6 +219,68 @@ void change_remove(struct cluster *c, struct cluster_request *q)
     take_away(ch, m);
 }
 
+/* --- A member's file made smaller ------------------------------------------ */
+
+static void on_defragmented(void *ctx, const struct fetch_result *r)
+{
+    struct change *ch = ctx;
+
+    if (r->err == ERR_OK && r->status == 200)
+        end(ch, 200, "");
+    else
+        end_failed(ch, r, "the member of the store was not defragmented");
+}
+
+/* Another server's answer: text, not etcd's JSON. */
+static void on_passed_on(void *ctx, const struct fetch_result *r)
+{
+    struct change *ch = ctx;
+    char text[200];
+
+    (void)snprintf(text, sizeof text, "%.*s",
+                   r->err != ERR_OK ? (int)strlen(r->text.s)
+                                    : (int)(r->body.n < 180 ? r->body.n : 180),
+                   r->err != ERR_OK ? r->text.s
+                   : r->body.n      ? r->body.p
+                                    : "");
+    end(ch, r->err == ERR_OK ? r->status : 503, text);
+}
+
+/* Each server reaches its own etcd only, so that another one's is asked for. */
+void change_defragment(struct cluster *c, struct cluster_request *q)
+{
+    const char *path = "maintenance/defragment";
+    const struct asked *a = NULL;
+    enum err e = ERR_NOT_FOUND;
+    char id[GATHER_ID_BYTES];
+
+    (void)text_take(id, sizeof id, q->id);
+    if (q->id.n && strcmp(id, c->options.node_id) != 0)
+        a = asked_by_id(c, id);
+    else if (c->child.running)
+        e = ERR_OK;
+    if (!a && e != ERR_OK) {
+        request_done(c, q, 503,
+                     "that server's etcd does not run, or it has "
+                     "not been heard of");
+        return;
+    }
+    struct change *ch = owed_new(c, sizeof *ch);
+    ch->cluster = c;
+    ch->request = q;
+    if (a) {
+        const struct peer_request p = {.to = a->to,
+                                       .method = "PUT",
+                                       .target = "/v1/peer/defragment",
+                                       .timeout_ms = LONG_MS + CALL_MS};
+        e = peer_ask(c->peers, &p, on_passed_on, ch, NULL);
+    } else {
+        e = member_long_call(c, path, bytes_str("{}"), on_defragmented, ch);
+    }
+    if (e != ERR_OK)
+        end(ch, 503, "out of memory");
+}
+
 /* --- Who asks to be taken in ---------------------------------------------- */
 
 static bool refuse_stranger(struct cluster *c, struct cluster_request *q,

@@ -94,11 +94,11 @@ static void tls_words(struct words *w)
 }
 
 /* Limits as the store wants them (ARCHITECTURE.md, The store on etcd). */
-static void limit_words(struct words *w)
+static void limit_words(struct words *w, uint64_t quota)
 {
     word(w, "--max-txn-ops=1024");
     word(w, "--max-request-bytes=1572864");
-    word(w, "--quota-backend-bytes=%lld", 4LL << 30);
+    word(w, "--quota-backend-bytes=%llu", (unsigned long long)quota);
     /* Entries kept in memory for members that lag; each may be a megabyte. */
     word(w, "--snapshot-count=10000");
     word(w, "--heartbeat-interval=50");
@@ -132,7 +132,7 @@ static void make_words(const struct cluster *c, struct words *w)
     word(w, "--logger=zap");
     word(w, "--log-outputs=stderr");
     word(w, "--log-level=info");
-    limit_words(w);
+    limit_words(w, o->quota);
     if (child_is_to_recover(c))
         word(w, "--force-new-cluster");
     if (o->secret.n)

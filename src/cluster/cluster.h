@@ -37,7 +37,8 @@ struct cluster_options {
     const char *const *join;
     size_t join_count;
     uint64_t expect;
-    bool alone; /* a server that wants to be alone: only refused here */
+    uint64_t quota; /* bytes of etcd's file */
+    bool alone;     /* a server that wants to be alone: only refused here */
 
     /* Something of the view has changed. */
     void (*changed)(void *ctx);
@@ -48,10 +49,13 @@ struct cluster_options {
 
 struct cluster_server {
     char id[40], node[256], address[256];
+    char version[40]; /* empty: not heard of */
+    uint64_t member;  /* etcd's number of it; 0: none yet */
     uint16_t peer_port, server_port;
     bool self, leader, voter, alive;
     uint64_t contact_ms;
     uint64_t store_index, store_term;
+    uint64_t store_size, store_used; /* bytes of its file, and of it in use */
 };
 
 struct cluster_view {
@@ -60,6 +64,7 @@ struct cluster_view {
     char id[20], token[40]; /* of the store, in hex; of the first set */
     uint64_t expect;
     uint64_t store_index, store_term;
+    uint64_t store_size, store_used;
     size_t count;
     struct cluster_server servers[CLUSTER_MEMBERS_MAX];
 };
@@ -90,9 +95,10 @@ const struct cluster_view *cluster_view(const struct cluster *c);
 /* --- What others and operators ask --------------------------------------- */
 
 enum cluster_ask {
-    CLUSTER_LOCK,   /* body: a proposed set */
-    CLUSTER_JOIN,   /* body: a new server */
-    CLUSTER_REMOVE, /* id or address */
+    CLUSTER_LOCK,       /* body: a proposed set */
+    CLUSTER_JOIN,       /* body: a new server */
+    CLUSTER_REMOVE,     /* id or address */
+    CLUSTER_DEFRAGMENT, /* id: that server's member; empty: ours */
 };
 
 struct cluster_request {

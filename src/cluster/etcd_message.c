@@ -62,7 +62,7 @@ static const struct json_table members_table =
 
 struct status_in {
     struct header_in *header;
-    struct bytes leader, index, term;
+    struct bytes leader, index, term, size, used;
     bool learner;
 };
 
@@ -71,6 +71,8 @@ static const struct json_field status_fields[] = {
     FIELD(status_in, "leader", FIELD_STRING, leader),
     FIELD(status_in, "raftIndex", FIELD_STRING, index),
     FIELD(status_in, "raftTerm", FIELD_STRING, term),
+    FIELD(status_in, "dbSize", FIELD_STRING, size),
+    FIELD(status_in, "dbSizeInUse", FIELD_STRING, used),
     FIELD(status_in, "isLearner", FIELD_BOOL, learner),
 };
 static const struct json_table status_table = TABLE(status_fields, status_in);
@@ -143,6 +145,8 @@ enum err status_read(struct bytes text, struct etcd_state *ret)
         ret->leader = number(in.leader);
         ret->index = number(in.index);
         ret->term = number(in.term);
+        ret->size = number(in.size);
+        ret->used = number(in.used);
         ret->is_learner = in.learner;
     }
     arena_fini(&a);

@@ -20,9 +20,10 @@
 enum {
     TICK_GATHER_MS = 250,
     TICK_RUN_MS = 1000,
-    HELLO_MS = 2000, /* for an answer */
-    ALIVE_MS = 4000, /* without a hello for so long: not alive */
-    CALL_MS = 5000,  /* of a change that another server, or etcd, makes */
+    HELLO_MS = 2000,     /* for an answer */
+    ALIVE_MS = 4000,     /* without a hello for so long: not alive */
+    CALL_MS = 5000,      /* of a change that another server, or etcd, makes */
+    LONG_MS = 60 * 1000, /* of what makes etcd stand still */
     FRESH_MS = 3000, /* what somebody without data said is good for so long */
     ASKED_MAX = 64,
     INITIAL_MAX = 8192, /* bytes of --initial-cluster */
@@ -70,7 +71,8 @@ struct asked {
     struct cluster *cluster;
     struct gather_server last;
     uint64_t heard_ms;
-    uint64_t store_index, store_term;
+    uint64_t store_index, store_term, store_size, store_used;
+    char version[40];
     char complained[200]; /* what was logged last */
 };
 
@@ -102,7 +104,7 @@ struct etcd_member {
 struct etcd_state {
     bool answered;
     uint64_t heard_ms;
-    uint64_t cluster, self, leader, index, term;
+    uint64_t cluster, self, leader, index, term, size, used;
     bool is_learner;
     size_t count;
     struct etcd_member members[CLUSTER_MEMBERS_MAX];
@@ -152,8 +154,9 @@ struct cluster {
 
 struct hello {
     struct bytes node, id, datacenter, address, phase, token, version,
-        cluster_id;
-    int64_t protocol, peer_port, server_port, expect, store_index, store_term;
+        api_version, cluster_id;
+    int64_t protocol, peer_port, server_port, expect, store_index, store_term,
+        store_size, store_used;
     bool server, ready, fresh;
     struct set_server *sees;
     size_t sees_count;
@@ -229,6 +232,11 @@ const struct etcd_member *member_by_id(const struct cluster *c, const char *id);
 MUST_USE enum err
 member_call(struct cluster *c, const char *path, struct bytes body,
             void (*done)(void *ctx, const struct fetch_result *r), void *ctx);
+/* The same for what takes its time. */
+MUST_USE enum err
+member_long_call(struct cluster *c, const char *path, struct bytes body,
+                 void (*done)(void *ctx, const struct fetch_result *r),
+                 void *ctx);
 bool member_name(const struct cluster *c, const struct etcd_member *m,
                  char *ret, size_t n);
 bool member_is_alive(const struct cluster *c, const struct etcd_member *m);
@@ -237,6 +245,7 @@ bool member_is_alive(const struct cluster *c, const struct etcd_member *m);
 
 void change_join(struct cluster *c, struct cluster_request *r);
 void change_remove(struct cluster *c, struct cluster_request *r);
+void change_defragment(struct cluster *c, struct cluster_request *r);
 /* This server, without data, asks a member to take it in. */
 void change_enter(struct cluster *c, const struct gather_server *whom);
 

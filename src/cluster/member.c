@@ -15,7 +15,8 @@
 
 enum { ANSWER_MAX = 1 << 20 };
 
-enum err member_call(struct cluster *c, const char *path, struct bytes body,
+static enum err call(struct cluster *c, const char *path, struct bytes body,
+                     uint32_t timeout_ms,
                      void (*done)(void *ctx, const struct fetch_result *r),
                      void *ctx)
 {
@@ -27,12 +28,27 @@ enum err member_call(struct cluster *c, const char *path, struct bytes body,
         .url = url,
         .unix_path = c->socket,
         .body = body,
-        .timeout_ms = CALL_MS,
+        .timeout_ms = timeout_ms,
         .keep_connection = true,
         .body_keep_bytes = ANSWER_MAX,
         .body_refuse_larger = true,
     };
     return fetch_start(c->etcd, &o, done, ctx, NULL);
+}
+
+enum err member_call(struct cluster *c, const char *path, struct bytes body,
+                     void (*done)(void *ctx, const struct fetch_result *r),
+                     void *ctx)
+{
+    return call(c, path, body, CALL_MS, done, ctx);
+}
+
+enum err member_long_call(struct cluster *c, const char *path,
+                          struct bytes body,
+                          void (*done)(void *ctx, const struct fetch_result *r),
+                          void *ctx)
+{
+    return call(c, path, body, LONG_MS, done, ctx);
 }
 
 const struct etcd_member *member_by_id(const struct cluster *c, const char *id)
@@ -102,6 +118,7 @@ static void view_of(const struct cluster *c, const struct etcd_member *m,
         .leader = m->member == c->store.leader,
         .voter = !m->learner,
         .alive = member_is_alive(c, m),
+        .member = m->member,
     };
     (void)text_take(s->id, sizeof s->id, bytes_str(m->id));
     (void)member_name(c, m, s->node, sizeof s->node);
@@ -110,10 +127,15 @@ static void view_of(const struct cluster *c, const struct etcd_member *m,
         s->peer_port = (uint16_t)c->options.peer_port;
         s->store_index = c->store.index;
         s->store_term = c->store.term;
+        s->store_size = c->store.size;
+        s->store_used = c->store.used;
     } else if (a) {
         s->peer_port = a->last.peer_port;
         s->store_index = a->store_index;
         s->store_term = a->store_term;
+        s->store_size = a->store_size;
+        s->store_used = a->store_used;
+        (void)text_take(s->version, sizeof s->version, bytes_str(a->version));
         s->contact_ms = cluster_now(c) - a->heard_ms;
     } else {
         s->contact_ms = UINT32_MAX;
@@ -175,6 +197,8 @@ void member_view(struct cluster *c)
         (void)snprintf(v->id, sizeof v->id, "%" PRIx64, c->store.cluster);
     v->store_index = c->store.index;
     v->store_term = c->store.term;
+    v->store_size = c->store.size;
+    v->store_used = c->store.used;
     if (v->fresh) {
         view_fresh(c, v);
         return;

@@ -24,6 +24,7 @@ const struct agent_config agent_defaults = {
               .serf_lan = 8301,
               .serf_wan = 8302,
               .server = 8300},
+    .store_quota = INT64_C(4) << 30,
     .join = {.interval_ms = 30 * SECOND_MS, .interval_wan_ms = 30 * SECOND_MS},
     .unix_mode = -1,
     .damping = {.mode = "observe",

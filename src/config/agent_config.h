@@ -71,8 +71,9 @@ struct agent_config {
     struct {
         const char *ca_file, *cert_file, *key_file, *server_name;
         const char *user, *password;
-    } store_etcd;  /* NULL: not said */
-    bool dev_mode; /* in memory, pretty JSON */
+    } store_etcd;        /* NULL: not said */
+    int64_t store_quota; /* bytes, of an etcd that servers keep themselves */
+    bool dev_mode;       /* in memory, pretty JSON */
     bool server;
     bool bootstrap; /* also by bootstrap_expect = 1 */
     int64_t bootstrap_expect;

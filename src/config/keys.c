@@ -12,6 +12,10 @@ enum {
     PENALTY_MAX = 1000 * 1000,
 };
 
+/* etcd's own advice is to stay below the second. */
+#define STORE_QUOTA_MIN (INT64_C(16) << 20)
+#define STORE_QUOTA_MAX (INT64_C(8) << 30)
+
 #define AT(member) offsetof(struct agent_config, member)
 #define IGNORED(path)                                                          \
     {                                                                          \
@@ -36,6 +40,7 @@ const struct config_key config_keys[] = {
     {"store_server_name", KEY_STRING, AT(store_etcd.server_name)},
     {"store_user", KEY_STRING, AT(store_etcd.user)},
     {"store_password", KEY_STRING, AT(store_etcd.password)},
+    {"store_quota", KEY_INT, AT(store_quota), STORE_QUOTA_MIN, STORE_QUOTA_MAX},
     {"server", KEY_BOOL, AT(server)},
     {"bootstrap", KEY_BOOL, AT(bootstrap)},
     {"bootstrap_expect", KEY_INT, AT(bootstrap_expect), 0, 10000},

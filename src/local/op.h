@@ -26,10 +26,11 @@ enum agent_op_kind {
     /* Carried out by the server, not by src/agent. */
     AGENT_LEAVE,
     AGENT_RELOAD,
-    AGENT_EVENT,       /* event, without id; enable: it is for this node */
-    AGENT_COORDINATE,  /* coordinate */
-    AGENT_PEER_LOCK,   /* output: the body */
-    AGENT_PEER_JOIN,   /* the same */
+    AGENT_EVENT,      /* event, without id; enable: it is for this node */
+    AGENT_COORDINATE, /* coordinate */
+    AGENT_PEER_LOCK,  /* output: the body */
+    AGENT_PEER_JOIN,  /* the same */
+    AGENT_PEER_DEFRAGMENT,
     AGENT_RAFT_REMOVE, /* id, or reason: the address */
     AGENT_JOIN_WAN,    /* id: HOST:PORT of a server */
 };

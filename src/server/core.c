@@ -18,6 +18,7 @@
 #include "server/mirrors.h"
 #include "server/monitor.h"
 #include "server/pulse.h"
+#include "server/room.h"
 #include "server/serving.h"
 #include "server/subscribers.h"
 #include "server/wan.h"
@@ -231,6 +232,8 @@ static void on_store_state(void *ctx, bool up, enum err why, const char *text)
         log_warn("store", "waits for the store: %s", text);
     else if (!up)
         log_error("store", "writes fail: %s: %s", err_text(why), text);
+    if (!up && why == ERR_NOSPACE)
+        room_is_short(c);
     c->store_was_up |= up;
     if (up && !was) {
         log_info("store", "ready for writes");
@@ -301,6 +304,7 @@ static bool run_op(struct core *c, struct agent_op *op)
         return true;
     case AGENT_PEER_LOCK:
     case AGENT_PEER_JOIN:
+    case AGENT_PEER_DEFRAGMENT:
     case AGENT_RAFT_REMOVE:
         members_op(c, op);
         return true;
@@ -546,6 +550,8 @@ enum err core_start(struct core *c, struct process *p,
         guard_campaign(c);
     if (e == ERR_OK)
         members_begin(c);
+    if (e == ERR_OK)
+        e = room_new(c);
     return e;
 }
 
@@ -562,6 +568,7 @@ void core_stop(struct core *c)
         agent_close(c->agent);
     c->agent = NULL;
     guard_stop(c);
+    room_stop(c);
     if (c->prober)
         prober_close(c->prober);
     store_close(c->process->store);
@@ -573,6 +580,7 @@ void core_stop(struct core *c)
     contact_end(c); /* the last letters were its too */
     queue_close(c->batches);
     guard_free(c);
+    room_free(c);
     pulse_free(c);
     link_free(c->link);
     monitor_close(c);

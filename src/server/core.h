@@ -73,6 +73,7 @@ struct core {
     struct wan_keeper *wan;    /* wan.c; NULL: no other datacenters */
     struct mirrors *mirrors;   /* mirrors.c; NULL: none */
     struct guardian *guardian; /* guard.c */
+    struct room_keeper *room;  /* room.c; NULL: not in etcd */
     struct watches *watches;   /* NULL: none were ever configured */
     struct pulse *pulse;       /* pulse.c; NULL: no server */
     struct link *link;         /* link.c; NULL: a server */

@@ -62,6 +62,7 @@ enum err members_open(const struct settings *s, struct process *p,
         .join = peers->join,
         .join_count = peers->join_count,
         .expect = peers->expect,
+        .quota = peers->quota,
         .alone = alone,
         .changed = publish,
         .node_of = node_of,
@@ -100,6 +101,8 @@ static struct block *block_new(const struct cluster_view *v)
         .expect = v->expect,
         .store_index = v->store_index,
         .store_term = v->store_term,
+        .store_size = v->store_size,
+        .store_used = v->store_used,
         .servers = b->servers,
         .server_count = v->count,
     };
@@ -108,6 +111,7 @@ static struct block *block_new(const struct cluster_view *v)
         b->servers[i] = (struct api_server){
             .id = bytes_str(s->id),
             .node = bytes_str(s->node),
+            .version = bytes_str(s->version),
             .address = bytes_str(s->address),
             .peer_port = s->peer_port,
             .server_port = s->server_port,
@@ -192,6 +196,14 @@ static void on_done(struct cluster_request *r)
     op->done(op);
 }
 
+static enum cluster_ask what_of(enum agent_op_kind kind)
+{
+    return kind == AGENT_PEER_LOCK         ? CLUSTER_LOCK
+           : kind == AGENT_PEER_JOIN       ? CLUSTER_JOIN
+           : kind == AGENT_PEER_DEFRAGMENT ? CLUSTER_DEFRAGMENT
+                                           : CLUSTER_REMOVE;
+}
+
 void members_op(struct core *c, struct agent_op *take)
 {
     struct cluster *members = c->process->members;
@@ -206,9 +218,7 @@ void members_op(struct core *c, struct agent_op *take)
     struct wanted *w = xzalloc(sizeof *w);
     w->op = take;
     w->request = (struct cluster_request){
-        .what = take->kind == AGENT_PEER_LOCK   ? CLUSTER_LOCK
-                : take->kind == AGENT_PEER_JOIN ? CLUSTER_JOIN
-                                                : CLUSTER_REMOVE,
+        .what = what_of(take->kind),
         .body = take->output,
         .id = take->id,
         .address = take->reason,

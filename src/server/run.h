@@ -35,6 +35,7 @@ struct run_peers {
     uint64_t retry_ms;
     uint64_t attempts_max; /* 0: no limit */
     uint64_t expect;       /* bootstrap_expect */
+    uint64_t quota;        /* of an etcd of our own, bytes */
     bool bootstrap;
     bool wan;                /* there is a listener for other datacenters */
     const char *address_wan; /* told them */

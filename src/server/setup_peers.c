@@ -25,6 +25,7 @@ enum err setup_peers(struct setup *s)
         .attempts_max = (uint64_t)c->join.attempts_max,
         .expect = (uint64_t)c->bootstrap_expect,
         .bootstrap = c->bootstrap,
+        .quota = (uint64_t)c->store_quota,
     };
     if (p->secret.n && (!tls_psk_from(p->secret, &p->psk) ||
                         tls_server_new_psk(&p->psk, &p->tls) != ERR_OK))

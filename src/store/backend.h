@@ -150,6 +150,10 @@ struct backend_ops {
      * done, call again (reads below are refused from the first call on). */
     void (*compact)(struct backend *b, uint64_t revision, backend_done_fn done,
                     void *ctx);
+    /* Somebody else does that, up to this revision. May be NULL. */
+    void (*compacted)(struct backend *b, uint64_t revision);
+    /* See struct store_room. NULL: there is nothing of the kind. */
+    void (*room)(struct backend *b, struct store_room *r);
     uint64_t (*oldest)(const struct backend *b); /* retained revision */
     uint64_t (*newest)(const struct backend *b); /* known here; no barrier */
 };

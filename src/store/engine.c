@@ -159,6 +159,7 @@ static void refuse(struct command *c)
     struct store_read *r = c->what;
     struct store_history *h = c->what;
     struct store_moment *m = c->what;
+    struct store_room *room = c->what;
     struct store_import *i = c->what;
 
     switch (c->kind) {
@@ -177,9 +178,13 @@ static void refuse(struct command *c)
     case COMMAND_MOMENT:
         m->done(m, ERR_CLOSED);
         break;
+    case COMMAND_ROOM:
+        room->done(room, ERR_CLOSED);
+        break;
     case COMMAND_CAMPAIGN:
     case COMMAND_RESIGN:
     case COMMAND_COMPACT:
+    case COMMAND_COMPACTS:
     case COMMAND_MORE:
     case COMMAND_HURRY:
     case COMMAND_CLOSE:
@@ -213,6 +218,12 @@ static void obey(struct store *s, struct command *c)
         break;
     case COMMAND_COMPACT:
         upkeep_compact(s, c->revision);
+        break;
+    case COMMAND_COMPACTS:
+        s->compacts = c->revision != 0;
+        break;
+    case COMMAND_ROOM:
+        room_start(s, c->what);
         break;
     case COMMAND_IMPORT:
         import_add(s, c->what);
@@ -361,6 +372,17 @@ void store_compact(struct store *s, uint64_t revision)
         command_push(s, COMMAND_COMPACT, NULL, revision);
 }
 
+void store_compacts(struct store *s, bool on)
+{
+    if (!atomic_load(&s->closing))
+        command_push(s, COMMAND_COMPACTS, NULL, on);
+}
+
+enum err store_room_begin(struct store *s, struct store_room *r)
+{
+    return command_send(s, COMMAND_ROOM, r);
+}
+
 enum err store_import_begin(struct store *s, struct store_import *i)
 {
     return command_send(s, COMMAND_IMPORT, i);
@@ -450,6 +472,7 @@ static struct store *store_new(const struct store_options *o,
     s->backend = take;
     s->barrier_free = take->ops->barrier_free;
     s->up = -1;
+    s->compacts = true;
     s->retry_ms = RETRY_FIRST_MS;
     set_options(s, o);
     set_nonce(s);

@@ -151,7 +151,6 @@ static void attach(struct backend *b, uv_loop_t *loop)
             .connect_ms = ETCD_CONNECT_MS,
         });
     x->term_over.fire = etcd_term_over;
-    etcd_upkeep_begin(x);
 }
 
 static void detach(struct etcd *x)
@@ -355,7 +354,9 @@ void etcd_try(struct etcd *x,
 
 static uint64_t etcd_oldest(const struct backend *b)
 {
-    return etcd_of(b)->oldest;
+    const struct etcd *x = etcd_of(b);
+
+    return x->oldest > x->assumed ? x->oldest : x->assumed;
 }
 
 static uint64_t etcd_newest(const struct backend *b)
@@ -381,6 +382,8 @@ static const struct backend_ops etcd_ops = {
     .lease_revoke = etcd_lease_revoke,
     .lease_put = etcd_lease_put,
     .compact = etcd_compact,
+    .compacted = etcd_compacted,
+    .room = etcd_room,
     .oldest = etcd_oldest,
     .newest = etcd_newest,
 };

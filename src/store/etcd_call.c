@@ -35,9 +35,9 @@ static const struct refusal {
      "the change is larger than etcd allows: start every member with "
      "--max-request-bytes 1572864 (or more)"},
     {"database space exceeded", ERR_NOSPACE,
-     "etcd's database has reached its quota (--quota-backend-bytes): history "
-     "is dropped and the database defragmented; if this stays, raise the "
-     "quota"},
+     "etcd's database has reached its quota: one server drops history and "
+     "defragments it now; if this stays, live data fills it: raise the quota "
+     "(store_quota, or --quota-backend-bytes of an etcd of yours)"},
     {"no leader", ERR_UNAVAILABLE,
      "etcd has no leader: no majority of its "
      "members reach each other"},
@@ -329,10 +329,11 @@ static enum err ask_gateway(struct etcd_call *c)
     };
     struct buf url = {0};
 
-    buf_printf(&url, "%s/v3/%s", x->member[c->member].url, c->path);
+    buf_printf(&url, c->get ? "%s/%s" : "%s/v3/%s", x->member[c->member].url,
+               c->path);
     buf_putc(&url, '\0');
     const struct fetch_options o = {
-        .method = "POST",
+        .method = c->get ? "GET" : "POST",
         .url = url.bad ? "" : url.p,
         .headers = headers,
         .header_count = x->token && *x->token ? 2 : 1,

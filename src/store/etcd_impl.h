@@ -9,7 +9,7 @@
  *     etcd_read.c     ranges, walks, barriers, when
  *     etcd_watch.c    the feed, history
  *     etcd_lease.c    leases, compaction
- *     etcd_upkeep.c   room, when etcd has reached its quota
+ *     etcd_upkeep.c   what members have of their quota, and what makes room
  *     etcd_message.c  answers -> values       etcd_grpc.c  one connection
  *     etcd_wire.c     Protocol Buffers, gRPC's frames   etcd_text.c  JSON
  *
@@ -68,8 +68,9 @@ struct etcd_answer {
 struct etcd_call {
     struct list link;
     struct etcd *etcd;
-    const char *path; /* ETCD_TXN, "lease/grant" */
+    const char *path; /* ETCD_TXN, "lease/grant"; of a GET the whole */
     bool grpc;        /* body begins with room for the frame */
+    bool get;         /* else a POST to the gateway */
     struct buf body;
     uint32_t timeout_ms; /* 0: ETCD_CALL_MS */
     bool once;   /* not to be repeated once it may have been carried out */
@@ -126,7 +127,8 @@ struct etcd {
     uint64_t cluster;
     uint64_t txn_ms_x8; /* what groups take, moving mean, times eight */
     uint64_t newest, oldest;
-    bool tried; /* etcd_try went well */
+    uint64_t assumed; /* somebody else has compacted, or will, up to here */
+    bool tried;       /* etcd_try went well */
     struct errtext try_text;
     void (*try_done)(struct etcd *x, void *arg, enum err e);
     void *try_arg;
@@ -142,10 +144,7 @@ struct etcd {
     uint64_t feed_retry_ms;
     struct list histories;
 
-    struct timer upkeep;
-    bool upkeep_busy, upkeep_soon;
-    uint64_t upkeep_alarm;   /* the member that has it */
-    uint64_t upkeep_made_ms; /* when room was made; 0: never */
+    uint64_t quota, quota_ms; /* as a member told last; 0: none has */
 
     uv_idle_t almost, last; /* for the order in which things close */
 };
@@ -231,11 +230,11 @@ void etcd_lease_keep(struct backend *b, uint64_t lease, backend_done_fn done,
 void etcd_lease_revoke(struct backend *b, uint64_t lease);
 void etcd_compact(struct backend *b, uint64_t revision, backend_done_fn done,
                   void *ctx);
+void etcd_compacted(struct backend *b, uint64_t revision);
 
 /* --- etcd_upkeep.c ------------------------------------------------------- */
 
-void etcd_upkeep_begin(struct etcd *x);
-void etcd_upkeep_soon(struct etcd *x); /* a write was refused for space */
+void etcd_room(struct backend *b, struct store_room *r);
 
 /* --- etcd.c -------------------------------------------------------------- */
 

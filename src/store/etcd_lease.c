@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "store/etcd_impl.h"
 
+enum { COMPACT_MS = 60 * 1000 };
+
 struct lease_call {
     struct etcd_call call;
     void (*granted)(void *ctx, enum err e, uint64_t lease);
@@ -129,7 +131,8 @@ static void on_compacted(struct etcd_call *c, const struct etcd_answer *a)
 }
 
 /* To one below: etcd may drop what was deleted in the very revision that it
- * compacts to, and a history from `revision` on must still tell of it. */
+ * compacts to, and a history from `revision` on must still tell of it. Physical:
+ * what is only marked as dropped leaves no room yet. */
 void etcd_compact(struct backend *b, uint64_t revision, backend_done_fn done,
                   void *ctx)
 {
@@ -145,8 +148,17 @@ void etcd_compact(struct backend *b, uint64_t revision, backend_done_fn done,
 
     l->done = done;
     l->revision = revision;
+    l->call.timeout_ms = COMPACT_MS;
     buf_putc(&l->call.body, '{');
     text_put_u64(&l->call.body, "revision", revision - 1);
-    buf_putc(&l->call.body, '}');
+    buf_puts(&l->call.body, ",\"physical\":true}");
     etcd_call_start(l);
+}
+
+void etcd_compacted(struct backend *b, uint64_t revision)
+{
+    struct etcd *x = etcd_of(b);
+
+    if (x->assumed < revision && revision <= x->newest)
+        x->assumed = revision;
 }

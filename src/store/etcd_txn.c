@@ -185,8 +185,6 @@ static void on_txn(struct etcd_call *c, const struct etcd_answer *a)
         g->verdict = a->lost ? BACKEND_UNKNOWN : BACKEND_FAILED;
         g->why = a->why;
         g->text = a->text;
-        if (a->why == ERR_NOSPACE)
-            etcd_upkeep_soon(x);
     }
     etcd_call_free(c);
     g->done(g);

@@ -1,206 +1,271 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
-/* etcd refuses every write once one member's file has reached its quota, and
- * goes on refusing until somebody has made room and said so. So:
+/* What etcd's members have of their quota, and what makes room, as it is asked
+ * of us (struct store_room; duty/room.h decides). A look asks, one after the
+ * other,
  *
- *     look    alarms, every half minute, and when a write was refused for space
- *     room    compact to the newest revision (history goes, live data stays),
- *             then defragment one member after the other
- *     say so  disarm
+ *     /metrics             the quota, of whichever member answers, now and then
+ *     maintenance/alarm    who is short of space
+ *     maintenance/status   each member: its file, and what of it is in use
  *
- * What several servers do of it at once does no harm; their first looks are
- * spread. A member that cannot be reached is left out: its alarm stays, and is
- * looked at again. */
+ * A member that cannot be reached is left out. */
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/log.h"
 #include "store/etcd_impl.h"
 
 enum {
-    LOOK_MS = 30 * 1000,
-    LOOK_SOON_MS = 200, /* after a refusal; spread over as much again */
     DEFRAGMENT_MS = 60 * 1000,
+    QUOTA_MS = 60 * 1000, /* until it is asked for again */
 };
 
-static void look_later(struct etcd *x, uint64_t ms)
+struct room_call {
+    struct etcd_call call;
+    struct store_room *room;
+    size_t at; /* status: whose turn it is */
+};
+
+static void end(struct room_call *rc, enum err e, const struct errtext *t)
 {
-    x->upkeep_busy = false;
-    timer_set(&x->timers, &x->upkeep, ms);
+    struct store_room *r = rc->room;
+
+    if (t)
+        r->text = *t;
+    rc->call.drop = NULL;
+    etcd_call_free(&rc->call);
+    r->done(r, e);
 }
 
-static void call(struct etcd *x, const char *path, const char *body,
-                 size_t member,
-                 void (*done)(struct etcd_call *, const struct etcd_answer *))
+static void on_drop(struct etcd_call *c)
 {
-    struct etcd_call *c = etcd_call_new(x, sizeof *c, path, done);
+    struct store_room *r = container_of(c, struct room_call, call)->room;
 
-    buf_puts(&c->body, body);
-    c->only = member;
-    if (member)
-        c->timeout_ms = DEFRAGMENT_MS;
-    etcd_call_start(c);
+    r->done(r, ERR_CLOSED);
 }
 
-static void on_disarmed(struct etcd_call *c, const struct etcd_answer *a)
+/* member: one plus its place; 0: any. */
+static struct room_call *
+room_call(struct etcd *x, struct store_room *r, const char *path, size_t member,
+          void (*done)(struct etcd_call *, const struct etcd_answer *))
 {
-    struct etcd *x = c->etcd;
+    struct room_call *rc = etcd_call_new(x, sizeof *rc, path, done);
 
-    x->upkeep_made_ms = uv_now(x->loop);
-    if (a->why == ERR_OK)
-        log_warn("store",
-                 "etcd takes writes again: history below revision "
-                 "%llu was dropped to make room. Raise "
-                 "--quota-backend-bytes if this comes again",
-                 (unsigned long long)x->oldest);
-    else
-        log_error("store", "etcd's alarm stays: %s", a->text.s);
+    rc->room = r;
+    rc->call.only = member;
+    rc->call.drop = on_drop;
+    return rc;
+}
+
+/* The room goes on in another call. */
+static void passed_on(struct etcd_call *c)
+{
+    c->drop = NULL;
     etcd_call_free(c);
-    look_later(x, a->why == ERR_OK ? LOOK_SOON_MS : LOOK_SOON_MS * 10);
 }
 
-static void defragment(struct etcd *x, size_t member);
+/* --- A look --------------------------------------------------------------- */
 
-static void on_defragmented(struct etcd_call *c, const struct etcd_answer *a)
+static void ask_status(struct etcd *x, struct store_room *r, size_t at);
+
+static void on_status(struct etcd_call *c, const struct etcd_answer *a)
 {
+    struct room_call *rc = container_of(c, struct room_call, call);
+    struct store_room *r = rc->room;
     struct etcd *x = c->etcd;
-    size_t member = c->only;
+    struct store_room_member m = {0};
+    uint64_t leader = 0;
+    enum err e = a->why;
 
-    if (a->why != ERR_OK)
-        log_warn("store", "a member was not defragmented: %s", a->text.s);
-    etcd_call_free(c);
-    defragment(x, member);
+    if (e == ERR_OK)
+        e = etcd_number_read(a->body, "header", "member_id", &m.id);
+    if (e == ERR_OK)
+        e = etcd_number_read(a->body, NULL, "leader", &leader);
+    if (e == ERR_OK)
+        e = etcd_number_read(a->body, NULL, "dbSize", &m.size);
+    if (e == ERR_OK)
+        e = etcd_number_read(a->body, NULL, "dbSizeInUse", &m.in_use);
+    m.leader = leader == m.id;
+    if (e == ERR_OK && m.id && r->count < STORE_ROOM_MEMBERS_MAX)
+        r->members[r->count++] = m;
+    if (e != ERR_OK)
+        r->text = a->text;
+    size_t next = rc->at + 1;
+    if (next < x->member_n) {
+        passed_on(c);
+        ask_status(x, r, next);
+        return;
+    }
+    end(rc, r->count ? ERR_OK : e, NULL);
 }
 
-/* One alarm; the next look finds the next. */
-static void disarm(struct etcd *x)
+static void ask_status(struct etcd *x, struct store_room *r, size_t at)
 {
-    struct buf body = {0};
+    struct room_call *rc =
+        room_call(x, r, "maintenance/status", at + 1, on_status);
 
-    buf_printf(&body,
-               "{\"action\":\"DEACTIVATE\",\"memberID\":\"%llu\","
-               "\"alarm\":\"NOSPACE\"}",
-               (unsigned long long)x->upkeep_alarm);
-    buf_putc(&body, '\0');
-    call(x, "maintenance/alarm", body.bad ? "" : body.p, 0, on_disarmed);
-    buf_fini(&body);
+    rc->at = at;
+    buf_puts(&rc->call.body, "{}");
+    etcd_call_start(rc);
 }
 
-/* member: so many are done. */
-static void defragment(struct etcd *x, size_t member)
+static void alarm_take(struct text *t, struct store_room *r)
 {
-    if (member < x->member_n)
-        call(x, "maintenance/defragment", "{}", member + 1, on_defragmented);
-    else
-        disarm(x);
+    struct bytes name;
+    uint64_t member = 0;
+    bool full = false;
+
+    for (text_object(t); text_member(t, &name);) {
+        if (bytes_is(name, "memberID"))
+            member = text_u64(t);
+        else if (bytes_is(name, "alarm"))
+            full = bytes_is(text_string(t), "NOSPACE");
+        else
+            text_skip(t);
+    }
+    if (full && member && r->alarm_count < STORE_ROOM_MEMBERS_MAX)
+        r->alarms[r->alarm_count++] = member;
 }
 
-static void on_room(struct etcd_call *c, const struct etcd_answer *a)
-{
-    struct etcd *x = c->etcd;
-    bool dropped = a->why == ERR_OK || a->why == ERR_COMPACTED;
-
-    if (!dropped)
-        log_error("store", "etcd is full, and its history stays: %s",
-                  a->text.s);
-    etcd_call_free(c);
-    if (dropped)
-        defragment(x, 0);
-    else
-        look_later(x, LOOK_SOON_MS * 10);
-}
-
-/* Physical: what is only marked as dropped leaves no room yet. */
-static void drop_history(struct etcd *x)
-{
-    struct buf body = {0};
-    uint64_t to = x->newest > 1 ? x->newest - 1 : 1;
-
-    if (x->oldest <= to)
-        x->oldest = to + 1;
-    buf_printf(&body, "{\"revision\":\"%llu\",\"physical\":true}",
-               (unsigned long long)to);
-    buf_putc(&body, '\0');
-    call(x, "kv/compaction", body.bad ? "" : body.p, 0, on_room);
-    buf_fini(&body);
-}
-
-/* The member of the first alarm for want of space; 0: there is none. */
-static uint64_t alarmed(struct bytes body)
+static enum err alarms_read(struct bytes body, struct store_room *r)
 {
     struct text t = text_over(body);
     struct bytes name;
-    uint64_t found = 0;
 
     for (text_object(&t); text_member(&t, &name);) {
         if (!bytes_is(name, "alarms")) {
             text_skip(&t);
             continue;
         }
-        for (text_array(&t); text_item(&t);) {
-            uint64_t member = 0;
-            bool full = false;
-
-            for (text_object(&t); text_member(&t, &name);) {
-                if (bytes_is(name, "memberID"))
-                    member = text_u64(&t);
-                else if (bytes_is(name, "alarm"))
-                    full = bytes_is(text_string(&t), "NOSPACE");
-                else
-                    text_skip(&t);
-            }
-            found = found || !full ? found : member;
-        }
+        for (text_array(&t); text_item(&t);)
+            alarm_take(&t, r);
     }
-    return t.bad ? 0 : found;
+    return t.bad ? ERR_CORRUPT : ERR_OK;
 }
 
 static void on_alarms(struct etcd_call *c, const struct etcd_answer *a)
 {
+    struct room_call *rc = container_of(c, struct room_call, call);
+    struct store_room *r = rc->room;
     struct etcd *x = c->etcd;
-    uint64_t now = uv_now(x->loop);
+    enum err e = a->why == ERR_OK ? alarms_read(a->body, r) : a->why;
 
-    x->upkeep_alarm = a->why == ERR_OK ? alarmed(a->body) : 0;
-    etcd_call_free(c);
-    if (!x->upkeep_alarm) {
-        look_later(x, LOOK_MS);
-    } else if (x->upkeep_made_ms && now - x->upkeep_made_ms < LOOK_MS / 2) {
-        disarm(x); /* another member's of the same time */
-    } else {
-        log_error("store",
-                  "etcd's database has reached its quota: making room");
-        drop_history(x);
+    if (e != ERR_OK) {
+        end(rc, e, &a->text);
+        return;
     }
+    passed_on(c);
+    ask_status(x, r, 0);
 }
 
-static void look(struct timer *t)
+static void ask_alarms(struct etcd *x, struct store_room *r)
 {
-    struct etcd *x = container_of(t, struct etcd, upkeep);
+    struct room_call *rc = room_call(x, r, "maintenance/alarm", 0, on_alarms);
 
-    x->upkeep_soon = false;
-    if (x->closing)
+    buf_puts(&rc->call.body, "{\"action\":\"GET\"}");
+    etcd_call_start(rc);
+}
+
+/* "etcd_server_quota_backend_bytes 2.147483648e+09", a line of many. */
+static uint64_t quota_read(struct bytes text)
+{
+    static const char key[] = "\netcd_server_quota_backend_bytes ";
+    const char *at =
+        text.n ? memmem(text.p, text.n, key, sizeof key - 1) : NULL;
+    char number[40];
+
+    if (!at)
+        return 0;
+    struct bytes rest =
+        bytes_skip(text, (size_t)(at - text.p) + sizeof key - 1);
+    struct bytes line = bytes_head(rest, bytes_find(rest, '\n'));
+    if (line.n == 0 || line.n >= sizeof number)
+        return 0;
+    memcpy(number, line.p, line.n);
+    number[line.n] = 0;
+    double v = strtod(number, NULL);
+    return v >= 1 && v < 1e18 ? (uint64_t)v : 0;
+}
+
+static void on_metrics(struct etcd_call *c, const struct etcd_answer *a)
+{
+    struct store_room *r = container_of(c, struct room_call, call)->room;
+    struct etcd *x = c->etcd;
+
+    if (a->why == ERR_OK) {
+        x->quota = quota_read(a->body);
+        x->quota_ms = uv_now(x->loop);
+    }
+    r->quota = x->quota;
+    passed_on(c);
+    ask_alarms(x, r);
+}
+
+/* --- What is asked -------------------------------------------------------- */
+
+static void on_done(struct etcd_call *c, const struct etcd_answer *a)
+{
+    end(container_of(c, struct room_call, call), a->why, &a->text);
+}
+
+static void on_found(struct etcd_call *c, const struct etcd_answer *a)
+{
+    struct room_call *rc = container_of(c, struct room_call, call);
+    struct store_room *r = rc->room;
+    struct etcd *x = c->etcd;
+    size_t at = rc->at;
+    uint64_t id = 0;
+
+    if (a->why == ERR_OK &&
+        etcd_number_read(a->body, "header", "member_id", &id) == ERR_OK &&
+        id == r->member) {
+        passed_on(c);
+        rc = room_call(x, r, "maintenance/defragment", at + 1, on_done);
+        rc->call.timeout_ms = DEFRAGMENT_MS;
+        rc->call.once = true;
+        buf_puts(&rc->call.body, "{}");
+        etcd_call_start(rc);
         return;
-    x->upkeep_busy = true;
-    call(x, "maintenance/alarm", "{\"action\":\"GET\"}", 0, on_alarms);
-}
-
-void etcd_upkeep_begin(struct etcd *x)
-{
-    x->upkeep.fire = look;
-    look_later(x, LOOK_MS / 2 +
-                      bytes_hash(bytes_of(&x, sizeof x), 0) % (LOOK_MS / 2));
-}
-
-void etcd_upkeep_soon(struct etcd *x)
-{
-    uint64_t now = uv_now(x->loop);
-
-    /* If room was made a moment ago it is live data that fills it. */
-    if (x->upkeep_busy || x->upkeep_soon ||
-        (x->upkeep_made_ms && now - x->upkeep_made_ms < LOOK_MS))
+    }
+    if (++at == x->member_n) {
+        struct errtext t;
+        errtext_set(&t, "that member of etcd is not reached from here");
+        end(rc, ERR_UNAVAILABLE, &t);
         return;
-    x->upkeep_soon = true;
-    timer_set(&x->timers, &x->upkeep,
-              LOOK_SOON_MS +
-                  bytes_hash(bytes_of(&x, sizeof x), 0) % LOOK_SOON_MS);
+    }
+    passed_on(c);
+    rc = room_call(x, r, "maintenance/status", at + 1, on_found);
+    rc->at = at;
+    buf_puts(&rc->call.body, "{}");
+    etcd_call_start(rc);
+}
+
+void etcd_room(struct backend *b, struct store_room *r)
+{
+    struct etcd *x = etcd_of(b);
+    struct room_call *rc = NULL;
+
+    switch (r->what) {
+    case STORE_ROOM_LOOK:
+        r->count = r->alarm_count = 0;
+        r->quota = x->quota;
+        if (x->quota && uv_now(x->loop) - x->quota_ms < QUOTA_MS) {
+            ask_alarms(x, r);
+            return;
+        }
+        rc = room_call(x, r, "metrics", 0, on_metrics);
+        rc->call.get = true;
+        break;
+    case STORE_ROOM_DEFRAGMENT: /* whoever it is: its place may be another */
+        rc = room_call(x, r, "maintenance/status", 1, on_found);
+        buf_puts(&rc->call.body, "{}");
+        break;
+    case STORE_ROOM_DISARM:
+        rc = room_call(x, r, "maintenance/alarm", 0, on_done);
+        buf_printf(&rc->call.body,
+                   "{\"action\":\"DEACTIVATE\",\"memberID\":\"%llu\","
+                   "\"alarm\":\"NOSPACE\"}",
+                   (unsigned long long)r->member);
+        break;
+    }
+    etcd_call_start(rc);
 }

@@ -195,6 +195,7 @@ struct store {
     uint64_t bytes_fed, bytes_dropped; /* ever; of it, compacted away */
     uint64_t compact_to;               /* wanted; 0: nothing */
     bool compacting;
+    bool compacts; /* or somebody else does */
 
     /* The past (past.c). */
     size_t reads;            /* of any kind, under way */
@@ -214,6 +215,8 @@ enum command_kind {
     COMMAND_CAMPAIGN,
     COMMAND_RESIGN,
     COMMAND_COMPACT,
+    COMMAND_COMPACTS, /* revision: whether */
+    COMMAND_ROOM,
     COMMAND_IMPORT,
     COMMAND_HURRY,
     COMMAND_CLOSE,
@@ -391,6 +394,7 @@ void upkeep_resume(struct store *s); /* what the last life left undone */
 
 /* One step of the compaction under way, if any. */
 void upkeep_step(struct store *s);
+void room_start(struct store *s, struct store_room *r);
 
 /* --- import.c ------------------------------------------------------------ */
 

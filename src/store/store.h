@@ -272,6 +272,43 @@ void store_resign(struct store *s, struct store_duty *d);
  * age or bytes, whichever comes first. Asynchronous; counted in metrics. */
 void store_compact(struct store *s, uint64_t revision);
 
+/* Any thread. Of several servers on one store only one need drop history: the
+ * others take it for dropped when it is due. On from the start. */
+void store_compacts(struct store *s, bool on);
+
+/* What etcd's members have of their quota, and what makes room. One at a time. */
+enum store_room_what {
+    STORE_ROOM_LOOK,
+    STORE_ROOM_DEFRAGMENT, /* member: it stands still meanwhile */
+    STORE_ROOM_DISARM,     /* member: its alarm for want of space */
+};
+
+enum { STORE_ROOM_MEMBERS_MAX = 32 };
+
+struct store_room {
+    enum store_room_what what;
+    uint64_t member; /* etcd's number of it */
+
+    /* LOOK, as far as members answered: with a member of ours (unix_path) that
+     * one alone, but everybody's alarms. */
+    uint64_t quota; /* bytes; 0: not told */
+    size_t count;
+    struct store_room_member {
+        uint64_t id, size, in_use;
+        bool leader;
+    } members[STORE_ROOM_MEMBERS_MAX];
+    uint64_t alarms[STORE_ROOM_MEMBERS_MAX]; /* members that have it */
+    size_t alarm_count;
+
+    struct errtext text;
+    /* ERR_BAD: not in etcd; ERR_UNAVAILABLE, ERR_CLOSED ... */
+    void (*done)(struct store_room *r, enum err e);
+    struct list link; /* the store's */
+};
+
+/* Any thread. */
+MUST_USE enum err store_room_begin(struct store *s, struct store_room *r);
+
 /* Any thread: the etcd cluster's ID; 0: not heard of it yet, or a store that
  * belongs to this process alone. */
 uint64_t store_cluster(const struct store *s);

@@ -224,6 +224,25 @@ void upkeep_step(struct store *s)
     /* Whose outcome is being found out needs the state before him. */
     if (groups_unsettled(s))
         return;
+    if (!s->compacts) {
+        if (s->backend->ops->compacted)
+            s->backend->ops->compacted(s->backend, s->compact_to);
+        s->compact_to = 0;
+        engine_set_oldest(s);
+        return;
+    }
     s->compacting = true;
     s->backend->ops->compact(s->backend, s->compact_to, on_compacted, s);
+}
+
+/* --- Room ---------------------------------------------------------------- */
+
+void room_start(struct store *s, struct store_room *r)
+{
+    if (s->backend->ops->room) {
+        s->backend->ops->room(s->backend, r);
+        return;
+    }
+    errtext_set(&r->text, "this store is not kept in etcd");
+    r->done(r, ERR_BAD);
 }

@@ -389,6 +389,36 @@ a_server_that_missed_a_compaction_loads_again_without_a_gap(void **state)
     proxy_end(&p);
 }
 
+struct asked {
+    struct store_room room;
+    struct world *w;
+    bool done;
+    enum err e;
+};
+
+static void on_room(struct store_room *r, enum err e)
+{
+    struct asked *a = container_of(r, struct asked, room);
+
+    pthread_mutex_lock(&a->w->mutex);
+    a->e = e;
+    a->done = true;
+    pthread_cond_broadcast(&a->w->changed);
+    pthread_mutex_unlock(&a->w->mutex);
+}
+
+static void room_ask(struct asked *a, struct world *w,
+                     enum store_room_what what, uint64_t member)
+{
+    *a = (struct asked){.w = w};
+    a->room =
+        (struct store_room){.what = what, .member = member, .done = on_room};
+    assert_ok(store_room_begin(w->store, &a->room));
+    world_until(w, a->done);
+    if (a->e != ERR_OK)
+        fail_msg("%s", a->room.text.s);
+}
+
 /* What fills it is history: one key, written again and again. */
 static void a_full_etcd_is_made_room_in(void **state)
 {
@@ -396,6 +426,7 @@ static void a_full_etcd_is_made_room_in(void **state)
     struct etcd_child c = {0};
     struct store_outcome o;
     struct server s;
+    struct asked a;
 
     (void)state;
     memset(value, 'v', sizeof value - 1);
@@ -410,9 +441,25 @@ static void a_full_etcd_is_made_room_in(void **state)
     expect_said(&o.text, "--quota-backend-bytes");
     uint64_t full = world_barrier(&s.w);
 
-    do /* until it has noticed */
-        o = put_once(&s.w, "k", "small again");
-    while (o.verdict != STORE_COMMITTED);
+    room_ask(&a, &s.w, STORE_ROOM_LOOK, 0);
+    assert_int_equal(a.room.quota, 3000000);
+    assert_int_equal(a.room.count, 1);
+    assert_int_equal(a.room.alarm_count, 1);
+    uint64_t member = a.room.members[0].id, size = a.room.members[0].size;
+    assert_int_equal(a.room.alarms[0], member);
+    assert_true(a.room.members[0].leader);
+    assert_true(size >= 2900000);
+
+    store_compact(s.w.store, full);
+    while (store_oldest(s.w.store) < full)
+        room_ask(&a, &s.w, STORE_ROOM_LOOK, 0);
+    room_ask(&a, &s.w, STORE_ROOM_DEFRAGMENT, member);
+    room_ask(&a, &s.w, STORE_ROOM_LOOK, 0);
+    assert_true(a.room.members[0].size < size / 2);
+    assert_int_equal(a.room.alarm_count, 1);
+    room_ask(&a, &s.w, STORE_ROOM_DISARM, member);
+    o = put_once(&s.w, "k", "small again");
+    assert_int_equal(o.verdict, STORE_COMMITTED);
     assert_true(o.revision > full);
     world_expect(&s.w, "k", "small again");
     server_close(&s);

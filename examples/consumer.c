@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* consumer - sends a line to an instance of a service, five times, over TCP.
  *
- *     consumer SERVICE [TIMES]
+ *     consumer SERVICE [TIMES [DATACENTERS]]
  *
+ * DATACENTERS is where to go when too few are well here: dc2,dc3 or nearest:2.
  * Up to three instances are tried for each. It goes on while the registry is
  * down: the list is in memory, and in /tmp/muster-lists for the next start. */
 #include <muster.h>
@@ -61,6 +62,7 @@ int main(int argc, char **argv)
     muster_options_init(&o, sizeof o);
     o.cache_dir = "/tmp/muster-lists";
     mkdir(o.cache_dir, 0700);
+    o.failover = argc > 3 ? argv[3] : NULL;
     if (argc < 2 || muster_open(&o, &m, why) != MUSTER_OK ||
         muster_watch(m, argv[1], NULL, &s, why) != MUSTER_OK) {
         fprintf(stderr, "consumer: %s\n", argc < 2 ? "which service?" : why);

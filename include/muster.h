@@ -122,6 +122,13 @@ struct muster_options {
     /* What this program is called, the same in all its replicas: subsets are by
      * rank among them. Printable, at most 128 bytes; NULL: its file's name. */
     const char *caller;
+    /* Other datacenters to fail over to, the first first, at most 7: "dc2,dc3",
+     * or "nearest:2": those that the servers measure to be nearest, in that
+     * order, asked for each minute. NULL: none. */
+    const char *failover;
+    /* A datacenter that the registry cannot reach is looked at where nobody else
+     * is healthy, and as long as what is known of it is younger; 60,000. */
+    uint64_t failover_max_age_ms;
 };
 
 /* size: sizeof *o. */
@@ -247,6 +254,7 @@ struct muster_watch_options {
     /* All traffic takes so long to come back to a priority that is well again;
      * 30,000. 0: at once. */
     uint32_t return_ms;
+    const char *failover; /* NULL: the handle's; "": none */
 };
 
 /* size: sizeof *o. */
@@ -334,6 +342,10 @@ struct muster_status {
     uint32_t slow_starting, draining;
     int zoned;  /* the local zone first */
     int ranked; /* the subset is by rank, not by salt */
+    /* Percent of picks that go to other datacenters. Those are counted in
+     * `instances`, `healthy` and what follows; all else is about the own one. */
+    uint32_t elsewhere_percent;
+    int returning; /* on its way back to a better priority: see return_ms */
 };
 
 /* size: sizeof *st. */
@@ -349,7 +361,9 @@ struct muster_instance {
     int critical, out, held, ejected, unreachable;
     uint32_t active; /* requests in flight */
     uint64_t successes, failures, refusals;
-    int draining, chosen; /* chosen: in the subset */
+    int draining, chosen;   /* chosen: in the subset */
+    const char *datacenter; /* as it was asked for; "": the server's own */
+    int guarded; /* fell silent with too many others: the registry holds it */
 };
 
 /* Calls `each` for all instances of the list in use, on the handle's thread,
@@ -357,6 +371,28 @@ struct muster_instance {
 int muster_each(struct muster_service *s,
                 void (*each)(void *ctx, const struct muster_instance *i),
                 void *ctx);
+
+struct muster_datacenter {
+    size_t size;
+    const char *name; /* as it was asked for; "": the server's own; valid during
+                         the call */
+    uint32_t order;   /* 0: the own one, then those to fail over to */
+    int reachable;    /* by the registry, as far as it says */
+    int known;        /* a list of it has come */
+    int used;         /* it is looked at */
+    uint64_t age_ms; /* of its list: since the registry confirmed it, and as old
+                         as it was then */
+    uint32_t instances, healthy; /* as the registry sees them */
+    uint32_t guarded; /* held by the guard; healthy only where no other is */
+    double share;     /* of picks: 0 to 1 */
+};
+
+/* Calls `each` for the own datacenter and those to fail over to, in order, on the
+ * handle's thread, before it returns. */
+int muster_each_datacenter(struct muster_service *s,
+                           void (*each)(void *ctx,
+                                        const struct muster_datacenter *d),
+                           void *ctx);
 
 #if defined(__GNUC__) || defined(__clang__)
 #pragma GCC visibility pop

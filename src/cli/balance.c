@@ -20,6 +20,7 @@ static bool fill(struct cli *c, bool own_loop, struct muster_options *o)
     o->tls_server_name = cli_setting(c, "tls-server-name");
     o->datacenter = cli_text(c, "datacenter");
     o->cache_dir = cli_text(c, "cache-dir");
+    o->failover = cli_text(c, "failover");
     o->own_loop = own_loop;
     return true;
 }

@@ -133,6 +133,7 @@ static const struct cli_flag explain_flags[] = {
 #define POLICIES "round-robin|random|smooth|edf|weighted-random|ketama|maglev|rendezvous|jump|least-request|p2c|peak-ewma|weighted-least-request"
 #define BALANCE_BOUNDED {"bounded-load", CLI_NUMBER, "PERCENT", "0", "with a policy that hashes: nobody gets more of the mean load; 125 is usual, 0 no bound"}
 #define BALANCE_CACHE {"cache-dir", CLI_TEXT, "PATH", NULL, "folder for the last good list, for a start without any server", .complete = CLI_FOLDER}
+#define BALANCE_FAILOVER {"failover", CLI_TEXT, "DATACENTERS", NULL, "where to go when the own datacenter's healthy share falls: dc2,dc3 or nearest:2"}
 #define BALANCE_FILTER {"filter", CLI_TEXT, "EXPRESSION", NULL, "only what this filter expression selects"}
 #define BALANCE_POLICY {"policy", CLI_CHOICE, POLICIES, "p2c", "how to choose; docs/load-balancing.md compares them"}
 #define BALANCE_SUBSET {"subset", CLI_NUMBER, "N", "0", "choose among so many instances only; 0: all"}
@@ -140,7 +141,7 @@ static const struct cli_flag explain_flags[] = {
 #define BALANCE_ZONE {"zone", CLI_TEXT, "NAME", NULL, "where this program runs"}
 
 static const struct cli_flag pick_flags[] = {
-    BALANCE_BOUNDED, BALANCE_CACHE, BALANCE_FILTER, FORMAT,
+    BALANCE_BOUNDED, BALANCE_CACHE, BALANCE_FAILOVER, BALANCE_FILTER, FORMAT,
     {"key", CLI_TEXT, "KEY", NULL, "with a policy that hashes: what to hash; without it each pick has another key"},
     {"n", CLI_NUMBER, "N", "1", "so many picks; with more than one their spread is shown"},
     BALANCE_POLICY, BALANCE_SUBSET, BALANCE_TAG, BALANCE_ZONE,
@@ -148,7 +149,7 @@ static const struct cli_flag pick_flags[] = {
 };
 
 static const struct cli_flag proxy_flags[] = {
-    BALANCE_BOUNDED, BALANCE_CACHE, BALANCE_FILTER,
+    BALANCE_BOUNDED, BALANCE_CACHE, BALANCE_FAILOVER, BALANCE_FILTER,
     {"listen", CLI_TEXT, "ADDRESS", "127.0.0.1:0", "where to take connections: HOST:PORT, [IPV6]:PORT or PORT; port 0: a free one, which is printed"},
     BALANCE_POLICY, BALANCE_SUBSET, BALANCE_TAG, BALANCE_ZONE,
     END,
@@ -440,7 +441,8 @@ const struct cli_command cli_commands[] = {
      .text = "What a program that uses libmuster would be given: one line with an address, or with -n how many of so many picks each instance gets. Every pick is reported as answered at once.",
      .examples = {{"An address for a script", "pick web"},
                   {"How weights spread", "pick -policy=smooth -n=600 web"},
-                  {"Where a key goes", "pick -policy=maglev -key=user/42 web"}}, .run = cli_pick},
+                  {"Where a key goes", "pick -policy=maglev -key=user/42 web"},
+                  {"With the two nearest datacenters behind", "pick -failover=nearest:2 -n=100 web"}}, .run = cli_pick},
 
     {.name = "proxy", .summary = "Forward TCP connections to instances of a service", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_DATACENTER, .flags = proxy_flags,
      .text = "For programs in any language: each connection goes to an instance that the policy chooses; one that cannot be reached costs an attempt of three, and is left out until it can. Policies that hash "

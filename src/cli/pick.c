@@ -3,13 +3,14 @@
 /* muster pick: what libmuster would choose, and how load spreads. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/balance.h"
 
 /* One for each instance, by the address that tickets carry. */
 struct pick_row {
     char *where; /* address:port */
-    const char *id, *node, *state;
+    const char *id, *node, *datacenter, *state;
     uint32_t weight;
     uint64_t picks;
 };
@@ -42,6 +43,7 @@ static void note_row(void *ctx, const struct muster_instance *i)
         .where = arena_printf(&p->c->arena, "%s:%u", i->address, i->port),
         .id = copy(p->c, i->id),
         .node = copy(p->c, i->node),
+        .datacenter = *i->datacenter ? copy(p->c, i->datacenter) : "own",
         .state = i->draining   ? "draining"
                  : i->out      ? "maintenance"
                  : i->critical ? "critical"
@@ -98,9 +100,11 @@ static int pick_all(struct picks *p, struct muster_service *s, uint64_t n)
 
 static void print_table(const struct picks *p, uint64_t n)
 {
-    static const char *const heads[] = {"Picks",   "Share",  "Instance", "Node",
-                                        "Address", "Weight", ""};
-    struct cli_table t = {.columns = 7};
+    static const char *const heads[] = {"Picks", "Share",     "Instance",
+                                        "Node",  "Address",   "Weight",
+                                        "",      "Datacenter"};
+    bool elsewhere = cli_text(p->c, "failover") != NULL;
+    struct cli_table t = {.columns = elsewhere ? 8 : 7};
     struct arena *a = &p->c->arena;
 
     cli_heads(&t, heads, t.columns);
@@ -114,6 +118,8 @@ static void print_table(const struct picks *p, uint64_t n)
         cli_cell_str(&t, r->where ? r->where : "");
         cli_cell_str(&t, arena_printf(a, "%u", r->weight));
         cli_cell_str(&t, r->state);
+        if (elsewhere)
+            cli_cell_str(&t, r->datacenter);
     }
     cli_table_print(&t);
 }
@@ -126,14 +132,42 @@ static void print_json(const struct picks *p, uint64_t n)
         const struct pick_row *r = &p->row[i];
         (void)json_array_append_new(
             list,
-            json_pack("{s:s, s:s, s:s, s:I, s:I, s:f}", "ServiceID", r->id,
-                      "Node", r->node, "Address", r->where ? r->where : "",
-                      "Weight", (json_int_t)r->weight, "Picks",
-                      (json_int_t)r->picks, "Share",
+            json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:f}", "ServiceID", r->id,
+                      "Node", r->node, "Datacenter", r->datacenter, "Address",
+                      r->where ? r->where : "", "Weight", (json_int_t)r->weight,
+                      "Picks", (json_int_t)r->picks, "Share",
                       (double)r->picks / (double)n));
     }
     cli_print_json(list);
     json_decref(list);
+}
+
+struct elsewhere {
+    size_t followed, awaited;
+};
+
+static void look_elsewhere(void *ctx, const struct muster_datacenter *d)
+{
+    struct elsewhere *e = ctx;
+
+    e->followed += d->order > 0;
+    e->awaited += !d->known && d->reachable;
+}
+
+/* A service that follows other datacenters has a list as soon as its own's has
+ * come; one pick should know of all. */
+static void wait_elsewhere(struct muster_service *s)
+{
+    enum { TURNS = 100, TURN_MS = 20 };
+    const struct timespec turn = {0, TURN_MS * 1000000L};
+
+    for (int i = 0; i < TURNS; i++) {
+        struct elsewhere e = {0, 0};
+        (void)muster_each_datacenter(s, look_elsewhere, &e);
+        if (e.followed && e.awaited == 0)
+            return;
+        (void)nanosleep(&turn, NULL);
+    }
 }
 
 static int run(struct cli *c, struct balance *b, uint64_t n)
@@ -147,6 +181,8 @@ static int run(struct cli *c, struct balance *b, uint64_t n)
         return cli_fail(
             c, "%s", st.last_error[0] ? st.last_error : "no answer within 5 s");
     }
+    if (cli_text(c, "failover"))
+        wait_elsewhere(b->s);
     (void)muster_each(b->s, note_row, &p);
     int code = pick_all(&p, b->s, n);
     if (code == 0 && cli_json(c))

@@ -45,16 +45,16 @@ static struct roster_label label_of(const struct muster_service *s,
                                     const char *cluster)
 {
     const struct muster *m = s->m;
-    uint64_t confirmed = atomic_load(&s->confirmed_ms), now = mono_ms();
+    uint64_t confirmed = atomic_load(&s->home.confirmed_ms), now = mono_ms();
     uint64_t age_ms = confirmed && now > confirmed ? now - confirmed : 0;
 
     return (struct roster_label){
         .datacenter = bytes_str(m->set.datacenter),
-        .query = bytes_str(s->target),
+        .query = bytes_str(s->home.target),
         .cluster = bytes_str(cluster),
         .token_hash = m->token ? bytes_hash(bytes_str(m->token), 1) : 0,
         .saved_ms = day_ms() - age_ms,
-        .index = s->poll.index,
+        .index = s->home.poll.index,
     };
 }
 
@@ -91,10 +91,10 @@ static bool replace(const char *path, struct bytes content)
 void cache_save(struct muster_service *s)
 {
     struct buf out;
-    struct roster_label label = label_of(s, s->cluster);
+    struct roster_label label = label_of(s, s->home.cluster);
 
     buf_init(&out, 2 * (size_t)ROSTER_BODY_MAX);
-    roster_put(&out, s->roster, &label);
+    roster_put(&out, s->home.roster, &label);
     if (!out.bad && replace(s->cache_path, buf_bytes(&out))) {
         atomic_fetch_add(&s->stats.cache_written, 1);
     } else {
@@ -157,13 +157,13 @@ static void take_file(struct muster_service *s, struct bytes file)
         return;
     }
     uint64_t mono = mono_ms();
-    service_cluster(s, label.cluster);
-    atomic_store(&s->confirmed_ms, mono > age_ms ? mono - age_ms : 1);
+    origin_cluster(&s->home, label.cluster);
+    atomic_store(&s->home.confirmed_ms, mono > age_ms ? mono - age_ms : 1);
     handle_log(s->m, MUSTER_WARN,
                "no server answers: using the list of %s from the disk, %llu s "
                "old",
                s->name, (unsigned long long)age_ms / 1000);
-    service_list(s, r, ROSTER_LIST, MUSTER_DISK);
+    origin_list(&s->home, r, ROSTER_LIST, MUSTER_DISK);
 }
 
 void cache_load(struct muster_service *s)

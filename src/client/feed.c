@@ -300,6 +300,25 @@ static enum err dispatch(struct feed *f, struct errtext *t)
 
 /* --- Lines --------------------------------------------------------------- */
 
+/* ": beat age=1500ms": how old the data may be that the server shows. */
+static void take_comment(struct feed *f, struct bytes text)
+{
+    static const char beat[] = "beat age=";
+    uint64_t ms;
+
+    if (!bytes_starts(text, bytes_str(beat)))
+        return;
+    text = bytes_skip(text, sizeof beat - 1);
+    text = bytes_head(text, bytes_find(text, ' '));
+    if (!bytes_ends(text, bytes_str("ms")))
+        return;
+    text.n -= 2;
+    if (bytes_u64(text, &ms) == ERR_OK) {
+        f->age_ms = ms;
+        f->age_told = true;
+    }
+}
+
 static enum err take_line(struct feed *f, struct bytes line, struct errtext *t)
 {
     size_t colon = bytes_find(line, ':');
@@ -310,7 +329,9 @@ static enum err take_line(struct feed *f, struct bytes line, struct errtext *t)
         return dispatch(f, t);
     if (value.n && value.p[0] == ' ')
         value = bytes_skip(value, 1);
-    if (bytes_is(field, "data")) {
+    if (colon == 0) {
+        take_comment(f, value);
+    } else if (bytes_is(field, "data")) {
         if (f->data.n)
             buf_putc(&f->data, '\n');
         buf_put(&f->data, value);

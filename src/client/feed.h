@@ -40,6 +40,8 @@ struct feed {
     struct feed_entry *lost; /* silent or reaped since client_feed_roster */
     size_t lost_n;
     char cluster[FEED_CLUSTER_MAX + 1]; /* whose; empty: it did not say */
+    uint64_t age_ms; /* of what the server shows, as its last beat said */
+    bool age_told;   /* there was one; the caller clears it */
     bool foreign; /* another cluster goes on where this one was: nothing of it
                    * is taken, begin anew */
     bool in_snapshot;

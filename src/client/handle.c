@@ -346,12 +346,13 @@ static void close_parts(struct muster *m)
     while (!list_empty(&m->services)) {
         struct muster_service *s =
             container_of(m->services.next, struct muster_service, link);
-        poll_stop(s);
+        origins_stop(s);
         reconnect_stop(s);
         list_del(&s->link);
         service_free(s);
     }
     registrations_close(m);
+    failover_close(m);
     if (m->names)
         names_close(m->names);
     if (m->fetcher)
@@ -509,15 +510,8 @@ static void token_run(struct muster *m, struct call *c)
 
     free(m->token);
     m->token = t->take_token;
-    list_each (it, &m->services) {
-        struct muster_service *s =
-            container_of(it, struct muster_service, link);
-        poll_stop(s);
-        s->poll.index = 0;
-        client_feed_fini(&s->poll.feed);
-        client_feed_init(&s->poll.feed);
-        poll_start(s);
-    }
+    list_each (it, &m->services)
+        origins_again(container_of(it, struct muster_service, link));
     c->result = MUSTER_OK;
 }
 

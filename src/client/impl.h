@@ -6,6 +6,8 @@
  * settings.c  options and environment
  * sized.c     structs that grow from version to version
  * service.c   a service: its list, its balancer, what changes
+ * origin.c    lists, one of each datacenter, and what the balancer is given
+ * failover.c  which other datacenters are followed, and in which order
  * poll.c      asking the servers, one long poll at a time
  * register*.c being found: at one agent, with beats, or without one
  * kept.c      memory of what was closed
@@ -53,6 +55,15 @@ enum {
     CACHE_REFRESH_MS =
         600000, /* what is confirmed and stays is written again */
     CALLS_MAX = 1024,
+    FAILOVER_MAX = 7,    /* other datacenters of a service */
+    DATACENTER_MAX = 63, /* bytes of its name: a label of DNS */
+    /* A list that is older by the registry's own word is of a datacenter that
+     * cannot be reached; beats come every 15 s. */
+    CUT_AGE_MS = 20000,
+    UNHEARD_MS = 45000, /* the same, if the registry says nothing of it */
+    REST_MS = 15000,    /* another datacenter's list is read so often while all
+                      * is well here, where there are no streams of it */
+    NEAREST_MS = 60000, /* the datacenters' order is asked for */
     CALLER_LABEL_MAX = 128, /* bytes that a server takes */
     ZONE_LABEL_MAX = 64,
     PROCESS_EVENTS = 64,  /* of one muster_process, */
@@ -69,6 +80,13 @@ struct server {
     bool tls;
 };
 
+/* Other datacenters, as they were asked for: by name, or the nearest ones. */
+struct failover {
+    size_t nearest; /* so many; 0: those named */
+    size_t n;
+    char name[FAILOVER_MAX][DATACENTER_MAX + 1];
+};
+
 /* Copies of what was given, the environment where nothing was. */
 struct settings {
     struct server server[SERVERS_MAX];
@@ -80,7 +98,8 @@ struct settings {
     char *authorization; /* "Basic ..."; NULL: none */
     struct buf ca_pem;   /* of a folder; empty: none */
     bool tls_skip_verify;
-    uint64_t cache_max_age_ms, hold_ms;
+    uint64_t cache_max_age_ms, hold_ms, failover_max_age_ms;
+    struct failover failover;
     bool own_loop;
     void (*log)(void *ctx, enum muster_log_level level, const char *text);
     void *log_ctx;
@@ -116,7 +135,8 @@ struct muster {
     uint64_t random;        /* the loop's */
     int epoll_fd, timer_fd; /* own_loop, as is */
     struct loop_budget budget;
-    size_t probes; /* connections of reconnect.c under way */
+    size_t probes;           /* connections of reconnect.c under way */
+    struct nearest *nearest; /* of failover.c; NULL: nobody asks for it */
     char cluster[FEED_CLUSTER_MAX + 1]; /* the loop's: who answered last */
     struct list threads;                /* of exit.c, as the next two */
     struct call stop;
@@ -144,13 +164,35 @@ struct poll {
     uint32_t retry_ms;
 };
 
+/* A part of a service's list: what one datacenter has. The loop's, but for what
+ * is atomic. */
+struct origin {
+    struct muster_service *s;
+    /* As asked for; empty: the server's own. */
+    char datacenter[DATACENTER_MAX + 1];
+    size_t order; /* 0: the own one, then those to fail over to */
+    char *target; /* path and query, without index */
+    char *about;  /* what logs call it */
+    struct poll poll;
+    struct roster *roster; /* NULL: nothing came yet */
+    uint64_t listed_ms;    /* when the list in use was last told */
+    uint64_t age_ms;       /* of the list, as the registry said */
+    bool cut; /* the registry cannot reach it; never of the server's own */
+    enum origin_use { ORIGIN_UNUSED, ORIGIN_LIVE, ORIGIN_RESERVE } use;
+    _Atomic uint64_t confirmed_ms, index; /* confirmed_ms 0: never */
+    _Atomic int source;
+    _Atomic bool connected;
+    char cluster[FEED_CLUSTER_MAX + 1]; /* whose it is; text_mutex; empty:
+                                           unknown */
+};
+
 struct muster_service {
     struct kept kept;
     struct list link;
     struct muster *m;
     struct lb *lb;
-    char *name, *target; /* target: path and query, without index */
-    char *callers;       /* more of it, for a stream; NULL: not asked */
+    char *name, *path, *params; /* params: of all targets, but for dc */
+    char *callers; /* more of home's, for a stream; NULL: not asked */
     bool wants_callers, slow_start;
     char *cache_path;           /* NULL: no cache */
     uint64_t cache_query_token; /* hash of the token the list came with */
@@ -158,24 +200,23 @@ struct muster_service {
     void *changed_ctx;
 
     /* The loop's. */
-    struct poll poll;
-    struct roster *roster;
+    struct origin home, *away[FAILOVER_MAX]; /* away: in order */
+    size_t away_n;
+    struct failover failover;
     struct list probes;
     uint64_t started_ms, tick_ms, probe_ms, saved_ms;
-    uint64_t listed_ms; /* when the list in use was last told */
-    uint32_t rank;      /* among callers, if ranked */
+    uint32_t rank; /* among callers, if ranked */
     bool ranked, unsaved, disk_tried;
-    int ready_fd; /* eventfd; readable once there is a list */
+    bool ready;      /* there is a list in use */
+    bool needs_away; /* home does not carry all of it */
+    int ready_fd;    /* eventfd; readable once there is a list */
 
     /* For anybody. */
     struct service_stats stats;
-    _Atomic uint64_t confirmed_ms, index; /* confirmed_ms 0: never */
     _Atomic uint32_t held, draining;
-    _Atomic int source;
-    _Atomic bool connected;
-    pthread_mutex_t text_mutex; /* guards what follows, written by the loop */
+    pthread_mutex_t text_mutex; /* guards what follows, and clusters; written by
+                                   the loop */
     char last_error[MUSTER_TEXT];
-    char cluster[FEED_CLUSTER_MAX + 1]; /* whose the list is; empty: unknown */
 };
 
 /* --- handle.c ------------------------------------------------------------ */
@@ -238,22 +279,78 @@ void settings_free(struct settings *s);
 
 /* --- service.c ----------------------------------------------------------- */
 
-/* The registry told a list (or the disk did). take_new is used or freed. */
-void service_list(struct muster_service *s, struct roster *take_new,
-                  enum roster_trust trust, enum muster_source source);
 void service_beat(struct muster_service *s, uint64_t now_ms);
 /* How many callers there are, and which of them this one is. */
 void service_callers(struct muster_service *s, const struct feed_callers *c);
-void service_cluster(struct muster_service *s, struct bytes name);
+/* Another list is in use. */
+void service_changed(struct muster_service *s);
 void service_error(struct muster_service *s, const char *format, ...)
     PRINTF_LIKE(2, 3);
 void service_free(struct muster_service *s);
 void url_escape(struct buf *b, const char *text);
 
+/* --- origin.c ------------------------------------------------------------ */
+
+/* datacenter "": the server's own. ERR_NOMEM. The rest of *o is zero. */
+MUST_USE enum err origin_init(struct origin *o, struct muster_service *s,
+                              const char *datacenter, size_t order);
+void origin_fini(struct origin *o); /* its poll is stopped */
+
+/* The registry told a list (or the disk did). take_new is used or freed. */
+void origin_list(struct origin *o, struct roster *take_new,
+                 enum roster_trust trust, enum muster_source source);
+void origin_cluster(struct origin *o, struct bytes name);
+
+/* What an answer says about the datacenter: its head, a stream's beat, a status
+ * that is no 200. Nothing of it is about the server's own. */
+void origin_heard(struct origin *o, bool reachable, uint64_t age_ms);
+void origin_head(struct origin *o, struct bytes head);
+void origin_beat(struct origin *o);
+void origin_refused(struct origin *o, int status);
+
+/* It need not be followed, only looked at now and then. */
+bool origin_rests(const struct origin *o);
+
+/* All but its share. */
+void origin_tell(const struct origin *o, struct muster_datacenter *ret);
+
+/* Time passes: what is only kept, or is too old, goes. */
+void origins_beat(struct muster_service *s, uint64_t now_ms);
+
+/* Makes one list of all. The balancer keeps what it has on error. */
+MUST_USE enum err origins_use(struct muster_service *s);
+
+/* Asks for all of them, and no more; again: as if nothing had been told. */
+void origins_start(struct muster_service *s);
+void origins_stop(struct muster_service *s);
+void origins_again(struct muster_service *s);
+
+/* In the order in which the balancer numbers them; NULL: there are no more. */
+struct origin *origin_at(struct muster_service *s, size_t i);
+
+/* Whose an endpoint of the balancer is, by its priority there. */
+enum { ORIGIN_LEVELS = ROSTER_PRIORITIES };
+struct origin *origin_of(struct muster_service *s, uint8_t level);
+
+/* --- failover.c ---------------------------------------------------------- */
+
+/* "dc2,dc3", "nearest:2"; NULL or "": none. ERR_BAD, ERR_LIMIT: t says why.
+ * home: the datacenter that is asked for, or NULL. */
+MUST_USE enum err failover_parse(const char *text, const char *home,
+                                 struct failover *ret, struct errtext *t);
+
+/* Those named are s->away from now on; nobody asks for them yet. ERR_NOMEM. */
+MUST_USE enum err failover_make(struct muster_service *s);
+
+/* On the loop: has the nearest asked for, if they are to be followed. */
+MUST_USE enum err failover_start(struct muster_service *s);
+void failover_close(struct muster *m);
+
 /* --- poll.c -------------------------------------------------------------- */
 
-void poll_start(struct muster_service *s);
-void poll_stop(struct muster_service *s);
+void poll_start(struct origin *o);
+void poll_now(struct origin *o); /* without the rest of a pause */
+void poll_stop(struct origin *o);
 
 /* What every request of the handle has; url and headers are the caller's. */
 void fetch_defaults(const struct muster *m, const struct server *server,

@@ -120,6 +120,14 @@ void muster_status_init(struct muster_status *st, size_t size)
     sized_init(st, size, &usual, sizeof usual);
 }
 
+/* Of picks; home's levels may be in the balancer's reserve. */
+static double share_elsewhere(const struct muster_service *s)
+{
+    return lb_share_of(s->lb, ORIGIN_LEVELS, LB_RESERVE_FROM - 1) +
+           lb_share_of(s->lb, LB_RESERVE_FROM + ORIGIN_LEVELS,
+                       LB_PRIORITIES_MAX - 1);
+}
+
 int muster_status(struct muster_service *s, struct muster_status *ret)
 {
     struct lb_state b;
@@ -130,12 +138,12 @@ int muster_status(struct muster_service *s, struct muster_status *ret)
     if (!ret)
         return MUSTER_EINVAL;
     lb_get_state(s->lb, &b);
-    uint64_t confirmed = atomic_load(&s->confirmed_ms), now = mono_ms();
+    uint64_t confirmed = atomic_load(&s->home.confirmed_ms), now = mono_ms();
     struct muster_status mine = {
-        .source = (enum muster_source)atomic_load(&s->source),
-        .connected = atomic_load(&s->connected),
+        .source = (enum muster_source)atomic_load(&s->home.source),
+        .connected = atomic_load(&s->home.connected),
         .age_ms = confirmed && now > confirmed ? now - confirmed : 0,
-        .index = atomic_load(&s->index),
+        .index = atomic_load(&s->home.index),
         .instances = b.listed,
         .healthy = b.healthy,
         .held = atomic_load(&s->held),
@@ -146,6 +154,8 @@ int muster_status(struct muster_service *s, struct muster_status *ret)
         .zoned = b.zoned,
         .ranked = b.ranked,
         .draining = atomic_load(&s->draining),
+        .elsewhere_percent = (uint32_t)(100 * share_elsewhere(s) + .5),
+        .returning = b.returning,
         .answers = atomic_load(&s->stats.answers),
         .failures = atomic_load(&s->stats.failures),
         .bad_answers = atomic_load(&s->stats.bad_answers),
@@ -155,7 +165,7 @@ int muster_status(struct muster_service *s, struct muster_status *ret)
     };
     pthread_mutex_lock(&s->text_mutex);
     memcpy(mine.last_error, s->last_error, sizeof mine.last_error);
-    memcpy(mine.cluster, s->cluster, sizeof mine.cluster);
+    memcpy(mine.cluster, s->home.cluster, sizeof mine.cluster);
     pthread_mutex_unlock(&s->text_mutex);
     return sized_give(ret, &mine, sizeof mine) ? MUSTER_OK : MUSTER_EINVAL;
 }
@@ -166,7 +176,9 @@ struct each_call {
     struct call call;
     struct muster_service *s;
     void (*each)(void *ctx, const struct muster_instance *i);
+    void (*each_datacenter)(void *ctx, const struct muster_datacenter *d);
     void *ctx;
+    bool marked[FAILOVER_MAX + 1]; /* by order */
 };
 
 static const char *text_of(struct bytes b, char *space)
@@ -183,26 +195,51 @@ static const char *text_of(struct bytes b, char *space)
 static struct roster_entry marks_of(const struct roster *r,
                                     const struct lb_endpoint_state *e)
 {
-    for (size_t i = 0; r && (r->held || r->draining) && i < r->n; i++)
+    for (size_t i = 0; r && i < r->n; i++)
         if (bytes_eq(r->v[i].id, e->service_id) &&
             bytes_eq(r->v[i].node, e->node))
             return r->v[i];
     return (struct roster_entry){.held_ms = 0};
 }
 
+/* Only where one of them may have a mark: each is looked for. */
+static bool has_marks(const struct origin *o)
+{
+    const struct roster *r = o->roster;
+    bool guarded = false;
+
+    for (size_t i = 0; r && !guarded && i < r->n; i++)
+        guarded = r->v[i].guarded;
+    return r && (r->held || r->draining || guarded);
+}
+
+/* Another datacenter's zones are named after it in the balancer. */
+static struct bytes zone_of(const struct origin *o, struct bytes zone)
+{
+    size_t n = strlen(o->datacenter) + 1;
+
+    return o->order && zone.n > n ? bytes_skip(zone, n) : zone;
+}
+
 static void each_one(void *ctx, const struct lb_endpoint_state *e)
 {
     struct each_call *c = ctx;
     char space[4][LB_TEXT_MAX + 1];
-    struct roster_entry marks = marks_of(c->s->roster, e);
+    const struct origin *o = origin_of(c->s, e->priority);
+    struct roster_entry marks = {.held_ms = 0};
+
+    if (!o)
+        return;
+    if (c->marked[o->order])
+        marks = marks_of(o->roster, e);
     struct muster_instance i = {
         .size = sizeof i,
-        .priority = e->priority,
+        .priority = e->priority % ORIGIN_LEVELS,
         .chosen = e->chosen,
         .node = text_of(e->node, space[0]),
         .id = text_of(e->service_id, space[1]),
         .address = text_of(e->address, space[2]),
-        .zone = text_of(e->zone, space[3]),
+        .zone = text_of(zone_of(o, e->zone), space[3]),
         .port = e->port,
         .weight = e->weight,
         .critical = e->critical,
@@ -215,6 +252,8 @@ static void each_one(void *ctx, const struct lb_endpoint_state *e)
         .successes = e->ok,
         .failures = e->failed,
         .refusals = e->refused,
+        .datacenter = o->datacenter,
+        .guarded = marks.guarded,
     };
 
     c->each(c->ctx, &i);
@@ -224,6 +263,8 @@ static void each_run(struct muster *m, struct call *c)
 {
     struct each_call *e = container_of(c, struct each_call, call);
 
+    for (size_t i = 0; i <= e->s->away_n; i++)
+        e->marked[i] = has_marks(origin_at(e->s, i));
     m->callbacks++;
     lb_each(e->s->lb, mono_ms(), each_one, e);
     m->callbacks--;
@@ -236,6 +277,45 @@ int muster_each(struct muster_service *s,
 {
     struct each_call c = {
         .call = {.run = each_run}, .s = s, .each = each, .ctx = ctx};
+    int e = service_check(s);
+
+    if (e != MUSTER_OK)
+        return e;
+    return each ? handle_call(s->m, &c.call) : MUSTER_EINVAL;
+}
+
+static double share_of(struct muster_service *s, size_t order)
+{
+    size_t first = order * ORIGIN_LEVELS, last = first + ORIGIN_LEVELS - 1;
+
+    return lb_share_of(s->lb, first, last) +
+           lb_share_of(s->lb, LB_RESERVE_FROM + first, LB_RESERVE_FROM + last);
+}
+
+static void each_datacenter_run(struct muster *m, struct call *c)
+{
+    struct each_call *e = container_of(c, struct each_call, call);
+
+    m->callbacks++;
+    for (size_t i = 0; i <= e->s->away_n; i++) {
+        struct muster_datacenter d = {.size = sizeof d,
+                                      .share = share_of(e->s, i)};
+        origin_tell(origin_at(e->s, i), &d);
+        e->each_datacenter(e->ctx, &d);
+    }
+    m->callbacks--;
+    c->result = MUSTER_OK;
+}
+
+int muster_each_datacenter(struct muster_service *s,
+                           void (*each)(void *ctx,
+                                        const struct muster_datacenter *d),
+                           void *ctx)
+{
+    struct each_call c = {.call = {.run = each_datacenter_run},
+                          .s = s,
+                          .each_datacenter = each,
+                          .ctx = ctx};
     int e = service_check(s);
 
     if (e != MUSTER_OK)

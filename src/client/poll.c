@@ -64,16 +64,16 @@ bool server_url(const struct server *server, const char *address,
     return n > 0 && (size_t)n < size;
 }
 
-static struct server *server_of(struct muster_service *s)
+static struct server *server_of(const struct origin *o)
 {
-    struct settings *set = &s->m->set;
+    struct settings *set = &o->s->m->set;
 
-    return &set->server[s->poll.server % set->servers];
+    return &set->server[o->poll.server % set->servers];
 }
 
-static const char *server_name(struct muster_service *s)
+static const char *server_name(const struct origin *o)
 {
-    const struct server *x = server_of(s);
+    const struct server *x = server_of(o);
 
     return x->host ? x->host : x->unix_path;
 }
@@ -85,127 +85,136 @@ static uint64_t jittered(struct muster *m, uint64_t ms)
     return ms / 2 + lb_below(lb_draw(&m->random), (uint32_t)ms + 1);
 }
 
-static void again_in(struct muster_service *s, uint64_t ms)
+static void again_in(struct origin *o, uint64_t ms)
 {
-    timer_set(&s->m->timers, &s->poll.again, ms);
+    timer_set(&o->s->m->timers, &o->poll.again, ms);
 }
 
 /* The next server at once; after a whole round, a pause. */
-static void failed(struct muster_service *s)
+static void failed(struct origin *o)
 {
-    struct poll *p = &s->poll;
+    struct poll *p = &o->poll;
+    struct muster *m = o->s->m;
 
-    atomic_store(&s->connected, false);
-    atomic_fetch_add(&s->stats.failures, 1);
+    atomic_store(&o->connected, false);
+    atomic_fetch_add(&o->s->stats.failures, 1);
     p->server++;
     p->no_streams = false;
     p->failed_in_row++;
-    if (p->failed_in_row % s->m->set.servers) {
-        again_in(s, 1);
+    if (p->failed_in_row % m->set.servers) {
+        again_in(o, 1);
         return;
     }
     p->retry_ms = p->retry_ms ? p->retry_ms * 2 : RETRY_MIN_MS;
     p->retry_ms = p->retry_ms < RETRY_MAX_MS ? p->retry_ms : RETRY_MAX_MS;
-    again_in(s, jittered(s->m, p->retry_ms));
+    again_in(o, jittered(m, p->retry_ms));
 }
 
-/* Of another datacenter than the list in use: somebody else's registry. */
-static bool foreign(const struct muster_service *s, const struct roster *r)
+static void not_used(struct origin *o, const char *why)
 {
-    return s->roster && s->roster->datacenter.n && r->datacenter.n &&
-           !bytes_eq(s->roster->datacenter, r->datacenter);
+    atomic_fetch_add(&o->s->stats.bad_answers, 1);
+    service_error(o->s, "the answer of %s about %s is not used: %s",
+                  server_name(o), o->about, why);
 }
 
-static void not_used(struct muster_service *s, const char *why)
+/* Of another datacenter than asked for, or than the list in use: somebody else's
+ * registry. */
+static bool foreign(struct origin *o, const struct roster *r)
 {
-    atomic_fetch_add(&s->stats.bad_answers, 1);
-    service_error(s, "the answer of %s about %s is not used: %s",
-                  server_name(s), s->name, why);
+    struct bytes want = bytes_str(o->datacenter);
+    char why[MUSTER_TEXT];
+
+    if (!want.n && o->roster)
+        want = o->roster->datacenter;
+    if (!want.n || !r->datacenter.n || bytes_eq_fold(want, r->datacenter))
+        return false;
+    (void)snprintf(why, sizeof why,
+                   o->datacenter[0]
+                       ? "it is of datacenter %.*s, asked was %.*s"
+                       : "it is of datacenter %.*s, the list in use of %.*s",
+                   BYTES_ARG(bytes_head(r->datacenter, 64)),
+                   BYTES_ARG(bytes_head(want, 64)));
+    not_used(o, why);
+    return true;
 }
 
 /* An index that fell, or is of another epoch: another life of the registry.
  * Another cluster: another registry. */
-static bool another_life(const struct muster_service *s, uint64_t index,
+static bool another_life(const struct origin *o, uint64_t index,
                          struct bytes cluster)
 {
-    uint64_t was = s->poll.index;
+    uint64_t was = o->poll.index;
 
-    return (cluster.n && s->cluster[0] &&
-            !bytes_eq(cluster, bytes_str(s->cluster))) ||
+    return (cluster.n && o->cluster[0] &&
+            !bytes_eq(cluster, bytes_str(o->cluster))) ||
            index < was || (was && index >> EPOCH_SHIFT != was >> EPOCH_SHIFT);
 }
 
 /* index is the answer's, cluster is empty if it does not say. */
-static bool use_list(struct muster_service *s, struct roster *take_r,
-                     uint64_t index, struct bytes cluster,
-                     enum roster_trust trust)
+static bool use_list(struct origin *o, struct roster *take_r, uint64_t index,
+                     struct bytes cluster, enum roster_trust trust)
 {
-    struct poll *p = &s->poll;
-    char why[MUSTER_TEXT];
+    struct poll *p = &o->poll;
 
-    if (foreign(s, take_r)) {
-        (void)snprintf(why, sizeof why,
-                       "it is of datacenter %.*s, the list in use of %.*s",
-                       BYTES_ARG(bytes_head(take_r->datacenter, 64)),
-                       BYTES_ARG(bytes_head(s->roster->datacenter, 64)));
+    if (foreign(o, take_r)) {
         roster_free(take_r);
-        not_used(s, why);
         return false;
     }
-    if (another_life(s, index, cluster))
+    if (another_life(o, index, cluster))
         trust = ROSTER_DOUBTFUL;
-    service_cluster(s, cluster);
-    memcpy(s->m->cluster, s->cluster, sizeof s->m->cluster);
+    origin_beat(o);
+    origin_cluster(o, cluster);
+    if (o == &o->s->home)
+        memcpy(o->s->m->cluster, o->cluster, sizeof o->s->m->cluster);
     p->index = index ? index : 1;
-    atomic_store(&s->index, p->index);
-    atomic_store(&s->confirmed_ms, mono_ms());
-    atomic_fetch_add(&s->stats.answers, 1);
-    atomic_store(&s->connected, true);
+    atomic_store(&o->index, p->index);
+    atomic_fetch_add(&o->s->stats.answers, 1);
+    atomic_store(&o->connected, true);
     p->failed_in_row = 0;
     p->retry_ms = 0;
-    service_list(s, take_r, trust, MUSTER_REGISTRY);
+    origin_list(o, take_r, trust, MUSTER_REGISTRY);
     return true;
 }
 
-static bool took_list(struct muster_service *s, struct bytes body,
-                      uint64_t index)
+static bool took_list(struct origin *o, struct bytes body, uint64_t index)
 {
     struct roster *roster = NULL;
     struct errtext t = {""};
     enum err e = roster_parse(body, &roster, &t);
 
     if (e == ERR_OK)
-        return use_list(s, roster, index, bytes_of("", 0), ROSTER_LIST);
-    not_used(s, e == ERR_NOMEM ? err_text(e) : t.s);
+        return use_list(o, roster, index, bytes_of("", 0), ROSTER_LIST);
+    not_used(o, e == ERR_NOMEM ? err_text(e) : t.s);
     return false;
 }
 
-static bool is_good(struct muster_service *s, const struct fetch_result *r)
+static bool is_good(struct origin *o, const struct fetch_result *r)
 {
     if (r->err != ERR_OK) {
-        service_error(s, "%s does not answer about %s: %s", server_name(s),
-                      s->name, r->text.s[0] ? r->text.s : err_text(r->err));
+        service_error(o->s, "%s does not answer about %s: %s", server_name(o),
+                      o->about, r->text.s[0] ? r->text.s : err_text(r->err));
         return false;
     }
     if (r->status != 200) {
-        service_error(s, "%s answers %.*s about %s: %.*s", server_name(s),
-                      BYTES_ARG(r->status_line), s->name,
+        service_error(o->s, "%s answers %.*s about %s: %.*s", server_name(o),
+                      BYTES_ARG(r->status_line), o->about,
                       BYTES_ARG(bytes_head(r->body, 120)));
+        origin_refused(o, r->status);
         return false;
     }
     return true;
 }
 
 /* Another server may have streams, and another life of the registry. */
-static void end_stream(struct muster_service *s)
+static void end_stream(struct origin *o)
 {
-    struct poll *p = &s->poll;
+    struct poll *p = &o->poll;
 
     if (p->fetch)
         fetch_cancel(p->fetch);
     p->fetch = NULL;
-    timer_clear(&s->m->timers, &p->again);
-    timer_clear(&s->m->timers, &p->flush);
+    timer_clear(&o->s->m->timers, &p->again);
+    timer_clear(&o->s->m->timers, &p->flush);
     client_feed_fini(&p->feed);
     client_feed_init(&p->feed);
 }
@@ -215,41 +224,43 @@ static void end_stream(struct muster_service *s)
 static void on_flush(struct timer *t)
 {
     struct poll *p = container_of(t, struct poll, flush);
-    struct muster_service *s = container_of(p, struct muster_service, poll);
+    struct origin *o = container_of(p, struct origin, poll);
     bool replaced = p->feed.replaced;
     struct roster *r = NULL;
 
     if (p->broken) {
-        end_stream(s);
+        end_stream(o);
         buf_fini(&p->body);
         buf_init(&p->body, ROSTER_BODY_MAX);
-        failed(s);
+        failed(o);
         return;
     }
     if (p->feed.foreign) { /* its changes are none to our list */
-        end_stream(s);
-        again_in(s, 1);
+        end_stream(o);
+        again_in(o, 1);
         return;
     }
     if (!p->feed.whole)
         return;
     if (client_feed_roster(&p->feed, &r) != ERR_OK) {
-        timer_set(&s->m->timers, &p->flush, RETRY_MIN_MS);
+        timer_set(&o->s->m->timers, &p->flush, RETRY_MIN_MS);
         return;
     }
-    if (!use_list(s, r, p->feed.id, bytes_str(p->feed.cluster),
+    if (!replaced) /* a single change, just now */
+        origin_heard(o, true, 0);
+    if (!use_list(o, r, p->feed.id, bytes_str(p->feed.cluster),
                   replaced ? ROSTER_LIST : ROSTER_TOLD)) {
-        end_stream(s);
-        failed(s);
+        end_stream(o);
+        failed(o);
     }
 }
 
 /* The request is ended outside of libcurl. */
-static void give_up(struct muster_service *s, const char *why)
+static void give_up(struct origin *o, const char *why)
 {
-    not_used(s, why);
-    s->poll.broken = true;
-    timer_set(&s->m->timers, &s->poll.flush, 1);
+    not_used(o, why);
+    o->poll.broken = true;
+    timer_set(&o->s->m->timers, &o->poll.flush, 1);
 }
 
 /* A list that never gets whole keeps no server of the list from being asked. */
@@ -265,216 +276,245 @@ static bool is_endless(struct poll *p)
 }
 
 /* muster answers with a stream, a Consul with a list: the first byte tells. */
+static void on_first(struct origin *o, char first)
+{
+    struct poll *p = &o->poll;
+
+    p->kind = strchr("[{< \t\r\nn", first) && first ? POLL_PLAIN : POLL_STREAM;
+    p->part_ms = 0;
+    if (p->kind == POLL_PLAIN) /* no beats: the whole of it, by then */
+        timer_set(&o->s->m->timers, &p->again, POLL_TIMEOUT_MS);
+    origin_head(o, fetch_head(p->fetch));
+}
+
 static void on_piece(void *ctx, struct bytes piece)
 {
-    struct muster_service *s = ctx;
-    struct poll *p = &s->poll;
+    struct origin *o = ctx;
+    struct poll *p = &o->poll;
     struct errtext t = {""};
 
-    if (p->kind == POLL_UNKNOWN && piece.n) {
-        p->kind = strchr("[{< \t\r\nn", piece.p[0]) && piece.p[0] ? POLL_PLAIN
-                                                                  : POLL_STREAM;
-        p->part_ms = 0;
-        if (p->kind == POLL_PLAIN) /* no beats: the whole of it, by then */
-            timer_set(&s->m->timers, &p->again, POLL_TIMEOUT_MS);
-    }
+    if (p->kind == POLL_UNKNOWN && piece.n)
+        on_first(o, piece.p[0]);
     if (p->broken)
         return;
     if (p->kind == POLL_PLAIN) {
         buf_put(&p->body, piece);
         if (p->body.bad)
-            give_up(s, "it is over 64 MiB, or memory is short");
+            give_up(o, "it is over 64 MiB, or memory is short");
         return;
     }
     enum err e = client_feed_push(&p->feed, piece, &t);
-    timer_set(&s->m->timers, &p->again, STREAM_SILENT_MS);
+    timer_set(&o->s->m->timers, &p->again, STREAM_SILENT_MS);
     if (p->feed.callers_told) {
         p->feed.callers_told = false;
-        service_callers(s, p->feed.callers);
+        service_callers(o->s, p->feed.callers);
     }
     if (e != ERR_OK)
-        give_up(s, t.s[0] ? t.s : err_text(e));
+        give_up(o, t.s[0] ? t.s : err_text(e));
     else if (is_endless(p))
-        give_up(s, "it has no end");
+        give_up(o, "it has no end");
     else if (p->feed.whole || p->feed.foreign)
-        timer_set(&s->m->timers, &p->flush, 1);
-    else if (p->feed.based) /* a beat */
-        atomic_store(&s->confirmed_ms, mono_ms());
+        timer_set(&o->s->m->timers, &p->flush, 1);
+    else if (p->feed.based)
+        origin_beat(o);
 }
 
-static void on_list(struct muster_service *s, const struct fetch_result *r)
+static void on_list(struct origin *o, const struct fetch_result *r)
 {
-    struct poll *p = &s->poll;
+    struct poll *p = &o->poll;
     uint64_t was = p->index, took_ms = mono_ms() - p->asked_ms;
 
     p->no_streams = true;
-    bool used = took_list(s, buf_bytes(&p->body), r->consul_index);
+    origin_head(o, r->head);
+    bool used = took_list(o, buf_bytes(&p->body), r->consul_index);
     buf_fini(&p->body);
     buf_init(&p->body, ROSTER_BODY_MAX);
     if (!used) {
-        failed(s);
+        failed(o);
         return;
     }
     /* A server that does not wait must not be asked in a circle. */
-    again_in(s,
-             was && p->index == was && took_ms < QUICK_MS ? QUICK_PAUSE_MS : 1);
+    again_in(o, origin_rests(o) ? jittered(o->s->m, REST_MS)
+                : was && p->index == was && took_ms < QUICK_MS ? QUICK_PAUSE_MS
+                                                               : 1);
+}
+
+/* Streams about other datacenters are refused by servers that do not mirror
+ * them: their lists are asked for then. */
+static bool has_no_stream(const struct origin *o, const struct fetch_result *r)
+{
+    return o->datacenter[0] && !o->poll.no_streams && r->err == ERR_OK &&
+           r->status == 400;
 }
 
 static void on_answer(void *ctx, const struct fetch_result *r)
 {
-    struct muster_service *s = ctx;
-    struct poll *p = &s->poll;
+    struct origin *o = ctx;
+    struct poll *p = &o->poll;
 
     p->fetch = NULL;
-    timer_clear(&s->m->timers, &p->again);
-    if (!is_good(s, r) || p->broken) {
+    timer_clear(&o->s->m->timers, &p->again);
+    if (has_no_stream(o, r)) {
+        p->no_streams = true;
+        again_in(o, 1);
+    } else if (!is_good(o, r) || p->broken) {
         p->no_streams = false;
         buf_reset(&p->body);
-        failed(s);
+        failed(o);
     } else if (p->kind == POLL_STREAM) {
-        again_in(s, jittered(s->m, RETRY_MIN_MS)); /* it was ended: resume */
+        again_in(o, jittered(o->s->m, RETRY_MIN_MS)); /* it was ended: resume */
     } else {
-        on_list(s, r);
+        on_list(o, r);
     }
 }
 
 /* --- Asking -------------------------------------------------------------- */
 
 /* A stream resumes at its own id, a long poll waits for another index. */
-static bool make_url(struct muster_service *s, const char *address, char *url,
+static bool make_url(struct origin *o, const char *address, char *url,
                      size_t size)
 {
-    struct poll *p = &s->poll;
-    const char *mark = strchr(s->target, '?') ? "&" : "?";
+    struct poll *p = &o->poll;
+    const char *mark = strchr(o->target, '?') ? "&" : "?";
     char target[URL_MAX], from[64] = "", rank[16] = "";
-    bool callers = s->callers && !p->no_streams;
+    bool callers = o == &o->s->home && o->s->callers && !p->no_streams;
     int n;
 
-    if (callers && s->ranked) /* the place it had */
-        (void)snprintf(rank, sizeof rank, "=%" PRIu32, s->rank);
+    if (callers && o->s->ranked) /* the place it had */
+        (void)snprintf(rank, sizeof rank, "=%" PRIu32, o->s->rank);
 
     if (!p->no_streams && p->feed.based)
         (void)snprintf(from, sizeof from, "&index=%" PRIu64, p->feed.id);
-    else if (p->no_streams && p->index)
+    else if (p->no_streams && p->index && !origin_rests(o))
         (void)snprintf(from, sizeof from, "&index=%" PRIu64 "&wait=%ds",
                        p->index, POLL_WAIT_S);
-    n = snprintf(target, sizeof target, "%s%sstale%s%s%s", s->target, mark,
-                 from, callers ? s->callers : "", rank);
+    n = snprintf(target, sizeof target, "%s%sstale%s%s%s", o->target, mark,
+                 from, callers ? o->s->callers : "", rank);
     return n > 0 && (size_t)n < sizeof target &&
-           server_url(server_of(s), address, target, url, size);
+           server_url(server_of(o), address, target, url, size);
 }
 
-static void ask(struct muster_service *s, const char *address)
+static void ask(struct origin *o, const char *address)
 {
-    struct poll *p = &s->poll;
-    struct fetch_options o;
+    struct muster *m = o->s->m;
+    struct poll *p = &o->poll;
+    struct fetch_options f;
     struct fetch_header headers[1 + AUTH_HEADERS] = {
         {"Accept", "text/event-stream"}};
     char url[URL_MAX];
     bool stream = !p->no_streams;
 
-    fetch_defaults(s->m, server_of(s), &o);
-    if (!make_url(s, address, url, sizeof url)) {
-        service_error(s, "the query of %s is over %d bytes", s->name, URL_MAX);
-        failed(s);
+    fetch_defaults(m, server_of(o), &f);
+    if (!make_url(o, address, url, sizeof url)) {
+        service_error(o->s, "the query of %s is over %d bytes", o->about,
+                      URL_MAX);
+        failed(o);
         return;
     }
-    o.url = url;
-    o.headers = stream ? headers : headers + 1;
-    o.header_count = (stream ? 1U : 0U) + auth_headers(s->m, headers + 1);
-    o.timeout_ms = stream ? 0 : p->index ? POLL_TIMEOUT_MS : FIRST_TIMEOUT_MS;
-    o.on_piece = on_piece;
-    o.piece_ctx = s;
+    f.url = url;
+    f.headers = stream ? headers : headers + 1;
+    f.header_count = (stream ? 1U : 0U) + auth_headers(m, headers + 1);
+    f.timeout_ms = stream ? 0 : p->index ? POLL_TIMEOUT_MS : FIRST_TIMEOUT_MS;
+    f.keep_head = true;
+    f.on_piece = on_piece;
+    f.piece_ctx = o;
     p->asked_ms = mono_ms();
     p->kind = stream ? POLL_UNKNOWN : POLL_PLAIN;
     p->broken = false;
     buf_reset(&p->body);
     client_feed_again(&p->feed);
-    enum err e = fetch_start(s->m->fetcher, &o, on_answer, s, &p->fetch);
+    enum err e = fetch_start(m->fetcher, &f, on_answer, o, &p->fetch);
     if (e != ERR_OK) {
-        service_error(s, "cannot ask %s: %s", server_name(s), err_text(e));
-        failed(s);
+        service_error(o->s, "cannot ask %s: %s", server_name(o), err_text(e));
+        failed(o);
     } else if (stream) {
-        again_in(s, FIRST_TIMEOUT_MS);
+        again_in(o, FIRST_TIMEOUT_MS);
     }
 }
 
-static void ask_at(struct muster_service *s, const struct names_answer *a)
+static void ask_at(struct origin *o, const struct names_answer *a)
 {
     char text[INET6_ADDRSTRLEN] = "";
     const struct sockaddr_storage *x;
 
     if (a->error) {
-        service_error(s, "the server %s cannot be found: %s", server_name(s),
+        service_error(o->s, "the server %s cannot be found: %s", server_name(o),
                       a->error);
-        failed(s);
+        failed(o);
         return;
     }
-    x = &a->addresses[lb_below(lb_draw(&s->m->random), (uint32_t)a->n)];
+    x = &a->addresses[lb_below(lb_draw(&o->s->m->random), (uint32_t)a->n)];
     if (x->ss_family == AF_INET)
         (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)x)->sin_addr,
                         text, sizeof text);
     else
         (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)x)->sin6_addr,
                         text, sizeof text);
-    ask(s, text);
+    ask(o, text);
 }
 
 static void on_name(struct lookup *l, const struct names_answer *a)
 {
     struct poll *p = container_of(l, struct poll, lookup);
 
-    ask_at(container_of(p, struct muster_service, poll), a);
+    ask_at(container_of(p, struct origin, poll), a);
 }
 
-static void ask_server(struct muster_service *s)
+static void ask_server(struct origin *o)
 {
-    const struct server *x = server_of(s);
+    const struct server *x = server_of(o);
 
     if (x->unix_path) {
-        ask(s, "");
+        ask(o, "");
         return;
     }
     const struct names_answer *a =
-        names_ask(s->m->names, x->host, &s->poll.lookup);
+        names_ask(o->s->m->names, x->host, &o->poll.lookup);
     if (a)
-        ask_at(s, a);
+        ask_at(o, a);
 }
 
 static void on_again(struct timer *t)
 {
     struct poll *p = container_of(t, struct poll, again);
-
-    struct muster_service *s = container_of(p, struct muster_service, poll);
+    struct origin *o = container_of(p, struct origin, poll);
 
     if (p->fetch) {
-        service_error(s, "%s has gone silent about %s", server_name(s),
-                      s->name);
+        service_error(o->s, "%s has gone silent about %s", server_name(o),
+                      o->about);
         fetch_cancel(p->fetch);
         p->fetch = NULL;
-        failed(s);
+        failed(o);
         return;
     }
-    ask_server(s);
+    ask_server(o);
 }
 
-void poll_start(struct muster_service *s)
+void poll_start(struct origin *o)
 {
-    list_init(&s->poll.lookup.link);
-    s->poll.lookup.done = on_name;
-    s->poll.again.fire = on_again;
-    s->poll.flush.fire = on_flush;
-    s->poll.no_streams = false;
-    again_in(s, 1);
+    list_init(&o->poll.lookup.link);
+    o->poll.lookup.done = on_name;
+    o->poll.again.fire = on_again;
+    o->poll.flush.fire = on_flush;
+    o->poll.no_streams = false;
+    again_in(o, 1);
 }
 
-void poll_stop(struct muster_service *s)
+void poll_now(struct origin *o)
 {
-    timer_clear(&s->m->timers, &s->poll.again);
-    timer_clear(&s->m->timers, &s->poll.flush);
-    names_forget(&s->poll.lookup);
-    list_init(&s->poll.lookup.link);
-    if (s->poll.fetch)
-        fetch_cancel(s->poll.fetch);
-    s->poll.fetch = NULL;
+    if (!o->poll.fetch && list_empty(&o->poll.lookup.link))
+        again_in(o, 1);
+}
+
+void poll_stop(struct origin *o)
+{
+    struct muster *m = o->s->m;
+
+    timer_clear(&m->timers, &o->poll.again);
+    timer_clear(&m->timers, &o->poll.flush);
+    names_forget(&o->poll.lookup);
+    list_init(&o->poll.lookup.link);
+    if (o->poll.fetch)
+        fetch_cancel(o->poll.fetch);
+    o->poll.fetch = NULL;
 }

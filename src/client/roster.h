@@ -28,6 +28,7 @@ struct roster_entry {
     bool critical;
     bool out;      /* in maintenance, or draining: never picked */
     bool draining; /* its owner wants everybody to let go */
+    bool guarded;  /* held by the registry's guard: nobody has heard of it */
     bool cached;   /* from the disk, and nobody has confirmed it */
 };
 

@@ -163,6 +163,7 @@ static void judge(const struct entry_in *in, struct roster_entry *e)
     }
     e->weight = weight_of(in->service, warning);
     /* The registry's own word about who is in its answers. */
+    e->guarded = in->held;
     if (in->held)
         e->critical = false;
     else if (in->damped_until.n)

@@ -65,51 +65,6 @@ void service_error(struct muster_service *s, const char *format, ...)
     handle_log(s->m, same ? MUSTER_DEBUG : MUSTER_WARN, "%s", text);
 }
 
-void service_cluster(struct muster_service *s, struct bytes name)
-{
-    if (name.n > FEED_CLUSTER_MAX)
-        name.n = FEED_CLUSTER_MAX;
-    pthread_mutex_lock(&s->text_mutex);
-    if (name.n)
-        memcpy(s->cluster, name.p, name.n);
-    s->cluster[name.n] = '\0';
-    pthread_mutex_unlock(&s->text_mutex);
-}
-
-/* --- Lists --------------------------------------------------------------- */
-
-static struct lb_endpoint *endpoints_of(const struct roster *r)
-{
-    struct lb_endpoint *v = calloc(r->n ? r->n : 1, sizeof *v);
-
-    for (size_t i = 0; v && i < r->n; i++) {
-        const struct roster_entry *e = &r->v[i];
-        v[i] = (struct lb_endpoint){
-            .node = e->node,
-            .service_id = e->id,
-            .address = e->address,
-            .zone = e->zone,
-            .weight = e->weight,
-            .port = e->port,
-            .priority = e->priority,
-            .ready_ms = e->ready_ms,
-            .critical = e->critical,
-            .out = e->out,
-            .probation = e->cached || e->held_ms,
-        };
-    }
-    return v;
-}
-
-static void tell_changed(struct muster_service *s)
-{
-    if (!s->changed)
-        return;
-    s->m->callbacks++;
-    s->changed(s->changed_ctx, s);
-    s->m->callbacks--;
-}
-
 static void tell_ready(struct muster_service *s)
 {
     const uint64_t one = 1;
@@ -117,98 +72,16 @@ static void tell_ready(struct muster_service *s)
     (void)!write(s->ready_fd, &one, sizeof one); /* full is readable, too */
 }
 
-static bool entry_same(const struct roster_entry *a,
-                       const struct roster_entry *b)
+void service_changed(struct muster_service *s)
 {
-    return bytes_eq(a->node, b->node) && bytes_eq(a->id, b->id) &&
-           bytes_eq(a->address, b->address) && bytes_eq(a->zone, b->zone) &&
-           a->held_ms == b->held_ms && a->weight == b->weight &&
-           a->port == b->port && a->priority == b->priority &&
-           a->critical == b->critical && a->out == b->out &&
-           a->draining == b->draining && a->ready_ms == b->ready_ms &&
-           a->cached == b->cached;
-}
-
-static bool roster_same(const struct roster *a, const struct roster *b)
-{
-    if (!a || a->n != b->n)
-        return false;
-    for (size_t i = 0; i < a->n; i++)
-        if (!entry_same(&a->v[i], &b->v[i]))
-            return false;
-    return true;
-}
-
-static enum err use(struct muster_service *s, struct roster *r)
-{
-    struct lb_endpoint *v = endpoints_of(r);
-    struct errtext t = {""};
-    enum err e = v ? lb_update(s->lb, v, r->n, mono_ms(), &t) : ERR_NOMEM;
-
-    free(v);
-    if (e != ERR_OK)
-        service_error(s, "the list of %s is not used: %s", s->name,
-                      t.s[0] ? t.s : err_text(e));
-    return e;
-}
-
-/* The first list of a registry has nobody who starts slowly: they may all have
- * been there for long, and somebody must take the load. */
-static enum err find_ready(struct muster_service *s, struct roster *r)
-{
-    bool first = atomic_load(&s->source) != MUSTER_REGISTRY;
-
-    return roster_ready(first ? NULL : s->roster, r, mono_ms(), s->listed_ms,
-                        day_ms());
-}
-
-void service_list(struct muster_service *s, struct roster *take_new,
-                  enum roster_trust trust, enum muster_source source)
-{
-    struct roster *r = NULL;
-    bool first = s->roster == NULL;
-    enum err e = roster_follow(s->roster, take_new, trust, mono_ms(),
-                               s->m->set.hold_ms, &r);
-
-    if (e == ERR_OK && s->slow_start && (e = find_ready(s, r)) != ERR_OK)
-        roster_free(r);
-    if (e != ERR_OK) {
-        service_error(s, "the list of %s is not used: %s", s->name,
-                      err_text(e));
-        return;
-    }
-    bool same = roster_same(s->roster, r);
-    if (!same && use(s, r) != ERR_OK) {
-        roster_free(r);
-        return;
-    }
-    roster_free(s->roster);
-    s->roster = r;
-    atomic_store(&s->held, (uint32_t)r->held);
-    atomic_store(&s->draining, (uint32_t)r->draining);
-    s->listed_ms = mono_ms();
-    atomic_store(&s->source, source);
-    if (source == MUSTER_REGISTRY && (!same || first))
-        s->unsaved = true;
-    if (first)
+    if (!s->ready)
         tell_ready(s);
-    if (!same)
-        tell_changed(s);
-}
-
-/* Kept entries whose time is over leave by the same way as any other: the list
- * of now, without them, follows the one in use. */
-static void release_held(struct muster_service *s, uint64_t now_ms)
-{
-    uint64_t until = roster_held_until(s->roster, s->m->set.hold_ms);
-    struct roster *fresh;
-
-    if (until == 0 || now_ms < until)
+    s->ready = true;
+    if (!s->changed)
         return;
-    fresh = roster_registered(s->roster);
-    if (fresh)
-        service_list(s, fresh, ROSTER_TOLD,
-                     (enum muster_source)atomic_load(&s->source));
+    s->m->callbacks++;
+    s->changed(s->changed_ctx, s);
+    s->m->callbacks--;
 }
 
 /* A list that stays as it is must not grow too old on the disk. */
@@ -219,7 +92,7 @@ static bool cache_is_due(const struct muster_service *s, uint64_t now_ms)
 
     if (now_ms < s->saved_ms + CACHE_EVERY_MS)
         return false;
-    return s->unsaved || (s->roster && atomic_load(&s->connected) &&
+    return s->unsaved || (s->home.roster && atomic_load(&s->home.connected) &&
                           now_ms >= s->saved_ms + every);
 }
 
@@ -247,9 +120,8 @@ void service_beat(struct muster_service *s, uint64_t now_ms)
             service_error(s, "no memory to balance %s anew", s->name);
     }
     reconnect_start(s, now_ms);
-    if (s->roster)
-        release_held(s, now_ms);
-    if (s->cache_path && !s->roster && !s->disk_tried &&
+    origins_beat(s, now_ms);
+    if (s->cache_path && !s->home.roster && !s->disk_tried &&
         now_ms >= s->started_ms + DISK_AFTER_MS) {
         s->disk_tried = true;
         cache_load(s);
@@ -316,34 +188,46 @@ static char *make_callers(const struct muster *m,
     return text;
 }
 
-static char *make_target(const struct muster *m, const char *name,
-                         const struct muster_watch_options *o)
+static char *make_path(const char *name)
 {
     struct buf b;
-    char mark = '?';
 
-    buf_init(&b, 3000);
+    buf_init(&b, 1000);
     buf_puts(&b, "/v1/health/service/");
     url_escape(&b, name);
-    put_param(&b, "dc", m->set.datacenter, &mark);
+    char *path = b.bad ? NULL : buf_take(&b, NULL);
+    buf_fini(&b);
+    return path;
+}
+
+/* What the targets of all datacenters have; begins with "&", if anything. */
+static char *make_params(const struct muster_watch_options *o)
+{
+    struct buf b;
+    char mark = '&';
+
+    buf_init(&b, 3000);
     put_param(&b, "tag", o->tag, &mark);
     put_param(&b, "filter", o->filter, &mark);
-    char *target = b.bad ? NULL : buf_take(&b, NULL);
+    char *params = b.bad ? NULL : buf_take(&b, NULL);
     buf_fini(&b);
-    return target;
+    return params;
 }
 
 void service_free(struct muster_service *s)
 {
     s->kept.magic = 0;
-    if (s->roster && s->cache_path && s->unsaved)
+    if (s->home.roster && s->cache_path && s->unsaved)
         cache_save(s);
-    client_feed_fini(&s->poll.feed);
-    buf_fini(&s->poll.body);
-    roster_free(s->roster);
+    for (size_t i = 0; i < s->away_n; i++) {
+        origin_fini(s->away[i]);
+        free(s->away[i]);
+    }
+    origin_fini(&s->home);
     lb_free(s->lb);
     free(s->name);
-    free(s->target);
+    free(s->path);
+    free(s->params);
     free(s->callers);
     free(s->cache_path);
     if (s->ready_fd >= 0)
@@ -410,13 +294,20 @@ static enum err service_fill(struct muster_service *s, const char *name,
 {
     const char *dir = s->m->set.cache_dir;
 
+    const char *dc = s->m->set.datacenter;
+
     s->name = strdup(name);
-    s->target = make_target(s->m, name, o);
+    s->path = make_path(name);
+    s->params = make_params(o);
     if (s->wants_callers)
         s->callers = make_callers(s->m, o);
-    if (!s->name || !s->target || (s->wants_callers && !s->callers))
+    if (!s->name || !s->path || !s->params || (s->wants_callers && !s->callers))
         return ERR_NOMEM;
-    if (dir && !(s->cache_path = cache_path(dir, name, s->target)))
+    if (origin_init(&s->home, s, dc ? dc : "", 0) != ERR_OK)
+        return ERR_NOMEM;
+    if (dir && !(s->cache_path = cache_path(dir, name, s->home.target)))
+        return ERR_NOMEM;
+    if (failover_make(s) != ERR_OK)
         return ERR_NOMEM;
     s->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return s->ready_fd < 0 ? ERR_IO : ERR_OK;
@@ -439,11 +330,12 @@ static enum err service_new(struct muster *m, const char *name,
                        is_label(o->zone, ZONE_LABEL_MAX) &&
                        is_label(m->set.caller, CALLER_LABEL_MAX);
     list_init(&s->probes);
-    list_init(&s->poll.lookup.link);
-    client_feed_init(&s->poll.feed);
-    buf_init(&s->poll.body, ROSTER_BODY_MAX);
+    s->home.s = s;
     (void)pthread_mutex_init(&s->text_mutex, NULL);
     enum err e = make_lb(o, &s->lb, t);
+    s->failover = m->set.failover;
+    if (e == ERR_OK && o->failover)
+        e = failover_parse(o->failover, m->set.datacenter, &s->failover, t);
     if (e == ERR_OK)
         e = service_fill(s, name, o);
     if (e != ERR_OK) {
@@ -466,8 +358,12 @@ static void watch_run(struct muster *m, struct call *c)
 
     list_add(&m->services, &s->link);
     s->started_ms = mono_ms();
-    poll_start(s);
-    c->result = MUSTER_OK;
+    origins_start(s);
+    c->result = error_of(failover_start(s));
+    if (c->result == MUSTER_OK)
+        return;
+    origins_stop(s);
+    list_del(&s->link);
 }
 
 static bool watch_options_of(const struct muster_watch_options *o,

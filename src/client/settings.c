@@ -22,6 +22,7 @@ void muster_options_init(struct muster_options *o, size_t size)
     static const struct muster_options usual = {
         .cache_max_age_ms = 24 * (uint64_t)HOUR_MS,
         .hold_ms = 5 * 60 * 1000,
+        .failover_max_age_ms = 60 * 1000,
     };
 
     sized_init(o, size, &usual, sizeof usual);
@@ -275,6 +276,7 @@ enum err settings_make(const struct muster_options *o, struct settings *ret,
     struct settings s = {
         .cache_max_age_ms = o->cache_max_age_ms,
         .hold_ms = o->hold_ms,
+        .failover_max_age_ms = o->failover_max_age_ms,
         .own_loop = o->own_loop != 0,
         .log = o->log,
         .log_ctx = o->log_ctx,
@@ -284,6 +286,13 @@ enum err settings_make(const struct muster_options *o, struct settings *ret,
     *ret_token = NULL;
     if (e == ERR_OK && !set_texts(o, &s, ret_token))
         e = ERR_NOMEM;
+    if (e == ERR_OK && s.datacenter && strlen(s.datacenter) > DATACENTER_MAX) {
+        errtext_set(t, "a datacenter's name of %zu bytes; there are %d at most",
+                    strlen(s.datacenter), DATACENTER_MAX);
+        e = ERR_LIMIT;
+    }
+    if (e == ERR_OK)
+        e = failover_parse(o->failover, s.datacenter, &s.failover, t);
     if (e == ERR_OK)
         e = set_secrets(o, &s, ret_token, t);
     if (e == ERR_OK && *ret_token && strpbrk(*ret_token, "\r\n")) {

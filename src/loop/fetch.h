@@ -59,7 +59,7 @@ struct fetch_options {
      * neither cancel nor close. */
     void (*on_piece)(void *ctx, struct bytes piece);
     void *piece_ctx;
-    bool keep_head; /* the result has the head's lines */
+    bool keep_head; /* the result has the head's lines; see fetch_head, too */
 };
 
 struct fetch_result {
@@ -99,6 +99,13 @@ MUST_USE enum err fetch_start(struct fetcher *f, const struct fetch_options *o,
 
 /* done is not called. Not from within its own done, nor after it. */
 void fetch_cancel(struct fetch *x);
+
+/* From within on_piece: the head's lines, as in the result (keep_head). */
+struct bytes fetch_head(const struct fetch *x);
+
+/* The value of a head's line, in whatever case its name is written; empty: there
+ * is none. */
+struct bytes fetch_head_line(struct bytes head, const char *name);
 
 /* From within on_piece: no more is wanted. done comes, with an error. */
 void fetch_stop(struct fetch *x);

@@ -109,6 +109,30 @@ static void begin_answer(struct fetch *x, struct bytes line)
     buf_reset(&x->head);
 }
 
+struct bytes fetch_head(const struct fetch *x)
+{
+    return buf_bytes(&x->head);
+}
+
+struct bytes fetch_head_line(struct bytes head, const char *name)
+{
+    while (head.n) {
+        size_t end = bytes_find(head, '\n');
+        struct bytes line = bytes_head(head, end);
+        size_t colon = bytes_find(line, ':');
+        struct bytes value = bytes_skip(line, colon + 1);
+        head = bytes_skip(head, end + 1);
+        if (!bytes_eq_fold(bytes_head(line, colon), bytes_str(name)))
+            continue;
+        while (value.n && strchr(" \t", value.p[0]))
+            value = bytes_skip(value, 1);
+        while (value.n && strchr(" \t\r", value.p[value.n - 1]))
+            value.n--;
+        return value;
+    }
+    return bytes_of("", 0);
+}
+
 static void note_header(struct fetch *x, struct bytes line)
 {
     static const char index[] = "X-Consul-Index";

@@ -7,6 +7,7 @@
  *     open SERVERS CACHE_DIR HOLD_MS thread|loop      ("-": none)
  *     watch NAME POLICY     wait MS     pick KEY     run N KEYS
  *     report ok|failed|unreachable     copy     status     each     token TEXT
+ *     datacenters
  *     register NAME ID PORT TTL_MS WEIGHT     registered MS
  *     health passing|warning|critical         deregister MS     load MS
  *     fork     spin MS     process     threads     inherited     close        */
@@ -141,6 +142,8 @@ static void do_open(void)
     o.tls_skip_verify = (int)number("tls_skip_verify", 0);
     o.http_auth = setting("http_auth");
     o.datacenter = setting("datacenter");
+    o.failover = setting("failover");
+    o.failover_max_age_ms = number("failover_max_age_ms", 60000);
     o.cache_max_age_ms = number("cache_max_age_ms", 86400000);
     answer(muster_open(&o, &m, why), why);
 }
@@ -164,6 +167,8 @@ static void do_watch(void)
     o.zone_min_hosts = number("zone_min_hosts", o.zone_min_hosts);
     o.outlier_consecutive =
         number("outlier_consecutive", o.outlier_consecutive);
+    o.return_ms = number("return_ms", o.return_ms);
+    o.failover = setting("watch_failover");
     o.changed = changed;
     o.ctx = &changes;
     answer(muster_watch(m, name, &o, &s, why), why);
@@ -242,7 +247,7 @@ static void do_status(void)
            "healthy=%u held=%u ejected=%u unreachable=%u panic=%d answers=%llu "
            "failures=%llu bad=%llu written=%llu cache_failed=%llu ignored=%llu "
            "changes=%d busy=%d cluster=%s slow=%u draining=%u zoned=%d "
-           "ranked=%d error=%s\n",
+           "ranked=%d elsewhere=%u returning=%d error=%s\n",
            (int)st.source, st.connected, (unsigned long long)st.age_ms,
            (unsigned long long)st.index, (unsigned)st.instances,
            (unsigned)st.healthy, (unsigned)st.held, (unsigned)st.ejected,
@@ -252,22 +257,43 @@ static void do_status(void)
            (unsigned long long)st.cache_failed,
            (unsigned long long)st.cache_ignored, read_int(&changes),
            read_int(&busy), st.cluster, (unsigned)st.slow_starting,
-           (unsigned)st.draining, st.zoned, st.ranked, st.last_error);
+           (unsigned)st.draining, st.zoned, st.ranked,
+           (unsigned)st.elsewhere_percent, st.returning, st.last_error);
 }
 
 static void each(void *ctx, const struct muster_instance *i)
 {
     (void)ctx;
-    printf(" %s/%s@%s:%u,w=%u,p=%u,z=%s%s%s%s%s", i->node, i->id, i->address,
-           (unsigned)i->port, (unsigned)i->weight, (unsigned)i->priority,
-           i->zone, i->critical ? ",critical" : "", i->out ? ",out" : "",
-           i->held ? ",held" : "", i->draining ? ",draining" : "");
+    printf(" %s/%s@%s:%u,w=%u,p=%u,z=%s%s%s%s%s%s%s%s", i->node, i->id,
+           i->address, (unsigned)i->port, (unsigned)i->weight,
+           (unsigned)i->priority, i->zone, i->critical ? ",critical" : "",
+           i->out ? ",out" : "", i->held ? ",held" : "",
+           i->draining ? ",draining" : "", i->guarded ? ",guarded" : "",
+           *i->datacenter ? ",dc=" : "", i->datacenter);
 }
 
 static void do_each(void)
 {
     printf("ok");
     if (muster_each(s, each, NULL) != MUSTER_OK)
+        printf(" none");
+    printf("\n");
+}
+
+static void each_datacenter(void *ctx, const struct muster_datacenter *d)
+{
+    (void)ctx;
+    printf(" %s:reachable=%d,used=%d,instances=%u,healthy=%u,guarded=%u,"
+           "share=%.2f,order=%u",
+           *d->name ? d->name : "own", d->reachable, d->used,
+           (unsigned)d->instances, (unsigned)d->healthy, (unsigned)d->guarded,
+           d->share, (unsigned)d->order);
+}
+
+static void do_datacenters(void)
+{
+    printf("ok");
+    if (muster_each_datacenter(s, each_datacenter, NULL) != MUSTER_OK)
         printf(" none");
     printf("\n");
 }
@@ -495,6 +521,7 @@ static int run_command(char *line)
         {"copy", do_copy},
         {"status", do_status},
         {"each", do_each},
+        {"datacenters", do_datacenters},
         {"token", do_token},
         {"fork", do_fork},
         {"spin", do_spin},

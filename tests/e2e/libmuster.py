@@ -53,6 +53,15 @@ class Client:
         fields = dict(w.split("=") for w in words.split())
         return fields | {"error": error}
 
+    def datacenters(self):
+        """What muster_each_datacenter tells, by name."""
+        told = {}
+        for one in self.ok("datacenters").split():
+            name, _, fields = one.partition(":")
+            told[name] = {k: float(v) for k, v in
+                          (f.split("=") for f in fields.split(","))}
+        return told
+
     def shares(self, n, keys=1):
         return {int(p): int(k) for p, k in
                 (w.split("=") for w in self.ok(f"run {n} {keys}").split())}

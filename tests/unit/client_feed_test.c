@@ -90,6 +90,24 @@ static void every_split_gives_the_same(void **state)
     }
 }
 
+static void beats_tell_how_old_it_may_be(void **state)
+{
+    (void)state;
+    struct feed f;
+
+    client_feed_init(&f);
+    push(&f, BEGIN END("3") ": beat age=17000");
+    assert_false(f.age_told);
+    push(&f, "ms more=1\n\n");
+    assert_true(f.age_told);
+    assert_int_equal(f.age_ms, 17000);
+    f.age_told = false;
+    push(&f, ": beat age=ms\n: beat age=-1ms\n: beat age=5s\n: beat\n:\n"
+             ": beat age=99999999999999999999ms\n\n");
+    assert_false(f.age_told);
+    client_feed_fini(&f);
+}
+
 static void a_connection_cut_anywhere_resumes(void **state)
 {
     (void)state;
@@ -265,6 +283,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(another_cluster_does_not_go_on_with_the_list),
     cmocka_unit_test(a_snapshot_and_what_follows),
     cmocka_unit_test(every_split_gives_the_same),
+    cmocka_unit_test(beats_tell_how_old_it_may_be),
     cmocka_unit_test(a_connection_cut_anywhere_resumes),
     cmocka_unit_test(a_snapshot_that_is_cut_takes_nothing_away),
     cmocka_unit_test(instances_that_nobody_can_call_are_left_out),

@@ -144,6 +144,7 @@ static void nothing_given_is_an_error_and_no_crash(void **state)
     assert_int_equal(muster_hedge_us(NULL), 0);
     assert_int_equal(muster_status(NULL, NULL), MUSTER_EINVAL);
     assert_int_equal(muster_each(NULL, NULL, NULL), MUSTER_EINVAL);
+    assert_int_equal(muster_each_datacenter(NULL, NULL, NULL), MUSTER_EINVAL);
     assert_int_equal(muster_register_wait(NULL, 0, why), MUSTER_EINVAL);
     assert_int_equal(muster_set_health(NULL, MUSTER_PASSING), MUSTER_EINVAL);
     assert_int_equal(muster_deregister(NULL, 0), MUSTER_EINVAL);
@@ -232,14 +233,18 @@ static void turn(struct muster *m, int turns)
 static int whole_way(int turns)
 {
     struct muster_options o = usual();
+    struct muster_watch_options w;
     struct muster_register_options r;
     struct muster_registration *reg = NULL;
     struct muster *m = NULL;
     struct muster_service *s = NULL;
     const char *const tags[] = {"a", "b", NULL};
     char why[MUSTER_TEXT] = "";
+    o.failover = "dc2,dc3";
     int e = muster_open(&o, &m, why);
 
+    muster_watch_options_init(&w, sizeof w);
+    w.failover = "nearest:2";
     muster_register_options_init(&r, sizeof r);
     r.name = "web";
     r.port = 80;
@@ -247,6 +252,8 @@ static int whole_way(int turns)
     r.ttl_ms = 1000;
     if (e == MUSTER_OK)
         e = muster_watch(m, "web", NULL, &s, why);
+    if (e == MUSTER_OK)
+        e = muster_watch(m, "near", &w, &s, why);
     if (e == MUSTER_OK)
         e = muster_register(m, &r, &reg, why);
     if (e == MUSTER_OK)

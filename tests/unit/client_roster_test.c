@@ -374,6 +374,7 @@ static void the_registrys_own_word_counts(void **state)
         struct roster_entry e = only(cases[i].more, &r);
         if (e.critical != cases[i].critical || e.out != cases[i].out ||
             e.draining != cases[i].draining ||
+            e.guarded != (strstr(cases[i].more, "Held\":true") != NULL) ||
             r->draining != (size_t)cases[i].draining)
             fail_msg("%s", cases[i].more);
         roster_free(r);

@@ -426,7 +426,23 @@ static void one_request_can_be_waited_for(void **state)
     server_stop(v.s);
 }
 
+static void a_line_of_the_head_is_found_in_any_case(void **state)
+{
+    (void)state;
+    struct bytes head =
+        bytes_str("X-Consul-Index: 5\r\nx-muster-mirror:\tdc2 \r\n"
+                  "Empty:\r\nno colon\r\nLast: 1");
+
+    assert_bytes(fetch_head_line(head, "x-consul-index"), "5");
+    assert_bytes(fetch_head_line(head, "X-Muster-Mirror"), "dc2");
+    assert_bytes(fetch_head_line(head, "Last"), "1");
+    assert_int_equal(fetch_head_line(head, "Empty").n, 0);
+    assert_int_equal(fetch_head_line(head, "Consul").n, 0);
+    assert_int_equal(fetch_head_line(bytes_of("", 0), "X").n, 0);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_line_of_the_head_is_found_in_any_case),
     cmocka_unit_test(an_answer_comes_with_status_and_body),
     cmocka_unit_test(method_headers_and_body_arrive),
     cmocka_unit_test(the_head_is_what_was_asked_for),

@@ -8,7 +8,7 @@ enum { ANSWER_BYTES_MAX = 1 << 30 /* one body; beyond: 500 */ };
 
 void api_call_init(struct api_call *c)
 {
-    *c = (struct api_call){.status = 200};
+    *c = (struct api_call){.status = 200, .max_stale_ms = UINT64_MAX};
     buf_init(&c->body, ANSWER_BYTES_MAX);
     buf_init(&c->extra_head, 16 * 1024);
 }

@@ -253,6 +253,7 @@ struct api_call {
     bool has_hash;
     uint64_t wait_ms; /* after defaults and limits, without jitter */
     bool stale, consistent, cached, pretty;
+    uint64_t max_stale_ms;           /* UINT64_MAX: not limited */
     struct bytes tags[API_TAGS_MAX]; /* tag= in order */
     size_t tag_count;
     struct bytes meta[API_TAGS_MAX]; /* node-meta= "k:v" in order */
@@ -300,6 +301,8 @@ struct api_call {
     bool fresh; /* READ: made anew each time, and never waited for; what it
                    shows is of the catalog all the same */
     struct bytes forward; /* FORWARD: the datacenter */
+    bool forward_stream;  /* of it a stream is wanted */
+    struct bytes mirror;  /* READ, STREAM: of this datacenter's mirror */
     const struct api_wan_word *wan_word;
 
     /* READ fresh, of a prepared query that finds nobody here: who may have
@@ -371,9 +374,13 @@ bool api_is_own(const struct api_call *c);
 void api_query_mirrored(struct api_call *c, const struct api_env *own,
                         const struct api_env *there);
 
+/* What it shows is in a mirror of another datacenter's catalog. */
+bool api_is_mirrored(const struct api_call *c);
+
 /* Appends a target ("/v1/health/service/web?passing&tag=a") that stands for
  * this read with all that its body depends on: equal bytes, equal answers. No
- * index, wait or consistency in it. */
+ * index, wait or consistency in it. Of a mirror: with "@" and the datacenter
+ * before it. */
 void api_canonical(const struct api_call *c, struct buf *out);
 
 /* A call from such a target (it must outlive the call); then api_read. */

@@ -433,6 +433,7 @@ enum api_next peer_join(struct api_call *c, const struct api_env *env,
                         struct agent_op **ret);
 enum api_next raft_remove(struct api_call *c, const struct api_env *env,
                           struct agent_op **ret);
+void read_peer_clock(struct api_call *c, const struct api_env *env);
 void read_peer_hello(struct api_call *c, const struct api_env *env);
 void read_agent_host(struct api_call *c, const struct api_env *env);
 void read_agent_version(struct api_call *c, const struct api_env *env);

@@ -68,8 +68,10 @@ static enum api_next consistency(struct api_call *c)
                       BYTES_ARG(max));
             return API_ANSWER;
         }
-        if (ns > 0)
+        if (ns > 0) {
             c->stale = true;
+            c->max_stale_ms = (uint64_t)ns / 1000000;
+        }
     }
     if (c->stale && c->consistent)
         return refuse(c, 400,
@@ -168,11 +170,9 @@ static enum api_next datacenter(struct api_call *c, const struct api_env *env)
     if (dc.n == 0 || bytes_eq(dc, env->self->datacenter))
         return API_READ;
     if (datacenter_is_known(c, env, dc)) {
-        if (stream_is_wanted(c))
-            return refuse(c, 400,
-                          "The streams of another datacenter are not passed "
-                          "on: ask one of its servers, or wait with index");
         c->forward = dc;
+        c->forward_stream = c->route->kind == API_STREAM ||
+                            (c->route->set != SET_NONE && stream_is_wanted(c));
         return API_FORWARD;
     }
     c->consul_headers =

@@ -166,12 +166,21 @@ void read_peer_hello(struct api_call *c, const struct api_env *env)
     put_text(&j, "Token", cl->token);
     put_number(&j, "StoreIndex", cl->store_index);
     put_number(&j, "StoreTerm", cl->store_term);
-    put_number(&j, "UptimeMs", env->uptime_ms); /* a clock, for mirrors */
     put_number(&j, "StoreSize", cl->store_size);
     put_number(&j, "StoreUsed", cl->store_used);
     put_servers(&j, env);
     if (cl->fresh)
         put_seen(&j, cl);
+    json_close(&j, '}');
+}
+
+/* For mirrors: by which clock their beats tell the time. */
+void read_peer_clock(struct api_call *c, const struct api_env *env)
+{
+    struct json_out j = json_out(&c->body);
+
+    json_open(&j, '{');
+    put_number(&j, "UptimeMs", env->uptime_ms);
     json_close(&j, '}');
 }
 

@@ -68,6 +68,7 @@ static const struct api_route routes[] = {
     {"/v1/peer/behind", METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/drain/", METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/dns",   METHOD_PUT, API_PEER, .local = true, .peer = true},
+    {"/v1/peer/clock", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_clock},
     {"/v1/peer/heard", METHOD_GET, API_PEER, .local = true, .peer = true},
     {"/v1/peer/probe", METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/sync",  METHOD_PUT, API_PEER, .local = true, .peer = true},
@@ -409,6 +410,16 @@ bool api_is_own(const struct api_call *c)
     return bytes_starts(bytes_str(c->route->path), bytes_str("/v1/muster/"));
 }
 
+bool api_is_mirrored(const struct api_call *c)
+{
+    const struct api_route *r = c->route;
+    bool of_catalog =
+        c->watch.kind > WATCH_NONE && c->watch.kind < WATCH_QUERIES;
+
+    return of_catalog && !r->local && !r->peer && !c->rows &&
+           !api_wants_past(c) && (!api_is_own(c) || r->kind == API_STREAM);
+}
+
 /* --- Canonical targets --------------------------------------------------- */
 
 static void canonical_param(struct buf *out, bool *first, const char *name,
@@ -426,6 +437,10 @@ static void canonical_param(struct buf *out, bool *first, const char *name,
 void api_canonical(const struct api_call *c, struct buf *out)
 {
     bool first = true;
+    if (c->mirror.n) {
+        buf_putc(out, '@');
+        buf_put(out, c->mirror);
+    }
     buf_puts(out, c->route->path);
     http_encode(out, c->arg);
     if (c->prefix.p)
@@ -508,6 +523,11 @@ enum err api_from_canonical(struct api_call *c, const struct api_env *env,
     struct http_request *r = arena_zalloc(a, sizeof *r);
     if (!r)
         return ERR_NOMEM;
+    if (target.n && target.p[0] == '@') {
+        size_t n = bytes_find(target, '/');
+        c->mirror = bytes_skip(bytes_head(target, n), 1);
+        target = bytes_skip(target, n);
+    }
     size_t q = bytes_find(target, '?');
     r->method = HTTP_GET;
     r->arena = a;

@@ -171,6 +171,8 @@ static struct shared *answer_head(const struct answer *a,
     call.status = a->status;
     call.content_type = a->content_type;
     call.consistency = a->consistency;
+    if (((struct conn_state *)conn_user(c))->mirror && a->consistency)
+        call.consistency = "stale";
     call.held = a->held;
     call.consul_headers = true;
     if (a->extra_head)
@@ -193,7 +195,7 @@ void serving_answer(struct serving *s, struct conn *c, struct answer *a,
     struct shared *body = gzip ? a->gzip : a->body;
     const struct conn_state *st = conn_user(c);
     bool usual = conn_keep_alive(c) && !conn_http_1_0(c) &&
-                 st->cache == TOLD_NOTHING && !st->subscriber[0];
+                 st->cache == TOLD_NOTHING && !st->subscriber[0] && !st->mirror;
     bool leader;
     uint64_t age_ms = serving_age_ms(s, c, &leader);
     usual = usual && leader && age_ms == 0;

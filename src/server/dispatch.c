@@ -7,6 +7,7 @@
 #include "server/archive.h"
 #include "server/forward.h"
 #include "server/meter.h"
+#include "server/mirror_serve.h"
 #include "server/monitor.h"
 #include "server/peer_serve.h"
 #include "server/remote.h"
@@ -61,7 +62,8 @@ static void dispatch(struct serving *s, struct conn *c, struct api_call *call,
         read_begin(s, c, call, env, gzip);
         break;
     case API_FORWARD:
-        remote_begin(s, c, call);
+        if (!mirror_serve(s, c, call, false))
+            remote_begin(s, c, call);
         break;
     case API_WRITE:
         write_begin(s, c, call);
@@ -133,6 +135,7 @@ void dispatch_request(void *ctx, struct conn *c, struct http_request *r)
     st->cache = TOLD_NOTHING;
     st->subscriber[0] = 0;
     st->stale = false;
+    st->mirror = NULL;
     if (!forward_takes(s, c, &call, next))
         dispatch(s, c, &call, &env, next);
     serving_unpin(s);

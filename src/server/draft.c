@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 #include "base/metric.h"
-#include "server/serving.h"
+#include "server/mirror_serve.h"
 
 enum { DRAFT_ARENA_MAX = 1 << 20 }; /* a target's parameters */
 
@@ -93,7 +93,12 @@ static void make(struct drafter *dr, struct draft *d)
     struct api_call *call = &d->call;
     pin_enter(&dr->process->pins, dr->pin);
     struct api_env env = env_now(dr->process);
-    if (!read_all(d, &env)) {
+    const struct dc_mirror *of = mirror_of_target(dr->process, d->target);
+    struct api_self self;
+    bool there = !of || mirror_env(of, &env, &self);
+    if (!there)
+        api_error(call, 500, MIRROR_OVER);
+    else if (!read_all(d, &env)) {
         buf_reset(&call->body);
         api_error(call, 500, "out of memory for the answer");
     }

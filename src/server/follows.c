@@ -60,12 +60,13 @@ void follows_del(struct follows *fs, struct follow *f)
     list_del(&f->same_hash);
 }
 
-static void each_of_ring(struct follow *first,
+static void each_of_ring(struct follow *first, const struct dc_mirror *of,
                          void (*each)(void *ctx, struct follow *f), void *ctx)
 {
     struct follow *f = first;
     do {
-        each(ctx, f);
+        if (f->of == of)
+            each(ctx, f);
         f = container_of(f->same_hash.next, struct follow, same_hash);
     } while (f != first);
 }
@@ -77,11 +78,11 @@ void follows_touched(const struct follows *fs, const struct published *pub,
     struct bytes key;
     void *value;
     while (pub->all && map_next(&fs->by_hash, &at, &key, &value))
-        each_of_ring(value, each, ctx);
+        each_of_ring(value, pub->of, each, ctx);
     for (size_t i = 0; !pub->all && i < pub->n; i++) {
         struct follow *f = map_get(
             &fs->by_hash, bytes_of(&pub->hashes[i], sizeof pub->hashes[i]));
         if (f)
-            each_of_ring(f, each, ctx);
+            each_of_ring(f, pub->of, each, ctx);
     }
 }

@@ -12,9 +12,10 @@
 #include "server/process.h"
 
 struct follow {
-    struct bytes target;   /* canonical; lives as long as the group */
-    uint64_t hash;         /* of the watch key */
-    struct list same_hash; /* ring of groups under one hash */
+    struct bytes target;        /* canonical; lives as long as the group */
+    uint64_t hash;              /* of the watch key */
+    const struct dc_mirror *of; /* whose catalog; NULL: the own */
+    struct list same_hash;      /* ring of groups under one hash */
 };
 
 struct follows {
@@ -31,7 +32,7 @@ struct follow *follows_any(const struct follows *fs); /* NULL: there is none */
 MUST_USE enum err follows_add(struct follows *fs, struct follow *f);
 void follows_del(struct follows *fs, struct follow *f);
 
-/* Those whose answers may have changed; each must not add or delete any. */
+/* Those of the catalog that was published whose answers may have changed; each must not add or delete any. */
 void follows_touched(const struct follows *fs, const struct published *pub,
                      void (*each)(void *ctx, struct follow *f), void *ctx);
 

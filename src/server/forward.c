@@ -365,7 +365,7 @@ bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
         return false;
     }
     if (!mirror_takes(s, c, call, next))
-        forward_begin(s, c, call, next == API_STREAM);
+        forward_begin(s, c, call, next == API_STREAM || call->forward_stream);
     return true;
 }
 

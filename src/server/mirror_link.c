@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "base/log.h"
 #include "base/net.h"
 #include "http/json_in.h"
@@ -70,9 +71,9 @@ void mirror_link_close(struct dc_mirror *m)
         fetch_cancel(m->stream);
     if (m->ack)
         fetch_cancel(m->ack);
-    if (m->hello)
-        fetch_cancel(m->hello);
-    m->stream = m->ack = m->hello = NULL;
+    if (m->asked)
+        fetch_cancel(m->asked);
+    m->stream = m->ack = m->asked = NULL;
     atomic_store(&m->open, false);
 }
 
@@ -123,6 +124,18 @@ static void ended(void *ctx, const struct fetch_result *r)
     lost(m, text);
 }
 
+static void show_cluster(struct dc_mirror *m)
+{
+    struct process *p = m->all->core->process;
+    const char *old =
+        atomic_exchange(&m->cluster_shown, xcopy(bytes_str(m->cluster)));
+
+    if (!old)
+        return;
+    pin_retire(&p->pins, (void *)(uintptr_t)old, sizeof m->cluster);
+    pin_publish(&p->pins);
+}
+
 static enum err begun(void *ctx, const struct mirror_origin *o,
                       struct errtext *t)
 {
@@ -140,12 +153,15 @@ static enum err begun(void *ctx, const struct mirror_origin *o,
         m->another_store = true;
         return ERR_BAD;
     }
-    if (id.n)
+    if (!bytes_is(id, m->cluster)) {
         memcpy(m->cluster, id.p, id.n);
-    m->cluster[id.n] = '\0';
+        m->cluster[id.n] = '\0';
+        show_cluster(m);
+    }
     m->begun = true;
     mirror_clock_begin(&m->clock, m->opened_ms, o->at_ms, mirrors_now_ms());
     m->clock_at_ms = mirrors_now_ms() + MIRROR_CLOCK_MS;
+    atomic_store(&m->answered_ms, m->opened_ms);
     return ERR_OK;
 }
 
@@ -321,25 +337,29 @@ static void clock_answered(void *ctx, const struct fetch_result *r)
     struct errtext t;
     struct arena a;
 
-    m->hello = NULL;
+    m->asked = NULL;
     if (r->err != ERR_OK || r->status != 200)
         return;
     arena_init(&a, 0);
-    if (json_decode(r->body, &table, &in, &a, &t) == ERR_OK && in.uptime_ms > 0)
-        mirror_clock_told(&m->clock, m->hello_sent_ms, (uint64_t)in.uptime_ms,
+    if (json_decode(r->body, &table, &in, &a, &t) == ERR_OK &&
+        in.uptime_ms > 0) {
+        atomic_store(&m->answered_ms, m->clock_sent_ms);
+        mirror_clock_told(&m->clock, m->clock_sent_ms, (uint64_t)in.uptime_ms,
                           mirrors_now_ms());
+    }
     arena_fini(&a);
 }
 
 static void compare_clocks(struct dc_mirror *m, uint64_t now)
 {
     const struct peer_request q = {
-        .to = m->to, .target = "/v1/peer/hello", .timeout_ms = ASK_MS};
+        .to = m->to, .target = "/v1/peer/clock", .timeout_ms = ASK_MS};
 
     m->clock_at_ms = now + MIRROR_CLOCK_MS;
-    m->hello_sent_ms = now;
-    if (!m->hello)
-        (void)!peer_ask(m->all->peers, &q, clock_answered, m, &m->hello);
+    if (m->asked)
+        return;
+    m->clock_sent_ms = now;
+    (void)!peer_ask(m->all->peers, &q, clock_answered, m, &m->asked);
 }
 
 /* --- Life ------------------------------------------------------------------ */
@@ -357,6 +377,10 @@ void mirror_link_look(struct dc_mirror *m)
     }
     if (now >= atomic_load(&m->heard_ms) + MIRROR_REOPEN_MS) {
         lost(m, "nothing is heard of it");
+        return;
+    }
+    if (m->begun && now >= atomic_load(&m->answered_ms) + MIRROR_ANOTHER_MS) {
+        lost(m, "it answers nothing");
         return;
     }
     if (m->begun && now >= m->ack_at_ms) {

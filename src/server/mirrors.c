@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "server/mirrors_impl.h"
+#include "server/remote.h"
 #include "server/serving.h"
 
 /* --- For all threads ------------------------------------------------------ */
@@ -23,9 +24,21 @@ size_t dc_mirror_number(const struct dc_mirror *m)
     return m->number;
 }
 
+const char *dc_mirror_cluster(const struct dc_mirror *m)
+{
+    const char *text = atomic_load(&m->cluster_shown);
+
+    return text ? text : "";
+}
+
 const struct catalog *dc_mirror_catalog(const struct dc_mirror *m)
 {
     return m->catalog;
+}
+
+bool dc_mirror_usable(const struct dc_mirror *m)
+{
+    return atomic_load(&m->usable);
 }
 
 uint64_t dc_mirror_age_ms(const struct dc_mirror *m)
@@ -37,8 +50,11 @@ uint64_t dc_mirror_age_ms(const struct dc_mirror *m)
 
 bool dc_mirror_link_up(const struct dc_mirror *m)
 {
+    uint64_t now = mirrors_now_ms();
+
     return atomic_load(&m->open) &&
-           mirrors_now_ms() < atomic_load(&m->heard_ms) + MIRROR_LOST_MS;
+           now < atomic_load(&m->heard_ms) + MIRROR_LOST_MS &&
+           now < atomic_load(&m->answered_ms) + MIRROR_DEAF_MS;
 }
 
 static struct dc_mirror *find(const struct mirrors *all, struct bytes dc)
@@ -49,6 +65,11 @@ static struct dc_mirror *find(const struct mirrors *all, struct bytes dc)
         if (bytes_is(dc, all->v[i]->name))
             return all->v[i];
     return NULL;
+}
+
+struct dc_mirror *mirrors_any(const struct process *p, struct bytes dc)
+{
+    return find(p->mirrors, dc);
 }
 
 struct dc_mirror *mirrors_find(const struct process *p, struct bytes dc)
@@ -159,6 +180,19 @@ static struct dc_mirror *mirror_of(struct mirrors *all, struct bytes dc)
     return m;
 }
 
+static void look_after(struct dc_mirror *m)
+{
+    struct process *p = m->all->core->process;
+    bool up = dc_mirror_link_up(m);
+
+    if (m->told_up && !up)
+        for (int i = 0; i < p->serving_count; i++)
+            if (p->serving[i])
+                remote_link_down(p->serving[i], m);
+    m->told_up = up;
+    mirror_link_look(m);
+}
+
 /* A datacenter that is new to the list. */
 static void add(struct mirrors *all, struct bytes dc)
 {
@@ -188,7 +222,7 @@ static void tick(struct timer *t)
         if (!w->dcs[i].own)
             add(all, w->dcs[i].name);
     for (size_t i = 0; i < atomic_load(&all->n); i++)
-        mirror_link_look(all->v[i]);
+        look_after(all->v[i]);
     timer_set(&all->core->timers, &all->tick, MIRROR_TICK_MS);
 }
 
@@ -238,6 +272,7 @@ void mirrors_end(struct process *p)
     for (size_t i = 0; i < atomic_load(&all->n); i++) {
         mirror_free(all->v[i]->mirror);
         catalog_free(all->v[i]->catalog);
+        free((void *)(uintptr_t)atomic_load(&all->v[i]->cluster_shown));
         free(all->v[i]);
     }
     free(all);

@@ -25,13 +25,14 @@
 #include "server/run.h"
 
 enum {
-    MIRRORS_MAX = 64, /* datacenters; more are not mirrored */
     MIRROR_TICK_MS = 250,
-    MIRROR_LOST_MS = 3000,   /* nothing heard: the link is down */
-    MIRROR_REOPEN_MS = 6000, /* nothing heard: another connection */
+    MIRROR_LOST_MS = 3000,     /* nothing heard: the link is down */
+    MIRROR_DEAF_MS = 6000,     /* nothing answered: the same */
+    MIRROR_REOPEN_MS = 6000,   /* nothing heard: another connection */
+    MIRROR_ANOTHER_MS = 30000, /* nothing answered: another server */
     MIRROR_RETRY_MIN_MS = 100,
     MIRROR_RETRY_MAX_MS = 5000,
-    MIRROR_CLOCK_MS = 30 * 1000, /* the clocks are compared so often */
+    MIRROR_CLOCK_MS = 2000, /* the clocks are compared so often */
     MIRROR_ACK_MS = 1000,
     MIRROR_BEHIND_MAX = 12,     /* times in a row: it is another store */
     MIRROR_CUT_MS = 600 * 1000, /* over the bound: tried again then */
@@ -76,9 +77,15 @@ void mirrors_status(const struct process *p, size_t i, struct dc_status *ret);
 
 /* NULL: as mirrors_view false. It lives as long as the process. */
 struct dc_mirror *mirrors_find(const struct process *p, struct bytes dc);
+/* Also if it has been cut since. */
+struct dc_mirror *mirrors_any(const struct process *p, struct bytes dc);
 struct bytes dc_mirror_name(const struct dc_mirror *m);
-size_t dc_mirror_number(const struct dc_mirror *m); /* < MIRRORS_MAX */
+size_t dc_mirror_number(const struct dc_mirror *m);       /* < MIRRORS_MAX */
+const char *dc_mirror_cluster(const struct dc_mirror *m); /* pinned */
 const struct catalog *dc_mirror_catalog(const struct dc_mirror *m);
+/* Cut or never whole: nothing may be answered from it. Asked after its catalog was
+ * loaded. */
+bool dc_mirror_usable(const struct dc_mirror *m);
 uint64_t dc_mirror_age_ms(const struct dc_mirror *m);
 bool dc_mirror_link_up(const struct dc_mirror *m);
 

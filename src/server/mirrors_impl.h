@@ -20,16 +20,17 @@ struct dc_mirror {
     char name[WAN_NAME_MAX + 1];
     struct catalog *catalog;
     struct mirror *mirror;
+    _Atomic(const char *) cluster_shown; /* read under a pin; NULL: unknown */
 
     /* Written here, read by all threads. Times are of uv_hrtime, in ms. */
     _Atomic bool usable; /* it was whole once */
     _Atomic bool whole, open, cut;
-    _Atomic uint64_t heard_ms, fresh_ms;
+    _Atomic uint64_t heard_ms, answered_ms, fresh_ms;
     _Atomic uint64_t bytes, received, reconnects;
     _Atomic uint64_t life; /* grows after the catalog was loaded anew */
 
     /* The stream. */
-    struct fetch *stream, *ack, *hello;
+    struct fetch *stream, *ack, *asked;
     char to[MIRROR_ADDRESS_MAX], subscriber[40], cluster[64];
     size_t at; /* which of the servers */
     uint64_t opened_ms, retry_at_ms, retry_ms;
@@ -41,10 +42,10 @@ struct dc_mirror {
     uint64_t logged_ms;
     size_t damaged_told;
     uint64_t told_revision;
-    bool was_up;
+    bool was_up, told_up;
 
     struct mirror_clock clock;
-    uint64_t clock_at_ms, hello_sent_ms;
+    uint64_t clock_at_ms, clock_sent_ms;
 };
 
 struct mirrors {

@@ -6,7 +6,7 @@
  * in one group; a change of its watch key evaluates the target once for all of
  * them. If the digest of the answer is what they have, they stay parked: nobody
  * wakes without a change to his answer. */
-#include "server/serving.h"
+#include "server/mirror_serve.h"
 
 #include <stdlib.h>
 
@@ -53,7 +53,7 @@ static void group_free(struct parks *p, struct park_group *g)
 }
 
 static struct park_group *group_new(struct parks *p, struct bytes target,
-                                    uint64_t hash)
+                                    uint64_t hash, const struct dc_mirror *of)
 {
     struct park_group *g = calloc(1, sizeof *g + target.n);
     if (!g)
@@ -61,6 +61,7 @@ static struct park_group *group_new(struct parks *p, struct bytes target,
     memcpy(g + 1, target.p, target.n);
     g->follow.target = bytes_of(g + 1, target.n);
     g->follow.hash = hash;
+    g->follow.of = of;
     list_init(&g->dirty);
     list_init(&g->parked);
     if (follows_add(&p->groups, &g->follow) == ERR_OK)
@@ -179,7 +180,9 @@ static void group_drafted(struct serving *s, struct park_group *g,
                           struct api_call *call, struct answer *a,
                           uint64_t index, uint64_t sent)
 {
-    struct api_env env = serving_env(s);
+    struct api_env env;
+    if (!serving_env_of(s, g->follow.of, &env))
+        a = NULL; /* the call holds the draft's error, or 500 follows */
     if (!a) {
         group_answer_all(s, g, NULL, call, &env, sent);
         return;
@@ -217,13 +220,17 @@ void park_drafted(struct serving *s, struct bytes target, struct api_call *call,
 /* Evaluates the group's target now. */
 static void group_evaluate(struct serving *s, struct park_group *g)
 {
-    struct api_env env = serving_env(s);
+    struct api_env env;
     struct arena arena;
     arena_init(&arena, 1 << 20);
     struct api_call call;
     api_call_init(&call);
 
-    if (api_from_canonical(&call, &env, g->follow.target, &arena) == ERR_OK) {
+    if (!serving_env_of(s, g->follow.of, &env)) {
+        (void)mirror_is_over(s, g->follow.of, &call);
+        group_answer_all(s, g, NULL, &call, &env, 0);
+    } else if (api_from_canonical(&call, &env, g->follow.target, &arena) ==
+               ERR_OK) {
         group_compare(s, g, &call, &env);
     } else {
         api_error(&call, 500, "out of memory");
@@ -268,7 +275,9 @@ static void park_timeout(struct timer *t)
     struct serving *s = p->serving;
     struct conn *c = p->conn;
     serving_pin(s);
-    struct api_env env = serving_env(s);
+    const struct dc_mirror *of = p->group->follow.of;
+    struct api_env env;
+    bool there = serving_env_of(s, of, &env);
     struct arena arena;
     arena_init(&arena, 1 << 20);
     struct api_call call;
@@ -280,8 +289,11 @@ static void park_timeout(struct timer *t)
     bool gzip = p->gzip;
     bool by_hash = p->group->by_hash;
     park_remove(p);
-    if (!target.p ||
-        api_from_canonical(&call, &env, target, &arena) != ERR_OK) {
+    if (!there || mirror_is_over(s, of, &call)) {
+        api_error(&call, 500, MIRROR_OVER);
+        serving_answer_call(s, c, &call, 1, false);
+    } else if (!target.p ||
+               api_from_canonical(&call, &env, target, &arena) != ERR_OK) {
         api_error(&call, 500, "out of memory");
         serving_answer_call(s, c, &call, 1, false);
     } else if (by_hash) {
@@ -353,14 +365,17 @@ static void look_again(struct serving *s, const struct park_group *g,
                        const struct api_env *env)
 {
     const struct process *p = s->process;
-    if (catalog_current(p->catalog) == env->cat &&
+    if (catalog_current(catalog_of(p, g->follow.of)) == env->cat &&
         local_current(p->local) == env->local &&
         heard_current(p->heard) == env->heard)
         return;
     struct published *pub = xmalloc(sizeof *pub + sizeof pub->hashes[0]);
     uint64_t at = snapshot_revision(env->cat); /* no change is told of */
-    *pub = (struct published){
-        .letter.kind = LETTER_PUBLISHED, .prior = at, .revision = at, .n = 1};
+    *pub = (struct published){.letter.kind = LETTER_PUBLISHED,
+                              .of = g->follow.of,
+                              .prior = at,
+                              .revision = at,
+                              .n = 1};
     pub->hashes[0] = g->follow.hash;
     serving_post(s, &pub->letter);
 }
@@ -375,7 +390,8 @@ bool park_add(struct serving *s, struct conn *c, struct api_call *call,
         g = group_find(&s->parks, target);
     }
     if (!g) {
-        g = group_new(&s->parks, target, watch_hash(call->watch));
+        g = group_new(&s->parks, target, watch_hash(call->watch),
+                      ((struct conn_state *)conn_user(c))->mirror);
         if (!g)
             return false;
         if (!group_baseline(s, g, call, env)) {

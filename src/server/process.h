@@ -28,6 +28,7 @@
 
 enum {
     SERVING_THREADS_MAX = 32,
+    MIRRORS_MAX = 64,             /* datacenters; more are not mirrored */
     AGENT_OPS_WAITING_MAX = 8192, /* more: 429 */
     WRITE_ATTEMPTS_MAX = 16,      /* conflicts before a write gives up */
     CACHE_BYTES_DEFAULT = 8 << 20,
@@ -45,6 +46,7 @@ enum letter_kind {
     LETTER_BARRIER,   /* the catalog has reached a barrier (gate.c) */
     LETTER_SYNC,      /* a change's outcome: struct sync_item (peer_sync.c) */
     LETTER_LINE,      /* of the log, for its readers (monitor.c) */
+    LETTER_LINK,      /* one to a datacenter is lost (mirror_serve.c) */
     LETTER_TLS,       /* another certificate (serving.c) */
     LETTER_CLOSE,     /* stop serving */
     LETTER_END,       /* the last one: nobody posts any more */

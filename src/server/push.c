@@ -65,7 +65,7 @@ static void push_free(struct push *st)
     if (st->flow)
         subscribers_left(s->process->subscribers, st->id);
     list_del(&st->link);
-    s->pushes.count--;
+    push_seen_of(&s->pushes, st->of)->count--;
     serving_waits(s, false);
     metric_add(METRIC_STREAMS, -1);
     free(st);
@@ -94,6 +94,15 @@ void push_end(struct push *st)
     struct conn *c = st->conn;
     push_gone(conn_user(c));
     conn_stream_end(c);
+}
+
+void push_end_of(struct serving *s, const struct dc_mirror *of)
+{
+    list_each (it, &s->pushes.all) {
+        struct push *st = container_of(it, struct push, link);
+        if (st->of == of)
+            push_end(st);
+    }
 }
 
 void push_end_all(struct serving *s)
@@ -132,7 +141,8 @@ static struct push *push_new(struct serving *s, struct conn *c, size_t subs)
     list_init(&st->calls);
     for (size_t i = 0; i < subs; i++)
         st->subs[i].push = st;
-    s->pushes.count++;
+    st->of = ((struct conn_state *)conn_user(c))->mirror;
+    push_seen_of(&s->pushes, st->of)->count++;
     serving_waits(s, true);
     metric_add(METRIC_STREAMS, 1);
     return st;
@@ -176,7 +186,8 @@ static void list_watch(struct serving *s, const struct push_sub *sub,
 static bool join_all(struct serving *s, struct push *st,
                      const struct api_call *call, const struct api_env *env)
 {
-    list_it(s, st, call);
+    if (!st->of) /* a drain here has nothing to do with the others */
+        list_it(s, st, call);
     for (uint32_t i = 0; i < st->sub_count; i++) {
         buf_reset(&s->scratch);
         api_stream_target(call, i, &s->scratch);
@@ -200,6 +211,9 @@ static struct shared *head_text(struct serving *s, const struct push *st,
     http_head_line(&call->extra_head, "X-Accel-Buffering", bytes_str("no"));
     http_head_line(&call->extra_head, "X-Muster-Subscriber-Id",
                    bytes_str(st->id));
+    if (st->of)
+        http_head_line(&call->extra_head, "X-Muster-Mirror",
+                       dc_mirror_name(st->of));
     api_stream_head(call, s->env.self, &head, conn_http_1_0(st->conn));
     struct shared *sent =
         head.bad || call->extra_head.bad ? NULL : shared_copy(buf_bytes(&head));
@@ -256,13 +270,15 @@ void push_open(struct serving *s, struct conn *c, struct api_call *call,
     struct conn_state *state = conn_user(c);
     struct push *st = NULL;
     struct shared *head = NULL, *first = NULL;
-    bool mirror = call->request->from_peer && http_param(call->request, "beat");
+    bool mirror = call->request->from_peer && !state->mirror &&
+                  http_param(call->request, "beat");
     if (s->closing) {
         refuse(s, c, call, "the server is stopping");
         return;
     }
-    if (s->pushes.count == 0 && s->pushes.seen < snapshot_revision(env->cat))
-        s->pushes.seen = snapshot_revision(env->cat);
+    struct push_seen *seen = push_seen_of(&s->pushes, state->mirror);
+    if (seen->count == 0)
+        seen->revision = snapshot_revision(env->cat);
     st = push_new(s, c, api_stream_count(call));
     if (st)
         push_beats_begin(st, mirror);
@@ -282,7 +298,7 @@ void push_open(struct serving *s, struct conn *c, struct api_call *call,
     conn_stream_begin(c, head);
     if (conn_stream_piece(c, first, STREAM_QUEUE_BYTES_MAX) != ERR_OK)
         shared_unref(first); /* the peer has gone, or is about to */
-    if (call->calls)
+    if (call->calls && !st->of)
         push_calls_begin(st, call);
     push_start_work(s);
 }

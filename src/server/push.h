@@ -38,7 +38,7 @@
 
 #include "api/entries.h"
 #include "api/entry_table.h"
-#include "server/serving.h"
+#include "server/mirror_serve.h"
 #include "server/subscribers.h"
 
 enum {
@@ -127,11 +127,12 @@ struct push {
         link; /* in pushes.all, in order of the next beat, or .mirrors */
     struct conn *conn;
     struct serving *serving;
-    uint64_t beat_ms; /* due */
-    bool full;        /* waits for its socket */
-    bool owes_id;     /* was sent changes, and no id since */
-    bool dead;        /* no memory for a piece: ends at the next beat */
-    char id[33];      /* random, hexadecimal */
+    const struct dc_mirror *of; /* whose catalog; NULL: the own */
+    uint64_t beat_ms;           /* due */
+    bool full;                  /* waits for its socket */
+    bool owes_id;               /* was sent changes, and no id since */
+    bool dead;   /* no memory for a piece: ends at the next beat */
+    char id[33]; /* random, hexadecimal */
     struct subscriber_flow *flow; /* NULL: not listed */
     struct caller *caller;        /* NULL: has not asked */
     struct list calls;            /* in pushes.callers */
@@ -148,7 +149,7 @@ void push_beats_close(struct serving *s);
 /* The stream is new, and in no list yet. mirror: it is another datacenter's, whose
  * beats are events: all that was published before one was sent before it. */
 void push_beats_begin(struct push *st, bool mirror);
-/* Of these beats: since the process began (UptimeMs of /v1/peer/hello). */
+/* Of these beats: since the process began (UptimeMs of /v1/peer/clock). */
 uint64_t push_clock_ms(const struct serving *s);
 
 /* --- push_calls.c ------------------------------------------------------ */
@@ -166,6 +167,8 @@ void push_calls_end(struct push *st);
 bool push_join(struct serving *s, struct push_sub *sub,
                const struct api_env *env, struct bytes target, uint64_t since);
 void push_leave(struct serving *s, struct push_sub *sub);
+
+struct push_seen *push_seen_of(struct pushes *ss, const struct dc_mirror *of);
 
 /* An event with this id has been sent. */
 static inline void push_told(struct push *st, uint64_t id)
@@ -216,8 +219,9 @@ void push_text_unref(struct pushes *ss, struct push_text *t);
  * group has nothing more to tell? */
 bool push_is_current(const struct push_sub *sub);
 
-/* Ends the stream. */
+/* Ends the stream; all streams from this mirror. */
 void push_end(struct push *st);
+void push_end_of(struct serving *s, const struct dc_mirror *of);
 
 /* An event of its own with the id; NULL: no memory. */
 struct shared *push_id_event(uint64_t id);

@@ -28,23 +28,24 @@ static struct shared *text_of(struct buf *b)
     return piece;
 }
 
-static struct shared *beat_text(struct serving *s)
+static struct shared *beat_text(uint64_t age_ms)
 {
     char text[64];
-    bool known;
     struct buf b;
 
     buf_init(&b, 0);
-    snprintf(text, sizeof text, "beat age=%llums",
-             (unsigned long long)contact_ms(s->process, &known));
+    snprintf(text, sizeof text, "beat age=%llums", (unsigned long long)age_ms);
     sse_comment(&b, text);
     return text_of(&b);
 }
 
 /* A reader who has not taken what was sent has no use for a beat. */
-static void send_beat(struct push *st, struct shared *piece)
+static void send_beat(struct push *st, struct shared *of_own)
 {
     struct serving *s = st->serving;
+    struct shared *piece = st->of   ? beat_text(dc_mirror_age_ms(st->of))
+                           : of_own ? shared_ref(of_own)
+                                    : NULL;
 
     list_del(&st->link);
     list_add(&s->pushes.all, &st->link);
@@ -54,6 +55,7 @@ static void send_beat(struct push *st, struct shared *piece)
     else if (!st->full && piece &&
              conn_stream_piece(st->conn, shared_ref(piece), 0) != ERR_OK)
         shared_unref(piece);
+    shared_unref(piece);
 }
 
 static void on_beat(struct timer *t)
@@ -61,7 +63,8 @@ static void on_beat(struct timer *t)
     struct pushes *ss = container_of(t, struct pushes, beat);
     struct serving *s = container_of(ss, struct serving, pushes);
     uint64_t now = uv_now(&s->loop);
-    struct shared *piece = beat_text(s);
+    bool known;
+    struct shared *piece = beat_text(contact_ms(s->process, &known));
 
     for (int i = 0; i < STREAM_BEATS_PER_TURN && !list_empty(&ss->all); i++) {
         struct push *st = container_of(ss->all.next, struct push, link);
@@ -107,7 +110,7 @@ static struct shared *mirror_text(const struct serving *s, uint64_t age_ms)
     json_close(&j, '}');
     sse_event(&out, "beat");
     sse_data(&out, buf_bytes(&data));
-    sse_id(&out, s->pushes.seen);
+    sse_id(&out, s->pushes.own.revision);
     sse_end(&out);
     out.bad |= data.bad;
     buf_fini(&data);
@@ -122,7 +125,7 @@ static void tell_mirror(struct push *st, struct shared *piece)
     }
     if (!piece || !has_all(st))
         return;
-    push_told(st, st->serving->pushes.seen);
+    push_told(st, st->serving->pushes.own.revision);
     if (conn_stream_piece(st->conn, shared_ref(piece),
                           STREAM_QUEUE_BYTES_MAX) == ERR_OK)
         return;
@@ -139,7 +142,7 @@ static void on_mirror_beat(struct timer *t)
     uint64_t age_ms = contact_ms(s->process, &known);
 
     serving_pin(s);
-    bool told = snapshot_revision(catalog_current(cat)) == ss->seen;
+    bool told = snapshot_revision(catalog_current(cat)) == ss->own.revision;
     serving_unpin(s);
     /* What was published just now is in the inbox: the next beat, then. */
     struct shared *piece = told ? mirror_text(s, age_ms) : NULL;

@@ -22,7 +22,7 @@ struct step {
     struct arena arena;
     struct api_call call;
     struct buf data, key;
-    bool failed; /* no memory */
+    bool failed; /* no memory, or no mirror any more */
 };
 
 static void step_end(struct step *st)
@@ -35,13 +35,14 @@ static void step_end(struct step *st)
 
 static bool step_begin(struct step *st, struct serving *s, struct push_group *g)
 {
-    *st = (struct step){.s = s, .g = g, .b = &g->build, .env = serving_env(s)};
+    *st = (struct step){.s = s, .g = g, .b = &g->build};
+    bool there = serving_env_of(s, g->follow.of, &st->env);
     arena_init(&st->arena, CALL_ARENA_MAX);
     api_call_init(&st->call);
     buf_init(&st->data, 0);
     buf_init(&st->key, 0);
-    return api_from_canonical(&st->call, &st->env, g->follow.target,
-                              &st->arena) == ERR_OK;
+    return there && api_from_canonical(&st->call, &st->env, g->follow.target,
+                                       &st->arena) == ERR_OK;
 }
 
 static uint64_t key_index(const struct step *st)
@@ -181,9 +182,10 @@ static struct shared *piece_for_many(struct serving *s, struct push_sub *sub)
     if (!plain || !push_is_current(sub))
         return plain;
     sub->push->owes_id = false;
-    push_told(sub->push, s->pushes.seen);
+    uint64_t seen = push_seen_of(&s->pushes, sub->push->of)->revision;
+    push_told(sub->push, seen);
     buf_init(&id, 0);
-    sse_id(&id, s->pushes.seen);
+    sse_id(&id, seen);
     if (!id.bad)
         own = shared_new(plain->n + id.n);
     if (own) {

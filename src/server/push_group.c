@@ -88,11 +88,13 @@ static struct push_group *group_alloc(struct pushes *ss, struct watch_key watch,
 }
 
 static struct push_group *group_new(struct pushes *ss, struct watch_key watch,
-                                    struct bytes target)
+                                    struct bytes target,
+                                    const struct dc_mirror *of)
 {
     struct push_group *g = group_alloc(ss, watch, target);
     if (!g)
         return NULL;
+    g->follow.of = of;
     if (follows_add(&ss->groups, &g->follow) == ERR_OK)
         return g;
     stream_mark_unref(g->mark);
@@ -115,7 +117,9 @@ static void begin_at(struct push_group *g, const struct api_env *env)
 /* What changed since cannot be told any more: everybody begins anew. */
 static void begin_anew(struct serving *s, struct push_group *g)
 {
-    struct api_env env = serving_env(s);
+    struct api_env env;
+    if (!serving_env_of(s, g->follow.of, &env))
+        return; /* its streams are about to end */
     begin_at(g, &env);
     while (!list_empty(&g->live))
         push_put(first_of(&g->live), SUB_FRESH);
@@ -135,7 +139,8 @@ static bool can_resume(const struct api_env *env, uint64_t since)
 }
 
 static struct push_group *group_of(struct serving *s, const struct api_env *env,
-                                   struct bytes target)
+                                   struct bytes target,
+                                   const struct dc_mirror *of)
 {
     struct push_group *g = followed(follows_find(&s->pushes.groups, target));
     struct arena arena;
@@ -145,7 +150,7 @@ static struct push_group *group_of(struct serving *s, const struct api_env *env,
     arena_init(&arena, GROUP_ARENA_MAX);
     api_call_init(&call);
     if (api_from_canonical(&call, env, target, &arena) == ERR_OK)
-        g = group_new(&s->pushes, call.watch, target);
+        g = group_new(&s->pushes, call.watch, target, of);
     if (g)
         begin_at(g, env);
     api_call_fini(&call);
@@ -156,7 +161,7 @@ static struct push_group *group_of(struct serving *s, const struct api_env *env,
 bool push_join(struct serving *s, struct push_sub *sub,
                const struct api_env *env, struct bytes target, uint64_t since)
 {
-    struct push_group *g = group_of(s, env, target);
+    struct push_group *g = group_of(s, env, target, sub->push->of);
     if (!g)
         return false;
     list_init(&sub->link);
@@ -172,7 +177,7 @@ bool push_join(struct serving *s, struct push_sub *sub,
     /* The core thread publishes, then looks whether anybody waits; we wait,
      * then look whether something was published: one of the two sees the
      * other. */
-    if (catalog_current(s->process->catalog) != env->cat)
+    if (catalog_current(catalog_of(s->process, sub->push->of)) != env->cat)
         mark_dirty(g, snapshot_revision(env->cat));
     push_schedule(g);
     return true;
@@ -218,7 +223,7 @@ static void pay_id(struct push_sub *sub)
     struct push *st = sub->push;
     if (!st->owes_id || st->full || !push_is_current(sub))
         return;
-    uint64_t id = sub->group->pushes->seen;
+    uint64_t id = push_seen_of(sub->group->pushes, st->of)->revision;
     struct shared *piece = push_id_event(id);
     push_told(st, id);
     if (piece &&
@@ -321,7 +326,9 @@ static bool try_later(struct serving *s, struct push_group *g)
  * something to do. */
 static bool begin_next(struct serving *s, struct push_group *g)
 {
-    struct api_env env = serving_env(s);
+    struct api_env env;
+    if (!serving_env_of(s, g->follow.of, &env))
+        return false;
     if (g->dirty && may_begin(s, g)) {
         g->dirty = false;
         g->late_may = true;
@@ -403,17 +410,54 @@ void push_work(struct serving *s)
 
 /* --- What was published -------------------------------------------------- */
 
+/* Another store's revisions say nothing of those of before, nor does what was sent
+ * of those. */
+static void begin_in_another_store(struct serving *s, struct push_group *g)
+{
+    struct list *const lists[] = {&g->sending, &g->stalled, &g->late};
+
+    push_build_end(g);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        list_each (it, lists[i]) {
+            struct push_sub *sub = container_of(it, struct push_sub, link);
+            push_drop_text(sub);
+            sub->have = 0;
+            if (sub->state != SUB_STALLED)
+                push_put(sub, SUB_FRESH);
+        }
+    begin_anew(s, g);
+    push_schedule(g);
+}
+
+struct telling {
+    struct serving *s;
+    const struct published *pub;
+};
+
 static void touched(void *ctx, struct follow *f)
 {
-    const uint64_t *prior = ctx;
-    mark_dirty(followed(f), *prior);
+    const struct telling *t = ctx;
+    struct push_group *g = followed(f);
+    if (t->pub->all && t->pub->revision < g->at)
+        begin_in_another_store(t->s, g);
+    else
+        mark_dirty(g, t->pub->prior);
 }
 
 void push_published(struct serving *s, const struct published *pub)
 {
-    struct pushes *ss = &s->pushes;
-    uint64_t prior = pub->prior;
-    follows_touched(&ss->groups, pub, touched, &prior);
-    if (ss->seen < pub->revision)
-        ss->seen = pub->revision;
+    if (pub->of && !dc_mirror_usable(pub->of)) {
+        push_end_of(s, pub->of);
+        return;
+    }
+    struct push_seen *seen = push_seen_of(&s->pushes, pub->of);
+    struct telling t = {s, pub};
+    if (seen->revision < pub->revision || pub->all)
+        seen->revision = pub->revision;
+    follows_touched(&s->pushes.groups, pub, touched, &t);
+}
+
+struct push_seen *push_seen_of(struct pushes *ss, const struct dc_mirror *of)
+{
+    return of ? &ss->of_mirror[dc_mirror_number(of)] : &ss->own;
 }

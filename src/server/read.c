@@ -117,7 +117,8 @@ static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
         api_call_fini(call);
         return;
     }
-    watchers_note(s, c, call, target);
+    if (!call->mirror.n) /* a drain here has nothing to do with it */
+        watchers_note(s, c, call, target);
     if (try_park(s, c, call, env, target, gzip)) {
         conn_forget_request(c);
         api_call_fini(call);
@@ -208,7 +209,8 @@ void read_begin(struct serving *s, struct conn *c, struct api_call *call,
                 struct api_env *env, bool gzip)
 {
     ((struct conn_state *)conn_user(c))->stale = call->stale;
-    if (!must_wait(s, call, env) || !hold(s, c, call, gzip, serve_read))
+    if (call->mirror.n || !must_wait(s, call, env) ||
+        !hold(s, c, call, gzip, serve_read))
         serve_read(s, c, call, env, gzip);
 }
 

@@ -6,11 +6,12 @@
 #include <stdlib.h>
 
 #include "api/wan.h"
+#include "base/alloc.h"
 #include "base/net.h"
 #include "http/response.h"
 #include "loop/fetch.h"
 #include "loop/peer.h"
-#include "server/mirrors.h"
+#include "server/mirror_serve.h"
 
 enum { ADDRESS_MAX = 80 };
 
@@ -60,6 +61,29 @@ static void refuse(struct remote *f, int status, const char *text)
     f->call.consistency = NULL;
     api_error(&f->call, status, "%s", text);
     answer(f);
+}
+
+/* From the mirror, if it may be. */
+static bool from_mirror(struct remote *f)
+{
+    struct serving *s = f->serving;
+    struct conn *c = f->conn;
+    struct conn_state *st = conn_user(c);
+
+    st->remote = NULL; /* the next request may begin in there */
+    serving_pin(s);
+    bool took = mirror_serve(s, c, &f->call, true);
+    serving_unpin(s);
+    if (!took) {
+        st->remote = f;
+        return false;
+    }
+    if (f->fetch)
+        fetch_cancel(f->fetch);
+    f->conn = NULL;
+    api_call_init(&f->call); /* it has moved */
+    remote_free(f);
+    return true;
 }
 
 /* --- Who is asked --------------------------------------------------------- */
@@ -191,6 +215,8 @@ static void done(void *ctx, const struct fetch_result *r)
         pass_on(f, r);
         return;
     }
+    if (from_mirror(f))
+        return;
     char text[400];
     (void)snprintf(text, sizeof text,
                    r->err == ERR_TIMEOUT || !r->unsent
@@ -337,6 +363,34 @@ static size_t waiting_for(const struct serving *s, struct bytes dc)
     return n;
 }
 
+struct link_letter {
+    struct letter letter;
+    const struct dc_mirror *of;
+};
+
+void remote_link_down(struct serving *s, const struct dc_mirror *of)
+{
+    struct link_letter *l = xzalloc(sizeof *l);
+
+    l->letter.kind = LETTER_LINK;
+    list_init(&l->letter.link);
+    l->of = of;
+    serving_post(s, &l->letter);
+}
+
+void remote_link_lost(struct serving *s, struct letter *take)
+{
+    struct link_letter *l = container_of(take, struct link_letter, letter);
+    struct bytes dc = dc_mirror_name(l->of);
+
+    list_each (it, &s->remotes) {
+        struct remote *f = container_of(it, struct remote, link);
+        if (f->fetch && f->conn && !is_query(f) && bytes_is(dc, f->dc))
+            (void)from_mirror(f);
+    }
+    free(l);
+}
+
 void remote_begin(struct serving *s, struct conn *c, struct api_call *call)
 {
     struct remote *f = calloc(1, sizeof *f);
@@ -360,8 +414,14 @@ void remote_begin(struct serving *s, struct conn *c, struct api_call *call)
     choose(f, dc, &known);
     if (!known)
         refuse(f, 500, "No path to datacenter");
+    else if (f->to_count == 0 && from_mirror(f))
+        return;
     else if (f->to_count == 0)
-        refuse(f, 500, "Remote DC has no server currently reachable");
+        refuse(f, 500, MIRROR_OVER);
+    else if (f->call.forward_stream)
+        refuse(f, 503,
+               "That datacenter is not mirrored here just now, and streams are "
+               "not passed on: ask again, or wait with index");
     else if (waiting_for(s, dc) > REMOTES_MAX)
         refuse(f, 429,
                "Too many requests wait for this datacenter; try again "

@@ -26,4 +26,9 @@ void remote_begin(struct serving *s, struct conn *c, struct api_call *call);
 
 void remote_gone(struct conn_state *st);
 
+/* To each serving thread: the datacenter is not heard any more. What waits for an
+ * answer from there and can be answered from its mirror is. Any thread. */
+void remote_link_down(struct serving *s, const struct dc_mirror *of);
+void remote_link_lost(struct serving *s, struct letter *take);
+
 #endif

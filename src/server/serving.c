@@ -14,6 +14,7 @@
 #include "server/archive.h"
 #include "server/forward.h"
 #include "server/meter.h"
+#include "server/mirror_serve.h"
 #include "server/monitor.h"
 #include "server/peer_serve.h"
 #include "server/remote.h"
@@ -30,6 +31,7 @@ void serving_pin(struct serving *s)
     if (s->pinned++ > 0)
         return;
     pin_enter(&p->pins, s->pin);
+    s->turn++;
     s->env = (struct api_env){
         .self = atomic_load_explicit(&p->live, memory_order_acquire),
         .cat = catalog_current(p->catalog),
@@ -88,6 +90,10 @@ uint64_t serving_index(const struct api_env *env, uint64_t key_index,
 
 void serving_cache_lines(struct conn *c, struct buf *out)
 {
+    const struct dc_mirror *of = ((struct conn_state *)conn_user(c))->mirror;
+
+    if (of)
+        http_head_line(out, "X-Muster-Mirror", dc_mirror_name(of));
     switch (((struct conn_state *)conn_user(c))->cache) {
     case TOLD_NOTHING:
         break;
@@ -106,6 +112,12 @@ void serving_cache_lines(struct conn *c, struct buf *out)
 uint64_t serving_age_ms(const struct serving *s, struct conn *c,
                         bool *ret_leader)
 {
+    const struct dc_mirror *of = ((struct conn_state *)conn_user(c))->mirror;
+
+    if (of) {
+        *ret_leader = dc_mirror_link_up(of);
+        return dc_mirror_age_ms(of);
+    }
     uint64_t age_ms = contact_ms(s->process, ret_leader);
 
     /* Who waited for a barrier has what is newest. */
@@ -130,6 +142,8 @@ void serving_answer_call(struct serving *s, struct conn *c,
         body = buf_bytes(&packed);
 
     serving_cache_lines(c, &call->extra_head);
+    if (((struct conn_state *)conn_user(c))->mirror && call->consistency)
+        call->consistency = "stale";
     struct buf head;
     buf_init(&head, 0);
     serving_pin(s);
@@ -312,12 +326,11 @@ static void on_letters(void *ctx, struct list *letters)
         list_del(&l->link);
         switch (l->kind) {
         case LETTER_PUBLISHED:
-            if (!container_of(l, struct published, letter)->of) {
-                park_published(s, container_of(l, struct published, letter));
-                push_published(s, container_of(l, struct published, letter));
+            park_published(s, container_of(l, struct published, letter));
+            push_published(s, container_of(l, struct published, letter));
+            if (!container_of(l, struct published, letter)->of)
                 note_seen(s,
                           container_of(l, struct published, letter)->revision);
-            }
             free(container_of(l, struct published, letter));
             break;
         case LETTER_WRITTEN:
@@ -343,6 +356,9 @@ static void on_letters(void *ctx, struct list *letters)
             break;
         case LETTER_LINE:
             monitor_line(s, l);
+            break;
+        case LETTER_LINK:
+            remote_link_lost(s, l);
             break;
         case LETTER_TLS:
             take_tls(s, l);
@@ -480,6 +496,8 @@ void serving_join(struct serving *s)
     answers_fini(&s->answers);
     parks_fini(&s->parks);
     pushes_fini(s);
+    for (size_t i = 0; i < MIRRORS_MAX; i++)
+        free(s->mirror_views[i]);
     map_fini(&s->drafts);
     buf_fini(&s->scratch);
     uv_loop_close(&s->loop);

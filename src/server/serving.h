@@ -112,14 +112,20 @@ void parks_fini(struct parks *p);
 
 struct push;
 
+/* Of one catalog. */
+struct push_seen {
+    uint64_t revision; /* whose changes the groups know of */
+    size_t count;      /* streams */
+};
+
 struct pushes {
     struct follows groups; /* push_group.follow */
     struct list work;      /* groups with something to do now */
     struct list all;       /* streams, the next beat first */
     struct list mirrors;   /* those of mirrors, which are in no other list */
     struct list texts;     /* the oldest first */
-    size_t text_bytes, count;
-    uint64_t seen; /* revision whose changes the groups know of */
+    size_t text_bytes;
+    struct push_seen own, of_mirror[MIRRORS_MAX];
     uint64_t seed; /* of the hashes of entries */
     uv_idle_t idle;
     struct timer beat, mirror_beat;
@@ -136,8 +142,10 @@ struct serving {
     struct queue *inbox;
     struct http_server *http;
     int pin;
-    int pinned;         /* depth */
-    struct api_env env; /* while pinned */
+    int pinned;                                    /* depth */
+    uint64_t turn;                                 /* times pinned */
+    struct api_env env;                            /* while pinned */
+    struct mirror_view *mirror_views[MIRRORS_MAX]; /* mirror_serve.c */
     struct answers answers;
     struct parks parks;
     struct pushes pushes;
@@ -203,8 +211,9 @@ struct conn_state {
     struct wish *wish;
     struct held_read *held; /* at the gate */
     struct snap *snap;
-    bool stale;      /* what it asked for: its age is told */
-    struct ask *ask; /* about the past */
+    bool stale;                     /* what it asked for: its age is told */
+    const struct dc_mirror *mirror; /* answered from it; NULL: the own */
+    struct ask *ask;                /* about the past */
     struct peer_wait *peer_wait;
     struct sync_request *sync;
     struct forward *forward; /* asked of a server */

@@ -109,8 +109,6 @@ def test_what_nobody_knows_is_refused(three):
     assert (answer.status, answer.text) == (500, "No path to datacenter")
     # The agent's own routes know of no others.
     assert a.get("/v1/agent/services?dc=nope").status == 200
-    stream = a.get("/v1/health/service/x?dc=dc2&stream")
-    assert stream.status == 400 and "not passed on" in stream.text
 
 
 def query(server, name, **service):
@@ -169,12 +167,16 @@ def test_a_datacenter_that_is_gone_stays_known(three):
     b.stop()
     # Until that is noticed the error is the connection's; then it is plain.
     def answer():
-        return a.get("/v1/catalog/nodes?dc=dc2")
+        return a.get("/v1/catalog/nodes?dc=dc2&consistent")
     first = answer()
     assert first.status == 500 and ("rpc error" in first.text or
                                     "no server currently" in first.text)
     muster.until(lambda: answer().text ==
                  "Remote DC has no server currently reachable", "it failed")
+    # Who does not insist is told what is known.
+    known = a.get("/v1/catalog/nodes?dc=dc2")
+    assert known.status == 200
+    assert known.headers["x-muster-mirror"] == "dc2"
     assert "dc2" in datacenters(a)
     status = {m["Name"]: m["Status"]
               for m in a.get("/v1/agent/members?wan=1").json}

@@ -66,9 +66,65 @@ static void another_datacenter_answers_for_itself(void **state)
     assert_int_equal(begin(w, "GET", "/v1/catalog/nodes?dc=dc9", ""),
                      API_ANSWER);
     assert_bytes(buf_bytes(&w->call.body), "No path to datacenter");
+}
+
+static void a_stream_of_it_is_marked(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(begin(w, "GET", "/v1/catalog/nodes?dc=dc2", ""),
+                     API_FORWARD);
+    assert_false(w->call.forward_stream);
     assert_int_equal(begin(w, "GET", "/v1/catalog/nodes?dc=dc2&stream", ""),
-                     API_ANSWER);
-    assert_int_equal(w->call.status, 400);
+                     API_FORWARD);
+    assert_true(w->call.forward_stream);
+    assert_int_equal(begin(w, "GET", "/v1/muster/stream?dc=dc2&all", ""),
+                     API_FORWARD);
+    assert_true(w->call.forward_stream);
+}
+
+static void what_a_mirror_has_is_told_apart(void **state)
+{
+    struct world *w = *state;
+    static const char *const has[] = {
+        "/v1/catalog/nodes", "/v1/catalog/services", "/v1/health/state/any",
+        "/v1/health/service/web?passing&tag=a", "/v1/internal/ui/services"};
+    static const char *const has_not[] = {
+        "/v1/catalog/datacenters", "/v1/query",
+        "/v1/coordinate/nodes",    "/v1/muster/explain/health/service/web",
+        "/v1/muster/services",     "/v1/catalog/nodes?at=1",
+        "/v1/agent/services",      "/v1/status/leader"};
+
+    for (size_t i = 0; i < sizeof has / sizeof *has; i++) {
+        assert_int_equal(begin(w, "GET", has[i], ""), API_READ);
+        assert_true(api_is_mirrored(&w->call));
+    }
+    for (size_t i = 0; i < sizeof has_not / sizeof *has_not; i++) {
+        (void)begin(w, "GET", has_not[i], "");
+        assert_false(api_is_mirrored(&w->call));
+    }
+}
+
+/* Two datacenters' answers must never be taken for each other's. */
+static void its_canonical_target_names_it(void **state)
+{
+    struct world *w = *state;
+    struct buf target = {0};
+    struct api_call back;
+
+    assert_int_equal(begin(w, "GET", "/v1/health/service/web?passing", ""),
+                     API_READ);
+    w->call.mirror = bytes_str("dc2");
+    api_canonical(&w->call, &target);
+    assert_bytes(buf_bytes(&target), "@dc2/v1/health/service/web?passing");
+    api_call_init(&back);
+    struct api_env env = env_of(w);
+    assert_ok(api_from_canonical(&back, &env, buf_bytes(&target), &w->arena));
+    assert_bytes(back.mirror, "dc2");
+    assert_bytes(back.arg, "web");
+    assert_true(back.passing);
+    api_call_fini(&back);
+    buf_fini(&target);
 }
 
 static void a_body_can_name_it(void **state)
@@ -260,6 +316,9 @@ static void words_that_cannot_be_are_refused(void **state)
 static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, joined, teardown)
     T(another_datacenter_answers_for_itself),
+    T(a_stream_of_it_is_marked),
+    T(what_a_mirror_has_is_told_apart),
+    T(its_canonical_target_names_it),
     T(a_body_can_name_it),
     T(nothing_is_passed_on_twice),
     T(datacenters_are_listed_in_their_order),

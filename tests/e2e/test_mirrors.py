@@ -1,0 +1,310 @@
+# SPDX-FileCopyrightText: The muster authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a datacenter answers about another one from its mirror: the same bytes, with
+the true age, also while the link between them is cut."""
+
+import json
+
+import muster
+import pytest
+from streams import Stream
+from wires import Wire
+
+CHECK = {"CheckID": "c", "Name": "c", "Status": "passing"}
+PATHS = ["/v1/health/service/web", "/v1/health/service/web?passing",
+         "/v1/catalog/service/web", "/v1/catalog/services",
+         "/v1/catalog/nodes", "/v1/catalog/node/n0", "/v1/health/node/n1",
+         "/v1/health/state/any", "/v1/health/checks/web",
+         "/v1/health/service/web?filter=Node.Node==n1",
+         "/v1/health/service/none", "/v1/catalog/node/none"]
+
+
+def server(folder, dc, *extra, **more):
+    return muster.Server(folder / dc, "-datacenter", dc, *extra,
+                         name="node-" + dc, **more)
+
+
+def of(path, dc, *more):
+    return path + ("&" if "?" in path else "?") + "&".join(
+        [f"dc={dc}", *more])
+
+
+def stale(path):
+    return of(path, "dc2", "stale")
+
+
+def age(answer):
+    return int(answer.headers["x-consul-lastcontact"])
+
+
+def from_mirror(answer):
+    return answer.headers.get("x-muster-mirror") == "dc2"
+
+
+def mirrored(a, path="/v1/catalog/nodes"):
+    return from_mirror(a.get(stale(path)))
+
+
+def quiet(a, b):
+    """Until the mirror has all of it."""
+    def done():
+        answer = a.get(stale("/v1/health/state/any"))
+        return (from_mirror(answer) and answer.body ==
+                b.get("/v1/health/state/any").body and
+                a.get(stale("/v1/catalog/services")).body ==
+                b.get("/v1/catalog/services").body)
+    muster.until(done, "the mirror has it all")
+
+
+def snapshot(stream, count=1):
+    """Reads until so many snapshots have come."""
+    for _ in range(count):
+        muster.until(lambda: (lambda e: e.name == "snapshot" and
+                              e.data["Phase"] == "end")(stream.event()),
+                     "a snapshot")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mirrors")
+    a = server(folder, "dc1").start()
+    b = server(folder, "dc2", "-advertise-wan", "127.0.0.2")
+    wire = Wire("127.0.0.2", b.other_ports[1])
+    b.start()
+    assert b.put(f"/v1/agent/join/127.0.0.1:{a.other_ports[1]}?wan=1"
+                 ).status == 200
+    for i in range(3):
+        b.register(f"n{i}", "web", f"web{i}", port=80 + i,
+                   checks=[{**CHECK, "ServiceID": f"web{i}"}])
+    muster.until(lambda: mirrored(a), "dc2 is mirrored")
+    yield a, b, wire
+    a.stop()
+    b.stop()
+    wire.close()
+
+
+@pytest.fixture
+def link(pair):
+    """The wire, whole before and afterwards."""
+    a, b, wire = pair
+    wire.up()
+    up(a)
+    quiet(a, b)
+    yield wire
+    wire.up()
+    up(a)
+
+
+def up(a):
+    def done():
+        answer = a.get(stale("/v1/catalog/nodes"))
+        return (from_mirror(answer) and age(answer) < 5000 and
+                answer.headers["x-consul-knownleader"] == "true")
+    muster.until(done, "the link is up", 60)
+
+
+def down(a):
+    muster.until(
+        lambda: a.get(stale("/v1/catalog/nodes")
+                      ).headers["x-consul-knownleader"] == "false",
+        "the link is down", 60)
+
+
+def test_answers_are_the_others_byte_by_byte(pair, link):
+    a, b, _ = pair
+    for path in PATHS:
+        here, there = a.get(stale(path)), b.get(path)
+        assert from_mirror(here), path
+        assert here.status == there.status
+        assert here.body == there.body, path
+        assert here.headers["x-consul-effective-consistency"] == "stale"
+        assert here.headers["x-consul-knownleader"] == "true"
+        assert age(here) < 30000
+        assert here.index >= there.index
+    # What is not asked for as stale is asked there, and so is the rest.
+    assert not from_mirror(a.get(of(PATHS[0], "dc2")))
+    assert not from_mirror(a.get(of(PATHS[0], "dc2", "consistent")))
+    assert not from_mirror(a.get(of("/v1/query", "dc2", "stale")))
+    assert not from_mirror(
+        a.get(of("/v1/muster/explain/health/service/web", "dc2", "stale")))
+    assert not from_mirror(a.get(of("/v1/catalog/nodes", "dc1", "stale")))
+
+
+def test_a_long_poll_waits_here_and_wakes_for_real_changes(pair, link):
+    a, b, _ = pair
+    b.register("p", "polled")
+    quiet(a, b)
+    index = a.get(stale("/v1/health/service/polled")).index
+    poll = muster.Poll(a, stale("/v1/health/service/polled"), index)
+    muster.until(lambda: muster.parked(a) == 1, "it waits here")
+    assert muster.parked(b) == 0
+    b.register("q", "something-else")
+    quiet(a, b)
+    assert poll.waiting
+    b.register("q", "polled", "second")
+    answer = poll.result()
+    assert len(answer.json) == 2 and answer.index > index
+    assert from_mirror(answer)
+    # The index means the same there.
+    there = muster.Poll(b, "/v1/health/service/polled", answer.index)
+    muster.until(lambda: muster.parked(b) == 1, "it waits there")
+    # And one of there here: nothing is missed.
+    b.register("r", "polled", "third")
+    far = there.result()
+    assert len(far.json) == 3
+    near = a.get(stale(f"/v1/health/service/polled?index={far.index}"
+                       "&wait=1s"))
+    assert near.json == far.json
+
+
+def test_a_stream_is_fed_from_the_mirror(pair, link):
+    a, b, _ = pair
+    b.register("s", "streamed")
+    quiet(a, b)
+    stream = Stream(a, "/v1/health/service/streamed?dc=dc2")
+    assert stream.status == 200
+    assert stream.headers["x-muster-mirror"] == "dc2"
+    snapshot(stream)
+    b.register("t", "streamed", "second")
+    event = stream.event()
+    assert event.name == "put" and event.data["Node"] == "t"
+    index, last = stream.last_id, event.id
+    assert index == last
+    stream.close()
+    # Goes on there from the id it had here.
+    there = Stream(b, "/v1/health/service/streamed", last_id=last)
+    b.register("u", "streamed", "third")
+    names = []
+    muster.until(lambda: names.append(there.event()) or
+                 names[-1].name == "put", "what is new")
+    assert there.snapshots == 0 and names[-1].data["Node"] == "u"
+    there.close()
+    many = Stream(a, "/v1/muster/stream?service=streamed&service=web&dc=dc2")
+    assert many.headers["x-muster-mirror"] == "dc2"
+    snapshot(many, 2)
+    many.close()
+
+
+def test_a_cut_changes_ages_and_no_contents(pair, link):
+    a, b, wire = pair
+    before = {path: b.get(path).body for path in PATHS}
+    poll = muster.Poll(a, stale("/v1/health/service/web"),
+                       a.get(stale("/v1/health/service/web")).index)
+    waits = a.get(of("/v1/health/service/web", "dc2"))
+    forwarded = muster.Poll(a, of("/v1/health/service/web", "dc2"),
+                            waits.index, wait="60s")
+    muster.until(lambda: muster.parked(b) == 1, "it waits there")
+    wire.down()
+    down(a)
+    ages = []
+    for path in PATHS:
+        for more in ([], ["stale"]):
+            answer = a.get(of(path, "dc2", *more))
+            assert answer.body == before[path], path
+            assert from_mirror(answer)
+            head = answer.headers
+            assert head["x-consul-knownleader"] == "false"
+            assert head["x-consul-effective-consistency"] == "stale"
+            ages.append(age(answer))
+    assert ages == sorted(ages) and ages[-1] > 0
+    grown = ages[-1]
+    muster.until(lambda: age(a.get(of(PATHS[0], "dc2"))) > grown + 1000,
+                 "the age grows")
+    refused = a.get(of(PATHS[0], "dc2", "consistent"))
+    assert refused.status == 500 and not from_mirror(refused)
+    tight = a.get(of(PATHS[0], "dc2", "max_stale=1ms"))
+    assert tight.status == 500
+    assert a.get(PATHS[0]).status == 200
+    # Meanwhile something changes there. Nobody is woken before it is here.
+    b.register("n9", "web", "web9", checks=[{**CHECK, "ServiceID": "web9"}])
+    assert poll.waiting and forwarded.waiting
+    wire.up()
+    for p in (poll, forwarded):
+        answer = p.result(60)
+        assert {e["Node"]["Node"] for e in answer.json} == \
+            {"n0", "n1", "n2", "n9"}
+        assert from_mirror(answer)
+    up(a)
+    quiet(a, b)
+    b.put("/v1/catalog/deregister", {"Node": "n9"})
+    quiet(a, b)
+
+
+def test_what_is_held_back_one_way_is_as_old_as_it_is(pair, link):
+    a, b, wire = pair
+    for way in ("back", "there"):
+        before = a.get(stale("/v1/catalog/nodes")).body
+        wire.held = {way}
+        down(a)
+        answer = a.get(of("/v1/catalog/nodes", "dc2"))
+        assert answer.body == before and from_mirror(answer)
+        if way == "back":
+            grown = age(answer)
+            muster.until(lambda: age(a.get(stale("/v1/catalog/nodes"))) >
+                         grown + 3000, "the age grows")
+        else:  # they are heard, but cannot be asked
+            b.register("heard", "one-way")
+            quiet(a, b)
+            assert len(a.get(of("/v1/catalog/service/one-way", "dc2")
+                             ).json) == 1
+        wire.up()
+        up(a)
+
+
+def test_a_remote_that_sends_garbage_is_refused(pair, link):
+    a, b, wire = pair
+    before = a.get(stale("/v1/catalog/nodes")).body
+    wire.garbage = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" \
+        b"Content-Length: 90\r\n\r\nevent: put\ndata: {\"Of\":\"all\"," \
+        b"\"Key\":\"x\",\"Entry\":{\"Rows\":[{\"Key\":1}]}}\nid: 1\n\n"
+    muster.until(lambda: "datacenter dc2 is not followed" in a.log(),
+                 "it says so")
+    answer = a.get(stale("/v1/catalog/nodes"))
+    assert answer.body == before and from_mirror(answer)
+    wire.up()
+    up(a)
+    quiet(a, b)
+
+
+def test_another_store_takes_the_place_of_the_last_one(tmp_path, pair):
+    a = pair[0]
+    def start():
+        c = muster.Server(tmp_path / "dc3", "-datacenter", "dc3", dev=True,
+                          name="node-dc3")
+        c.port, c.other_ports = ports
+        return c.start()
+    ports = (lambda p: (p[0], p[1:]))(muster.free_ports(4))
+    c = start()
+    try:
+        a_wan = a.other_ports[1]
+        join = f"/v1/agent/join/127.0.0.1:{a_wan}?wan=1"
+        assert c.put(join).status == 200
+        for i in range(20):
+            c.register(f"old{i}", "store")
+        path = of("/v1/catalog/service/store", "dc3", "stale")
+        muster.until(lambda: "x-muster-mirror" in a.get(path).headers and
+                     len(a.get(path).json) == 20, "mirrored")
+        index = a.get(path).index
+        poll = muster.Poll(a, path, index, wait="60s")
+        stream = Stream(a, "/v1/health/service/store?dc=dc3")
+        snapshot(stream)
+        c.kill()
+        c = start()
+        c.register("new", "store")
+        # What was there stays until the other store's is here as a whole.
+        seen = set()
+        def changed():
+            rows = a.get(path).json
+            seen.add(tuple(sorted(r["Node"] for r in rows)))
+            return [r["Node"] for r in rows] == ["new"]
+        c.put(join)
+        muster.until(changed, "the new one", 60)
+        assert () not in seen
+        assert all(len(names) in (1, 20) for names in seen)
+        answer = poll.result(60)
+        assert [r["Node"] for r in answer.json] == ["new"]
+        assert answer.index < index
+        snapshot(stream)
+        stream.close()
+    finally:
+        c.stop()

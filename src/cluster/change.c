@@ -49,7 +49,7 @@ static void end_failed(struct change *ch, const struct fetch_result *r,
     end(ch, 503, text);
 }
 
-static bool takes_part(const struct cluster *c)
+bool change_takes_part(const struct cluster *c)
 {
     return c->phase == STARTED && c->store.answered && c->store.leader &&
            !c->store.is_learner;
@@ -149,8 +149,7 @@ static void take_away(struct change *ch, const struct etcd_member *m)
         end(ch, 503, "out of memory");
 }
 
-/* Would those who are left, and there, be a majority of those who are left? */
-static bool majority_without(const struct cluster *c,
+bool change_majority_without(const struct cluster *c,
                              const struct etcd_member *gone, size_t *ret_there,
                              size_t *ret_voters)
 {
@@ -188,7 +187,7 @@ void change_remove(struct cluster *c, struct cluster_request *q)
     const struct etcd_member *m = named(c, q);
     size_t there, voters;
 
-    if (!takes_part(c)) {
+    if (!change_takes_part(c)) {
         request_done(c, q, 500, "No cluster leader");
         return;
     }
@@ -205,7 +204,7 @@ void change_remove(struct cluster *c, struct cluster_request *q)
                      q->address.p);
         return;
     }
-    if (!m->learner && !majority_without(c, m, &there, &voters)) {
+    if (!m->learner && !change_majority_without(c, m, &there, &voters)) {
         request_done(c, q, 500,
                      "refused: of the %zu servers that would be left only %zu "
                      "%s there, and no majority could write any more; bring "
@@ -365,7 +364,8 @@ static void join(struct cluster *c, struct change *ch)
         admitted(ch, &c->store);
         return;
     }
-    if (old && !old->learner && !majority_without(c, old, &there, &voters)) {
+    if (old && !old->learner &&
+        !change_majority_without(c, old, &there, &voters)) {
         end(ch, 503,
             "the server of that name is lost, and without a majority of the "
             "others it cannot be replaced");
@@ -385,7 +385,7 @@ void change_join(struct cluster *c, struct cluster_request *q)
     struct errtext t = {{0}};
     struct arena a;
 
-    if (!takes_part(c)) {
+    if (!change_takes_part(c)) {
         request_done(c, q, 503, "%s does not take part in a cluster now",
                      c->options.node_name);
         return;

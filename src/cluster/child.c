@@ -294,10 +294,16 @@ static void ended(struct cluster *c)
     uint64_t lasted = cluster_now(c) - ch->started_ms;
 
     c->store.answered = false;
+    if (c->left) {
+        leave_forget(c);
+        c->phase = REMOVED;
+    }
     if (c->stopping) {
         timers_close(c->timers);
         return;
     }
+    if (c->phase == REMOVED)
+        return;
     if (ch->removed) {
         log_error("cluster",
                   "this server was removed from the cluster and keeps no data "

@@ -410,6 +410,9 @@ void cluster_request(struct cluster *c, struct cluster_request *r)
     case CLUSTER_REMOVE:
         change_remove(c, r);
         break;
+    case CLUSTER_LEAVE:
+        leave_asked(c, r);
+        break;
     case CLUSTER_DEFRAGMENT:
         change_defragment(c, r);
         break;

@@ -98,6 +98,7 @@ enum cluster_ask {
     CLUSTER_LOCK,       /* body: a proposed set */
     CLUSTER_JOIN,       /* body: a new server */
     CLUSTER_REMOVE,     /* id or address */
+    CLUSTER_LEAVE,      /* 500: it stays a member, and why */
     CLUSTER_DEFRAGMENT, /* id: that server's member; empty: ours */
 };
 
@@ -113,5 +114,8 @@ struct cluster_request {
 };
 
 void cluster_request(struct cluster *c, struct cluster_request *r);
+
+/* Could this server leave now, without harm to those who stay? */
+MUST_USE enum err cluster_may_leave(const struct cluster *c, struct errtext *t);
 
 #endif

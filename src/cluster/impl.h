@@ -6,7 +6,8 @@
  *   ask.c      what others say of themselves (hello)
  *   lock.c     the first set                child.c   the etcd process
  *   member.c   who is in the store, as the own etcd tells
- *   change.c   servers that come and go     message.c JSON */
+ *   change.c   servers that come and go     message.c JSON
+ *   leave.c    this one goes */
 #ifndef CLUSTER_IMPL_H
 #define CLUSTER_IMPL_H
 
@@ -144,6 +145,7 @@ struct cluster {
     struct etcd_state store;
     bool polling;
     bool promoting;
+    bool left; /* taken off the list of members, by its own wish */
     struct cluster_view view;
     struct list requests; /* under way */
     struct list owed;
@@ -248,6 +250,18 @@ void change_remove(struct cluster *c, struct cluster_request *r);
 void change_defragment(struct cluster *c, struct cluster_request *r);
 /* This server, without data, asks a member to take it in. */
 void change_enter(struct cluster *c, const struct gather_server *whom);
+
+/* Reaches the store, and has a voice in it. */
+bool change_takes_part(const struct cluster *c);
+/* Would those who are left, and there, be a majority of those who are left? */
+bool change_majority_without(const struct cluster *c,
+                             const struct etcd_member *gone, size_t *ret_there,
+                             size_t *ret_voters);
+
+/* --- leave.c -------------------------------------------------------------- */
+
+void leave_asked(struct cluster *c, struct cluster_request *r);
+void leave_forget(struct cluster *c); /* its etcd is over */
 
 /* --- cluster.c ------------------------------------------------------------ */
 

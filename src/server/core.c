@@ -246,12 +246,17 @@ static void on_store_state(void *ctx, bool up, enum err why, const char *text)
 static void client_left(void *ctx)
 {
     struct core *c = ctx;
-    c->options.left(c->options.ctx);
+    members_leave(c, c->options.left, c->options.ctx);
 }
 
 /* Answered before it is done, as Consul does: the process ends right after. */
 static void leave(struct core *c, struct agent_op *op)
 {
+    if (!members_may_leave(c, &op->text)) {
+        op->http_status = 500;
+        op->done(op);
+        return;
+    }
     op->http_status = 200;
     op->done(op);
     wan_leaves(c);

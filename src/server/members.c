@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 
 /* --- What it is to be ----------------------------------------------------- */
 
@@ -225,4 +226,46 @@ void members_op(struct core *c, struct agent_op *take)
         .done = on_done,
     };
     cluster_request(members, &w->request);
+}
+
+/* --- Leaving -------------------------------------------------------------- */
+
+bool members_may_leave(const struct core *c, struct errtext *t)
+{
+    return !c->process->members ||
+           cluster_may_leave(c->process->members, t) == ERR_OK;
+}
+
+struct leaving {
+    struct cluster_request request;
+    void (*left)(void *ctx);
+    void *ctx;
+};
+
+static void on_leave(struct cluster_request *r)
+{
+    struct leaving *l = container_of(r, struct leaving, request);
+    void (*left)(void *ctx) = l->left;
+    void *ctx = l->ctx;
+
+    if (r->status != 200)
+        log_warn("cluster", "this server stays a member of the cluster: %s",
+                 r->text.s);
+    buf_fini(&r->answer);
+    free(l);
+    left(ctx);
+}
+
+void members_leave(struct core *c, void (*left)(void *ctx), void *ctx)
+{
+    if (!c->process->members) {
+        left(ctx);
+        return;
+    }
+    struct leaving *l = xzalloc(sizeof *l);
+    l->left = left;
+    l->ctx = ctx;
+    l->request =
+        (struct cluster_request){.what = CLUSTER_LEAVE, .done = on_leave};
+    cluster_request(c->process->members, &l->request);
 }

@@ -19,6 +19,12 @@ void members_begin(struct core *c);
 /* Takes the op (PEER_LOCK, PEER_JOIN, RAFT_REMOVE). */
 void members_op(struct core *c, struct agent_op *take);
 
+/* Takes this server off the list of members, if that endangers nothing (else the
+ * log says why it stays); then left. */
+void members_leave(struct core *c, void (*left)(void *ctx), void *ctx);
+/* False: it has to stay; t. */
+bool members_may_leave(const struct core *c, struct errtext *t);
+
 void members_stop(struct core *c);
 void members_fini(struct process *p); /* no thread is left */
 

@@ -417,6 +417,12 @@ static void on_left(void *ctx)
         begin_stop(0);
 }
 
+static void on_deregistered(void *ctx)
+{
+    (void)ctx;
+    members_leave(&run.core, on_left, NULL);
+}
+
 static void on_signal(uv_signal_t *h, int sig)
 {
     (void)h;
@@ -432,7 +438,7 @@ static void on_signal(uv_signal_t *h, int sig)
     log_info("server", "stopping: signal=%s leave=%s", strsignal(sig),
              leave ? "true" : "false");
     if (leave && !run.core.leaving)
-        own_leave(&run.core, on_left, NULL);
+        own_leave(&run.core, on_deregistered, NULL);
     else
         begin_stop(leave ? 0 : 1);
 }

@@ -262,6 +262,63 @@ def test_a_survivor_goes_on_alone_when_told_to(fresh):
     assert nodes_of(new) == {"kept"}
 
 
+def leave(server):
+    return subprocess.run(
+        [BINARY, "leave", "-http-addr", f"127.0.0.1:{server.port}"],
+        capture_output=True, text=True, timeout=60)
+
+
+def test_a_server_that_leaves_makes_the_majority_smaller(fresh):
+    c = fresh(3).start()
+    a, b, d = c.servers
+    a.register("n1", "web")
+    until(lambda: len([p for p in d.peers().values() if p["Voter"]]) == 3,
+          "three votes")
+    leader = next(s for s in c.servers if s.peers()[s.name]["Leader"])
+    rest = [s for s in c.servers if s is not leader]
+    done = leave(leader)
+    assert done.returncode == 0, done.stderr
+    assert leader.process.wait(60) == 0
+    assert "this server has left the cluster" in leader.log()
+    assert leader.etcd_pid() is None
+    for s in rest:
+        until(lambda s=s: set(s.peers()) == {x.name for x in rest}, "two peers")
+        assert leader.name not in nodes_of(s, "consul")
+    # With three a second loss would be the end of writes, with two it is: with
+    # one that has left it is not.
+    done = leave(rest[0])
+    assert done.returncode == 0, done.stderr
+    assert rest[0].process.wait(60) == 0
+    last = rest[1]
+    until(lambda: set(last.peers()) == {last.name}, "one peer")
+    until(lambda: last.put("/v1/catalog/register", {
+        "Node": "n2", "Address": "10.0.0.2",
+        "Service": {"Service": "web"}}).status == 200, "a write")
+    # The last one keeps the catalog.
+    answer = last.put("/v1/agent/leave")
+    assert answer.status == 500
+    assert "the last server that has the catalog" in answer.text
+    # Who left comes back as a new server does.
+    leader.spawn()
+    leader.wait_ready()
+    assert nodes_of(leader) == {"n1", "n2"}
+    until(lambda: last.peers().get(leader.name, {}).get("Voter"), "a vote")
+
+
+def test_a_server_that_the_others_need_stays_a_member(fresh):
+    c = fresh(3).start()
+    a, b, d = c.servers
+    until(lambda: len(a.peers()) == 3, "three peers")
+    d.kill()
+    until(lambda: a.get("/v1/operator/autopilot/health").status == 429,
+          "the loss seen")
+    answer = until(lambda: refused(b.put("/v1/agent/leave")), "a refusal")
+    assert answer.status == 500
+    assert "only 1 is there, and no majority could write any more" in answer.text
+    a.register("n1", "web")
+    assert nodes_of(b) == {"n1"}
+
+
 # --- Refusals ----------------------------------------------------------------
 
 def started(server):
@@ -270,6 +327,11 @@ def started(server):
     code = server.process.wait(30)
     assert code == 1
     return server.log()
+
+
+def refused(answer):
+    """By its majority, not because nobody leads while another is elected."""
+    return answer if "majority" in answer.text else None
 
 
 def settled(answer):

@@ -15,7 +15,7 @@
 enum {
     CLI_ARGS_MAX = 1024,
     CLI_SAID_MAX = 256,
-    CLI_COLUMNS_MAX = 8,
+    CLI_COLUMNS_MAX = 16,
     CLI_REPLY_MAX = 256 << 20,
     CLI_FILE_BYTES_MAX = 1 << 20,
     CLI_TIMEOUT_MS = 30 * 1000,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "cli/impl.h"
 
 json_t *cli_reply_json(const struct cli *c)
@@ -56,6 +57,7 @@ void cli_table_print(struct cli_table *t)
 {
     size_t width[CLI_COLUMNS_MAX] = {0};
     const char *p = t->text.p;
+    require(t->columns <= CLI_COLUMNS_MAX);
     for (size_t i = 0; i < t->cells; i++) {
         size_t n = strlen(p);
         if (width[i % t->columns] < n)

@@ -5,14 +5,17 @@ cut what is told (tests/net/wire.c). Nothing is left of them when the test ends,
 however it does: the namespaces have no names, and what runs in them dies with this
 process."""
 
+import base64
 import contextlib
 import ctypes
 import http.client
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 
 import muster
@@ -71,6 +74,7 @@ class Host:
         except OSError:
             s.close()
             raise
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
 
     def listen(self, port):
@@ -172,3 +176,64 @@ class Server(muster.Server):
 
     def connect(self, timeout=muster.LIMIT):
         return Connection(self.host, self.port, timeout)
+
+
+class Datacenters:
+    """One server each, dc1 on host 1 and so on, with wires between that are slow and
+    lose packets: delay_ms each way, loss in percent."""
+
+    def __init__(self, n=3, delay_ms=80, loss=1, seed=1, extra=()):
+        # Stores sync at each write, and these tests are not about disks.
+        shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="muster-", dir=shm))
+        self.net = Net(n, seed)
+        self.rules = {"delay_ms": delay_ms, "loss": loss}
+        self.heal()
+        key = base64.b64encode(b"datacenters' key" * 2).decode()
+        self.servers = []
+        for host in self.net.hosts:
+            words = ["-datacenter", f"dc{host.number}", "-bootstrap-expect", "1",
+                     "-encrypt", key, *extra]
+            if host.number > 1:
+                words += ["-retry-join-wan", self.net[1].address,
+                          "-retry-interval-wan", "1s"]
+            self.servers.append(Server(
+                host, self.folder / f"dc{host.number}", *words,
+                name=f"server-dc{host.number}"))
+
+    def start(self):
+        for s in self.servers:
+            s.start()
+        for s in self.servers:
+            muster.until(lambda s=s: len(s.get("/v1/catalog/datacenters").json)
+                         == len(self.servers), "all datacenters")
+        return self
+
+    def heal(self):
+        """As it was at the beginning."""
+        self.net.heal()
+        self.net.link("*", "*", **self.rules)
+
+    def close(self, show=True):
+        for s in self.servers:
+            if s.process and s.process.poll() is None:
+                s.kill()
+            if show and s.log_path.exists():
+                print(f"--- {s.name}\n{s.log()[-4000:]}")
+        self.net.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def fill(server, service, n, nodes=20, tag="a"):
+    """n instances of one service, passing, over several nodes; many connections
+    would be quicker, and this is quick enough."""
+    c = server.connect()
+    try:
+        for i in range(n):
+            answer = server.put("/v1/catalog/register", {
+                "Node": f"n{i % nodes}", "Address": "10.0.0.1",
+                "Service": {"ID": f"{service}-{i}", "Service": service,
+                            "Port": 1 + i % 60000, "Tags": [tag]}}, connection=c)
+            assert answer.status == 200, answer.text
+    finally:
+        c.close()

@@ -114,6 +114,12 @@ static const struct cli_flag stream_flags[] = {
     END,
 };
 
+static const struct cli_flag watchers_flags[] = {
+    FORMAT,
+    {"local", CLI_BOOL, NULL, NULL, "only what the agent that is asked knows itself"},
+    END,
+};
+
 static const struct cli_flag drain_flags[] = {
     {"deregister", CLI_BOOL, NULL, NULL, "then deregister it, if that is safe"},
     FORMAT,
@@ -389,9 +395,9 @@ const struct cli_command cli_commands[] = {
      .text = "Prints 32 random bytes in base64, as the setting \"encrypt\" takes them. Servers and agents that share one prove it to each other and encrypt all they say (TLS 1.3); the key itself is never sent.",
      .examples = {{"One key", "keygen"}}, .args_max = CLI_ARGS_MAX, .run = cli_keygen},
 
-    {.name = "lag", .summary = "Show how fast subscribers apply changes", .arguments = "[SERVICE]", .args_max = 1, .complete = CLI_SERVICE, .api = CLI_AGENT, .flags = format_flags,
+    {.name = "lag", .summary = "Show how fast subscribers apply changes", .arguments = "[SERVICE]", .args_max = 1, .complete = CLI_SERVICE, .api = CLI_AGENT, .flags = watchers_flags,
      .text = "For each service: changes that subscribers said they had applied, and the time from when each could be seen to that; then the slowest subscribers. "
-             "Percentiles are bounds: so many were no later. Of one service also how many took how long.",
+             "Percentiles are bounds: so many were no later. Of one service also how many took how long. All servers are asked, and added up.",
      .examples = {{"All services", "lag"}, {"How it spreads for web", "lag web"}}, .run = cli_lag},
 
     {.name = "leave", .summary = "Make the agent leave and stop", .api = CLI_AGENT,
@@ -510,9 +516,9 @@ const struct cli_command cli_commands[] = {
                   {"Make a configuration new at each change", "watch -type=service -service=web -passingonly=true ./render.sh"},
                   {"On each deploy event", "watch -type=event -name=deploy 'jq -r .[].Payload'"}}, .run = cli_watch},
 
-    {.name = "watchers", .summary = "List who watches a service", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_AGENT, .flags = format_flags,
+    {.name = "watchers", .summary = "List who watches a service", .arguments = "SERVICE", .args_min = 1, .args_max = 1, .complete = CLI_SERVICE, .api = CLI_AGENT, .flags = watchers_flags,
      .text = "Event streams, and long polls that carry the id they were given: their label and zone, where they come from, the index up to which they said they have applied changes, "
-             "and how long the slowest took. Then the readers of whom nothing is proven.",
+             "and how long the slowest took. Those behind an agent are named if they are late. Then the readers of whom nothing is proven. All servers are asked; one that does not answer is named.",
      .examples = {{"Who watches web", "watchers web"}}, .run = cli_watchers},
 };
 /* clang-format on */

@@ -76,15 +76,30 @@ static void print_unproven(json_t *j)
         (long long)json_integer_value(json_object_get(row, "HeardMs")) / 1000);
 }
 
-static void print_silent(json_t *j)
+/* Servers whose rows are missing. False: there are none. */
+static bool print_silent(json_t *j)
 {
     json_t *row;
     size_t i;
+    bool any = false;
 
-    json_array_foreach(json_object_get(j, "Servers"), i,
-                       row) if (!json_is_true(json_object_get(row, "Answered")))
+    json_array_foreach(json_object_get(j, "Servers"), i, row)
+    {
+        if (json_is_true(json_object_get(row, "Answered")))
+            continue;
         printf("server %s did not answer: %s\n", cli_str(row, "Node"),
                cli_str(row, "Why"));
+        any = true;
+    }
+    return any;
+}
+
+static void print_more(json_t *j)
+{
+    long long n = json_integer_value(json_object_get(j, "SubscribersMore"));
+
+    if (n)
+        printf("and %lld more: ask each server with -local\n", n);
 }
 
 /* Of those that did. */
@@ -105,6 +120,7 @@ int cli_watchers(struct cli *c)
     struct cli_path path = cli_path("/v1/muster/watchers/");
 
     cli_path_put(&path, c->args[0]);
+    cli_path_ask(&path, "local", cli_on(c, "local") ? "" : NULL);
     if (!cli_request(c, "GET", path, (struct bytes){0}))
         return 1;
     json_t *j = cli_reply_json(c);
@@ -114,9 +130,10 @@ int cli_watchers(struct cli *c)
         cli_print_json(j);
     } else {
         print_watchers(c, json_object_get(j, "Subscribers"));
+        print_more(j);
         print_unproven(j);
-        if (!json_is_true(json_object_get(j, "Complete")))
-            printf("the server has not run for long enough to know of all\n");
+        if (!print_silent(j) && !json_is_true(json_object_get(j, "Complete")))
+            printf("a server has not run for long enough to know of all\n");
     }
     json_decref(j);
     return 0;
@@ -205,6 +222,7 @@ int cli_lag(struct cli *c)
     struct cli_path path = cli_path("/v1/muster/lag");
 
     cli_path_ask(&path, "service", c->arg_count ? c->args[0] : NULL);
+    cli_path_ask(&path, "local", cli_on(c, "local") ? "" : NULL);
     if (!cli_request(c, "GET", path, (struct bytes){0}))
         return 1;
     json_t *j = cli_reply_json(c);
@@ -214,6 +232,8 @@ int cli_lag(struct cli *c)
         cli_print_json(j);
     else
         print_lags(c, j);
+    if (!cli_json(c))
+        (void)print_silent(j);
     json_decref(j);
     return 0;
 }
@@ -233,14 +253,14 @@ static int told(struct cli *c, json_t *j)
         printf("waiting: %s is drained, but these have not let go of it:\n",
                c->args[0]);
         print_watchers(c, json_object_get(j, "Waiting"));
-        print_silent(j);
+        (void)print_silent(j);
         printf("%s\n", cli_str(j, "Next"));
         return DRAIN_WAITING;
     }
     printf("unknown: %s is drained; whether everybody has let go is not "
            "known\n",
            c->args[0]);
-    print_silent(j);
+    (void)print_silent(j);
     if (some_are_young(j))
         printf("a server has not run for long enough to know of all\n");
     print_unproven(j);

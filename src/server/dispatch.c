@@ -82,12 +82,8 @@ static void dispatch(struct serving *s, struct conn *c, struct api_call *call,
         api_call_fini(call);
         break;
     case API_WATCHERS:
-        watchers_answer(s->process, call);
-        answer_now(s, c, call);
-        break;
     case API_LAG:
-        lag_answer(s->process, call);
-        answer_now(s, c, call);
+        watchers_all(s, c, call, next);
         break;
     case API_WAN:
         wan_word(s->process, call->wan_word);
@@ -158,6 +154,7 @@ void dispatch_gone(void *ctx, struct conn *c)
     archive_gone(st);
     peer_gone(st);
     forward_gone(st);
+    watchers_all_gone(st);
 }
 
 void dispatch_drained(void *ctx, struct conn *c)

@@ -354,9 +354,12 @@ bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
         if (api_is_local(call) && !is_of_members(s, call))
             return false;
         break;
-    case API_WRITE:
     case API_WATCHERS:
     case API_LAG:
+        if (http_param(call->request, "local"))
+            return false;
+        break;
+    case API_WRITE:
     case API_SNAPSHOT:
     case API_STREAM:
     case API_FORWARD:

@@ -78,6 +78,20 @@ void lags_count(struct lags *l, struct bytes name, uint64_t lag_ms)
         g->row.max_ms = lag_ms;
 }
 
+void lags_add(struct lags *l, const struct lag_row *r)
+{
+    struct bytes name = bytes_str(r->service);
+    struct lag *g = name.n ? need(l, name) : NULL;
+    if (!g)
+        return;
+    g->row.n += r->n;
+    g->row.sum_ms += r->sum_ms;
+    if (g->row.max_ms < r->max_ms)
+        g->row.max_ms = r->max_ms;
+    for (size_t i = 0; i < LAG_BUCKETS; i++)
+        g->row.buckets[i] += r->buckets[i];
+}
+
 void lags_each(const struct lags *l,
                void (*each)(void *ctx, const struct lag_row *r), void *ctx)
 {

@@ -37,6 +37,9 @@ uint64_t lags_published_ms(const struct lags *l, uint64_t revision);
 /* A change of the service (empty: of several) took so long. */
 void lags_count(struct lags *l, struct bytes name, uint64_t lag_ms);
 
+/* What another one counted; the row's name is the service. */
+void lags_add(struct lags *l, const struct lag_row *r);
+
 void lags_each(const struct lags *l,
                void (*each)(void *ctx, const struct lag_row *r), void *ctx);
 

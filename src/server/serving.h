@@ -216,9 +216,10 @@ struct conn_state {
     struct ask *ask;                /* about the past */
     struct peer_wait *peer_wait;
     struct sync_request *sync;
-    struct forward *forward; /* asked of a server */
-    struct awaited *awaited; /* until a name is mirrored */
-    struct remote *remote;   /* asked of another datacenter */
+    struct forward *forward;   /* asked of a server */
+    struct awaited *awaited;   /* until a name is mirrored */
+    struct remote *remote;     /* asked of another datacenter */
+    struct everyone *everyone; /* asked of the other servers */
     struct monitor monitor;
     struct meter *meter; /* NULL: none */
     struct push *push;   /* NULL: none */

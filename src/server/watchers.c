@@ -13,6 +13,7 @@
 struct rows {
     struct json_out *j;
     struct bytes server;
+    size_t most, n, more;
 };
 
 void watchers_put(struct json_out *j, struct bytes server,
@@ -61,7 +62,19 @@ void watchers_put(struct json_out *j, struct bytes server,
 static void put_watcher(void *ctx, const struct watcher *w)
 {
     struct rows *r = ctx;
-    watchers_put(r->j, r->server, w);
+    if (r->n < r->most)
+        watchers_put(r->j, r->server, w);
+    else
+        r->more++;
+    r->n++;
+}
+
+size_t watchers_put_all(struct process *p, struct bytes name, size_t most,
+                        struct json_out *j)
+{
+    struct rows r = {.j = j, .server = p->self.node_name, .most = most};
+    subscribers_of(p->subscribers, name, put_watcher, &r);
+    return r.more;
 }
 
 void watchers_put_reader(struct json_out *j, struct bytes server,
@@ -84,19 +97,16 @@ void watchers_put_reader(struct json_out *j, struct bytes server,
 static void put_reader(void *ctx, const struct unproven *u)
 {
     struct rows *r = ctx;
-    watchers_put_reader(r->j, r->server, u);
+    if (r->n++ < r->most)
+        watchers_put_reader(r->j, r->server, u);
 }
 
-void watchers_put_unproven(struct process *p, struct bytes name,
-                           struct json_out *j)
+bool watchers_put_readers(struct process *p, struct bytes name, size_t most,
+                          struct json_out *j)
 {
-    struct rows r = {j, p->self.node_name};
-    json_key(j, "Unproven");
-    json_open(j, '[');
+    struct rows r = {.j = j, .server = p->self.node_name, .most = most};
     bool all = subscribers_unproven(p->subscribers, name, put_reader, &r);
-    json_close(j, ']');
-    json_key(j, "UnprovenComplete");
-    json_bool(j, all);
+    return all && r.n <= most;
 }
 
 /* --- Routes -------------------------------------------------------------- */
@@ -124,19 +134,27 @@ void watchers_end(struct api_call *call, struct json_out *j)
 
 void watchers_answer(struct process *p, struct api_call *call)
 {
-    struct subscribers *ss = p->subscribers;
     struct json_out j = watchers_begin(call);
-    struct rows rows = {&j, p->self.node_name};
-    bool known = subscribers_unknown_ms(ss) == 0;
+    size_t most =
+        http_param(call->request, "top") ? WATCHERS_TOLD_MAX : SIZE_MAX;
+    json_key(&j, "Server");
+    json_str(&j, p->self.node_name);
     json_key(&j, "Service");
     json_str(&j, call->arg);
     json_key(&j, "Complete");
-    json_bool(&j, known);
+    json_bool(&j, subscribers_unknown_ms(p->subscribers) == 0);
     json_key(&j, "Subscribers");
     json_open(&j, '[');
-    subscribers_of(ss, call->arg, put_watcher, &rows);
+    size_t more = watchers_put_all(p, call->arg, most, &j);
     json_close(&j, ']');
-    watchers_put_unproven(p, call->arg, &j);
+    json_key(&j, "SubscribersMore");
+    json_u64(&j, more);
+    json_key(&j, "Unproven");
+    json_open(&j, '[');
+    bool all = watchers_put_readers(p, call->arg, most, &j);
+    json_close(&j, ']');
+    json_key(&j, "UnprovenComplete");
+    json_bool(&j, all);
     watchers_end(call, &j);
 }
 

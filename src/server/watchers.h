@@ -10,7 +10,12 @@
 #include "server/serving.h"
 #include "server/subscribers.h"
 
-enum { LAGS_TOLD_MAX = 200 };
+enum {
+    LAGS_TOLD_MAX = 200,
+    WATCHERS_TOLD_MAX = 1000, /* rows of one server, where several are asked */
+    WATCHERS_SERVERS_MAX = 64,
+    WATCHERS_ASK_MS = 2000,
+};
 
 void watchers_answer(struct process *p, struct api_call *call);
 void lag_answer(struct process *p, struct api_call *call);
@@ -29,13 +34,30 @@ void watchers_note(struct serving *s, struct conn *c,
 struct json_out watchers_begin(struct api_call *call);
 void watchers_end(struct api_call *call, struct json_out *j);
 
-/* One watcher, one reader of whom nothing is proven; server: whose row it is. The
- * member Unproven and whether it is complete. */
+/* One watcher, one reader of whom nothing is proven; server: whose row it is. */
 void watchers_put(struct json_out *j, struct bytes server,
                   const struct watcher *w);
 void watchers_put_reader(struct json_out *j, struct bytes server,
                          const struct unproven *u);
-void watchers_put_unproven(struct process *p, struct bytes name,
-                           struct json_out *j);
+
+/* All of this server. Returns how many were left out; whether these are all. */
+size_t watchers_put_all(struct process *p, struct bytes name, size_t most,
+                        struct json_out *j);
+bool watchers_put_readers(struct process *p, struct bytes name, size_t most,
+                          struct json_out *j);
+
+/* Members of the answer about lags: the services, of which all bounds are. */
+void lag_put_services(struct json_out *j, const struct lags *sum,
+                      struct bytes only);
+/* Adds what this server counted, and puts the rows of the slowest. */
+void lag_take(struct process *p, struct lags *sum, struct json_out *worst);
+
+/* --- Of all servers (watchers_all.c) ------------------------------------- */
+
+/* Asks the others for theirs, unless ?local, and answers with all of it; what one
+ * does not say within WATCHERS_ASK_MS is named. The call moves. Pinned. */
+void watchers_all(struct serving *s, struct conn *c, struct api_call *call,
+                  enum api_next next);
+void watchers_all_gone(struct conn_state *st);
 
 #endif

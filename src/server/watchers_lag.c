@@ -17,6 +17,8 @@ static void put_lag(void *ctx, const struct lag_row *r)
     json_str(j, bytes_str(r->service));
     json_key(j, "Count");
     json_u64(j, r->n);
+    json_key(j, "SumMs");
+    json_u64(j, r->sum_ms);
     json_key(j, "MeanMs");
     json_double(j, r->n ? (double)r->sum_ms / (double)r->n : 0);
     json_key(j, "MaxMs");
@@ -32,50 +34,73 @@ static void put_lag(void *ctx, const struct lag_row *r)
 struct lag_texts {
     struct bytes only; /* this service; empty: all */
     struct bytes server;
-    struct json_out services, worst;
+    struct lags *sum;
+    struct json_out *j;
 };
 
 static void lag_row(void *ctx, const struct lag_row *r)
 {
     struct lag_texts *t = ctx;
     if (!t->only.n || bytes_eq_fold(t->only, bytes_str(r->service)))
-        put_lag(&t->services, r);
+        put_lag(t->j, r);
+}
+
+void lag_put_services(struct json_out *j, const struct lags *sum,
+                      struct bytes only)
+{
+    struct lag_texts t = {.only = only, .j = j};
+    json_key(j, "BucketsUpToMs");
+    json_open(j, '[');
+    for (size_t i = 0; i + 1 < LAG_BUCKETS; i++)
+        json_u64(j, (uint64_t)1 << i);
+    json_close(j, ']');
+    json_key(j, "Services");
+    json_open(j, '[');
+    lags_each(sum, lag_row, &t);
+    json_close(j, ']');
+}
+
+static void lag_add(void *ctx, const struct lag_row *r)
+{
+    struct lag_texts *t = ctx;
+    lags_add(t->sum, r);
 }
 
 static void lag_worst(void *ctx, const struct watcher *w)
 {
     struct lag_texts *t = ctx;
-    watchers_put(&t->worst, t->server, w);
+    watchers_put(t->j, t->server, w);
 }
+
+void lag_take(struct process *p, struct lags *sum, struct json_out *worst)
+{
+    struct lag_texts t = {.server = p->self.node_name, .sum = sum, .j = worst};
+    subscribers_lag(p->subscribers, lag_add, lag_worst, &t);
+}
+
+/* Only those with the most changes stay. */
+static void lag_top(struct lags *sum);
 
 void lag_answer(struct process *p, struct api_call *call)
 {
-    struct buf services, worst;
-    buf_init(&services, 0);
-    buf_init(&worst, 0);
-    struct lag_texts t = {http_param_value(call->request, "service"),
-                          p->self.node_name, json_out(&services),
-                          json_out(&worst)};
-    subscribers_lag(p->subscribers, lag_row, lag_worst, &t);
     struct json_out j = watchers_begin(call);
-    json_key(&j, "BucketsUpToMs");
-    json_open(&j, '[');
-    for (size_t i = 0; i + 1 < LAG_BUCKETS; i++)
-        json_u64(&j, (uint64_t)1 << i);
-    json_close(&j, ']');
-    json_key(&j, "Services");
-    json_open(&j, '[');
-    buf_put(&call->body, buf_bytes(&services));
-    j.comma = true;
-    json_close(&j, ']');
+    struct buf rows = {0};
+    struct json_out worst = json_out(&rows);
+    struct lags sum = {0};
+    lag_take(p, &sum, &worst);
+    if (http_param(call->request, "top"))
+        lag_top(&sum);
+    json_key(&j, "Server");
+    json_str(&j, p->self.node_name);
+    lag_put_services(&j, &sum, http_param_value(call->request, "service"));
     json_key(&j, "Worst");
     json_open(&j, '[');
-    buf_put(&call->body, buf_bytes(&worst));
-    j.comma = true;
+    if (rows.n)
+        json_raw(&j, buf_bytes(&rows));
     json_close(&j, ']');
-    call->body.bad |= services.bad || worst.bad;
-    buf_fini(&services);
-    buf_fini(&worst);
+    call->body.bad |= rows.bad;
+    buf_fini(&rows);
+    lags_fini(&sum);
     watchers_end(call, &j);
 }
 
@@ -118,6 +143,22 @@ static void keep_row(void *ctx, const struct lag_row *r)
     snprintf(name, NAME_BYTES, "%s", r->service);
     rows->v[at] = *r;
     rows->v[at].service = name;
+}
+
+static void lag_top(struct lags *sum)
+{
+    struct lag_rows *rows = calloc(1, sizeof *rows);
+    char *names = calloc(LAGS_TOLD_MAX, NAME_BYTES);
+    if (rows && names) {
+        rows->names = names;
+        lags_each(sum, keep_row, rows);
+        lags_fini(sum);
+        *sum = (struct lags){0};
+        for (size_t i = 0; i < rows->n; i++)
+            lags_add(sum, &rows->v[i]);
+    }
+    free(rows);
+    free(names);
 }
 
 /* A label's value: text format 0.0.4. */

@@ -6,10 +6,11 @@ The longest wait is set to two seconds, so that a server knows of all who may ho
 an answer 2.2 s after its start instead of eleven minutes.
 """
 
+import http.client
 import signal
+import subprocess
 import threading
 
-import http.client
 import pytest
 
 import etcd
@@ -79,6 +80,12 @@ def drain(server, name, query="wait=1500ms", timeout=muster.LIMIT):
     a = server.put(f"/v1/agent/service/drain/{name}-1?{query}", timeout=timeout)
     assert a.status == 200, a.text
     return a.json
+
+
+def muster_cli(server, *words):
+    return subprocess.run(
+        [muster.BINARY, words[0], "-http-addr", f"127.0.0.1:{server.port}",
+         *words[1:]], capture_output=True, text=True, timeout=muster.LIMIT)
 
 
 def said(got):
@@ -208,6 +215,67 @@ def test_a_dead_server_is_named_and_one_that_has_left_is_not_asked(servers, web)
     servers[2].process.wait()
     servers[2].start()
     knows_all(servers)
+
+
+# --- Who watches, everywhere --------------------------------------------------
+
+
+def watchers(server, name, query=""):
+    return server.get(f"/v1/muster/watchers/{name}{query}").json
+
+
+def test_watchers_of_all_servers_are_listed(servers, web):
+    streams = [follow(s, web, f"at-{s.name}") for s in servers]
+    servers[1].get(f"/v1/health/service/{web}")
+    for s in servers:
+        got = watchers(s, web)
+        assert {(r["Server"], r["Label"]) for r in got["Subscribers"]} == {
+            (x.name, f"at-{x.name}") for x in servers}
+        assert [u["Server"] for u in got["Unproven"]] == ["server-1"]
+        assert said(got) == {x.name: True for x in servers}
+        assert got["Complete"] and got["UnprovenComplete"]
+    own = watchers(servers[2], web, "?local")
+    assert [r["Label"] for r in own["Subscribers"]] == ["at-server-2"]
+    shown = muster_cli(servers[0], "watchers", web)
+    assert shown.returncode == 0 and "at-server-2" in shown.stdout
+    shown = muster_cli(servers[0], "watchers", "-local", web)
+    assert "at-server-0" in shown.stdout and "at-server-2" not in shown.stdout
+    for s in streams:
+        s.close()
+
+
+def test_a_server_that_does_not_say_who_watches_there_is_named(servers, web):
+    servers[2].process.send_signal(signal.SIGSTOP)
+    try:
+        got = watchers(servers[0], web)
+        lag = servers[0].get("/v1/muster/lag").json
+        shown = muster_cli(servers[0], "watchers", web)
+    finally:
+        servers[2].process.send_signal(signal.SIGCONT)
+    for answer in (got, lag):
+        assert said(answer) == {"server-0": True, "server-1": True,
+                                "server-2": False}
+    assert not got["Complete"] and not got["UnprovenComplete"]
+    assert "server server-2 did not answer" in shown.stdout
+
+
+def test_lags_of_all_servers_are_added_up(servers, web):
+    streams = [follow(s, web, f"at-{s.name}") for s in servers]
+    for server, s in zip(servers, streams):
+        ack(server, s)
+    servers[0].put("/v1/agent/service/register",
+                   {"Name": web, "ID": web + "-1", "Port": 99})
+    for server, s in zip(servers, streams):
+        s.change()
+        ack(server, s)
+    for path in ("/v1/muster/lag", f"/v1/muster/lag?service={web}"):
+        lag = servers[1].get(path).json
+        [row] = [r for r in lag["Services"] if r["Service"] == web]
+        assert row["Count"] == 3 and sum(row["Buckets"]) == 3, row
+        assert {r["Server"] for r in lag["Worst"]} == {s.name for s in servers}
+    assert muster_cli(servers[0], "lag", web).stdout.count("#") >= 40
+    for s in streams:
+        s.close()
 
 
 # --- What servers ask each other ---------------------------------------------

@@ -238,8 +238,11 @@ struct contact {
     struct store_barrier barrier;
     struct core_letter letter;
     enum err e;
-    uint64_t revision, started_ms;
-    bool flying, waits; /* for the catalog to reach the revision */
+    uint64_t revision, started_ms; /* of the one that flies */
+    bool flying;
+    /* Of the last one that was told, until the catalog has reached it. */
+    bool waits;
+    uint64_t reach, reach_started_ms;
 };
 
 static void on_beat(struct timer *t);
@@ -249,10 +252,10 @@ void contact_published(struct core *c)
     struct contact *x = c->contact;
 
     if (!x || !x->waits ||
-        snapshot_revision(catalog_current(c->process->catalog)) < x->revision)
+        snapshot_revision(catalog_current(c->process->catalog)) < x->reach)
         return;
     x->waits = false;
-    contact_made(c->process, x->started_ms);
+    contact_made(c->process, x->reach_started_ms);
 }
 
 static void contact_told(struct core *c, struct core_letter *l)
@@ -262,6 +265,8 @@ static void contact_told(struct core *c, struct core_letter *l)
 
     x->flying = false;
     x->waits = x->e == ERR_OK;
+    x->reach = x->revision;
+    x->reach_started_ms = x->started_ms;
     contact_published(c);
     metric_set(METRIC_STORE_CONTACT, (int64_t)contact_ms(c->process, &known));
     if (!c->stopping)

@@ -166,11 +166,13 @@ static void saved(struct snap *x)
                     "snapshot may have",
                     BUNDLE_BYTES_MAX / 2);
     }
+    /* Once queued, x is that thread's until packed. */
     if (x->e == ERR_OK &&
-        uv_queue_work(&x->serving->loop, &x->work, pack, packed) != 0)
+        uv_queue_work(&x->serving->loop, &x->work, pack, packed) == 0)
+        return;
+    if (x->e == ERR_OK)
         x->e = ERR_NOMEM;
-    if (x->e != ERR_OK)
-        fail(x);
+    fail(x);
 }
 
 /* --- Restore ------------------------------------------------------------- */

@@ -326,8 +326,9 @@ struct api_call {
     int status;
     const char *content_type; /* NULL: no body, no Content-Type line */
     struct buf body;
-    struct buf extra_head;   /* further head lines, whole, with CRLF */
-    uint32_t held;           /* READ: X-Muster-Guard; 0: no such line */
+    struct buf extra_head; /* further head lines, whole, with CRLF */
+    uint32_t held;         /* READ: X-Muster-Guard; 0: no such line */
+    struct bytes given; /* READ, fresh: the service whose instances it gives */
     struct buf near_rows;    /* of near.c */
     bool consul_headers;     /* X-Consul-Index and its company */
     const char *consistency; /* X-Consul-Effective-Consistency; NULL: none */

@@ -345,6 +345,8 @@ static void execute(struct api_call *c, const struct api_env *env,
     uint64_t limit;
 
     (void)limit_of(c, &limit);
+    if (!c->failover_mirror)
+        c->given = arena_copy(c->arena, q->text[QUERY_SERVICE]);
     buf_init(&picks, 0);
     if (collect(c, env, q, &picks)) {
         struct query_pick *v = (struct query_pick *)(void *)picks.p;

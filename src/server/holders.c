@@ -7,6 +7,7 @@
 
 #include "api/entries.h"
 #include "dns/dns.h"
+#include "query/query.h"
 #include "server/serving.h"
 #include "server/watchers.h"
 
@@ -86,7 +87,26 @@ static void look_at(const struct holders *h, const struct api_env *env,
 }
 
 /* A server answers for agents whether or not it listens for DNS itself. */
-static uint64_t dns_ms(struct process *p, struct bytes name)
+/* The longest that a prepared query says for it; templates are for any. */
+static uint32_t query_ttl_most(const struct api_env *env, struct bytes name)
+{
+    const struct cat_record *r;
+    struct query_view q;
+    struct tree_iter it;
+    uint32_t most = 0, one;
+    snapshot_queries(env->cat, &it);
+    while ((r = snapshot_next_aside(&it))) {
+        cat_query_view(r, &q);
+        bool for_it = q.text[QUERY_TEMPLATE].n ||
+                      bytes_eq_fold(q.text[QUERY_SERVICE], name);
+        if (for_it && query_ttl_s(&q, &one) && one > most)
+            most = one;
+    }
+    return most;
+}
+
+static uint64_t dns_ms(struct process *p, const struct api_env *env,
+                       struct bytes name)
 {
     const struct dns_settings *set = atomic_load(&p->dns);
     char space[256];
@@ -94,7 +114,9 @@ static uint64_t dns_ms(struct process *p, struct bytes name)
     if (!set || (!p->dnsd && !atomic_load(&p->dns_for_peers)))
         return 0;
     buf_put_fold(&folded, bytes_head(name, sizeof space));
-    return (uint64_t)dns_service_ttl_most(set, buf_bytes(&folded)) * 1000;
+    uint32_t ttl = dns_service_ttl_most(set, buf_bytes(&folded));
+    uint32_t query = query_ttl_most(env, name);
+    return (uint64_t)(ttl > query ? ttl : query) * 1000;
 }
 
 static uint64_t index_of(const struct api_env *env, struct bytes name)
@@ -129,7 +151,7 @@ struct holders *holders_new(struct process *p, const struct api_env *env,
     h->begun_ms = now_ms();
     h->before = index_of(env, h->name);
     h->revision = snapshot_revision(env->cat);
-    h->dns_ms = dns_ms(p, h->name);
+    h->dns_ms = dns_ms(p, env, h->name);
     subscribers_of(p->subscribers, h->name, add_target, h);
     while (map_next(&h->targets, &at, &key, &value))
         look_at(h, env, value);

@@ -86,6 +86,7 @@ void serving_reply_fresh(struct serving *s, struct conn *c,
         call->cost_limit = READ_HERE_MAX_COST;
     api_read(call, env);
     call->cost_limit = 0;
+    watchers_note_given(s, c, call);
     if (call->too_long && draft_begin(s, target, gzip)) {
         draft_wait(s, c, call, env, target, 0, gzip);
         return;

@@ -200,6 +200,17 @@ void ack_answer(struct subscribers *ss, struct api_call *call)
 
 enum { READER_TOLD_MS = 5000 /* who reads without id is told so often */ };
 
+static void note_reader(struct serving *s, struct conn *c, struct bytes name)
+{
+    struct conn_state *st = conn_user(c);
+    uint64_t hash = bytes_hash(name, 0), now = uv_now(&s->loop);
+    if (hash == st->reader_hash && now - st->reader_ms < READER_TOLD_MS)
+        return;
+    st->reader_hash = hash;
+    st->reader_ms = now;
+    subscribers_read(s->process->subscribers, name, conn_peer(c));
+}
+
 void watchers_note(struct serving *s, struct conn *c,
                    const struct api_call *call, struct bytes target)
 {
@@ -221,10 +232,12 @@ void watchers_note(struct serving *s, struct conn *c,
                            st->subscriber);
         return;
     }
-    uint64_t hash = bytes_hash(call->watch.name, 0), now = uv_now(&s->loop);
-    if (hash == st->reader_hash && now - st->reader_ms < READER_TOLD_MS)
-        return;
-    st->reader_hash = hash;
-    st->reader_ms = now;
-    subscribers_read(ss, call->watch.name, conn_peer(c));
+    note_reader(s, c, call->watch.name);
+}
+
+void watchers_note_given(struct serving *s, struct conn *c,
+                         const struct api_call *call)
+{
+    if (call->given.n && !http_param(call->request, "look"))
+        note_reader(s, c, call->given);
 }

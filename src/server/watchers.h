@@ -30,6 +30,10 @@ void ack_answer(struct subscribers *ss, struct api_call *call);
 void watchers_note(struct serving *s, struct conn *c,
                    const struct api_call *call, struct bytes target);
 
+/* Who is given instances by a prepared query: nothing is proven of him. */
+void watchers_note_given(struct serving *s, struct conn *c,
+                         const struct api_call *call);
+
 /* An answer that is an object. */
 struct json_out watchers_begin(struct api_call *call);
 void watchers_end(struct api_call *call, struct json_out *j);

@@ -237,6 +237,16 @@ def test_who_only_looks_is_no_reader(server):
     assert drain(server, "w1", "wait=0s")["Result"] == "safe"
 
 
+def test_who_executes_a_prepared_query_is_a_reader(server):
+    a = server.request("POST", "/v1/query", {
+        "Name": "any-web", "Service": {"Service": "Web"}})
+    assert a.status == 200, a.text
+    knows_all(server)
+    assert len(server.get("/v1/query/any-web/execute").json["Nodes"]) == 2
+    got = drain(server, "w1", "wait=0s")
+    assert got["Result"] == "unknown" and len(got["Unproven"]) == 1, got
+
+
 def test_who_never_had_it_need_not_let_go(server):
     other = follow(server, WEB + "?passing&tag=none")
     ack(server, other)
@@ -276,6 +286,11 @@ def test_dns_answers_must_have_run_out(make_server):
     assert got["Result"] == "waiting" and not got["Waiting"]
     assert 3590000 < got["DnsMs"] <= 3600000
     assert drain(s, "web", "wait=2s")["Result"] == "safe"
+    # A prepared query may say that its answers are kept for longer.
+    assert s.request("POST", "/v1/query", {
+        "Name": "w", "Service": {"Service": "web"},
+        "DNS": {"TTL": "90m"}}).status == 200
+    assert 5390000 < drain(s, "web", "wait=0s")["DnsMs"] <= 5400000
     # As long as answers may be kept at most, not as the next one says.
     path = s.folder / "config.json"
     path.write_text(json.dumps({**s.config, "dns_config": {

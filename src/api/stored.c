@@ -132,6 +132,7 @@ void row_as_stored(struct encoder *e, const struct api_call *c,
 void stored_subject(const struct api_call *c, struct json_out *j)
 {
     const char *kind = "all";
+    struct bytes name = c->arg;
 
     switch (c->route->set) {
     case SET_OF_NAME:
@@ -150,6 +151,11 @@ void stored_subject(const struct api_call *c, struct json_out *j)
         kind = "checks";
         break;
     case SET_INSTANCES:
+        if (c->prefix.n) {
+            kind = "prefix";
+            name = c->prefix;
+        }
+        break;
     case SET_CHECKS_OF_NAME:
     case SET_NAMES:
     case SET_NONE:
@@ -158,5 +164,5 @@ void stored_subject(const struct api_call *c, struct json_out *j)
     json_key(j, "Of");
     json_str(j, bytes_str(kind));
     json_key(j, "Name");
-    json_str(j, c->arg);
+    json_str(j, name);
 }

@@ -93,6 +93,13 @@ struct agent_config {
         uint64_t interval_wan_ms;
     } join;
 
+    struct {
+        struct config_strings services; /* none: all */
+        int64_t max_bytes;
+        uint64_t max_age_ms, failover_max_age_ms;
+        bool off; /* after validation: services is "none" */
+    } mirror;     /* of other datacenters */
+
     const char *bind_addr;          /* 0.0.0.0 */
     const char *advertise_addr;     /* NULL: from bind_addr or the interfaces */
     const char *advertise_addr_wan; /* NULL: advertise_addr */

@@ -10,6 +10,8 @@
 enum {
     JOIN_MAX = 64, /* addresses */
     HOST_MAX = 255,
+    MIRROR_WORDS_MAX = 100, /* subscriptions of one stream, and some more */
+    MIRROR_WORD_MAX = 255,
 };
 
 /* --- The key -------------------------------------------------------------- */
@@ -182,6 +184,37 @@ static enum err check_expect(struct agent_config *c, struct errtext *t)
     return ERR_OK;
 }
 
+/* What of other datacenters is mirrored. */
+static enum err check_mirror(struct agent_config *c, struct errtext *t)
+{
+    struct config_strings *v = &c->mirror.services;
+    const char *key = "mirror.services";
+
+    if (v->n > MIRROR_WORDS_MAX)
+        return agent_config_fail(c, key, t,
+                                 "mirror.services has %zu names, more than %d: "
+                                 "name prefixes (\"web-*\") or \"all\"",
+                                 v->n, MIRROR_WORDS_MAX);
+    for (size_t i = 0; i < v->n; i++) {
+        struct bytes word = bytes_str(v->v[i]);
+        size_t star = bytes_find(word, '*');
+        if (word.n == 0 || word.n > MIRROR_WORD_MAX || star == 0 ||
+            (star < word.n && star + 1 != word.n))
+            return agent_config_fail(
+                c, key, t,
+                "mirror.services: %s is no name of a service, nor a prefix of "
+                "names (\"web-*\"), nor \"all\" or \"none\"",
+                config_quote(word).s);
+        if ((bytes_is(word, "all") || bytes_is(word, "none")) && v->n > 1)
+            return agent_config_fail(
+                c, key, t, "mirror.services: \"%s\" stands alone", v->v[i]);
+    }
+    c->mirror.off = v->n == 1 && bytes_is(bytes_str(v->v[0]), "none");
+    if (v->n == 1 && bytes_is(bytes_str(v->v[0]), "all"))
+        v->n = 0;
+    return ERR_OK;
+}
+
 static enum err check_wan(struct agent_config *c, struct errtext *t)
 {
     if (c->join.all_wan.n == 0)
@@ -223,6 +256,8 @@ enum err agent_config_join(struct agent_config *c, struct errtext *t)
     };
     enum err e = take_key(c, t);
 
+    if (e == ERR_OK)
+        e = check_mirror(c, t);
     for (size_t l = 0; l < sizeof lists / sizeof lists[0]; l++)
         for (size_t i = 0; e == ERR_OK && i < lists[l].from->n; i++)
             e = add(c, lists[l].key, lists[l].from->v[i], lists[l].port,

@@ -12,6 +12,8 @@ enum {
     PENALTY_MAX = 1000 * 1000,
 };
 
+#define MIRROR_BYTES_MIN (INT64_C(1) << 20)
+
 /* etcd's own advice is to stay below the second. */
 #define STORE_QUOTA_MIN (INT64_C(16) << 20)
 #define STORE_QUOTA_MAX (INT64_C(8) << 30)
@@ -51,6 +53,10 @@ const struct config_key config_keys[] = {
     {"retry_max", KEY_INT, AT(join.attempts_max), 0, INT32_MAX},
     {"start_join_wan", KEY_STRINGS, AT(join.start_wan)},
     {"retry_join_wan", KEY_STRINGS, AT(join.retry_wan)},
+    {"mirror.services", KEY_STRINGS, AT(mirror.services)},
+    {"mirror.max_bytes", KEY_INT, AT(mirror.max_bytes), MIRROR_BYTES_MIN, INT64_MAX / 2},
+    {"mirror_max_age", KEY_DURATION, AT(mirror.max_age_ms)},
+    {"mirror_failover_max_age", KEY_DURATION, AT(mirror.failover_max_age_ms)},
     {"retry_interval_wan", KEY_DURATION, AT(join.interval_wan_ms)},
 
     {"bind_addr", KEY_STRING, AT(bind_addr)},

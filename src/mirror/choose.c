@@ -8,6 +8,18 @@ static bool is_young(const struct mirror_asked *q, const struct mirror_state *m)
            (!q->limited || m->age_ms <= q->max_stale_ms);
 }
 
+bool mirror_covers(const char *const *words, size_t n, struct bytes name)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct bytes w = bytes_str(words[i]);
+        bool prefix = w.n && w.p[w.n - 1] == '*';
+        w.n -= prefix;
+        if (bytes_eq_fold(prefix ? bytes_head(name, w.n) : name, w))
+            return true;
+    }
+    return false;
+}
+
 enum mirror_choice mirror_choose(const struct mirror_asked *q,
                                  const struct mirror_state *m)
 {

@@ -17,8 +17,7 @@
 #ifndef MIRROR_CHOOSE_H
 #define MIRROR_CHOOSE_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/bytes.h"
 
 enum mirror_choice { CHOOSE_THERE, CHOOSE_MIRROR, CHOOSE_NOBODY };
 
@@ -34,6 +33,10 @@ struct mirror_state {
     bool usable, link_up;
     uint64_t age_ms, age_max_ms;
 };
+
+/* Is a service of this name, in any case, among these names and prefixes
+ * ("web-*")? */
+bool mirror_covers(const char *const *words, size_t n, struct bytes name);
 
 enum mirror_choice mirror_choose(const struct mirror_asked *q,
                                  const struct mirror_state *m);

@@ -15,7 +15,8 @@ static const char *const kind_names[] = {[MIRROR_SERVICE] = "service",
                                          [MIRROR_NODE_CHECKS] = "node-checks",
                                          [MIRROR_ALL] = "all",
                                          [MIRROR_NODES] = "nodes",
-                                         [MIRROR_CHECKS] = "checks"};
+                                         [MIRROR_CHECKS] = "checks",
+                                         [MIRROR_PREFIX] = "prefix"};
 
 static bool is_of_all(enum mirror_kind kind)
 {
@@ -123,6 +124,11 @@ void mirror_services(const struct mirror *m,
     for (size_t i = 0; i < m->sub_count; i++)
         if (m->subs[i]->kind == MIRROR_SERVICE)
             each(ctx, bytes_of(m->subs[i]->name, m->subs[i]->name_n));
+}
+
+size_t mirror_subscriptions(const struct mirror *m)
+{
+    return m->sub_count;
 }
 
 bool mirror_is_whole(const struct mirror *m)
@@ -284,7 +290,7 @@ static bool renew(struct mirror *m, uint64_t revision)
         s->ended = false;
         if (!is_new)
             continue;
-        if (is_of_all(s->kind))
+        if (is_of_all(s->kind) || s->kind == MIRROR_PREFIX)
             all = true;
         else if (s->kind == MIRROR_SERVICE)
             catalog_renew_name(m->catalog, name, revision);
@@ -375,7 +381,8 @@ static struct sub *sub_of(const struct mirror *m, const struct event_in *in)
 /* Guard records are put together from those who have all of a service. */
 static bool tells_outs(const struct sub *s)
 {
-    return s->kind == MIRROR_SERVICE || s->kind == MIRROR_ALL;
+    return s->kind == MIRROR_SERVICE || s->kind == MIRROR_ALL ||
+           s->kind == MIRROR_PREFIX;
 }
 
 static enum err put(struct mirror *m, struct sub *s, const struct event_in *in)

@@ -49,6 +49,7 @@ enum mirror_kind {
     MIRROR_ALL,         /* all instances, as of a service */
     MIRROR_NODES,       /* all nodes' records */
     MIRROR_CHECKS,      /* all checks */
+    MIRROR_PREFIX,      /* instances whose service's name begins so */
 };
 
 struct mirror;
@@ -84,6 +85,8 @@ MUST_USE enum err mirror_want(struct mirror *m, enum mirror_kind kind,
 /* The services that are subscribed to, folded. */
 void mirror_services(const struct mirror *m,
                      void (*each)(void *ctx, struct bytes name), void *ctx);
+
+size_t mirror_subscriptions(const struct mirror *m);
 
 /* All that was asked for is here. */
 bool mirror_is_whole(const struct mirror *m);

@@ -391,22 +391,46 @@ void mirror_link_look(struct dc_mirror *m)
         compare_clocks(m, now);
 }
 
-enum err mirror_link_new(struct dc_mirror *m)
+/* A stream has two subscriptions at least (mirror.h). */
+static enum err want_all(struct dc_mirror *m)
 {
     static const enum mirror_kind kinds[] = {MIRROR_ALL, MIRROR_NODES,
                                              MIRROR_CHECKS};
     enum err e = ERR_OK;
 
+    for (size_t i = 0; e == ERR_OK && i < sizeof kinds / sizeof *kinds; i++)
+        e = mirror_want(m->mirror, kinds[i], (struct bytes){0});
+    return e;
+}
+
+static enum err want_some(struct dc_mirror *m)
+{
+    const struct run_mirror *s = &m->all->settings;
+    enum err e = mirror_want(m->mirror, MIRROR_SERVICE, bytes_str("consul"));
+
+    for (size_t i = 0; e == ERR_OK && i < s->service_count; i++) {
+        struct bytes w = bytes_str(s->services[i]);
+        bool prefix = w.n && w.p[w.n - 1] == '*';
+        w.n -= prefix;
+        e = mirror_want(m->mirror, prefix ? MIRROR_PREFIX : MIRROR_SERVICE, w);
+        if (e == ERR_EXISTS)
+            e = ERR_OK;
+    }
+    if (e == ERR_OK && mirror_subscriptions(m->mirror) < 2)
+        e = mirror_want(m->mirror, MIRROR_SERVICE, bytes_str("muster"));
+    return e;
+}
+
+enum err mirror_link_new(struct dc_mirror *m)
+{
     m->mirror = mirror_new(
         m->catalog,
         &(struct mirror_events){
             .committed = committed, .begun = begun, .beat = on_beat, .ctx = m});
     if (!m->mirror)
         return ERR_NOMEM;
-    for (size_t i = 0; e == ERR_OK && i < sizeof kinds / sizeof *kinds; i++)
-        e = mirror_want(m->mirror, kinds[i], (struct bytes){0});
     m->retry_ms = MIRROR_RETRY_MIN_MS;
     m->at = m->all->random % WAN_MEMBERS_MAX;
     atomic_store(&m->fresh_ms, mirrors_now_ms());
-    return e;
+    return m->all->settings.service_count ? want_some(m) : want_all(m);
 }

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "api/entries.h"
 #include "mirror/choose.h"
 
 struct mirror_view {
@@ -95,6 +96,27 @@ bool mirror_is_over(struct serving *s, const struct dc_mirror *of,
     return true;
 }
 
+static bool has(void *ctx, struct bytes name)
+{
+    return dc_mirror_has(ctx, name);
+}
+
+/* All that the answer is made of. */
+static bool covers(const struct dc_mirror *m, const struct api_call *call,
+                   enum api_next next)
+{
+    if ((next != API_READ && next != API_STREAM) || !api_is_mirrored(call))
+        return false;
+    if (dc_mirror_has_all(m))
+        return true;
+    if (next == API_STREAM && api_stream_is_many(call))
+        return api_stream_services(call, has, (void *)(uintptr_t)m);
+    bool of_name = call->watch.kind == WATCH_SERVICE ||
+                   call->watch.kind == WATCH_SERVICE_HEALTH ||
+                   call->watch.kind == WATCH_SERVICE_CHECKS;
+    return of_name && dc_mirror_has(m, call->arg);
+}
+
 /* What of it nobody here knows. */
 static bool wants_more(const struct api_call *call, const struct api_env *env)
 {
@@ -114,8 +136,7 @@ static enum mirror_choice choose(struct serving *s, const struct dc_mirror *m,
         .consistent = asked->consistent,
         .stale = asked->stale,
         .stream = next == API_STREAM,
-        .mirrored =
-            (next == API_READ || next == API_STREAM) && api_is_mirrored(call),
+        .mirrored = covers(m, call, next),
         .more = wants_more(call, env),
         .limited = asked->max_stale_ms != UINT64_MAX,
         .max_stale_ms = asked->max_stale_ms,

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "mirror/choose.h"
 #include "server/mirrors_impl.h"
 #include "server/remote.h"
 #include "server/serving.h"
@@ -79,12 +80,21 @@ struct dc_mirror *mirrors_find(const struct process *p, struct bytes dc)
     return m && atomic_load(&m->usable) ? m : NULL;
 }
 
-bool mirrors_view(const struct process *p, struct bytes dc, struct dc_view *ret)
+bool dc_mirror_has_all(const struct dc_mirror *m)
 {
-    const struct dc_mirror *m = mirrors_find(p, dc);
+    return m->all->settings.service_count == 0;
+}
 
-    if (!m)
-        return false;
+bool dc_mirror_has(const struct dc_mirror *m, struct bytes service)
+{
+    const struct run_mirror *s = &m->all->settings;
+
+    return dc_mirror_has_all(m) ||
+           mirror_covers(s->services, s->service_count, service);
+}
+
+static void view_of(const struct dc_mirror *m, struct dc_view *ret)
+{
     /* The age first: what is loaded after it is not older. */
     ret->age_ms = dc_mirror_age_ms(m);
     ret->life = atomic_load(&m->life);
@@ -93,7 +103,27 @@ bool mirrors_view(const struct process *p, struct bytes dc, struct dc_view *ret)
     ret->revision = snapshot_revision(ret->cat);
     ret->link_up = dc_mirror_link_up(m);
     ret->whole = atomic_load(&m->whole);
-    return true;
+}
+
+bool mirrors_view(const struct process *p, struct bytes dc, struct dc_view *ret)
+{
+    const struct dc_mirror *m = mirrors_find(p, dc);
+
+    if (!m || !dc_mirror_has_all(m))
+        return false;
+    view_of(m, ret);
+    return atomic_load(&m->usable); /* it is emptied after it was marked */
+}
+
+bool mirrors_view_of(const struct process *p, struct bytes dc,
+                     struct bytes service, struct dc_view *ret)
+{
+    const struct dc_mirror *m = mirrors_find(p, dc);
+
+    if (!m || !dc_mirror_has(m, service))
+        return false;
+    view_of(m, ret);
+    return atomic_load(&m->usable);
 }
 
 uint64_t mirrors_age_max_ms(const struct process *p)

@@ -53,9 +53,12 @@ struct dc_view {
 };
 
 /* Any thread, pinned. False: there is no such datacenter, or nothing of it is
- * mirrored (yet). */
+ * mirrored (yet), or only some services (mirror.services). */
 bool mirrors_view(const struct process *p, struct bytes dc,
                   struct dc_view *ret);
+/* The same, also if only some services are, and this name is among them. */
+bool mirrors_view_of(const struct process *p, struct bytes dc,
+                     struct bytes service, struct dc_view *ret);
 
 /* Settings that others need: how old a mirror may be that answers, and one that
  * a query falls back to. Any thread. */
@@ -79,6 +82,9 @@ void mirrors_status(const struct process *p, size_t i, struct dc_status *ret);
 struct dc_mirror *mirrors_find(const struct process *p, struct bytes dc);
 /* Also if it has been cut since. */
 struct dc_mirror *mirrors_any(const struct process *p, struct bytes dc);
+/* Are all services mirrored, or this one? */
+bool dc_mirror_has_all(const struct dc_mirror *m);
+bool dc_mirror_has(const struct dc_mirror *m, struct bytes service);
 struct bytes dc_mirror_name(const struct dc_mirror *m);
 size_t dc_mirror_number(const struct dc_mirror *m);       /* < MIRRORS_MAX */
 const char *dc_mirror_cluster(const struct dc_mirror *m); /* pinned */

@@ -46,7 +46,9 @@ struct run_peers {
 
 /* What is kept of other datacenters (mirrors.h). */
 struct run_mirror {
-    bool off;         /* nothing */
+    bool off;                    /* nothing */
+    const char *const *services; /* names and prefixes ("web-*"); none: all */
+    size_t service_count;
     size_t bytes_max; /* of all together */
     uint64_t age_max_ms, failover_age_max_ms;
 };

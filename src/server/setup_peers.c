@@ -39,9 +39,12 @@ enum err setup_peers(struct setup *s)
     p->join_wan_count = c->join.all_wan.n;
     p->retry_wan_ms = (uint64_t)c->join.interval_wan_ms;
     s->settings.mirror = (struct run_mirror){
-        .bytes_max = (size_t)512 << 20,
-        .age_max_ms = 3600 * 1000,
-        .failover_age_max_ms = 60 * 1000,
+        .off = c->mirror.off,
+        .services = c->mirror.services.v,
+        .service_count = c->mirror.services.n,
+        .bytes_max = (size_t)c->mirror.max_bytes,
+        .age_max_ms = c->mirror.max_age_ms,
+        .failover_age_max_ms = c->mirror.failover_max_age_ms,
     };
     if (listens(c))
         s->settings.listeners[s->settings.listener_count++] =

@@ -308,3 +308,76 @@ def test_another_store_takes_the_place_of_the_last_one(tmp_path, pair):
         stream.close()
     finally:
         c.stop()
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("origin")
+    b = server(folder, "dc2").start()
+    for name in ("web", "pay-eu", "pay-us", "other"):
+        b.register("n-" + name, name, checks=[{**CHECK, "ServiceID": name}])
+    yield b
+    b.stop()
+
+
+def follower(folder, origin, **mirror):
+    return muster.Server(
+        folder / "follower", "-datacenter", "dc9", "-retry-join-wan",
+        f"127.0.0.1:{origin.other_ports[1]}", name="follower",
+        config={"mirror": mirror}).start()
+
+
+def test_some_services_are_mirrored_and_others_passed_on(tmp_path, origin):
+    a = follower(tmp_path, origin, services=["web", "pay-*"])
+    try:
+        path = "/v1/health/service/"
+        muster.until(lambda: mirrored(a, path + "pay-eu"), "mirrored")
+        for name in ("web", "pay-eu", "pay-us", "pay-none"):
+            answer = a.get(stale(path + name))
+            assert from_mirror(answer), name
+            assert answer.body == origin.get(path + name).body
+        for rest in (path + "other", "/v1/catalog/nodes",
+                     "/v1/catalog/services", "/v1/health/state/any"):
+            answer = a.get(stale(rest))
+            assert not from_mirror(answer), rest
+            assert answer.body == origin.get(rest).body
+        index = a.get(stale(path + "pay-us")).index
+        poll = muster.Poll(a, stale(path + "pay-us"), index)
+        origin.register("more", "pay-us")
+        answer = poll.result()
+        assert len(answer.json) == 2 and from_mirror(answer)
+    finally:
+        a.stop()
+
+
+def test_none_is_mirrored_where_that_is_said(tmp_path, origin):
+    a = follower(tmp_path, origin, services=["none"])
+    try:
+        muster.until(lambda: "dc2" in a.get("/v1/catalog/datacenters").json,
+                     "joined")
+        answer = a.get(stale("/v1/catalog/nodes"))
+        assert not from_mirror(answer)
+        assert answer.body == origin.get("/v1/catalog/nodes").body
+    finally:
+        a.stop()
+
+
+def test_what_is_over_the_bound_is_not_answered_in_part(tmp_path, origin):
+    a = follower(tmp_path, origin, max_bytes=1 << 20)
+    try:
+        path = "/v1/catalog/service/large"
+        muster.until(lambda: mirrored(a), "mirrored")
+        index = a.get(stale(path)).index
+        for i in range(45):
+            origin.register("large", "large", f"i{i}",
+                            Meta={f"k{k}": "x" * 500 for k in range(60)})
+            seen = a.get(stale(path)).json
+            assert len(seen) <= i + 1
+        muster.until(lambda: "mirror.max_bytes" in a.log(), "it is cut")
+        # Nothing of it is answered from here: whole, or not at all.
+        answer = a.get(stale(path))
+        assert not from_mirror(answer) and len(answer.json) == 45
+        assert answer.index > index
+    finally:
+        origin.put("/v1/catalog/deregister", {"Node": "large"})
+        a.stop()

@@ -190,7 +190,54 @@ static void servers_join_datacenters_at_their_port(void **state)
     }
 }
 
+static void what_is_mirrored_is_said_in_names(void **state)
+{
+    (void)state;
+    takes(LOCAL "server = true");
+    assert_int_equal(c.mirror.services.n, 0);
+    assert_false(c.mirror.off);
+    assert_int_equal(c.mirror.max_age_ms, 3600 * 1000);
+    assert_int_equal(c.mirror.failover_max_age_ms, 60 * 1000);
+    start(false);
+    takes(LOCAL "server = true mirror { services = [\"web\", \"pay-*\"] "
+                "max_bytes = 1048576 } mirror_max_age = \"2m\" "
+                "mirror_failover_max_age = \"5s\"");
+    assert_int_equal(c.mirror.services.n, 2);
+    assert_int_equal(c.mirror.max_bytes, 1 << 20);
+    assert_int_equal(c.mirror.max_age_ms, 120 * 1000);
+    assert_int_equal(c.mirror.failover_max_age_ms, 5000);
+    start(false);
+    takes(LOCAL "server = true mirror { services = [\"none\"] }");
+    assert_true(c.mirror.off);
+    start(false);
+    takes(LOCAL "server = true mirror { services = [\"all\"] }");
+    assert_int_equal(c.mirror.services.n, 0);
+    assert_false(c.mirror.off);
+    start(false);
+    static const struct {
+        const char *text, *why;
+    } bad[] = {
+        {"services = [\"*\"]", "\"*\" is no name of a service, nor a prefix"},
+        {"services = [\"a*b\"]", "\"a*b\" is no name of a service"},
+        {"services = [\"web\", \"all\"]", "\"all\" stands alone"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char text[300];
+        snprintf(text, sizeof text, LOCAL "server = true mirror { %s }",
+                 bad[i].text);
+        start(false);
+        assert_ok(apply("x.hcl", text));
+        assert_int_equal(agent_config_validate(&c, &t), ERR_BAD);
+        if (!strstr(t.s, bad[i].why))
+            fail_msg("got %s, want %s", t.s, bad[i].why);
+    }
+    start(false);
+    assert_int_equal(apply("x.hcl", LOCAL "mirror { max_bytes = 5 }"), ERR_BAD);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(what_is_mirrored_is_said_in_names, setup,
+                                    teardown),
     cmocka_unit_test_setup_teardown(servers_join_datacenters_at_their_port,
                                     setup, teardown),
     cmocka_unit_test_setup_teardown(addresses_get_the_port_of_peers, setup,

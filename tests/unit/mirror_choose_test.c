@@ -95,7 +95,22 @@ static void what_is_not_mirrored_answers_nothing(void **state)
     assert_int_equal(mirror_choose(&q, &m), CHOOSE_THERE);
 }
 
+static void names_and_prefixes_cover_services(void **state)
+{
+    static const char *const words[] = {"web", "pay-*"};
+    (void)state;
+
+    assert_true(mirror_covers(words, 2, bytes_str("WEB")));
+    assert_false(mirror_covers(words, 2, bytes_str("web-2")));
+    assert_true(mirror_covers(words, 2, bytes_str("pay-")));
+    assert_true(mirror_covers(words, 2, bytes_str("Pay-eu")));
+    assert_false(mirror_covers(words, 2, bytes_str("pay")));
+    assert_false(mirror_covers(words, 2, bytes_str("")));
+    assert_false(mirror_covers(words, 0, bytes_str("web")));
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(names_and_prefixes_cover_services),
     cmocka_unit_test(the_table_holds),
     cmocka_unit_test(what_a_request_wants_younger_is_not_answered_from_older),
     cmocka_unit_test(what_only_the_other_side_knows_is_asked_there),

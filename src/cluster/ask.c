@@ -216,6 +216,8 @@ static void on_hello(void *ctx, const struct fetch_result *r)
     if (!same)
         return;
     a->waits = false;
+    a->tried = true;
+    c->answered |= r->err == ERR_OK;
     /* Of before we held, or let go of, a lock: it may not know of that yet. */
     if (a->sent_generation != c->generation)
         return;

@@ -250,6 +250,31 @@ static size_t heard(const struct cluster *c, struct gather_server *ret)
     return n;
 }
 
+/* Nobody of those to be joined answers, and nobody is to be waited for. */
+static bool give_up(struct cluster *c)
+{
+    bool tried = !joins_wait(c->joins);
+    struct errtext t;
+
+    for (size_t i = 0; i < c->asked_count; i++)
+        tried &= !c->asked[i].given || c->asked[i].tried;
+    if (c->given_up || c->answered || c->options.join_count == 0 ||
+        !joins_is_over(&c->options.join_rule, cluster_now(c) - c->begun_ms,
+                       tried, &t))
+        return c->given_up;
+    c->given_up = true;
+    c->options.give_up(c->options.ctx, t.s);
+    return true;
+}
+
+static void look_for_names(struct cluster *c)
+{
+    if (c->looked_ms && cluster_now(c) - c->looked_ms < NAMES_MS)
+        return;
+    c->looked_ms = cluster_now(c);
+    joins_look(c->joins);
+}
+
 static void gather_tick(struct cluster *c)
 {
     static struct gather_server others[GATHER_SEEN_MAX]; /* large */
@@ -279,10 +304,12 @@ static void on_tick(struct timer *t)
 
     if (c->stopping)
         return;
+    look_for_names(c);
     ask_all(c);
     switch (c->phase) {
     case GATHERING:
-        gather_tick(c);
+        if (!give_up(c))
+            gather_tick(c);
         break;
     case LOCKED:
         lock_tick(c);
@@ -308,6 +335,11 @@ void cluster_run(struct cluster *c)
     cluster_changed(c);
 }
 
+static void found(void *ctx, const char *address)
+{
+    (void)ask_add(ctx, address, true);
+}
+
 void cluster_start(struct cluster *c, uv_loop_t *loop)
 {
     c->loop = loop;
@@ -315,8 +347,14 @@ void cluster_start(struct cluster *c, uv_loop_t *loop)
     require(timers_init(c->timers, loop) == ERR_OK);
     require(peers_new(loop, c->options.psk, &c->peers) == ERR_OK);
     require(fetcher_new(loop, &c->etcd) == ERR_OK);
-    for (size_t i = 0; i < c->options.join_count; i++)
-        (void)ask_add(c, c->options.join[i], true);
+    c->begun_ms = cluster_now(c);
+    require(joins_new(&(struct joins_options){.loop = loop,
+                                              .timers = c->timers,
+                                              .to = c->options.join,
+                                              .count = c->options.join_count,
+                                              .found = found,
+                                              .ctx = c},
+                      &c->joins) == ERR_OK);
     c->phase = c->record.state == RECORD_LOCKED   ? LOCKED
                : c->record.state == RECORD_MEMBER ? STARTED
                                                   : GATHERING;
@@ -347,6 +385,8 @@ void cluster_stop(struct cluster *c)
             c, container_of(c->requests.next, struct cluster_request, link),
             500, "this server stops");
     peers_close(c->peers);
+    joins_close(c->joins);
+    c->joins = NULL;
     fetcher_close(c->etcd);
     child_stop(c);
     if (!c->child.open)

@@ -18,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "loop/joins.h"
 #include "loop/peer.h"
 #include "loop/timers.h"
 
@@ -36,6 +37,8 @@ struct cluster_options {
     const struct tls_psk *psk; /* of it; NULL without */
     const char *const *join;
     size_t join_count;
+    struct joins_rule join_rule; /* of a server without data */
+    void (*give_up)(void *ctx, const char *why);
     uint64_t expect;
     uint64_t quota; /* bytes of etcd's file */
     bool alone;     /* a server that wants to be alone: only refused here */

@@ -19,6 +19,7 @@
 #include "duty/gather.h"
 
 enum {
+    NAMES_MS = 5000, /* until names to be joined are asked for again */
     TICK_GATHER_MS = 250,
     TICK_RUN_MS = 1000,
     HELLO_MS = 2000,     /* for an answer */
@@ -67,6 +68,7 @@ struct asked {
     bool self;                 /* it turned out to be us */
     bool useful;               /* last is of a server that belongs with us */
     bool waits;                /* a question is under way */
+    bool tried;                /* one has come to an end */
     uint64_t sent_generation;  /* of the lock when it was asked */
     uint64_t heard_generation; /* of the lock that last is of */
     struct cluster *cluster;
@@ -134,6 +136,10 @@ struct cluster {
     struct child child;
     bool stopping;
 
+    struct joins *joins;
+    uint64_t begun_ms, looked_ms;
+    bool answered; /* somebody has said who he is */
+    bool given_up;
     struct asked asked[ASKED_MAX];
     size_t asked_count;
     uint64_t generation; /* grows with each lock and unlock */

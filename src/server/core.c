@@ -249,6 +249,11 @@ static void client_left(void *ctx)
     members_leave(c, c->options.left, c->options.ctx);
 }
 
+void core_leave(struct core *c)
+{
+    own_leave(c, client_left, c);
+}
+
 /* Answered before it is done, as Consul does: the process ends right after. */
 static void leave(struct core *c, struct agent_op *op)
 {
@@ -260,7 +265,7 @@ static void leave(struct core *c, struct agent_op *op)
     op->http_status = 200;
     op->done(op);
     wan_leaves(c);
-    own_leave(c, client_left, c);
+    core_leave(c);
 }
 
 static void tell_heard(struct core *c, enum watch_kind kind)

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "loop/joins.h"
 #include "probe/probe.h"
 #include "server/process.h"
 
@@ -35,12 +36,14 @@ struct core_options {
     /* Not NULL: no server, but an agent that joins servers here. */
     const char *const *join;
     size_t join_count;
-    uint64_t join_retry_ms;
+    struct joins_rule join_rule;
 
     /* Once the own node is in the catalog, on the core thread. */
     void (*ready)(void *ctx);
     /* After a leave that a client asked for: the process should end. */
     void (*left)(void *ctx);
+    /* Nobody of those to be joined answers: it should end, with this text. */
+    void (*give_up)(void *ctx, const char *why);
     /* A client asks for a reload; op->done follows. */
     void (*reload)(void *ctx, struct agent_op *take);
     void *ctx;
@@ -108,6 +111,10 @@ void core_published(struct core *c);
 
 /* Any thread. */
 void core_post(struct core *c, struct core_letter *take);
+
+/* The own node goes from the catalog, this server from its cluster; then
+ * options.left. */
+void core_leave(struct core *c);
 
 /* own.c: the own node's record, its serfHealth check, the service "consul". */
 MUST_USE enum err own_new(struct core *c);

@@ -18,14 +18,25 @@ static uint64_t now_ms(const struct link *l)
 
 /* --- Servers ------------------------------------------------------------- */
 
+/* A free one, or of one that failed: names stand for others by and by. */
+static struct link_server *place(struct link *l)
+{
+    if (l->server_count < LINK_SERVERS_MAX)
+        return &l->servers[l->server_count++];
+    for (size_t i = 0; i < l->server_count; i++)
+        if (i != l->at && l->servers[i].bad_until_ms)
+            return &l->servers[i];
+    return NULL;
+}
+
 static void know(struct link *l, const char *address)
 {
     for (size_t i = 0; i < l->server_count; i++)
         if (strcmp(l->servers[i].address, address) == 0)
             return;
-    if (l->server_count == LINK_SERVERS_MAX)
+    struct link_server *s = place(l);
+    if (!s)
         return;
-    struct link_server *s = &l->servers[l->server_count++];
     *s = (struct link_server){0};
     snprintf(s->address, sizeof s->address, "%s", address);
 }
@@ -100,8 +111,25 @@ static void down(struct link *l, const char *why)
     sync_give_up(l);
 }
 
+/* Nobody answers, and nobody is to be waited for. */
+static bool give_up(struct link *l)
+{
+    const struct core_options *o = &l->core->options;
+    bool tried = l->failures >= l->server_count && !joins_wait(l->joins);
+    struct errtext t;
+
+    if (l->answered ||
+        !joins_is_over(&o->join_rule, now_ms(l) - l->begun_ms, tried, &t))
+        return false;
+    o->give_up(o->ctx, t.s);
+    return true;
+}
+
 static void try_later(struct link *l)
 {
+    if (give_up(l))
+        return;
+    joins_look(l->joins);
     timer_set(&l->core->timers, &l->retry, l->retry_ms);
     l->retry_ms = l->retry_ms * 2 < LINK_RETRY_MAX_MS ? l->retry_ms * 2
                                                       : LINK_RETRY_MAX_MS;
@@ -276,7 +304,7 @@ static void look_at_cluster(struct link *l, struct bytes id)
 
 static void use(struct link *l, const struct hello_in *in)
 {
-    l->up = true;
+    l->up = l->answered = true;
     l->failures = 0;
     l->retry_ms = LINK_RETRY_MIN_MS;
     look_at_cluster(l, in->cluster);
@@ -323,6 +351,7 @@ static void greeted(void *ctx, const struct fetch_result *r)
         refuse(l, t.s);
         failed(l, t.s);
     } else if (!in.ready) {
+        l->answered = true;
         failed(l, "the servers have no leader");
     } else {
         l->servers[l->at].refused = false;
@@ -348,6 +377,11 @@ static void try_next(struct link *l)
 
 /* --- Life ---------------------------------------------------------------- */
 
+static void found(void *ctx, const char *address)
+{
+    know(ctx, address);
+}
+
 enum err link_new(struct core *c)
 {
     struct link *l = xzalloc(sizeof *l);
@@ -360,12 +394,24 @@ enum err link_new(struct core *c)
     l->retry.fire = on_retry;
     l->beat_timer.fire = on_beat;
     sync_init(l);
-    for (size_t i = 0; i < c->options.join_count; i++)
-        know(l, c->options.join[i]);
-    l->at = draw(l, l->server_count);
-    enum err e = peers_new(c->loop, c->process->psk, &l->peers);
+    l->begun_ms = now_ms(l);
+    enum err e =
+        joins_new(&(struct joins_options){.loop = c->loop,
+                                          .timers = &c->timers,
+                                          .to = c->options.join,
+                                          .count = c->options.join_count,
+                                          .found = found,
+                                          .ctx = l},
+                  &l->joins);
+    if (e == ERR_OK)
+        e = peers_new(c->loop, c->process->psk, &l->peers);
     if (e == ERR_OK)
         e = feed_new(l);
+    if (e != ERR_OK)
+        return e;
+    joins_look(l->joins);
+    if (l->server_count)
+        l->at = draw(l, l->server_count);
     c->link = l;
     c->process->link = l;
     c->process->barrier_free = true;
@@ -389,6 +435,8 @@ void link_stop(struct link *l)
     sync_again(l);
     peers_close(l->peers);
     l->peers = NULL;
+    joins_close(l->joins);
+    l->joins = NULL;
     sync_give_up(l);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "loop/joins.h"
 #include "loop/peer.h"
 #include "mirror/mirror.h"
 #include "server/link.h"
@@ -37,6 +38,9 @@ struct link {
     struct timer retry, beat_timer;
     uint64_t retry_ms, beat_sent_ms;
     size_t failures; /* in a row */
+    struct joins *joins;
+    uint64_t begun_ms;
+    bool answered; /* a server of ours has, ever */
 
     /* link_feed.c */
     struct mirror *mirror;

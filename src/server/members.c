@@ -10,12 +10,26 @@
 
 /* --- What it is to be ----------------------------------------------------- */
 
-static int peer_port(const struct settings *s)
+int members_peer_port(const struct settings *s)
 {
     for (size_t i = 0; i < s->listener_count; i++)
         if (s->listeners[i].peers)
             return s->listeners[i].port;
     return 0;
+}
+
+struct joins_rule members_join_rule(const struct settings *s)
+{
+    return (struct joins_rule){.at_once = s->peers.start_count > 0,
+                               .retry_ms = s->peers.retry_ms,
+                               .attempts_max = s->peers.attempts_max};
+}
+
+static void give_up(void *ctx, const char *why)
+{
+    const struct process *p = ctx;
+
+    p->core->options.give_up(p->core->options.ctx, why);
 }
 
 static bool node_of(void *ctx, struct bytes id, char *ret, size_t n)
@@ -55,13 +69,15 @@ enum err members_open(const struct settings *s, struct process *p,
         .version = MUSTER_VERSION,
         .bind_addr = s->bind_addr,
         .address = s->advertise_addr,
-        .peer_port = peer_port(s),
+        .peer_port = members_peer_port(s),
         .server_port = s->server_port,
         .data_dir = s->data_dir,
         .secret = peers->secret,
         .psk = peers->secret.n ? &peers->psk : NULL,
         .join = peers->join,
         .join_count = peers->join_count,
+        .join_rule = members_join_rule(s),
+        .give_up = give_up,
         .expect = peers->expect,
         .quota = peers->quota,
         .alone = alone,

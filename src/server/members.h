@@ -9,6 +9,9 @@
 #include "server/core.h"
 #include "server/run.h"
 
+int members_peer_port(const struct settings *s); /* 0: none */
+struct joins_rule members_join_rule(const struct settings *s);
+
 /* Sets p->members; NULL: this server keeps its store alone, or the store is
  * somebody else's. */
 MUST_USE enum err members_open(const struct settings *s, struct process *p,

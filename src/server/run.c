@@ -417,10 +417,13 @@ static void on_left(void *ctx)
         begin_stop(0);
 }
 
-static void on_deregistered(void *ctx)
+static void on_give_up(void *ctx, const char *why)
 {
     (void)ctx;
-    members_leave(&run.core, on_left, NULL);
+    log_error("agent", "%s", why);
+    fprintf(stderr, "==> %s\n", why);
+    if (!run.stopping)
+        begin_stop(1);
 }
 
 static void on_signal(uv_signal_t *h, int sig)
@@ -438,7 +441,7 @@ static void on_signal(uv_signal_t *h, int sig)
     log_info("server", "stopping: signal=%s leave=%s", strsignal(sig),
              leave ? "true" : "false");
     if (leave && !run.core.leaving)
-        own_leave(&run.core, on_deregistered, NULL);
+        core_leave(&run.core);
     else
         begin_stop(leave ? 0 : 1);
 }
@@ -483,14 +486,6 @@ static void on_reload(void *ctx, struct agent_op *take)
     reload_ask(&run.reload, take);
 }
 
-static int peer_port(const struct settings *s)
-{
-    for (size_t i = 0; i < s->listener_count; i++)
-        if (s->listeners[i].peers)
-            return s->listeners[i].port;
-    return 0;
-}
-
 static bool start(const struct settings *s, char id[37], struct errtext *t)
 {
     if (!set_limits(s, t) || !open_data_dir(s, t) || !node_id(s, id, t))
@@ -521,7 +516,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
                                                      cluster_socket(p->members)}
                            : s->store_etcd,
         .agent_path = run.agent_path,
-        .peer_port = peer_port(s),
+        .peer_port = members_peer_port(s),
         .scripts_allowed = s->scripts_allowed,
         .scripts_allowed_local = s->scripts_allowed_local,
         .check_tls = s->check_tls,
@@ -530,13 +525,14 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
         .reconnect_ms = s->reconnect_ms,
         .join = s->is_server || !s->peers.join_count ? NULL : s->peers.join,
         .join_count = s->peers.join_count,
-        .join_retry_ms = s->peers.retry_ms,
+        .join_rule = members_join_rule(s),
         .check_update_interval_ms = s->check_update_interval_ms,
         .output_max = s->output_max,
         .discard_output = s->discard_output,
         .boot_id = run.boot_id,
         .ready = on_ready,
         .left = on_left,
+        .give_up = on_give_up,
         .reload = on_reload,
     };
     watch_signals();

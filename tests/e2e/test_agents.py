@@ -219,6 +219,34 @@ def test_whom_it_cannot_join_is_named_with_both_sides(server, make, key, value,
     until(lambda: why in a.log(), why)
 
 
+def ends(process):
+    """With Consul's exit code for it."""
+    process.spawn()
+    assert process.process.wait(60) == 1, process.log()
+    return process.log()
+
+
+def test_who_is_to_be_joined_at_once_and_is_not_there_ends_the_start(make):
+    a = make(agents.Agent, extra=["-join", f"127.0.0.1:{muster.free_ports(1)[0]}"])
+    assert "with start_join (-join) one has to at the first try" in ends(a)
+    s = make(agents.Agent, extra=["-server", "-bootstrap-expect", "3",
+                                  "-server-port", "8300", "-join",
+                    f"127.0.0.1:{muster.free_ports(1)[0]}"])
+    assert "with start_join (-join) one has to at the first try" in ends(s)
+
+
+def test_rounds_of_joining_come_to_an_end(make):
+    a = make(agents.Agent, f"127.0.0.1:{muster.free_ports(1)[0]}",
+             config={"retry_interval": "1s", "retry_max": 1})
+    assert "has answered in 1 rounds (retry_max) after the first" in ends(a)
+
+
+def test_a_name_stands_for_all_of_its_addresses(server, make):
+    a = make(agents.Agent, f"localhost:{server.other_ports[0]}", name="named")
+    a.start()
+    assert f"joined server 127.0.0.1:{server.other_ports[0]}" in a.log()
+
+
 def test_an_agent_is_no_server_to_join(agent, make):
     a = make(agents.Agent, agent, name="second", bind="127.0.0.5")
     a.spawn()

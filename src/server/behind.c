@@ -244,3 +244,36 @@ uint64_t behind_hash(const struct behind *b)
         h = bytes_hash(b->dns[i].service, h + b->dns[i].ttl_ms);
     return h;
 }
+
+/* --- What was said ------------------------------------------------------- */
+
+bool behind_is_new(const struct behind_said *s, const struct behind *b)
+{
+    return b->index > s->taken.index || behind_hash(b) != s->taken.hash ||
+           b->reader_count > 0 || (b->unknown_ms != 0) != s->taken.unknown;
+}
+
+void behind_say(struct behind_said *s, const struct behind *b,
+                uint64_t since_ms, struct buf *out)
+{
+    behind_write(out, b);
+    if (out->n > BEHIND_BYTES_MAX) { /* names as long as they can be */
+        const struct behind less = {.subscriber = b->subscriber,
+                                    .agent = b->agent,
+                                    .unknown_ms = b->unknown_ms,
+                                    .lost_ms = 1};
+        buf_reset(out);
+        behind_write(out, &less);
+    }
+    s->saying = (struct behind_words){
+        .index = b->index > s->taken.index ? b->index : s->taken.index,
+        .hash = behind_hash(b),
+        .since_ms = since_ms,
+        .unknown = b->unknown_ms != 0,
+    };
+}
+
+void behind_heard(struct behind_said *s, bool taken)
+{
+    s->taken = taken ? s->saying : (struct behind_words){0};
+}

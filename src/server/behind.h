@@ -16,7 +16,7 @@
  *      "LostMs":5,                    when more did than it remembers; 0: never
  *      "UnknownMs":0,                 until it knows of all
  *      "Dns":[{"Service":"web","TtlMs":5000},...]}  for how long what it says
- *                                     may be kept
+ *                                     may be kept; no service: of any
  *
  * Index 0 acknowledges nothing. Behind and Dns are all there are, Readers those
  * heard of since the last one that was taken (200). 409: no such stream, or an
@@ -77,6 +77,25 @@ MUST_USE enum err behind_read(struct bytes text, struct arena *a,
                               struct behind *ret, struct errtext *t);
 
 void behind_write(struct buf *out, const struct behind *b);
+
+/* What was said on this stream, and taken; and what is being said. */
+struct behind_said {
+    struct behind_words {
+        uint64_t index, hash;
+        uint64_t since_ms; /* readers heard of since then are to be said */
+        bool unknown;      /* that not all are known */
+    } taken, saying;
+};
+
+bool behind_is_new(const struct behind_said *s, const struct behind *b);
+
+/* Writes it, or if it is longer than BEHIND_BYTES_MAX that there are more than
+ * can be said. since_ms: a moment before it was collected. */
+void behind_say(struct behind_said *s, const struct behind *b,
+                uint64_t since_ms, struct buf *out);
+
+/* Not taken: all is to be said again. */
+void behind_heard(struct behind_said *s, bool taken);
 
 /* The same as long as nothing but ages changes in rows and DNS. */
 uint64_t behind_hash(const struct behind *b);

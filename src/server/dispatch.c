@@ -90,7 +90,7 @@ static void dispatch(struct serving *s, struct conn *c, struct api_call *call,
         answer_now(s, c, call);
         break;
     case API_ACK:
-        ack_answer(s->process->subscribers, call);
+        ack_answer(s->process, call);
         answer_now(s, c, call);
         break;
     case API_PEER:

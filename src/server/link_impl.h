@@ -14,6 +14,7 @@
 #include "loop/joins.h"
 #include "loop/peer.h"
 #include "mirror/mirror.h"
+#include "server/behind.h"
 #include "server/link.h"
 
 struct link_server {
@@ -55,15 +56,8 @@ struct link {
     /* link_tell.c: what was said on this stream, and taken */
     struct fetch *ack;
     struct timer tell;
-    uint64_t told_ms;       /* when it was said last */
-    uint64_t told_index;    /* that all here have, but those named */
-    uint64_t told_hash;     /* of those; 0: nothing was said */
-    uint64_t told_since_ms; /* readers heard of since then are to be said */
-    bool told_unknown;      /* that not all are known here */
-    struct {
-        uint64_t index, hash, since_ms;
-        bool unknown;
-    } saying; /* under way */
+    uint64_t told_ms; /* when it was said last */
+    struct behind_said said;
 
     /* link_sync.c */
     struct list wishes; /* store_change, to be sent */

@@ -35,7 +35,7 @@ static bool collect(struct link *l, struct arena *a, struct behind *b)
     struct process *p = l->core->process;
     uint64_t seen = serving_seen(p);
     bool all = subscribers_collect(p->subscribers, catalog_current(p->catalog),
-                                   seen, l->told_since_ms, a, b);
+                                   seen, l->said.taken.since_ms, a, b);
 
     b->dns = arena_alloc(a, BEHIND_DNS_MAX * sizeof *b->dns);
     struct names n = {b, atomic_load(&p->dns)};
@@ -45,12 +45,6 @@ static bool collect(struct link *l, struct arena *a, struct behind *b)
     b->agent = p->self.node_name;
     b->index = all && b->dns ? seen : 0;
     return b->rows && b->readers && b->dns;
-}
-
-static bool is_new(const struct link *l, const struct behind *b)
-{
-    return b->index > l->told_index || behind_hash(b) != l->told_hash ||
-           b->reader_count > 0 || (b->unknown_ms == 0) != !l->told_unknown;
 }
 
 /* --- Saying it ----------------------------------------------------------- */
@@ -67,33 +61,14 @@ static void told(void *ctx, const struct fetch_result *r)
     struct link *l = ctx;
 
     l->ack = NULL;
-    if (r->err != ERR_OK || r->status != 200) {
-        l->told_index = l->told_hash = l->told_since_ms = 0;
-        return;
-    }
-    l->told_index = l->saying.index;
-    l->told_hash = l->saying.hash;
-    l->told_since_ms = l->saying.since_ms;
-    l->told_unknown = l->saying.unknown;
+    behind_heard(&l->said, r->err == ERR_OK && r->status == 200);
 }
 
 static void say(struct link *l, const struct behind *b, uint64_t since_ms)
 {
     struct buf body = {0};
 
-    behind_write(&body, b);
-    if (body.n > BEHIND_BYTES_MAX) { /* names as long as they can be */
-        const struct behind less = {.subscriber = b->subscriber,
-                                    .agent = b->agent,
-                                    .unknown_ms = b->unknown_ms,
-                                    .lost_ms = 1};
-        buf_reset(&body);
-        behind_write(&body, &less);
-    }
-    l->saying.index = b->index > l->told_index ? b->index : l->told_index;
-    l->saying.hash = behind_hash(b);
-    l->saying.since_ms = since_ms;
-    l->saying.unknown = b->unknown_ms != 0;
+    behind_say(&l->said, b, since_ms, &body);
     const struct peer_request q = {.to = link_address(l),
                                    .method = "PUT",
                                    .target = "/v1/peer/behind",
@@ -101,7 +76,7 @@ static void say(struct link *l, const struct behind *b, uint64_t since_ms)
                                    .timeout_ms = LINK_BEAT_LOST_MS};
     l->told_ms = now_ms();
     if (body.bad || peer_ask(l->peers, &q, told, l, &l->ack) != ERR_OK)
-        l->told_hash = 0; /* then with the next beat */
+        behind_heard(&l->said, false); /* then with the next beat */
     buf_fini(&body);
 }
 
@@ -116,11 +91,13 @@ void tell_now(struct link *l)
     arena_init(&a, 0);
     if (collect(l, &a, &b)) {
         bool early = since_ms < l->told_ms + BEHIND_EVERY_MS;
-        if (early ? behind_hash(&b) != l->told_hash : is_new(l, &b))
+        if (early ? behind_hash(&b) != l->said.taken.hash
+                  : behind_is_new(&l->said, &b))
             say(l, &b, since_ms);
         if (b.late)
             set_timer(l, BEHIND_GAP_MS);
-        else if (b.index < mirror_revision(l->mirror) || is_new(l, &b))
+        else if (b.index < mirror_revision(l->mirror) ||
+                 behind_is_new(&l->said, &b))
             tell_soon(l);
     }
     arena_fini(&a);
@@ -140,7 +117,7 @@ void tell_init(struct link *l)
 
 void tell_anew(struct link *l)
 {
-    l->told_index = l->told_hash = l->told_since_ms = 0;
+    l->said = (struct behind_said){0};
 }
 
 void tell_soon(struct link *l)

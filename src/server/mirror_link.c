@@ -259,7 +259,7 @@ static void open_stream(struct dc_mirror *m)
              mirror_subscriber(m->mirror));
     m->error = ERR_OK;
     m->another_store = m->begun = false;
-    m->acked = 0;
+    m->said = (struct behind_said){0};
     m->opened_ms = mirrors_now_ms();
     m->ack_at_ms = m->opened_ms + MIRROR_ACK_MS;
     atomic_store(&m->heard_ms, m->opened_ms);
@@ -289,37 +289,6 @@ static void open_stream(struct dc_mirror *m)
 }
 
 /* --- What is asked beside it ----------------------------------------------- */
-
-static void acked(void *ctx, const struct fetch_result *r)
-{
-    struct dc_mirror *m = ctx;
-
-    (void)r; /* refused: said again, with the next index */
-    m->ack = NULL;
-}
-
-/* A drain there waits for us as for any subscriber. What was here a second ago has
- * reached who watches here. */
-static void ack(struct dc_mirror *m)
-{
-    const char *id = mirror_subscriber(m->mirror);
-    uint64_t upto = m->settled;
-    struct buf body = {0};
-
-    m->settled = mirror_revision(m->mirror);
-    if (!id[0] || m->ack || upto <= m->acked)
-        return;
-    buf_printf(&body, "[{\"Subscriber\":\"%s\",\"Index\":%llu}]", id,
-               (unsigned long long)upto);
-    const struct peer_request q = {.to = m->to,
-                                   .method = "PUT",
-                                   .target = "/v1/muster/ack",
-                                   .body = buf_bytes(&body),
-                                   .timeout_ms = ASK_MS};
-    if (!body.bad && peer_ask(m->all->peers, &q, acked, m, &m->ack) == ERR_OK)
-        m->acked = upto;
-    buf_fini(&body);
-}
 
 struct clock_in {
     int64_t uptime_ms;
@@ -385,7 +354,7 @@ void mirror_link_look(struct dc_mirror *m)
     }
     if (m->begun && now >= m->ack_at_ms) {
         m->ack_at_ms = now + MIRROR_ACK_MS;
-        ack(m);
+        mirror_tell(m);
     }
     if (m->begun && now >= m->clock_at_ms)
         compare_clocks(m, now);

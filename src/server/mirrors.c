@@ -12,6 +12,7 @@
 #include "server/mirrors_impl.h"
 #include "server/remote.h"
 #include "server/serving.h"
+#include "server/subscribers.h"
 
 /* --- For all threads ------------------------------------------------------ */
 
@@ -56,6 +57,16 @@ bool dc_mirror_link_up(const struct dc_mirror *m)
     return atomic_load(&m->open) &&
            now < atomic_load(&m->heard_ms) + MIRROR_LOST_MS &&
            now < atomic_load(&m->answered_ms) + MIRROR_DEAF_MS;
+}
+
+struct subscribers *dc_mirror_readers(const struct dc_mirror *m)
+{
+    return m->readers;
+}
+
+struct subscribers *mirrors_readers(const struct process *p, size_t i)
+{
+    return p->mirrors->v[i]->readers;
 }
 
 static struct dc_mirror *find(const struct mirrors *all, struct bytes dc)
@@ -205,7 +216,8 @@ static struct dc_mirror *mirror_of(struct mirrors *all, struct bytes dc)
     m->number = atomic_load(&all->n);
     snprintf(m->name, sizeof m->name, "%.*s", BYTES_ARG(dc));
     m->catalog = catalog_new(&all->core->process->pins);
-    bool memory = m->catalog && mirror_link_new(m) == ERR_OK;
+    m->readers = subscribers_new();
+    bool memory = m->catalog && m->readers && mirror_link_new(m) == ERR_OK;
     require(memory);
     return m;
 }
@@ -302,6 +314,7 @@ void mirrors_end(struct process *p)
     for (size_t i = 0; i < atomic_load(&all->n); i++) {
         mirror_free(all->v[i]->mirror);
         catalog_free(all->v[i]->catalog);
+        subscribers_free(all->v[i]->readers);
         free((void *)(uintptr_t)atomic_load(&all->v[i]->cluster_shown));
         free(all->v[i]);
     }

@@ -52,6 +52,11 @@ struct dc_view {
     uint64_t life; /* another one since cat began anew (catalog_load_*) */
 };
 
+/* Who reads the mirror here, as subscribers.h has it of the own catalog. Any
+ * thread. */
+struct subscribers *dc_mirror_readers(const struct dc_mirror *m);
+struct subscribers *mirrors_readers(const struct process *p, size_t i);
+
 /* Any thread, pinned. False: there is no such datacenter, or nothing of it is
  * mirrored (yet), or only some services (mirror.services). */
 bool mirrors_view(const struct process *p, struct bytes dc,

@@ -3,13 +3,15 @@
 /* mirrors_impl - what the files of mirrors.h share.
  *
  *   mirrors.c      which datacenters there are, what all threads see
- *   mirror_link.c  the stream of one */
+ *   mirror_link.c  the stream of one
+ *   mirror_tell.c  who reads it here, and has applied what */
 #ifndef SERVER_MIRRORS_IMPL_H
 #define SERVER_MIRRORS_IMPL_H
 
 #include "loop/peer.h"
 #include "mirror/clock.h"
 #include "mirror/mirror.h"
+#include "server/behind.h"
 #include "server/mirrors.h"
 
 enum { MIRROR_ADDRESS_MAX = 80 };
@@ -38,7 +40,9 @@ struct dc_mirror {
     struct errtext text;
     bool begun, another_store;
     unsigned behind;
-    uint64_t ack_at_ms, settled, acked;
+    struct subscribers *readers; /* here */
+    struct behind_said said;     /* of those, on this stream */
+    uint64_t ack_at_ms, settled;
     uint64_t logged_ms;
     size_t damaged_told;
     uint64_t told_revision;
@@ -68,6 +72,9 @@ static inline uint64_t mirrors_now_ms(void)
 MUST_USE enum err mirror_link_new(struct dc_mirror *m);
 void mirror_link_look(struct dc_mirror *m); /* each tick */
 void mirror_link_close(struct dc_mirror *m);
+
+/* mirror_tell.c: each MIRROR_ACK_MS, to the server that the stream is from. */
+void mirror_tell(struct dc_mirror *m);
 
 /* mirrors.c: the catalog has another version. */
 void mirrors_committed(struct dc_mirror *m);

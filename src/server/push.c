@@ -56,6 +56,13 @@ void pushes_fini(struct serving *s)
 
 /* --- One connection ------------------------------------------------------ */
 
+/* Of those who read the same catalog. */
+static struct subscribers *table_of(const struct push *st)
+{
+    return st->of ? dc_mirror_readers(st->of)
+                  : st->serving->process->subscribers;
+}
+
 static void push_free(struct push *st)
 {
     struct serving *s = st->serving;
@@ -63,7 +70,7 @@ static void push_free(struct push *st)
         push_leave(s, &st->subs[i]);
     push_calls_end(st);
     if (st->flow)
-        subscribers_left(s->process->subscribers, st->id);
+        subscribers_left(table_of(st), st->id);
     list_del(&st->link);
     push_seen_of(&s->pushes, st->of)->count--;
     serving_waits(s, false);
@@ -149,20 +156,18 @@ static struct push *push_new(struct serving *s, struct conn *c, size_t subs)
 }
 
 /* In the table of subscribers. */
-static void list_it(struct serving *s, struct push *st,
-                    const struct api_call *call)
+static void list_it(struct push *st, const struct api_call *call)
 {
     struct subscriber_labels l = {call->subscriber, call->zone,
                                   conn_peer(st->conn)};
-    subscribers_resumed(s->process->subscribers,
+    subscribers_resumed(table_of(st),
                         http_header(call->request, "X-Muster-Subscriber-Id"));
-    st->flow = subscribers_joined(s->process->subscribers, st->id, &l);
+    st->flow = subscribers_joined(table_of(st), st->id, &l);
     if (st->flow)
         atomic_store(&st->flow->behind, st->sub_count);
 }
 
-static void list_watch(struct serving *s, const struct push_sub *sub,
-                       const struct api_env *env)
+static void list_watch(const struct push_sub *sub, const struct api_env *env)
 {
     struct bytes target = sub->group->follow.target;
     struct arena arena;
@@ -175,7 +180,7 @@ static void list_watch(struct serving *s, const struct push_sub *sub,
         /* Who mirrors a node gives nobody's instances to others. */
         bool of_node = call.rows && !one && call.watch.kind != WATCH_CATALOG;
         if (!of_node)
-            subscribers_watches(s->process->subscribers, sub->push->id, target,
+            subscribers_watches(table_of(sub->push), sub->push->id, target,
                                 one ? call.watch.name : (struct bytes){NULL, 0},
                                 sub->group->mark);
     }
@@ -186,8 +191,7 @@ static void list_watch(struct serving *s, const struct push_sub *sub,
 static bool join_all(struct serving *s, struct push *st,
                      const struct api_call *call, const struct api_env *env)
 {
-    if (!st->of) /* a drain here has nothing to do with the others */
-        list_it(s, st, call);
+    list_it(st, call);
     for (uint32_t i = 0; i < st->sub_count; i++) {
         buf_reset(&s->scratch);
         api_stream_target(call, i, &s->scratch);
@@ -196,7 +200,7 @@ static bool join_all(struct serving *s, struct push *st,
                        i < call->resume_count ? call->resume_index : 0))
             return false;
         if (st->flow)
-            list_watch(s, &st->subs[i], env);
+            list_watch(&st->subs[i], env);
     }
     return true;
 }

@@ -118,8 +118,7 @@ static void serve_read(struct serving *s, struct conn *c, struct api_call *call,
         api_call_fini(call);
         return;
     }
-    if (!call->mirror.n) /* a drain here has nothing to do with it */
-        watchers_note(s, c, call, target);
+    watchers_note(s, c, call, target);
     if (try_park(s, c, call, env, target, gzip)) {
         conn_forget_request(c);
         api_call_fini(call);

@@ -151,7 +151,9 @@ void behind_kept_show(const struct subscriber *s, struct bytes name,
     if (k->unknown_until_ms > now_ms)
         row->unknown_ms = k->unknown_until_ms - now_ms;
     for (size_t i = 0; i < k->said.dns_count; i++)
-        if (bytes_eq_fold(k->said.dns[i].service, name))
+        if ((k->said.dns[i].service.n == 0 ||
+             bytes_eq_fold(k->said.dns[i].service, name)) &&
+            row->dns_ms < k->said.dns[i].ttl_ms)
             row->dns_ms = k->said.dns[i].ttl_ms;
 }
 

@@ -6,6 +6,7 @@
 
 #include "api/entries.h"
 #include "http/json_out.h"
+#include "server/mirrors.h"
 #include "server/subscribers.h"
 
 /* --- Rows ---------------------------------------------------------------- */
@@ -164,8 +165,19 @@ static const char *refusal(enum ack_result r)
                            : "an event with this id was never sent to it";
 }
 
+/* A stream is of this catalog, or of a mirror of another. */
+static enum ack_result take_ack(struct process *p, const struct api_ack *a)
+{
+    enum ack_result r =
+        subscribers_ack(p->subscribers, a->subscriber, a->index, a->gone);
+    for (size_t i = 0; r == ACK_NOBODY && i < mirrors_count(p); i++)
+        r = subscribers_ack(mirrors_readers(p, i), a->subscriber, a->index,
+                            a->gone);
+    return r;
+}
+
 /* All are looked at; those that are refused are told, and make it a 409. */
-void ack_answer(struct subscribers *ss, struct api_call *call)
+void ack_answer(struct process *p, struct api_call *call)
 {
     struct json_out j = watchers_begin(call);
     size_t taken = 0;
@@ -173,8 +185,7 @@ void ack_answer(struct subscribers *ss, struct api_call *call)
     json_open(&j, '[');
     for (size_t i = 0; i < call->ack_count; i++) {
         const struct api_ack *a = &call->acks[i];
-        enum ack_result r =
-            subscribers_ack(ss, a->subscriber, a->index, a->gone);
+        enum ack_result r = take_ack(p, a);
         if (r == ACK_TAKEN) {
             taken++;
             continue;
@@ -200,22 +211,30 @@ void ack_answer(struct subscribers *ss, struct api_call *call)
 
 enum { READER_TOLD_MS = 5000 /* who reads without id is told so often */ };
 
+/* Of those who read the catalog that this connection's answer is from. */
+static struct subscribers *table_of(struct serving *s, struct conn *c)
+{
+    struct conn_state *st = conn_user(c);
+    return st->mirror ? dc_mirror_readers(st->mirror) : s->process->subscribers;
+}
+
 static void note_reader(struct serving *s, struct conn *c, struct bytes name)
 {
     struct conn_state *st = conn_user(c);
-    uint64_t hash = bytes_hash(name, 0), now = uv_now(&s->loop);
+    struct subscribers *ss = table_of(s, c);
+    uint64_t hash = bytes_hash(name, (uintptr_t)ss), now = uv_now(&s->loop);
     if (hash == st->reader_hash && now - st->reader_ms < READER_TOLD_MS)
         return;
     st->reader_hash = hash;
     st->reader_ms = now;
-    subscribers_read(s->process->subscribers, name, conn_peer(c));
+    subscribers_read(ss, name, conn_peer(c));
 }
 
 void watchers_note(struct serving *s, struct conn *c,
                    const struct api_call *call, struct bytes target)
 {
     struct conn_state *st = conn_user(c);
-    struct subscribers *ss = s->process->subscribers;
+    struct subscribers *ss = table_of(s, c);
     enum watch_kind kind = call->watch.kind;
     if (kind != WATCH_SERVICE && kind != WATCH_SERVICE_HEALTH)
         return;

@@ -23,7 +23,7 @@ void lag_answer(struct process *p, struct api_call *call);
 /* A histogram of each service, for Prometheus: of the LAGS_TOLD_MAX with the
  * most changes; all others in one without a name. */
 void lag_metrics(struct subscribers *ss, struct buf *out);
-void ack_answer(struct subscribers *ss, struct api_call *call);
+void ack_answer(struct process *p, struct api_call *call);
 
 /* Who asks for instances of a service: a subscriber if he says so (a label, or
  * the id that he was given), else a reader of whom nothing is proven. */

@@ -26,9 +26,18 @@ struct remote {
     size_t to_count, to_next;
     size_t failed;     /* failover: datacenters that were asked */
     uint32_t answered; /* bit i: the i-th has, that nobody is there */
+    /* A write that was answered there: until the mirror has its revision. */
+    const struct dc_mirror *of; /* NULL: does not wait */
+    uint64_t revision;
+    struct timer timer;
 };
 
 _Static_assert(API_FAILOVERS_MAX <= 32, "bits of answered");
+
+static bool is_query(const struct remote *f)
+{
+    return f->call.failover_count > 0;
+}
 
 static void remote_free(struct remote *f)
 {
@@ -36,6 +45,10 @@ static void remote_free(struct remote *f)
     if (f->conn)
         ((struct conn_state *)conn_user(f->conn))->remote = NULL;
     f->serving->outstanding--;
+    if (f->of) {
+        timer_clear(&f->serving->timers, &f->timer);
+        serving_waits(f->serving, false);
+    }
     api_call_fini(&f->call);
     free(f->to);
     free(f);
@@ -148,6 +161,8 @@ static void keep_lines(struct buf *out, struct bytes head)
     }
 }
 
+static bool await_mirror(struct remote *f, struct bytes head);
+
 /* The answer as it came. */
 static void pass_on(struct remote *f, const struct fetch_result *r)
 {
@@ -162,12 +177,81 @@ static void pass_on(struct remote *f, const struct fetch_result *r)
     c->consul_headers = false;
     c->consistency = NULL;
     c->held = 0;
+    if (c->request->method == HTTP_GET || c->status != 200 || is_query(f) ||
+        !await_mirror(f, r->head))
+        answer(f);
+}
+
+/* --- Writes --------------------------------------------------------------- */
+
+static bool shows(const struct remote *f)
+{
+    return snapshot_revision(catalog_current(dc_mirror_catalog(f->of))) >=
+           f->revision;
+}
+
+static void answer_shown(struct remote *f)
+{
+    http_head_line(&f->call.extra_head, "X-Muster-Mirror",
+                   dc_mirror_name(f->of));
     answer(f);
 }
 
-static bool is_query(const struct remote *f)
+static void on_late(struct timer *t)
 {
-    return f->call.failover_count > 0;
+    answer(container_of(t, struct remote, timer));
+}
+
+static uint64_t revision_of(struct bytes head)
+{
+    static const char name[] = REMOTE_REVISION_HEADER ":";
+    uint64_t v = 0;
+
+    while (head.n) {
+        size_t n = bytes_find(head, '\n');
+        struct bytes line = bytes_head(head, n);
+        head = bytes_skip(head, n + 1);
+        if (!bytes_eq_fold(bytes_head(line, sizeof name - 1), bytes_str(name)))
+            continue;
+        line = bytes_skip(line, sizeof name - 1);
+        while (line.n && line.p[0] == ' ')
+            line = bytes_skip(line, 1);
+        while (line.n && line.p[line.n - 1] <= ' ')
+            line.n--;
+        return bytes_u64(line, &v) == ERR_OK ? v : 0;
+    }
+    return 0;
+}
+
+/* Who writes there and reads here finds what he wrote. True: it waits, or is
+ * answered. */
+static bool await_mirror(struct remote *f, struct bytes head)
+{
+    struct serving *s = f->serving;
+    const struct dc_mirror *m = mirrors_find(s->process, bytes_str(f->dc));
+
+    f->revision = revision_of(head);
+    if (!f->revision || !m || !dc_mirror_has_all(m) || !dc_mirror_link_up(m))
+        return false;
+    serving_waits(s, true); /* from here on the mirror's versions are told */
+    f->of = m;
+    f->timer.fire = on_late;
+    timer_set(&s->timers, &f->timer, REMOTE_MIRROR_MS);
+    serving_pin(s);
+    bool shown = shows(f);
+    serving_unpin(s);
+    if (shown)
+        answer_shown(f);
+    return true;
+}
+
+void remote_published(struct serving *s, const struct dc_mirror *of)
+{
+    list_each (it, &s->remotes) {
+        struct remote *f = container_of(it, struct remote, link);
+        if (f->of == of && shows(f))
+            answer_shown(f);
+    }
 }
 
 static bool has_nodes(struct bytes body)

@@ -17,14 +17,21 @@ enum {
     REMOTE_TIMEOUT_MS = 10000,  /* beyond what the request itself may wait */
     REMOTE_SERVERS_MAX = 3,     /* asked, one after the other */
     FAILOVER_TIMEOUT_MS = 3000, /* a query has others to ask */
+    REMOTE_MIRROR_MS = 1000,    /* a write waits for the mirror to show it */
     FAILOVERS_MAX = 16,         /* datacenters of one prepared query */
 };
+
+/* On answers of writes that peers passed on: the revision that shows them. */
+#define REMOTE_REVISION_HEADER "X-Muster-Revision"
 
 /* The call names another datacenter (call->forward), or is a query that found
  * nobody here (call->failover_count). It moves. */
 void remote_begin(struct serving *s, struct conn *c, struct api_call *call);
 
 void remote_gone(struct conn_state *st);
+
+/* A mirror has another version: whose write it shows is answered. Pinned. */
+void remote_published(struct serving *s, const struct dc_mirror *of);
 
 /* To each serving thread: the datacenter is not heard any more. What waits for an
  * answer from there and can be answered from its mirror is. Any thread. */

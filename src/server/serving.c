@@ -328,7 +328,10 @@ static void on_letters(void *ctx, struct list *letters)
         case LETTER_PUBLISHED:
             park_published(s, container_of(l, struct published, letter));
             push_published(s, container_of(l, struct published, letter));
-            if (!container_of(l, struct published, letter)->of)
+            if (container_of(l, struct published, letter)->of)
+                remote_published(s,
+                                 container_of(l, struct published, letter)->of);
+            else
                 note_seen(s,
                           container_of(l, struct published, letter)->revision);
             free(container_of(l, struct published, letter));

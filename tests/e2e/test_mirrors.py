@@ -381,3 +381,22 @@ def test_what_is_over_the_bound_is_not_answered_in_part(tmp_path, origin):
     finally:
         origin.put("/v1/catalog/deregister", {"Node": "large"})
         a.stop()
+
+
+def test_who_writes_there_reads_it_here(pair, link):
+    a, b, _ = pair
+    for i in range(20):
+        answer = a.put("/v1/catalog/register?dc=dc2", {
+            "Node": f"w{i}", "Address": "10.0.0.1",
+            "Service": {"Service": "written"}})
+        assert answer.status == 200
+        if "x-muster-mirror" in answer.headers:  # else it took over a second
+            rows = a.get(stale("/v1/catalog/service/written"))
+            assert from_mirror(rows) and len(rows.json) == i + 1
+            assert rows.index >= int(answer.headers["x-muster-revision"])
+    again = a.put("/v1/catalog/register?dc=dc2", {
+        "Node": "w1", "Address": "10.0.0.1",
+        "Service": {"Service": "written"}})
+    assert again.status == 200 and "x-muster-revision" not in again.headers
+    # Nobody but peers is told.
+    assert "x-muster-revision" not in b.register("w1", "more").headers

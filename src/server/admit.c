@@ -22,10 +22,13 @@ bool admit_take(struct admit *a)
 bool admit_wait(struct admit *a, struct admit_item *it, uint64_t client,
                 uint64_t now_ms)
 {
-    if (a->waiting == ADMIT_WAITING_MAX)
+    size_t turn = client % ADMIT_TURNS;
+
+    if (a->waiting == ADMIT_WAITING_MAX || a->queued[turn] == ADMIT_TURN_MAX)
         return false;
     it->since_ms = now_ms;
-    list_add(&a->turn[client % ADMIT_TURNS], &it->link);
+    list_add(&a->turn[turn], &it->link);
+    a->queued[turn]++;
     a->waiting++;
     return true;
 }
@@ -36,6 +39,7 @@ static struct admit_item *leave(struct admit *a, struct list *turn)
 
     list_del(&it->link);
     a->waiting--;
+    a->queued[turn - a->turn]--;
     return it;
 }
 

@@ -10,7 +10,7 @@
  * longer (AIMD, as TCP does it). Who comes beyond it waits, briefly and in a bounded
  * queue; then he is told when to come again. Those who wait are let in client by
  * client, not in the order of their coming: a client with a thousand requests is in
- * nobody's way but his own.
+ * nobody's way but his own, and no client fills the queue alone.
  *
  * Clients are told apart by a hash of their address; two of them may share a turn.
  * Pure; milliseconds of the thread's clock. */
@@ -26,6 +26,7 @@ enum {
     ADMIT_TARGET_MS = 1000,
     ADMIT_PATIENCE_MS = 2000,
     ADMIT_WAITING_MAX = 8192,
+    ADMIT_TURN_MAX = 4096, /* of it, of one client */
     ADMIT_FIRST = 256, /* limits: at first, and between which it stays */
     ADMIT_MIN = 32,
     ADMIT_MAX = 4096,
@@ -38,6 +39,7 @@ struct admit_item {
 
 struct admit {
     struct list turn[ADMIT_TURNS]; /* struct admit_item */
+    unsigned queued[ADMIT_TURNS];
     unsigned next;                 /* whose turn it is */
     size_t waiting, flying, limit;
     uint64_t cut_ms; /* when the limit was made smaller */

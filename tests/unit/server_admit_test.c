@@ -90,6 +90,29 @@ static void the_queue_is_bounded(void **state)
     free(a);
 }
 
+/* One client with all the connections there are leaves room for another. */
+static void nobody_fills_the_queue_alone(void **state)
+{
+    struct admit *a = malloc(sizeof *a);
+    struct admit_item *all = calloc(ADMIT_TURN_MAX + 2, sizeof *all);
+
+    (void)state;
+    admit_init(a);
+    fill(a);
+    for (size_t i = 0; i < ADMIT_TURN_MAX; i++) {
+        list_init(&all[i].link);
+        assert_true(admit_wait(a, &all[i], 7, i));
+    }
+    list_init(&all[ADMIT_TURN_MAX].link);
+    assert_false(admit_wait(a, &all[ADMIT_TURN_MAX], 7, 1));
+    assert_true(admit_wait(a, &all[ADMIT_TURN_MAX], 8, 1));
+    assert_ptr_equal(admit_late(a, 0), &all[0]); /* makes room for his next */
+    list_init(&all[ADMIT_TURN_MAX + 1].link);
+    assert_true(admit_wait(a, &all[ADMIT_TURN_MAX + 1], 7, 1));
+    free(all);
+    free(a);
+}
+
 static void who_has_waited_too_long_leaves(void **state)
 {
     struct admit a;
@@ -155,6 +178,7 @@ int main(void)
         cmocka_unit_test(nobody_passes_those_who_wait),
         cmocka_unit_test(clients_have_turns),
         cmocka_unit_test(the_queue_is_bounded),
+        cmocka_unit_test(nobody_fills_the_queue_alone),
         cmocka_unit_test(who_has_waited_too_long_leaves),
         cmocka_unit_test(the_limit_follows_the_store),
         cmocka_unit_test(a_slow_moment_counts_once),

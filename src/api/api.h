@@ -265,7 +265,10 @@ struct api_call {
     struct bytes filter_text; /* filter= as given; empty: none */
     struct filter *filter;
 
-    bool told_whole;     /* entries_touched: all instances were told */
+    bool told_whole; /* entries_touched: all instances were told */
+    /* STREAM: the parameters that are subscriptions; NULL: not looked for. */
+    const struct http_param **subs;
+    size_t sub_count;
     struct bytes prefix; /* of names, /v1/muster/stream; p NULL: none */
 
     /* STREAM: what the client has; labels as given, or empty. */

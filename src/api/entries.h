@@ -20,6 +20,8 @@
 
 enum {
     API_STREAM_SUBSCRIPTIONS_MAX = 128,   /* of one connection */
+    API_PEER_SUBSCRIPTIONS_MAX = 4096,    /* the same, of an agent's */
+    API_PEER_PARAMS_MAX = 4096 + 16,      /* in the body of such a request */
     API_SUBSCRIBER_LABEL_MAX = 128,       /* bytes of X-Muster-Subscriber */
     API_ZONE_LABEL_MAX = 64,              /* bytes of X-Muster-Zone */
     API_CALLERS_RANK_MAX = (1 << 20) - 1, /* of ?callers=RANK */

@@ -59,6 +59,7 @@ struct api_route {
     enum api_next (*prepare)(struct api_call *c, const struct api_env *env);
 
     bool peer; /* exists on the listener for peers only */
+    bool form; /* the parameters of /v1/muster/stream in the body */
     bool at;   /* takes ?at */
     enum api_story story;
 

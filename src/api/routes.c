@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* Every route in one table, and the way from a request to its row. */
+#include "api/entries.h"
 #include "api/impl.h"
 
 #define NONE  API_BLOCK_NONE
@@ -72,6 +73,7 @@ static const struct api_route routes[] = {
     {"/v1/peer/heard", METHOD_GET, API_PEER, .local = true, .peer = true},
     {"/v1/peer/probe", METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/sync",  METHOD_PUT, API_PEER, .local = true, .peer = true},
+    {"/v1/peer/stream", METHOD_PUT, API_STREAM, .peer = true, .form = true},
     {"/v1/peer/force-leave/", METHOD_PUT, API_WRITE, .local = true, .peer = true, .write = write_force_leave},
     {"/v1/peer/members", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_agent_members, .rows = FILTER_MEMBERS},
     {"/v1/peer/wan",   METHOD_PUT, API_WAN, .local = true, .peer = true, .prepare = prepare_peer_wan},
@@ -268,6 +270,30 @@ static bool may_write(const struct api_self *self, const struct http_request *r)
     return false;
 }
 
+static enum err split_query(struct arena *a, struct bytes query, size_t most,
+                            struct http_request *r);
+
+/* PUT /v1/peer/stream: the query is the body, as it may be too long for a
+ * target. What it means is not different. */
+static enum api_next form_begin(struct api_call *c)
+{
+    struct http_request *r = c->request;
+    struct bytes rest;
+    enum err e = split_query(c->arena, r->body, API_PEER_PARAMS_MAX, r);
+
+    if (e == ERR_OK) {
+        c->route = api_route_find(bytes_str("/v1/muster/stream"), &rest);
+        return API_STREAM;
+    }
+    if (e == ERR_LIMIT)
+        api_error(c, 400, "More than %d parameters in the body",
+                  API_PEER_PARAMS_MAX);
+    else
+        api_error(c, e == ERR_BAD ? 400 : 500,
+                  "The body is no query string: %s", err_text(e));
+    return API_ANSWER;
+}
+
 static enum api_next common(struct api_call *c, const struct api_env *env)
 {
     const struct api_route *r = c->route;
@@ -360,6 +386,8 @@ enum api_next api_begin(struct api_call *c, const struct api_env *env,
         api_error(c, 405, "method %.*s not allowed", BYTES_ARG(r->method_name));
         return API_ANSWER;
     }
+    if (c->route->form && form_begin(c) == API_ANSWER)
+        return API_ANSWER;
     return common(c, env);
 }
 
@@ -493,10 +521,16 @@ void api_canonical(const struct api_call *c, struct buf *out)
         canonical_param(out, &first, "consistent", NULL);
 }
 
-static enum err split_query(struct arena *a, struct bytes query,
+static enum err split_query(struct arena *a, struct bytes query, size_t most,
                             struct http_request *r)
 {
-    r->params = arena_alloc(a, sizeof *r->params * HTTP_QUERY_PARAMS_MAX);
+    size_t pairs = 1;
+    for (size_t i = 0; i < query.n; i++)
+        pairs += query.p[i] == '&';
+    if (pairs > most)
+        return ERR_LIMIT;
+    r->param_count = 0;
+    r->params = arena_alloc(a, sizeof *r->params * pairs);
     if (!r->params)
         return ERR_NOMEM;
     while (query.n) {
@@ -504,8 +538,6 @@ static enum err split_query(struct arena *a, struct bytes query,
         struct bytes one = bytes_head(query, end);
         query = bytes_skip(query, end + 1);
         size_t eq = bytes_find(one, '=');
-        if (r->param_count >= HTTP_QUERY_PARAMS_MAX)
-            return ERR_LIMIT;
         struct http_param *p = &r->params[r->param_count++];
         *p = (struct http_param){.has_value = eq < one.n};
         enum err e = http_decode(a, bytes_head(one, eq), true, &p->name);
@@ -533,7 +565,7 @@ enum err api_from_canonical(struct api_call *c, const struct api_env *env,
     r->arena = a;
     enum err e = http_decode(a, bytes_head(target, q), false, &r->path);
     if (e == ERR_OK)
-        e = split_query(a, bytes_skip(target, q + 1), r);
+        e = split_query(a, bytes_skip(target, q + 1), HTTP_QUERY_PARAMS_MAX, r);
     if (e != ERR_OK)
         return e;
     c->request = r;

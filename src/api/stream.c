@@ -72,6 +72,8 @@ static enum api_next resume(struct api_call *c)
     return API_STREAM;
 }
 
+static bool note_subscriptions(struct api_call *c, size_t n);
+
 static enum api_next subscriptions(struct api_call *c)
 {
     size_t n = api_stream_count(c);
@@ -81,14 +83,19 @@ static enum api_next subscriptions(struct api_call *c)
                   "names (prefix=), or all (all)");
         return API_ANSWER;
     }
-    if (n > API_STREAM_SUBSCRIPTIONS_MAX) {
+    size_t most = c->request->from_peer ? API_PEER_SUBSCRIPTIONS_MAX
+                                        : API_STREAM_SUBSCRIPTIONS_MAX;
+    if (n > most) {
         api_error(c, 400,
-                  "%zu subscriptions on one connection, more than %d: ask for "
+                  "%zu subscriptions on one connection, more than %zu: ask for "
                   "a prefix or for all, or open another connection",
-                  n, API_STREAM_SUBSCRIPTIONS_MAX);
+                  n, most);
         return API_ANSWER;
     }
-    return API_STREAM;
+    if (note_subscriptions(c, n))
+        return API_STREAM;
+    api_error(c, 500, "out of memory");
+    return API_ANSWER;
 }
 
 /* ?callers, or ?callers=RANK */
@@ -212,7 +219,9 @@ static const struct http_param *subscription(const struct api_call *c, size_t i,
 {
     const struct http_request *r = c->request;
     const struct http_param *found = NULL;
-    *ret_count = 0;
+    *ret_count = c->sub_count;
+    if (c->subs)
+        return i < c->sub_count ? c->subs[i] : NULL;
     for (size_t k = 0; k < r->param_count; k++) {
         if (!kind_of(c, &r->params[k]))
             continue;
@@ -225,9 +234,24 @@ static const struct http_param *subscription(const struct api_call *c, size_t i,
 size_t api_stream_count(const struct api_call *c)
 {
     size_t n = 1;
-    if (is_many(c))
+    if (is_many(c) && c->subs)
+        n = c->sub_count;
+    else if (is_many(c))
         (void)subscription(c, 0, &n);
     return n;
+}
+
+/* Found once: there may be thousands. */
+static bool note_subscriptions(struct api_call *c, size_t n)
+{
+    struct http_request *r = c->request;
+    if (!is_many(c))
+        return true;
+    c->subs = arena_alloc(c->arena, n * sizeof *c->subs);
+    for (size_t k = 0; c->subs && k < r->param_count; k++)
+        if (kind_of(c, &r->params[k]))
+            c->subs[c->sub_count++] = &r->params[k];
+    return c->subs != NULL;
 }
 
 void api_stream_target(const struct api_call *c, size_t i, struct buf *out)

@@ -354,6 +354,20 @@ void catalog_renew_name(struct catalog *c, struct bytes name, uint64_t rev)
     renew_name(c, name, rev);
 }
 
+void catalog_set_whole(struct catalog *c, struct bytes name, bool whole)
+{
+    require(!c->loading);
+    begin(c);
+    whole_name(c, name, whole);
+}
+
+void catalog_forget_name(struct catalog *c, struct bytes name)
+{
+    require(!c->loading);
+    begin(c);
+    edit_forget_name(c, name);
+}
+
 void catalog_renew_node(struct catalog *c, struct bytes node, uint64_t rev)
 {
     require(!c->loading);

@@ -118,6 +118,14 @@ void catalog_let_in(struct catalog *c, struct bytes node,
 void catalog_renew_name(struct catalog *c, struct bytes name, uint64_t rev);
 void catalog_renew_node(struct catalog *c, struct bytes node, uint64_t rev);
 
+/* And before it holds no more of the name: snapshot_is_whole says no (or yes
+ * again) from the next version on, while all of it is still there. Once nobody
+ * can be looking at an older version, its instances go, and forget takes the
+ * rest: no tombstone is kept, as catalog_renew_name comes before it is shown
+ * again. Nobody is woken. */
+void catalog_set_whole(struct catalog *c, struct bytes name, bool whole);
+void catalog_forget_name(struct catalog *c, struct bytes name);
+
 /* Publishes the version of this revision. What it touched is in
  * catalog_changes until the next put. */
 void catalog_commit(struct catalog *c, uint64_t revision);

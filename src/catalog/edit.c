@@ -274,6 +274,16 @@ static uint64_t entomb_name(struct catalog *c, struct bytes name)
     return index;
 }
 
+void edit_forget_name(struct catalog *c, struct bytes name)
+{
+    const struct cat_name *n = edit_find_name(c, name);
+
+    if (!n || n->instances.n)
+        return;
+    tomb_revive(c, 's', name);
+    (void)entomb_name(c, name);
+}
+
 void tombs_trim(struct catalog *c)
 {
     size_t drop = 0;

@@ -208,6 +208,8 @@ struct cat_name *edit_need_name(struct catalog *c, struct bytes name);
 /* To be called when the entry may have lost its last content. */
 void edit_settle_node(struct catalog *c, const struct node_entry *e);
 void edit_settle_name(struct catalog *c, const struct cat_name *n);
+/* Its tombstone goes, and the floor stays; nothing if it has instances. */
+void edit_forget_name(struct catalog *c, struct bytes name);
 
 void tombs_trim(struct catalog *c); /* to CATALOG_TOMBSTONES_MAX */
 void tombs_clear(struct catalog *c);
@@ -327,5 +329,6 @@ void touch_guard(struct catalog *c, const struct cat_record *old,
 /* All indexes of a name or node, which need not be there. */
 void renew_name(struct catalog *c, struct bytes name, uint64_t rev);
 void renew_node(struct catalog *c, struct bytes node, uint64_t rev);
+void whole_name(struct catalog *c, struct bytes name, bool whole);
 
 #endif

@@ -424,6 +424,14 @@ void renew_name(struct catalog *c, struct bytes name, uint64_t rev)
     edit_settle_name(c, n);
 }
 
+void whole_name(struct catalog *c, struct bytes name, bool whole)
+{
+    struct cat_name *n = edit_need_name(c, name);
+
+    n->whole = whole;
+    edit_settle_name(c, n);
+}
+
 void renew_node(struct catalog *c, struct bytes node, uint64_t rev)
 {
     struct node_entry *e = edit_need_node(c, node);

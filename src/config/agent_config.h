@@ -151,6 +151,7 @@ struct agent_config {
     bool leave_on_terminate;      /* default: not server */
     bool skip_leave_on_interrupt; /* default: server */
     uint64_t reconnect_timeout_ms;
+    uint64_t mirror_idle_ms; /* of an agent: until it drops a service */
 
     const char *log_level_name;
     enum log_level log_level; /* after validation */
@@ -188,6 +189,7 @@ struct agent_config {
         const char *recursor; /* NULL: none; the older way to say one */
         struct config_strings recursors; /* IP, IP:port, [IP]:port */
         uint64_t recursor_timeout_ms;
+        uint64_t max_stale_ms;
         const char *recursor_strategy; /* sequential, random */
         uint64_t node_ttl_ms;
         struct config_pairs service_ttl; /* name, prefix*, * -> duration */

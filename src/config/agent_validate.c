@@ -15,6 +15,7 @@ enum {
     META_VALUE_MAX = 512,
     NODE_NAME_MAX = 255,
     RECONNECT_MIN_MS = 8 * 3600 * 1000,
+    MIRROR_IDLE_MIN_MS = 1000,
     DAMPING_MAX_MS = 3600 * 1000,
     GUARD_WINDOW_MIN_MS = 1000,
     GUARD_WINDOW_MAX_MS = 3600 * 1000,
@@ -297,6 +298,9 @@ static enum err check_rest(struct agent_config *c, struct errtext *t)
                                  "Invalid log level: %s. Valid log levels are: "
                                  "trace, debug, info, warn, error",
                                  config_quote(bytes_str(c->log_level_name)).s);
+    if (c->mirror_idle_ms < MIRROR_IDLE_MIN_MS)
+        return agent_config_fail(c, "mirror_idle", t,
+                                 "mirror_idle must be at least 1s");
     if (c->reconnect_timeout_ms < RECONNECT_MIN_MS)
         return agent_config_fail(c, "reconnect_timeout", t,
                                  "reconnect_timeout must be >= 8h0m0s");

@@ -125,7 +125,7 @@ static bool is_current(struct ask *a, struct dns_entry *e)
     struct bytes name = bytes_of(dns_entry_key(e) + e->name_at, e->name_n);
     struct watch_key k = {WATCH_SERVICE_HEALTH, name};
 
-    if (e->generation != a->env->set->generation ||
+    if (e->generation != entry_generation(a->env) ||
         (e->sampled && e->made_s != a->env->now_s))
         return false;
     if (e->dc_n &&
@@ -148,6 +148,12 @@ static bool is_current(struct ask *a, struct dns_entry *e)
     return true;
 }
 
+static void note_use(const struct ask *a, uint64_t watch)
+{
+    if (a->env->uses)
+        uses_touch(a->env->uses, watch, a->env->now_us / 1000);
+}
+
 static bool answer_cached(struct ask *a)
 {
     struct dns_entry *e =
@@ -155,6 +161,7 @@ static bool answer_cached(struct ask *a)
 
     if (!e || !is_current(a, e))
         return false;
+    note_use(a, e->watch);
     ttl_adapt(a, e);
     emit_entry(a, e);
     return true;
@@ -210,6 +217,8 @@ static bool is_elsewhere(const struct ask *a, const struct form *f,
         return false;
     switch (f->kind) {
     case FORM_SERVICE:
+        note_use(a,
+                 watch_hash((struct watch_key){WATCH_SERVICE_HEALTH, f->name}));
         if (snapshot_is_whole(a->env->cat, f->name))
             return false;
         if (f->name.n <= sizeof told->wanted) {
@@ -274,6 +283,14 @@ static bool answer_inside(struct ask *a, struct dns_told *told)
     }
     if (a->q.type == DNS_NS || a->q.type == DNS_SOA) {
         answer_zone(a);
+        return true;
+    }
+    if (a->env->too_old) {
+        a->authoritative = false;
+        a->rcode = DNS_SERVFAIL;
+        a->ede = (struct dns_ede){
+            "what is known here is older than dns_config.max_stale",
+            DNS_EDE_NO_REACHABLE_AUTHORITY};
         return true;
     }
     told->cached = answer_cached(a);

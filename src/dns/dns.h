@@ -25,6 +25,7 @@
 #ifndef DNS_DNS_H
 #define DNS_DNS_H
 
+#include "base/uses.h"
 #include "catalog/catalog.h"
 #include "dns/changes.h"
 #include "dns/cookie.h"
@@ -52,11 +53,12 @@ struct dns_settings {
         uint32_t refresh, retry, expire, min_ttl;
     } soa;
     bool only_passing;
-    bool truncate;   /* say TC when records were left out */
-    bool compress;   /* names */
-    bool node_texts; /* metadata as TXT beside addresses */
-    bool sticky;     /* order by who asks, not by chance */
-    bool recursors;  /* there are some */
+    bool truncate;         /* say TC when records were left out */
+    bool compress;         /* names */
+    bool node_texts;       /* metadata as TXT beside addresses */
+    bool sticky;           /* order by who asks, not by chance */
+    bool recursors;        /* there are some */
+    uint64_t max_stale_ms; /* answers may be as old as that */
     uint32_t udp_answer_limit, a_record_limit; /* 0: Consul's 8, none */
     uint32_t rrl_rate; /* answers a second to a network; 0: no limit */
     uint32_t rrl_slip; /* each so many limited ones are told TC; 0: none */
@@ -84,8 +86,11 @@ struct dns_env {
     uint32_t now_s;      /* Unix time: the SOA's serial */
     struct bytes client; /* 4 or 16 bytes of address; empty: unknown */
     enum dns_transport transport;
-    bool partial; /* cat holds a part only (src/mirror): what is not in it is
+    bool partial;  /* cat holds a part only (src/mirror): what is not in it is
                      ELSEWHERE */
+    uint64_t part; /* another one: names may have left the part */
+    struct uses *uses; /* of WATCH_SERVICE_HEALTH keys; NULL: nobody asks */
+    bool too_old;      /* beyond dns_config.max_stale: SERVFAIL */
 };
 
 enum dns_verdict {

@@ -75,6 +75,12 @@ struct ask {
     bool recursion;  /* RA even without recursors: Consul's PTR */
 };
 
+/* Entries of another one are made again. Settings change seldom. */
+static inline uint64_t entry_generation(const struct dns_env *env)
+{
+    return env->set->generation << 32 ^ env->part;
+}
+
 /* --- answer.c --------------------------------------------------------------- */
 
 /* How long an answer to q may be. */

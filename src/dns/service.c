@@ -96,7 +96,7 @@ static void begin(struct builder *b, struct ask *a, const struct form *f)
         .index = snapshot_index(cat, key),
         .watch = watch_hash(key),
         .floor = snapshot_floor(cat),
-        .generation = a->env->set->generation,
+        .generation = entry_generation(a->env),
         .life = a->life,
         .made_s = a->env->now_s,
         .type = a->q.type,

@@ -35,7 +35,11 @@ void thread_enter(struct dnsd_thread *t, struct dns_env *ret)
             (uint64_t)steady.tv_sec * 1000000 + (uint64_t)steady.tv_nsec / 1000,
         .now_s = (uint32_t)now.tv_sec,
         .partial = o->partial,
+        .uses = o->uses,
+        .part = o->dropped ? atomic_load(o->dropped) : 0,
     };
+    if (o->age_ms)
+        ret->too_old = o->age_ms(o->ctx) > ret->set->max_stale_ms;
 }
 
 void thread_leave(struct dnsd_thread *t)

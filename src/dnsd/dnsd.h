@@ -58,6 +58,11 @@ struct dnsd_options {
     bool (*server)(void *ctx, struct bytes datacenter, size_t nth, char *ret,
                    size_t n);
     void (*want)(void *ctx, struct bytes service); /* it is asked about here */
+    /* How old the catalog may be, in ms; NULL: it never is. */
+    uint64_t (*age_ms)(void *ctx);
+    struct uses *uses; /* NULL: nobody asks */
+    const _Atomic uint64_t
+        *dropped; /* times names left the part; may be NULL */
     void *ctx;
     const struct tls_psk *psk;
 };

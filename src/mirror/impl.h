@@ -4,6 +4,7 @@
  *
  *   mirror.c  subscriptions, events, versions
  *   rows.c    rows and entries: who has what
+ *   sweep.c   who is not used any more
  *   outs.c    guard records, put together from what entries say
  *
  * Lack of memory ends the process, as in the catalog. */
@@ -59,9 +60,16 @@ struct sub {
     bool in_snapshot;
     bool ended; /* its first snapshot has come, and no id since */
     bool whole;
-    size_t name_n;
-    char name[]; /* folded */
+    bool leaving;       /* mirror_sweep */
+    uint64_t left_used; /* when it was used last, as far as known then */
+    size_t key_n;
+    char key[]; /* the kind, and the name, folded */
 };
+
+static inline struct bytes sub_name(const struct sub *s)
+{
+    return bytes_of(s->key + 1, s->key_n - 1);
+}
 
 struct mirror {
     struct catalog *catalog;
@@ -69,6 +77,10 @@ struct mirror {
     struct sse_in in;
     struct sub *subs[MIRROR_SUBSCRIPTIONS_MAX];
     size_t sub_count;
+    struct map by_key;      /* of subs */
+    size_t names_bytes;     /* of their names, as they are sent */
+    size_t bytes_max;       /* of rows */
+    size_t snapshots, ends; /* subs with in_snapshot; with ended */
     struct rows rows;
     struct map outs; /* struct outs by name */
     uint64_t revision;
@@ -79,6 +91,13 @@ struct mirror {
     bool again;           /* the server is behind */
     bool renewed;         /* another store: what is shown is the last one's */
 };
+
+/* --- mirror.c ------------------------------------------------------------ */
+
+void sub_remove(struct mirror *m, size_t at); /* with its entries; freed */
+
+/* What is dirty goes to the catalog. */
+void show_dirty(struct mirror *m, uint64_t revision);
 
 /* --- rows.c -------------------------------------------------------------- */
 
@@ -115,5 +134,6 @@ void row_free(struct rows *r, struct row *w);
 void outs_tell(struct mirror *m, const struct entry *e, uint64_t since);
 void outs_commit(struct mirror *m, uint64_t revision, bool all);
 void outs_clear(struct mirror *m);
+void outs_forget(struct mirror *m, struct bytes name); /* nothing is in it */
 
 #endif

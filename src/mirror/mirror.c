@@ -33,6 +33,7 @@ struct mirror *mirror_new(struct catalog *c, const struct mirror_events *e)
         return NULL;
     m->catalog = c;
     m->events = *e;
+    m->bytes_max = SIZE_MAX;
     sse_in_init(&m->in, MIRROR_LINE_MAX);
     rows_init(&m->rows);
     return m;
@@ -44,8 +45,9 @@ static void forget_entries(struct mirror *m)
         struct sub *s = m->subs[i];
         entries_clear(&m->rows, &s->entries);
         entries_clear(&m->rows, &s->next);
-        s->in_snapshot = s->ended = s->whole = false;
+        s->in_snapshot = s->ended = s->whole = s->leaving = false;
     }
+    m->snapshots = m->ends = 0;
     outs_clear(m);
     rows_fini(&m->rows);
     rows_init(&m->rows);
@@ -58,6 +60,7 @@ void mirror_free(struct mirror *m)
     forget_entries(m);
     for (size_t i = 0; i < m->sub_count; i++)
         free(m->subs[i]);
+    map_fini(&m->by_key);
     sse_in_fini(&m->in);
     free(m);
 }
@@ -85,35 +88,95 @@ size_t mirror_bytes(const struct mirror *m)
 
 /* --- Subscriptions ------------------------------------------------------- */
 
+/* The kind and the folded name. */
+static void key_of(enum mirror_kind kind, struct bytes name, struct buf *out)
+{
+    buf_putc(out, (char)('a' + (int)kind));
+    buf_put_fold(out, name);
+}
+
 static struct sub *find(const struct mirror *m, enum mirror_kind kind,
                         struct bytes name)
 {
-    for (size_t i = 0; i < m->sub_count; i++) {
-        struct sub *s = m->subs[i];
-        if (s->kind == kind &&
-            bytes_eq_fold(bytes_of(s->name, s->name_n), name))
-            return s;
-    }
-    return NULL;
+    char space[1 + MIRROR_NAME_MAX];
+    struct buf key = {.p = space, .cap = sizeof space, .max = sizeof space};
+
+    if (name.n > MIRROR_NAME_MAX)
+        return NULL;
+    key_of(kind, name, &key);
+    return map_get(&m->by_key, buf_bytes(&key));
+}
+
+static size_t sent_bytes(const struct sub *s)
+{
+    struct buf out = {0};
+
+    http_encode(&out, sub_name(s));
+    size_t n = out.n + strlen(kind_names[s->kind]) + sizeof "&=";
+    buf_fini(&out);
+    return n;
+}
+
+void mirror_bound(struct mirror *m, size_t bytes_max)
+{
+    m->bytes_max = bytes_max;
+}
+
+size_t mirror_subscriptions(const struct mirror *m)
+{
+    return m->sub_count;
+}
+
+static struct sub *sub_new(enum mirror_kind kind, struct bytes name)
+{
+    struct buf key = {0};
+
+    key_of(kind, name, &key);
+    struct sub *s = xzalloc(sizeof *s + key.n);
+    s->kind = kind;
+    s->key_n = key.n;
+    memcpy(s->key, key.p, key.n);
+    buf_fini(&key);
+    return s;
+}
+
+/* All of it is here, and somebody wants it: it was being dropped, or its
+ * tombstone made room for others. */
+static void show_again(struct mirror *m, struct sub *s)
+{
+    bool shown = s->kind != MIRROR_SERVICE || !s->whole ||
+                 snapshot_is_whole(catalog_current(m->catalog), sub_name(s));
+
+    s->leaving = false;
+    if (shown)
+        return;
+    catalog_set_whole(m->catalog, sub_name(s), true);
+    catalog_commit(m->catalog, m->revision);
+    m->events.committed(m->events.ctx);
 }
 
 enum err mirror_want(struct mirror *m, enum mirror_kind kind, struct bytes name)
 {
-    struct buf folded = {0};
+    struct sub *s = find(m, kind, name);
 
+    if (s) {
+        show_again(m, s);
+        return ERR_EXISTS;
+    }
     if (name.n > MIRROR_NAME_MAX)
         return ERR_LIMIT;
-    if (find(m, kind, name))
-        return ERR_EXISTS;
-    if (m->sub_count == MIRROR_SUBSCRIPTIONS_MAX)
+    if (m->sub_count == MIRROR_SUBSCRIPTIONS_MAX ||
+        m->rows.bytes > m->bytes_max)
         return ERR_FULL;
-    buf_put_fold(&folded, name);
-    struct sub *s = xzalloc(sizeof *s + folded.n);
-    s->kind = kind;
-    s->name_n = folded.n;
-    if (folded.n)
-        memcpy(s->name, folded.p, folded.n);
-    buf_fini(&folded);
+    s = sub_new(kind, name);
+    size_t sent = sent_bytes(s);
+    if (m->names_bytes + sent > MIRROR_NAMES_BYTES_MAX) {
+        free(s);
+        return ERR_FULL;
+    }
+    bool memory = map_put(&m->by_key, bytes_of(s->key, s->key_n), s) == ERR_OK;
+    require(memory);
+    m->names_bytes += sent;
     m->subs[m->sub_count++] = s;
     return ERR_OK;
 }
@@ -123,12 +186,24 @@ void mirror_services(const struct mirror *m,
 {
     for (size_t i = 0; i < m->sub_count; i++)
         if (m->subs[i]->kind == MIRROR_SERVICE)
-            each(ctx, bytes_of(m->subs[i]->name, m->subs[i]->name_n));
+            each(ctx, sub_name(m->subs[i]));
 }
 
-size_t mirror_subscriptions(const struct mirror *m)
+void sub_remove(struct mirror *m, size_t at)
 {
-    return m->sub_count;
+    struct sub *s = m->subs[at];
+
+    m->names_bytes -= sent_bytes(s);
+    m->snapshots -= s->in_snapshot;
+    m->ends -= s->ended;
+    (void)map_del(&m->by_key, bytes_of(s->key, s->key_n));
+    /* In their order: resume= counts them. */
+    m->sub_count--;
+    memmove(&m->subs[at], &m->subs[at + 1],
+            (m->sub_count - at) * sizeof(m->subs[0]));
+    entries_clear(&m->rows, &s->entries);
+    entries_clear(&m->rows, &s->next);
+    free(s);
 }
 
 bool mirror_is_whole(const struct mirror *m)
@@ -169,7 +244,7 @@ static size_t put_subs(const struct mirror *m, bool whole, struct buf *target)
         if (is_of_all(s->kind))
             continue;
         buf_putc(target, '=');
-        http_encode(target, bytes_of(s->name, s->name_n));
+        http_encode(target, sub_name(s));
     }
     return n;
 }
@@ -184,6 +259,7 @@ void mirror_connect(struct mirror *m, struct buf *target, uint64_t *ret_id)
         /* Without an id behind it, its snapshot is nothing to go on from. */
         s->ended = false;
     }
+    m->snapshots = m->ends = 0;
     m->again = false;
     m->subscriber[0] = '\0';
     buf_puts(target, "/v1/muster/stream?rows");
@@ -215,7 +291,7 @@ static void show_row(struct mirror *m, struct row *w, uint64_t revision)
         m->damaged++;
 }
 
-static void show_dirty(struct mirror *m, uint64_t revision)
+void show_dirty(struct mirror *m, uint64_t revision)
 {
     while (!list_empty(&m->rows.dirty))
         show_row(m, container_of(m->rows.dirty.next, struct row, dirty),
@@ -282,9 +358,9 @@ static bool renew(struct mirror *m, uint64_t revision)
 {
     bool all = false;
 
-    for (size_t i = 0; i < m->sub_count; i++) {
+    for (size_t i = 0; m->ends && i < m->sub_count; i++) {
         struct sub *s = m->subs[i];
-        struct bytes name = bytes_of(s->name, s->name_n);
+        struct bytes name = sub_name(s);
         bool is_new = s->ended && !s->whole;
         s->whole |= s->ended;
         s->ended = false;
@@ -297,6 +373,7 @@ static bool renew(struct mirror *m, uint64_t revision)
         else
             catalog_renew_node(m->catalog, name, revision);
     }
+    m->ends = 0;
     return all;
 }
 
@@ -304,10 +381,8 @@ static bool renew(struct mirror *m, uint64_t revision)
 static void commit(struct mirror *m, uint64_t revision)
 {
     bool news = revision != m->revision || !list_empty(&m->rows.dirty) ||
-                !list_empty(&m->rows.let);
+                !list_empty(&m->rows.let) || m->ends;
 
-    for (size_t i = 0; i < m->sub_count; i++)
-        news |= m->subs[i]->ended;
     if (!news)
         return; /* a beat */
     m->revision = revision;
@@ -430,6 +505,7 @@ static void snapshot(struct mirror *m, struct sub *s, struct bytes phase)
 {
     if (bytes_is(phase, "begin")) {
         entries_clear(&m->rows, &s->next);
+        m->snapshots += !s->in_snapshot;
         s->in_snapshot = true;
     } else if (bytes_is(phase, "end") && s->in_snapshot) {
         drop_outs(m, s);
@@ -438,16 +514,10 @@ static void snapshot(struct mirror *m, struct sub *s, struct bytes phase)
         s->next = (struct map){0};
         entries_clear(&m->rows, &old);
         s->in_snapshot = false;
+        m->snapshots--;
+        m->ends += !s->ended;
         s->ended = true;
     }
-}
-
-static bool in_snapshot(const struct mirror *m)
-{
-    for (size_t i = 0; i < m->sub_count; i++)
-        if (m->subs[i]->in_snapshot)
-            return true;
-    return false;
 }
 
 static enum err behind(struct mirror *m, uint64_t index)
@@ -509,7 +579,7 @@ static enum err on_event(void *ctx, const struct sse_got *got)
             e = apply(m, got, &in);
         arena_fini(&a);
     }
-    if (e != ERR_OK || !got->has_id || in_snapshot(m))
+    if (e != ERR_OK || !got->has_id || m->snapshots)
         return e;
     if (got->id < m->revision)
         return behind(m, got->id);

@@ -26,6 +26,14 @@
  * index of before, and would wait for what happened without us. If all was asked
  * for, the catalog is loaded instead, with its floor.
  *
+ * A service that nobody asks for any more is dropped in two steps (mirror_sweep),
+ * so that nobody is ever told that its instances are gone. First its name is no
+ * longer whole: who comes from then on waits until it is wanted again, while all
+ * of it is still here and kept current for who looks at an older version. Once
+ * nobody can, and nobody has used it since, its entries go. If it is wanted
+ * later, it begins like a new one, at the revision of then: an index that a
+ * client has kept is not above that, so that he is shown what there is.
+ *
  * There have to be two subscriptions at least: with one alone the stream's ids
  * would be those of its answer, not of the store.
  *
@@ -36,8 +44,10 @@
 #include "catalog/catalog.h"
 
 enum {
-    MIRROR_SUBSCRIPTIONS_MAX = 128, /* of one connection (api/entries.h) */
-    MIRROR_LINE_MAX = 16 << 20,     /* bytes of one event */
+    MIRROR_SUBSCRIPTIONS_MAX = 4096,    /* of one connection (api/entries.h) */
+    MIRROR_NAMES_BYTES_MAX = 512 << 10, /* of all of them, as in a URL */
+    MIRROR_CROWDED_SHARE = 10,  /* crowded: idle after that part of the time */
+    MIRROR_LINE_MAX = 16 << 20, /* bytes of one event */
     MIRROR_NAME_MAX = 512,
     MIRROR_KEY_MAX = 4096, /* of a stored row */
 };
@@ -76,15 +86,32 @@ struct mirror_events {
 struct mirror *mirror_new(struct catalog *c, const struct mirror_events *e);
 void mirror_free(struct mirror *m); /* before the catalog */
 
+/* Bytes that rows may take until it is full; SIZE_MAX at first. Those that are
+ * subscribed to may grow beyond: what is used stays. */
+void mirror_bound(struct mirror *m, size_t bytes_max);
+
 /* Subscribes; the kinds of all have no name. ERR_FULL: there are
- * MIRROR_SUBSCRIPTIONS_MAX; ERR_LIMIT: the name is too long. ERR_EXISTS: it is
- * subscribed to already. Only a new connection brings what it has. */
+ * MIRROR_SUBSCRIPTIONS_MAX, or too many bytes; ERR_LIMIT: the name is too long.
+ * ERR_EXISTS: it is subscribed to already; one that was being dropped is not any
+ * more (committed was called). Only a new connection brings what it has. */
 MUST_USE enum err mirror_want(struct mirror *m, enum mirror_kind kind,
                               struct bytes name);
 
 /* The services that are subscribed to, folded. */
 void mirror_services(const struct mirror *m,
                      void (*each)(void *ctx, struct bytes name), void *ctx);
+
+/* Drops services that were not used for idle_ms; those without an instance, and
+ * all while there is little room, after a part of that. used: when was the
+ * service (folded) used last? Monotonic, as now_ms. Between two calls everybody
+ * must have told of what he still follows, as of a version that the first one
+ * left behind. How many are gone: the next connection is without them. */
+struct mirror_idle {
+    uint64_t now_ms, idle_ms;
+    uint64_t (*used)(void *ctx, struct bytes name);
+    void *ctx;
+};
+size_t mirror_sweep(struct mirror *m, const struct mirror_idle *idle);
 
 size_t mirror_subscriptions(const struct mirror *m);
 

@@ -123,20 +123,34 @@ void outs_commit(struct mirror *m, uint64_t revision, bool all)
     buf_fini(&key);
 }
 
+static void free_outs(struct outs *o)
+{
+    size_t k = 0;
+    void *out;
+
+    while (map_next(&o->since, &k, NULL, &out))
+        free(out);
+    map_fini(&o->since);
+    free(o);
+}
+
+void outs_forget(struct mirror *m, struct bytes name)
+{
+    struct outs *o = map_get(&m->outs, name);
+
+    if (!o || o->since.n || o->dirty)
+        return;
+    (void)map_del(&m->outs, name);
+    free_outs(o);
+}
+
 void outs_clear(struct mirror *m)
 {
     size_t at = 0;
     void *p;
 
-    while (map_next(&m->outs, &at, NULL, &p)) {
-        struct outs *o = p;
-        size_t k = 0;
-        void *out;
-        while (map_next(&o->since, &k, NULL, &out))
-            free(out);
-        map_fini(&o->since);
-        free(o);
-    }
+    while (map_next(&m->outs, &at, NULL, &p))
+        free_outs(p);
     map_fini(&m->outs);
     m->outs = (struct map){0};
 }

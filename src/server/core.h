@@ -37,6 +37,7 @@ struct core_options {
     const char *const *join;
     size_t join_count;
     struct joins_rule join_rule;
+    uint64_t mirror_idle_ms; /* LINK_IDLE_MS if 0 */
 
     /* Once the own node is in the catalog, on the core thread. */
     void (*ready)(void *ctx);

@@ -28,6 +28,16 @@ struct follow *follows_any(const struct follows *fs)
     return map_next(&fs->by_target, &at, &key, &value) ? value : NULL;
 }
 
+void follows_each(const struct follows *fs,
+                  void (*each)(void *ctx, struct follow *f), void *ctx)
+{
+    size_t at = 0;
+    struct bytes key;
+    void *value;
+    while (map_next(&fs->by_target, &at, &key, &value))
+        each(ctx, value);
+}
+
 enum err follows_add(struct follows *fs, struct follow *f)
 {
     list_init(&f->same_hash);

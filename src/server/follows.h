@@ -32,6 +32,10 @@ struct follow *follows_any(const struct follows *fs); /* NULL: there is none */
 MUST_USE enum err follows_add(struct follows *fs, struct follow *f);
 void follows_del(struct follows *fs, struct follow *f);
 
+/* All of them; each must not add or delete any. */
+void follows_each(const struct follows *fs,
+                  void (*each)(void *ctx, struct follow *f), void *ctx);
+
 /* Those of the catalog that was published whose answers may have changed; each must not add or delete any. */
 void follows_touched(const struct follows *fs, const struct published *pub,
                      void (*each)(void *ctx, struct follow *f), void *ctx);

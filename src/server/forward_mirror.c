@@ -38,9 +38,13 @@ static bool names_of(const struct api_call *call, enum api_next next,
     }
 }
 
+/* It is used before it is looked at: what is not whole is wanted. */
 static bool is_whole(void *ctx, struct bytes name)
 {
-    return snapshot_is_whole(((struct serving *)ctx)->env.cat, name);
+    struct serving *s = ctx;
+
+    link_use(s->process, name, uv_now(&s->loop));
+    return snapshot_is_whole(s->env.cat, name);
 }
 
 /* Who comes from a server with an index that is not here yet is not answered with

@@ -407,6 +407,8 @@ enum err link_new(struct core *c)
         e = peers_new(c->loop, c->process->psk, &l->peers);
     if (e == ERR_OK)
         e = feed_new(l);
+    if (e == ERR_OK)
+        e = uses_begin(l);
     if (e != ERR_OK)
         return e;
     joins_look(l->joins);
@@ -431,6 +433,7 @@ void link_stop(struct link *l)
     l->stopped = true;
     timer_clear(&l->core->timers, &l->retry);
     timer_clear(&l->core->timers, &l->beat_timer);
+    uses_stop(l);
     feed_close(l);
     sync_again(l);
     peers_close(l->peers);
@@ -445,6 +448,8 @@ void link_free(struct link *l)
     if (!l)
         return;
     feed_free(l);
+    free(l->core->process->uses);
+    l->core->process->uses = NULL;
     free((void *)(uintptr_t)atomic_exchange(&l->core->process->servers, NULL));
     free(l);
 }

@@ -31,6 +31,13 @@ enum {
     LINK_BEHIND_MAX = 30,  /* times in a row: it is another store */
     LINK_SYNC_ITEMS = 256, /* wishes in one request */
     LINK_SYNC_BYTES = 1 << 20,
+
+    /* The mirror: services beyond are passed on. A row costs about three times
+     * its bytes, here and in the catalog. */
+    LINK_MIRROR_BYTES = 64 << 20,
+    LINK_IDLE_MS = 10 * 60 * 1000, /* unused: dropped (mirror_idle) */
+    LINK_SWEEPS = 10,              /* looked for in so many parts of that */
+    LINK_SWEEP_MIN_MS = 100,
 };
 
 /* Where forwarded requests go: the first is that of the link. Immutable; read
@@ -52,8 +59,22 @@ MUST_USE enum err link_submit(struct link *l, struct store_change *ch,
  * (snapshot_is_whole). */
 void link_want(struct process *p, struct bytes name);
 
+/* Any thread: it is asked about here, and answered from the mirror. */
+static inline void link_use(struct process *p, struct bytes name,
+                            uint64_t now_ms)
+{
+    struct watch_key k = {WATCH_SERVICE_HEALTH, name};
+
+    uses_touch(p->uses, watch_hash(k), now_ms);
+}
+
+/* LETTER_USES: on the serving thread. */
+struct serving;
+void link_look(struct serving *s, struct letter *l);
+
 /* The same two for DNS threads. False: no server is known. Pinned. */
 bool link_server_of(void *process, size_t nth, char *ret, size_t n);
+uint64_t link_age_of(void *process); /* of what is mirrored, in ms */
 void link_want_of(void *process, struct bytes name);
 
 /* No service more can be watched. Any thread. */

@@ -5,7 +5,13 @@
 
 #include "server/link_impl.h"
 
-enum { REOPEN_MS = 2 /* for others who want something too */ };
+enum {
+    REOPEN_MS = 2,      /* for others who want something too, */
+    REOPEN_PER_MS = 32, /* and one more for so many that are sent again */
+    /* What a server takes as a query (http/request.h); more goes as a body. */
+    TARGET_MAX = 6 * 1024,
+    TARGET_SUBSCRIPTIONS_MAX = 128,
+};
 
 /* --- What is published --------------------------------------------------- */
 
@@ -69,9 +75,18 @@ static void ended(void *ctx, const struct fetch_result *r)
                                         : "it refused the stream");
 }
 
+/* Of a target that ends with a zero. */
+static struct bytes query_of(const struct buf *target)
+{
+    struct bytes all = bytes_of(target->p, target->n - 1);
+
+    return bytes_skip(all, bytes_find(all, '?') + 1);
+}
+
 void feed_open(struct link *l)
 {
     struct buf target = {0};
+    struct bytes body = {0};
     uint64_t id = 0;
     char last[24], subscriber[40];
 
@@ -83,6 +98,9 @@ void feed_open(struct link *l)
     l->feed_error = ERR_OK;
     mirror_connect(l->mirror, &target, &id);
     buf_putc(&target, '\0');
+    if (target.n > TARGET_MAX ||
+        mirror_subscriptions(l->mirror) > TARGET_SUBSCRIPTIONS_MAX)
+        body = query_of(&target);
     (void)snprintf(last, sizeof last, "%llu", (unsigned long long)id);
     const struct fetch_header headers[] = {
         {"X-Muster-Subscriber", l->label},
@@ -91,7 +109,10 @@ void feed_open(struct link *l)
     };
     tell_anew(l);
     const struct peer_request q = {.to = link_address(l),
-                                   .target = target.p,
+                                   .method = body.n ? "PUT" : NULL,
+                                   .target =
+                                       body.n ? "/v1/peer/stream" : target.p,
+                                   .body = body,
                                    .headers = headers,
                                    .header_count = id ? 3 : 1,
                                    .on_piece = on_piece,
@@ -99,6 +120,15 @@ void feed_open(struct link *l)
     if (target.bad || peer_ask(l->peers, &q, ended, l, &l->stream) != ERR_OK)
         timer_set(&l->core->timers, &l->reopen, LINK_RETRY_MAX_MS);
     buf_fini(&target);
+}
+
+/* Everything is sent again each time, but nothing of what is there already comes
+ * back: the more there is, the more are taken together. */
+void feed_reopen(struct link *l)
+{
+    if (l->up && !l->stopped && !l->reopen.item.in)
+        timer_set(&l->core->timers, &l->reopen,
+                  REOPEN_MS + mirror_subscriptions(l->mirror) / REOPEN_PER_MS);
 }
 
 static void on_reopen(struct timer *t)
@@ -140,19 +170,21 @@ static void on_want(struct core *c, struct core_letter *letter)
 
     if (l && !l->stopped) {
         enum err e = mirror_want(l->mirror, MIRROR_SERVICE, name);
-        if (e == ERR_OK && l->up)
-            timer_set(&c->timers, &l->reopen, REOPEN_MS);
+        if (e == ERR_OK)
+            feed_reopen(l);
         if (e == ERR_FULL && !atomic_exchange(&l->full, true))
             log_warn("link",
-                     "%d services are watched here, which is the limit: "
-                     "watches of others are passed on to a server",
-                     MIRROR_SUBSCRIPTIONS_MAX);
+                     "%zu services in %zu bytes are mirrored here, which is "
+                     "the limit: what is asked about others is passed on to a "
+                     "server",
+                     mirror_subscriptions(l->mirror), mirror_bytes(l->mirror));
     }
     free(w);
 }
 
 void link_want(struct process *p, struct bytes name)
 {
+    link_use(p, name, uv_hrtime() / 1000000);
     struct want_letter *w = xzalloc(sizeof *w + name.n);
 
     w->letter.run = on_want;
@@ -197,6 +229,7 @@ enum err feed_new(struct link *l)
         p->catalog, &(struct mirror_events){.committed = committed, .ctx = l});
     if (!l->mirror)
         return ERR_NOMEM;
+    mirror_bound(l->mirror, LINK_MIRROR_BYTES);
     enum err e = mirror_want(l->mirror, MIRROR_NODE, own);
     return e == ERR_OK ? mirror_want(l->mirror, MIRROR_NODE_CHECKS, own) : e;
 }

@@ -5,6 +5,7 @@
  *     link.c       which server: hello, beats, what to do when it is lost
  *     link_feed.c  the stream into the mirror
  *     link_tell.c  who reads here, and has applied what (behind.h)
+ *     link_uses.c  what of it nobody uses any more
  *     link_sync.c  wishes, in batches */
 #ifndef SERVER_LINK_IMPL_H
 #define SERVER_LINK_IMPL_H
@@ -21,6 +22,12 @@ struct link_server {
     char address[LINK_ADDRESS_MAX];
     uint64_t bad_until_ms;
     bool refused; /* told why, once */
+};
+
+/* To each serving thread, and back. */
+struct link_look {
+    struct letter letter;
+    struct core_letter back;
 };
 
 struct link {
@@ -59,6 +66,11 @@ struct link {
     uint64_t told_ms; /* when it was said last */
     struct behind_said said;
 
+    /* link_uses.c */
+    struct timer sweep;
+    size_t looking; /* threads that have not come back */
+    struct link_look looks[SERVING_THREADS_MAX];
+
     /* link_sync.c */
     struct list wishes; /* store_change, to be sent */
     struct list flying; /* sent */
@@ -86,6 +98,12 @@ void tell_anew(struct link *l); /* another stream begins */
 void tell_now(struct link *l);  /* each beat, if there is anything new */
 void tell_soon(struct link *l); /* something has changed */
 void tell_close(struct link *l);
+
+void feed_reopen(struct link *l); /* soon: the mirror wants others now */
+
+/* link_uses.c */
+MUST_USE enum err uses_begin(struct link *l);
+void uses_stop(struct link *l);
 
 /* link_sync.c */
 void sync_init(struct link *l);

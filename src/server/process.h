@@ -18,6 +18,7 @@
 
 #include "api/api.h"
 #include "base/pin.h"
+#include "base/uses.h"
 #include "catalog/catalog.h"
 #include "dnsd/dnsd.h"
 #include "local/beats.h"
@@ -47,6 +48,7 @@ enum letter_kind {
     LETTER_SYNC,      /* a change's outcome: struct sync_item (peer_sync.c) */
     LETTER_LINE,      /* of the log, for its readers (monitor.c) */
     LETTER_LINK,      /* one to a datacenter is lost (mirror_serve.c) */
+    LETTER_USES,      /* say what is followed here (link_uses.c) */
     LETTER_TLS,       /* another certificate (serving.c) */
     LETTER_CLOSE,     /* stop serving */
     LETTER_END,       /* the last one: nobody posts any more */
@@ -95,6 +97,8 @@ struct process {
     const struct tls_psk *psk; /* among peers; NULL: plain HTTP */
     /* A client agent: no store here, but servers (link.h); NULL: a server. */
     struct link *link;
+    struct uses *uses; /* on an agent: when services were asked for last */
+    _Atomic uint64_t dropped; /* how often names have left its mirror */
     _Atomic(const struct server_list *) servers; /* read under a pin */
     struct subscribers *subscribers; /* who follows what (subscribers.h) */
     struct drains *drains; /* that other servers ask about (drain_peer.h) */

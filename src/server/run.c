@@ -523,6 +523,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
         .docker_host = s->docker_host,
         .damping = s->damping,
         .reconnect_ms = s->reconnect_ms,
+        .mirror_idle_ms = s->mirror_idle_ms,
         .join = s->is_server || !s->peers.join_count ? NULL : s->peers.join,
         .join_count = s->peers.join_count,
         .join_rule = members_join_rule(s),

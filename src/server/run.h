@@ -79,7 +79,8 @@ struct settings {
     struct tls_files check_tls;
     const char *docker_host; /* NULL: the usual socket */
     struct damp_rule damping;
-    uint64_t reconnect_ms; /* until a failed node is removed */
+    uint64_t reconnect_ms;   /* until a failed node is removed */
+    uint64_t mirror_idle_ms; /* of an agent */
     uint64_t check_update_interval_ms;
     size_t output_max;
     bool discard_output;

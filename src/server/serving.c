@@ -13,6 +13,7 @@
 #include "loop/peer.h"
 #include "server/archive.h"
 #include "server/forward.h"
+#include "server/link.h"
 #include "server/meter.h"
 #include "server/mirror_serve.h"
 #include "server/monitor.h"
@@ -365,6 +366,9 @@ static void on_letters(void *ctx, struct list *letters)
             break;
         case LETTER_TLS:
             take_tls(s, l);
+            break;
+        case LETTER_USES:
+            link_look(s, l);
             break;
         case LETTER_CLOSE:
             free(l);

@@ -32,6 +32,7 @@ enum err setup_peers(struct setup *s)
         return ERR_NOMEM;
     snprintf(s->peer_port, sizeof s->peer_port, "%d",
              listens(c) ? c->ports.serf_lan : 0);
+    s->settings.mirror_idle_ms = c->mirror_idle_ms;
     p->wan = c->server && c->ports.serf_wan > 0 && c->join.safe;
     p->address_wan = c->advertise_addr_wan ? c->advertise_addr_wan
                                            : s->settings.advertise_addr;

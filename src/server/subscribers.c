@@ -54,6 +54,7 @@ struct list *subscribers_watches_of(struct subscribers *ss, struct bytes name,
 static void watch_free(struct subscribers *ss, struct watch *w)
 {
     struct bytes name = bytes_of(w->name, w->name_n);
+    map_del(&w->subscriber->by_target, bytes_str(w->target));
     list_del(&w->link);
     list_del(&w->same_name);
     struct name_watches *of = map_get(&ss->by_name, name);
@@ -67,12 +68,7 @@ static void watch_free(struct subscribers *ss, struct watch *w)
 
 static struct watch *watch_find(struct subscriber *s, struct bytes target)
 {
-    list_each (it, &s->watches) {
-        struct watch *w = container_of(it, struct watch, link);
-        if (bytes_is(target, w->target))
-            return w;
-    }
-    return NULL;
+    return map_get(&s->by_target, target);
 }
 
 /* NULL: too many, or no memory. */
@@ -81,7 +77,7 @@ static struct watch *watch_need(struct subscribers *ss, struct subscriber *s,
 {
     char space[512];
     struct watch *w = watch_find(s, target);
-    if (w || s->watch_count >= SUBSCRIBER_WATCHES_MAX)
+    if (w || s->by_target.n >= SUBSCRIBER_WATCHES_MAX)
         return w;
     name = subscribers_fold(name, space, sizeof space);
     struct list *of = subscribers_watches_of(ss, name, true);
@@ -98,8 +94,10 @@ static struct watch *watch_need(struct subscribers *ss, struct subscriber *s,
     list_init(&w->same_name);
     list_add(&s->watches, &w->link);
     list_add(of, &w->same_name);
-    s->watch_count++;
-    return w;
+    if (map_put(&s->by_target, bytes_str(w->target), w) == ERR_OK)
+        return w;
+    watch_free(ss, w);
+    return NULL;
 }
 
 /* --- Subscribers --------------------------------------------------------- */
@@ -109,6 +107,7 @@ static void subscriber_free(struct subscribers *ss, struct subscriber *s)
     while (!list_empty(&s->watches))
         watch_free(ss, container_of(s->watches.next, struct watch, link));
     behind_kept_free(ss, s->behind);
+    map_fini(&s->by_target);
     map_del(&ss->by_id, bytes_str(s->id));
     list_del(&s->link);
     ss->count--;

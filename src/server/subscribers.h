@@ -21,6 +21,7 @@
 
 #include <stdatomic.h>
 
+#include "api/entries.h"
 #include "server/behind.h"
 #include "server/callers.h"
 #include "server/lags.h"
@@ -30,7 +31,7 @@
 enum {
     SUBSCRIBERS_MAX = 65536,
     SUBSCRIBER_ID_BYTES = 32,
-    SUBSCRIBER_WATCHES_MAX = 128, /* of one; further targets are not proven */
+    SUBSCRIBER_WATCHES_MAX = API_PEER_SUBSCRIPTIONS_MAX, /* of one */
     LAG_WORST = 10,
 };
 

@@ -29,7 +29,7 @@ struct subscriber {
     struct subscriber_flow flow;
     struct list link; /* in all, the longest unheard first */
     struct list watches;
-    uint32_t watch_count;
+    struct map by_target; /* of them */
     bool stream, connected, gone;
     uint64_t joined_ms, seen_ms; /* monotonic */
     uint64_t applied;

@@ -147,6 +147,66 @@ def test_a_thousand_watchers_cost_the_server_one_subscription(server, agent):
         crowd.close()
 
 
+def watched_by(server, service, label):
+    """Streams with this label that follow the service now."""
+    rows = server.get(f"/v1/muster/watchers/{service}").json["Subscribers"]
+    return [w for w in rows if w["Label"] == label and w.get("Connected")]
+
+
+def test_what_nobody_asks_for_is_dropped_and_comes_back(server, make):
+    a = make(agents.Agent, server, name="forgetful", bind="127.0.0.10",
+             config={"mirror_idle": "1s"}).start()
+    path = "/v1/health/service/{}"
+    for name in ("idle", "awaited"):
+        server.register("far", name, f"{name}-1")
+    stream = Stream(a, path.format("streamed-on") + "?stream")
+    stream.ready()
+    kept = a.get(path.format("idle?cached")).index
+    index = a.get(path.format("awaited?cached")).index
+    poll = muster.Poll(a, path.format("awaited"), index)
+    assert watched_by(server, "idle", "agent forgetful")
+    until(lambda: not watched_by(server, "idle", "agent forgetful"),
+          "the idle one is dropped")
+    for name in ("awaited", "streamed-on"):
+        assert watched_by(server, name, "agent forgetful"), name
+    # With the index of before: neither a false removal nor an endless wait.
+    again = muster.Poll(a, path.format("idle"), kept)
+    until(lambda: watched_by(server, "idle", "agent forgetful"),
+          "it is followed again")
+    for name in ("idle", "awaited", "streamed-on"):
+        server.register("far", name, f"{name}-2")
+    answer = again.result()
+    while len(answer.json) < 2:  # first as it was, at the index of now
+        assert ids(answer) == ["idle-1"] and answer.index > kept
+        answer = a.get(path.format(f"idle?index={answer.index}&wait=20s"))
+    assert ids(answer) == ["idle-1", "idle-2"]
+    assert ids(poll.result()) == ["awaited-1", "awaited-2"]
+    stream.until(lambda: len(stream.entries) == 1, "the stream goes on")
+    stream.close()
+
+
+def test_hundreds_of_services_are_kept_while_servers_are_gone(make):
+    import dns_client
+    s = make(muster.Server, name="server-4").start()
+    dns = muster.free_port()
+    a = make(agents.Agent, s, name="hoarder", bind="127.0.0.11",
+             extra=["-dns-port", str(dns)],
+             config={"dns_config": {"max_stale": "3s"}}).start()
+    # More, and longer ones, than fit into the line of a request.
+    names = [f"{'long' * 14}-{i}" for i in range(200)]
+    for name in names:
+        s.register("far", name, f"id-{name}", port=7)
+        assert ids(a.get(f"/v1/health/service/{name}?cached")) == [f"id-{name}"]
+    assert dns_client.ask(dns, f"{names[0]}.service.consul", "SRV").values()
+    s.kill()
+    until(lambda: "lost server" in a.log(), "the loss is noticed")
+    for name in names:
+        assert ids(a.get(f"/v1/health/service/{name}?cached")) == [f"id-{name}"]
+    until(lambda: dns_client.ask(dns, f"{names[0]}.service.consul",
+                                 "SRV").rcode == "SERVFAIL",
+          "DNS does not tell what is older than max_stale")
+
+
 def test_a_killed_agent_is_failed_in_time_and_back_at_once(server, make):
     a = make(agents.Agent, server, name="mortal", bind="127.0.0.3").start()
     a.kill()

@@ -60,6 +60,8 @@ static void names_are_checked(void **state)
             "x.hcl:1:22: damping.suppress 2000 is never reached: what has to "
             "decay to damping.reuse within damping.max cannot be over 1500; "
             "lower damping.suppress, or raise damping.reuse or damping.max");
+    invalid("mirror_idle = \"999ms\"",
+            "x.hcl:1:15: mirror_idle must be at least 1s");
     invalid("reconnect_timeout = \"1h\"",
             "x.hcl:1:21: reconnect_timeout must be >= 8h0m0s");
     invalid("max_query_time = 0", "x.hcl:1:18: max_query_time must be over 0s");

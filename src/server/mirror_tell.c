@@ -60,8 +60,8 @@ void mirror_tell(struct dc_mirror *m)
     struct arena a;
 
     m->settled = mirror_revision(m->mirror);
-    subscribers_longest_wait(m->readers,
-                             (subscribers_memory_ms(p->subscribers) * 10 + 10) / 11);
+    subscribers_longest_wait(
+        m->readers, (subscribers_memory_ms(p->subscribers) * 10 + 10) / 11);
     if (!mirror_subscriber(m->mirror)[0] || m->ack)
         return;
     arena_init(&a, 0);

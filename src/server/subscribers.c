@@ -1,5 +1,7 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
+#include "server/subscribers.h"
+
 #include <unistd.h>
 
 #include "base/metric.h"

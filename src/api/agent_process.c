@@ -125,6 +125,19 @@ enum api_next agent_join(struct api_call *c, const struct api_env *env,
     return API_ANSWER;
 }
 
+/* The whole of what "?wan" is about: servers of all datacenters, by
+ * NODE.DATACENTER. */
+enum api_next agent_force_leave_wan(struct api_call *c,
+                                    const struct api_env *env,
+                                    struct agent_op **ret)
+{
+    if (env->wan)
+        return wan_op(c, AGENT_FORCE_WAN, c->arg, ret);
+    api_error(c, 500, "agent: No node found with name '%.*s'",
+              BYTES_ARG(bytes_head(c->arg, ADDRESS_SHOWN_BYTES)));
+    return API_ANSWER;
+}
+
 /* --- The log ------------------------------------------------------------- */
 
 enum api_next prepare_metrics_stream(struct api_call *c,

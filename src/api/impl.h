@@ -49,6 +49,7 @@ struct api_route {
     void (*read)(struct api_call *c, const struct api_env *env);
     enum api_next (*write)(struct api_call *c, const struct api_env *env,
                            struct plan *p);
+    /* Of a WRITE: with ?wan, which is about servers and not the catalog. */
     enum api_next (*agent)(struct api_call *c, const struct api_env *env,
                            struct agent_op **ret);
     const char *param; /* one more that the answer depends on; may be NULL */
@@ -533,6 +534,9 @@ enum api_next agent_join(struct api_call *c, const struct api_env *env,
                          struct agent_op **ret);
 enum api_next write_force_leave(struct api_call *c, const struct api_env *env,
                                 struct plan *p);
+enum api_next agent_force_leave_wan(struct api_call *c,
+                                    const struct api_env *env,
+                                    struct agent_op **ret);
 enum api_next agent_leave(struct api_call *c, const struct api_env *env,
                           struct agent_op **ret);
 

@@ -92,7 +92,7 @@ static const struct api_route routes[] = {
     {"/v1/agent/version",      METHOD_GET, API_READ, .local = true, .read = read_agent_version},
     {"/v1/agent/reload",       METHOD_PUT, API_AGENT, .local = true, .agent = agent_reload},
     {"/v1/agent/join/",        METHOD_PUT, API_AGENT, .local = true, .agent = agent_join},
-    {"/v1/agent/force-leave/", METHOD_PUT, API_WRITE, .local = true, .write = write_force_leave},
+    {"/v1/agent/force-leave/", METHOD_PUT, API_WRITE, .local = true, .write = write_force_leave, .agent = agent_force_leave_wan},
     {"/v1/agent/token/",       METHOD_PUT, API_READ, .local = true, .read = read_acl_off},
     /* User events (in memory only), coordinates */
     {"/v1/event/fire/", METHOD_PUT, API_AGENT, .agent = agent_event_fire},
@@ -318,6 +318,8 @@ static enum api_next common(struct api_call *c, const struct api_env *env)
         c->consul_headers = false;
         return API_WRITE;
     }
+    if (r->kind == API_WRITE && r->agent && http_param(c->request, "wan"))
+        return API_AGENT;
     if (r->kind == API_STREAM || (r->set != SET_NONE && stream_is_wanted(c)))
         return stream_begin(c);
     return r->kind;

@@ -25,6 +25,7 @@ int cli_force_leave(struct cli *c)
     struct cli_path path = cli_path("/v1/agent/force-leave/");
     cli_path_put(&path, c->args[0]);
     cli_path_ask(&path, "prune", cli_on(c, "prune") ? "" : NULL);
+    cli_path_ask(&path, "wan", cli_on(c, "wan") ? "1" : NULL);
     return put(c, path) ? 0 : 1;
 }
 

@@ -102,6 +102,7 @@ static const struct cli_flag event_flags[] = {
 
 static const struct cli_flag force_leave_flags[] = {
     {"prune", CLI_BOOL, NULL, NULL, "also forget the member: it is no longer listed"},
+    {"wan", CLI_BOOL, NULL, NULL, "a server of another datacenter: NODE.DATACENTER"},
     END,
 };
 

@@ -274,8 +274,9 @@ static void answered(void *ctx, const struct fetch_result *r)
     free(q);
 }
 
+/* who leaves; NULL: nobody, this server speaks for itself. */
 static enum err ask(struct wan_keeper *k, const char *to, int join,
-                    struct agent_op *op, bool leaving)
+                    struct agent_op *op, const struct wan_who *who)
 {
     struct asking *q = xzalloc(sizeof *q);
     struct buf body = {0};
@@ -283,7 +284,7 @@ static enum err ask(struct wan_keeper *k, const char *to, int join,
     *q = (struct asking){
         .keeper = k, .op = op, .join = join, .sent_ns = uv_hrtime()};
     (void)snprintf(q->to, sizeof q->to, "%s", to);
-    api_wan_put(&body, &k->wan.self, k->wan.v, k->wan.n, leaving);
+    api_wan_put(&body, who ? who : &k->wan.self, k->wan.v, k->wan.n, who);
     enum err e =
         body.bad ? ERR_NOMEM
                  : peer_ask(k->peers,
@@ -318,7 +319,7 @@ static void join_all(struct wan_keeper *k)
     k->next_join_ms = now + k->settings->retry_wan_ms;
     for (size_t i = 0; i < k->settings->join_wan_count; i++)
         if (!k->joined[i])
-            (void)ask(k, k->settings->join_wan[i], (int)i, NULL, false);
+            (void)ask(k, k->settings->join_wan[i], (int)i, NULL, NULL);
 }
 
 static void tick(struct timer *t)
@@ -332,7 +333,7 @@ static void tick(struct timer *t)
     for (int i = 0; i < PINGS_A_TICK && (m = wan_due(&k->wan, now_ms())); i++) {
         char to[ADDRESS_MAX];
         address_of(&m->who, to, sizeof to);
-        (void)ask(k, to, -1, NULL, false);
+        (void)ask(k, to, -1, NULL, NULL);
     }
     timer_set(&k->core->timers, &k->tick, TICK_MS);
 }
@@ -358,20 +359,49 @@ void wan_join(struct core *c, struct agent_op *take)
         return;
     }
     (void)snprintf(to, sizeof to, "%.*s", BYTES_ARG(take->id));
-    if (ask(k, to, -1, take, false) != ERR_OK)
+    if (ask(k, to, -1, take, NULL) != ERR_OK)
         refuse(take, "the address cannot be asked");
+}
+
+static void tell_that_leaves(struct wan_keeper *k, const struct wan_who *who)
+{
+    for (size_t i = 0; i < k->wan.n; i++) {
+        char to[ADDRESS_MAX];
+        address_of(&k->wan.v[i].who, to, sizeof to);
+        if (k->wan.v[i].alive)
+            (void)ask(k, to, -1, NULL, who);
+    }
 }
 
 void wan_leaves(struct core *c)
 {
     struct wan_keeper *k = c->wan;
 
-    for (size_t i = 0; k && !k->closing && i < k->wan.n; i++) {
-        char to[ADDRESS_MAX];
-        address_of(&k->wan.v[i].who, to, sizeof to);
-        if (k->wan.v[i].alive)
-            (void)ask(k, to, -1, NULL, true);
+    if (k && !k->closing)
+        tell_that_leaves(k, &k->wan.self);
+}
+
+void wan_force_out(struct core *c, struct agent_op *take)
+{
+    struct wan_keeper *k = c->wan;
+    const struct wan_member *m =
+        k && !k->closing ? wan_named(&k->wan, take->id) : NULL;
+
+    if (!m) {
+        take->http_status = 500;
+        errtext_set(&take->text, "agent: No node found with name '%.*s'",
+                    BYTES_ARG(bytes_head(take->id, 100)));
+    } else if (!m->alive) {
+        struct wan_who who = m->who;
+        log_info("wan", "a server is forced out: node=%s datacenter=%s",
+                 who.node, who.datacenter);
+        (void)wan_force(&k->wan, take->id);
+        publish(k);
+        tell_that_leaves(k, &who);
     }
+    if (m)
+        take->http_status = 200;
+    take->done(take);
 }
 
 /* --- Life ----------------------------------------------------------------- */

@@ -21,6 +21,10 @@ void wan_word(struct process *p, const struct api_wan_word *w);
 /* op->id: HOST:PORT; op->done follows once it has answered, or has not. */
 void wan_join(struct core *c, struct agent_op *take);
 
+/* op->id: NODE.DATACENTER of a failed server, which everybody forgets; one that
+ * lives it is nothing to. op->done follows. */
+void wan_force_out(struct core *c, struct agent_op *take);
+
 /* Tells the others that this server leaves; does not wait. */
 void wan_leaves(struct core *c);
 

@@ -282,17 +282,24 @@ bool wan_leave(struct wan *w, const char *id)
     return m != NULL;
 }
 
-bool wan_force(struct wan *w, struct bytes name)
+const struct wan_member *wan_named(const struct wan *w, struct bytes name)
 {
     for (size_t i = 0; i < w->n; i++) {
         const struct wan_who *who = &w->v[i].who;
         struct bytes node = bytes_str(who->node);
         if (bytes_eq_fold(bytes_head(name, node.n), node) && name.n > node.n &&
             name.p[node.n] == '.' &&
-            bytes_is(bytes_skip(name, node.n + 1), who->datacenter)) {
-            take_out(w, &w->v[i]);
-            return true;
-        }
+            bytes_is(bytes_skip(name, node.n + 1), who->datacenter))
+            return &w->v[i];
     }
-    return false;
+    return NULL;
+}
+
+bool wan_force(struct wan *w, struct bytes name)
+{
+    const struct wan_member *m = wan_named(w, name);
+
+    if (m)
+        take_out(w, &w->v[m - w->v]);
+    return m != NULL;
 }

@@ -85,4 +85,7 @@ bool wan_expire(struct wan *w, uint64_t now_ms);
 bool wan_leave(struct wan *w, const char *id);
 bool wan_force(struct wan *w, struct bytes name);
 
+/* "node.datacenter"; NULL: nobody is called so. */
+const struct wan_member *wan_named(const struct wan *w, struct bytes name);
+
 #endif

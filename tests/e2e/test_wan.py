@@ -164,6 +164,8 @@ def test_equal_names_are_refused_by_name(three, tmp_path):
 
 def test_a_datacenter_that_is_gone_stays_known(three):
     a, b, c = three
+    muster.until(lambda: "x-muster-mirror" in
+                 a.get("/v1/catalog/nodes?dc=dc2&stale").headers, "a mirror")
     b.stop()
     # Until that is noticed the error is the connection's; then it is plain.
     def answer():
@@ -188,6 +190,19 @@ def test_a_datacenter_that_is_gone_stays_known(three):
     register(c, "x", "around")
     got = a.get("/v1/query/around/execute").json
     assert (got["Datacenter"], got["Failovers"]) == ("dc3", 1)
+    # Forced out it is known to nobody; of who lives that is nothing to anybody.
+    force = "/v1/agent/force-leave/"
+    nobody = a.put(force + "nobody.dc2?wan=1")
+    assert (nobody.status, nobody.text) == \
+        (500, "agent: No node found with name 'nobody.dc2'")
+    assert a.put(force + "node-dc3.dc3?wan=1").status == 200
+    assert a.put(force + "node-dc2.dc2?wan=1").status == 200
+    for s in a, c:
+        muster.until(lambda s=s: sorted(
+            m["Name"] for m in s.get("/v1/agent/members?wan=1").json) ==
+            ["node-dc1.dc1", "node-dc3.dc3"], "it is forgotten")
+        assert sorted(datacenters(s)) == ["dc1", "dc3"]
+    assert answer().text == "No path to datacenter"
     # It comes back by itself.
     b.start()
     muster.until(lambda: answer().status == 200, "it is back")

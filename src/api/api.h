@@ -186,10 +186,11 @@ struct api_env {
     uint64_t uptime_ms;
     uint64_t alloc_bytes, sys_bytes; /* of the process, for metrics */
     uint64_t threads;
-    const struct api_wan *wan;   /* NULL: no other datacenters */
-    uint64_t random[2];          /* anew for each call of a function below */
-    const struct api_host *host; /* if the call wants it */
-    const struct api_past *past; /* if the call wants it */
+    const struct api_wan *wan;      /* NULL: no other datacenters */
+    const struct coordinate *place; /* of this node, as of now; NULL: unknown */
+    uint64_t random[2];             /* anew for each call of a function below */
+    const struct api_host *host;    /* if the call wants it */
+    const struct api_past *past;    /* if the call wants it */
 };
 
 /* The servers that stand in the catalog, this one among them; not one that is

@@ -6,6 +6,7 @@
 #define API_IMPL_H
 
 #include "api/api.h"
+#include "api/coordinate.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
 
@@ -120,11 +121,6 @@ struct bytes api_host_of(struct bytes peer);
 /* coordinates.c: where a node is; false: nobody knows. */
 bool coordinate_of(const struct api_env *env, struct bytes node,
                    struct coordinate *ret);
-
-MUST_USE enum err coordinate_from_json(struct bytes json, struct arena *a,
-                                       struct coordinate *ret,
-                                       struct errtext *t);
-void encode_coordinate(struct json_out *j, const struct coordinate *c);
 
 /* near.c. Before each row of a list; after the last. */
 void near_param(struct api_call *c, const struct api_env *env);

@@ -168,6 +168,10 @@ void read_peer_hello(struct api_call *c, const struct api_env *env)
     put_number(&j, "StoreTerm", cl->store_term);
     put_number(&j, "StoreSize", cl->store_size);
     put_number(&j, "StoreUsed", cl->store_used);
+    if (env->place) {
+        json_key(&j, "Coord");
+        encode_coordinate(&j, env->place);
+    }
     put_servers(&j, env);
     if (cl->fresh)
         put_seen(&j, cl);

@@ -103,6 +103,19 @@ static bool nothing_sent(const struct fetch *x)
            head == 0;
 }
 
+static uint64_t waited_us(const struct fetch *x)
+{
+    /* Not from "pretransfer" on: libcurl notes that when it looks next, which may
+     * be when the answer is there. */
+    curl_off_t connected = 0, secured = 0, answered = 0;
+
+    (void)curl_easy_getinfo(x->easy, CURLINFO_CONNECT_TIME_T, &connected);
+    (void)curl_easy_getinfo(x->easy, CURLINFO_APPCONNECT_TIME_T, &secured);
+    (void)curl_easy_getinfo(x->easy, CURLINFO_STARTTRANSFER_TIME_T, &answered);
+    connected = connected > secured ? connected : secured;
+    return answered > connected ? (uint64_t)(answered - connected) : 0;
+}
+
 static void report(struct fetch *x, CURLcode code)
 {
     struct fetch_result r = {.err = ERR_OK};
@@ -119,6 +132,7 @@ static void report(struct fetch *x, CURLcode code)
     r.body = fetch_body(x);
     r.body_total_bytes = x->body_bytes;
     r.consul_index = x->consul_index;
+    r.wait_us = waited_us(x);
     r.head = buf_bytes(&x->head);
     if (code != CURLE_OK) {
         r.err = fetch_error(x, code, &r.text);

@@ -74,6 +74,9 @@ struct fetch_result {
     struct bytes body;
     uint64_t body_total_bytes;
     uint64_t consul_index; /* X-Consul-Index; 0: none */
+    /* From when there was a connection to the first byte of the answer; 0: there
+     * was none. */
+    uint64_t wait_us;
     struct bytes head; /* keep_head: lines of the answer's head, each with its
                           end, without the first */
 };

@@ -17,6 +17,7 @@
 #include "server/members.h"
 #include "server/mirrors.h"
 #include "server/monitor.h"
+#include "server/place.h"
 #include "server/pulse.h"
 #include "server/room.h"
 #include "server/serving.h"
@@ -551,6 +552,8 @@ enum err core_start(struct core *c, struct process *p,
     if (e == ERR_OK)
         e = open_agent(c, server_id, t);
     free(server_id);
+    if (e == ERR_OK)
+        e = place_open(c);
     if (e == ERR_OK && c->link) {
         link_begin(c->link);
         return ERR_OK;
@@ -573,6 +576,7 @@ void core_stop(struct core *c)
     c->stopping = true;
     mirrors_close(c);
     wan_close(c);
+    place_close(c);
     if (c->watches)
         watches_close(c->watches);
     link_stop(c->link);

@@ -10,6 +10,7 @@
 #include "http/json_out.h"
 #include "server/gate.h"
 #include "server/link_impl.h"
+#include "server/place.h"
 
 static uint64_t now_ms(const struct link *l)
 {
@@ -173,6 +174,7 @@ static void beaten(void *ctx, const struct fetch_result *r)
         return;
     }
     contact_made(l->core->process, l->beat_sent_ms);
+    place_beat(l->core, link_address(l), r->wait_us);
     tell_now(l);
     uint64_t next = l->beat_sent_ms + LINK_BEAT_MS;
     timer_set(&l->core->timers, &l->beat_timer,
@@ -373,6 +375,16 @@ static void try_next(struct link *l)
                                    .timeout_ms = LINK_HELLO_MS};
     if (peer_ask(l->peers, &q, greeted, l, &l->hello) != ERR_OK)
         try_later(l);
+}
+
+const char *link_server_at(const struct link *l, size_t nth)
+{
+    return l->server_count ? l->servers[nth % l->server_count].address : NULL;
+}
+
+const char *link_in_use(const struct link *l)
+{
+    return l->up ? link_address(l) : NULL;
 }
 
 /* --- Life ---------------------------------------------------------------- */

@@ -80,6 +80,10 @@ void link_want_of(void *process, struct bytes name);
 /* No service more can be watched. Any thread. */
 bool link_is_full(const struct process *p);
 
+/* Core thread: one of the servers, in turn; the one in use. NULL: none. */
+const char *link_server_at(const struct link *l, size_t nth);
+const char *link_in_use(const struct link *l);
+
 void link_stop(struct link *l); /* NULL is allowed */
 void link_free(struct link *l);
 

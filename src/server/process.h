@@ -120,6 +120,7 @@ struct process {
     _Atomic(const struct dns_settings *) dns;    /* the same, for DNS threads */
     _Atomic(const struct api_cluster *) cluster; /* the same; NULL: alone */
     _Atomic(const struct api_wan *) wan;         /* the same; NULL: alone */
+    _Atomic(const struct coordinate *) place;    /* place.h; NULL: unknown */
     struct core *core;
     struct dns_changes dns_changes; /* told each published version */
     struct dns_zones zones;         /* of other datacenters (zones.h) */

@@ -24,6 +24,7 @@
 #include "server/mirrors.h"
 #include "server/monitor.h"
 #include "server/notify.h"
+#include "server/place.h"
 #include "server/presence.h"
 #include "server/reload.h"
 #include "server/serving.h"
@@ -574,6 +575,7 @@ int run_agent(struct settings *s)
 
     mirrors_end(&run.process);
     wan_end(&run.process);
+    place_end(&run.process);
     drains_free(run.process.drains);
     subscribers_free(run.process.subscribers);
     catalog_free(run.process.catalog);

@@ -41,6 +41,7 @@ void serving_pin(struct serving *s)
         .beats = beats_current(p->beats),
         .wan = atomic_load_explicit(&p->wan, memory_order_acquire),
         .cluster = atomic_load_explicit(&p->cluster, memory_order_acquire),
+        .place = atomic_load_explicit(&p->place, memory_order_acquire),
         .ready = atomic_load_explicit(&p->ready, memory_order_acquire),
         .store_id = p->store ? store_cluster(p->store) : 0,
     };

@@ -6,6 +6,7 @@ becomes of it when a server, or the agent, dies."""
 import http.client
 import json
 import signal
+import subprocess
 import threading
 import time
 
@@ -77,6 +78,27 @@ def test_what_is_registered_here_is_found_at_the_server_at_once(server, agent):
           "a failed check leaves the answers")
     assert agent.put("/v1/agent/service/deregister/l1").status == 200
     assert ids(server.get("/v1/health/service/local")) == []
+
+
+def test_nodes_find_their_places_by_how_long_answers_take(server, agent):
+    def places():
+        return {n["Node"]: n["Coord"]
+                for n in server.get("/v1/coordinate/nodes").json}
+
+    until(lambda: agent.name in places() and places()[agent.name]["Error"] < 1.5 and
+          places()[server.name]["Error"] < 1.5, "both have measured, and told")
+    for at in places().values():
+        assert len(at["Vec"]) == 8 and 0 < at["Height"] < 10
+    # Through the agent, too, and by `muster rtt`.
+    assert {n["Node"] for n in agent.get("/v1/coordinate/nodes").json} >= \
+        {agent.name, server.name}
+    for at in server, agent:
+        done = subprocess.run(
+            [muster.BINARY, "rtt", f"-http-addr=127.0.0.1:{at.port}",
+             agent.name, server.name], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        estimate = float(done.stdout.split(" rtt: ")[1].split()[0])
+        assert 0 < estimate < 10000 and "LAN coordinates" in done.stdout
 
 
 def test_reads_and_writes_of_the_catalog_are_passed_on(server, agent):

@@ -127,9 +127,9 @@ class Peer:
         return wrk(f"http://127.0.0.1:{self.port}{path}")
 
 
-def wrk(url, seconds=None, script=None):
+def wrk(url, seconds=None, script=None, connections=WRK_CONNECTIONS):
     out = subprocess.run(
-        [WRK, "-t2", f"-c{WRK_CONNECTIONS}", f"-d{seconds or SECONDS}s",
+        [WRK, "-t2", f"-c{connections}", f"-d{seconds or SECONDS}s",
          "--timeout", "60s", *(["-s", str(script)] if script else []), url],
         capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:

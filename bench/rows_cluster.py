@@ -1,13 +1,15 @@
 # SPDX-FileCopyrightText: The muster authors
 # SPDX-License-Identifier: Apache-2.0
-"""Row of bench/run about clusters: three servers of muster on a three-member etcd,
-three real Consuls. All on this machine: figures are for comparing."""
+"""Row of bench/run about clusters: three servers of muster, each with an etcd of its
+own, three real Consuls. All on this machine: figures are for comparing."""
 
 import contextlib
 import http.client
 import json
 import os
+import pathlib
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from harness import (CONSUL, MUSTER, OUT, REAL_CONSUL, ROUNDS, WRK, free_port, load,
+from harness import (CONSUL, MUSTER, OUT, REAL_CONSUL, ROUNDS, SECONDS, WRK, free_port, load,
                      request, row, skip, wrk)
 
 SERVERS = 3
@@ -58,30 +60,17 @@ class Group:
 
 
 def muster():
+    """Servers that keep their own store, as docs/clusters.md has it."""
     g = Group("muster")
-    client = [free_port() for _ in range(SERVERS)]
-    peer = [free_port() for _ in range(SERVERS)]
-    g.clients = client
-    urls = [f"http://127.0.0.1:{p}" for p in client]
-    peers = [f"http://127.0.0.1:{p}" for p in peer]
-    for i in range(SERVERS):
-        g.spawn(f"etcd{i}", "etcd", "--name", f"e{i}",
-                "--data-dir", f"{g.folder}/etcd{i}", "--max-txn-ops", "1024",
-                "--heartbeat-interval", "50", "--election-timeout", "500",
-                "--listen-client-urls", urls[i],
-                "--advertise-client-urls", urls[i],
-                "--listen-peer-urls", peers[i],
-                "--initial-advertise-peer-urls", peers[i],
-                "--initial-cluster",
-                ",".join(f"e{k}={p}" for k, p in enumerate(peers)))
-    store = "etcd://" + ",".join(f"127.0.0.1:{p}" for p in client)
+    lan = [free_port() for _ in range(SERVERS)]
     for i in range(SERVERS):
         g.spawn(f"muster{i}", MUSTER, "agent", "-server", "-node", f"bench-{i}",
-                "-bind", "127.0.0.1", "-data-dir", f"{g.folder}/muster{i}",
+                "-bootstrap-expect", str(SERVERS), "-bind", "127.0.0.1",
+                "-data-dir", f"{g.folder}/muster{i}",
                 "-http-port", str(g.ports[i]), "-dns-port", "-1",
-                "-serf-lan-port", str(free_port()), "-serf-wan-port", "-1",
+                "-serf-lan-port", str(lan[i]), "-serf-wan-port", "-1",
                 "-server-port", str(free_port()), "-log-level", "warn",
-                "-store", store)
+                *(w for p in lan for w in ("-retry-join", f"127.0.0.1:{p}")))
     return g.wait()
 
 
@@ -99,6 +88,13 @@ def consul():
                 "-hcl=limits { http_max_conns_per_client = 19000 }",
                 "-hcl=performance { raft_multiplier = 1 }")
     return g.wait()
+
+
+def cpu_us(process):
+    """What it has used so far (its etcd, if it has one, is not counted)."""
+    words = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1]
+    user, system = words.split()[11:13]
+    return (int(user) + int(system)) * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
 def propagation(g, n=WATCHED):
@@ -222,12 +218,24 @@ def outage(g, kill):
     return max(b - a for a, b in zip(acks, acks[1:])) * 1e3
 
 
+def etcd_of(g, i):
+    """The process of server i's own etcd."""
+    name = pathlib.Path(f"{g.folder}/muster{i}/node-id").read_text().strip()
+    for p in pathlib.Path("/proc").iterdir():
+        if p.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (p / "cmdline").read_bytes().split(b"\0")
+                if words[0] == b"etcd" and f"--name={name}".encode() in words:
+                    return int(p.name)
+    sys.exit("bench: a server has no etcd")
+
+
 def etcd_leader(g):
-    for i, p in enumerate(g.clients):
-        status, body, _ = request(p, "POST", "/v3/maintenance/status", {})
-        s = json.loads(body)
-        if s["leader"] == s["header"]["member_id"]:
-            return g.processes[i]
+    body = json.loads(request(g.ports[0], "GET",
+                              "/v1/operator/raft/configuration")[1])
+    for s in body["Servers"]:
+        if s["Leader"]:
+            return etcd_of(g, int(s["Node"].rsplit("-", 1)[1]))
     sys.exit("bench: etcd has no leader")
 
 
@@ -235,7 +243,7 @@ def consul_leader(g):
     for i, p in enumerate(g.ports):
         body = json.loads(request(p, "GET", "/v1/agent/self")[1])
         if body["Stats"]["consul"]["leader"] == "true":
-            return g.processes[i]
+            return g.processes[i].pid
     sys.exit("bench: consul has no leader")
 
 
@@ -248,7 +256,9 @@ def row_clusteroutage():
         for kind, (make, leader) in kinds.items():
             g = make()
             try:
-                figures[kind].append(outage(g, leader(g).kill))
+                pid = leader(g)
+                figures[kind].append(outage(
+                    g, lambda pid=pid: os.kill(pid, signal.SIGKILL)))
             finally:
                 g.stop()
     row("cluster: without writes after the leader's kill", "ms", figures, "<= 1000")
@@ -266,7 +276,9 @@ def row_cluster():
              "propagation A to B, p99")
     figures = {n: {k: [] for k in kinds} for n in names}
     rates = {n: {k: [] for k in kinds} for n in ("serial", "64 clients")}
-    reads = {n: {k: [] for k in kinds} for n in ("stale", "default")}
+    reads = {(n, c): {k: [] for k in kinds} for n in ("stale", "default")
+             for c in (32, 512)}
+    cost = {k: {kind: [] for kind in kinds} for k in reads}
     groups = {k: make() for k, make in kinds.items()}
     try:
         for r in range(ROUNDS):
@@ -281,11 +293,14 @@ def row_cluster():
                     figures[name][kind].append(v)
                 rates["serial"][kind].append(one["per_s"])
                 rates["64 clients"][kind].append(many["per_s"])
-                for name, query in (("stale", "&stale"), ("default", "")):
-                    if WRK:
-                        reads[name][kind].append(wrk(
-                            f"http://127.0.0.1:{g.ports[1]}/v1/health/service/"
-                            f"svc-7?passing{query}"))
+                for (name, c), v in reads.items() if WRK else ():
+                    before = cpu_us(g.processes[1])
+                    v[kind].append(wrk(
+                        f"http://127.0.0.1:{g.ports[1]}/v1/health/service/svc-7"
+                        f"?passing{'&stale' if name == 'stale' else ''}",
+                        connections=c))
+                    cost[name, c][kind].append(
+                        (cpu_us(g.processes[1]) - before) / (v[kind][-1] * SECONDS))
     finally:
         for g in groups.values():
             g.stop()
@@ -295,6 +310,9 @@ def row_cluster():
     for name, v in rates.items():
         row(f"cluster: writes, {name}", "req/s", v,
             ">= 10,000/s, >= 5x" if name == "64 clients" else "")
-    for name, v in reads.items():
-        row(f"cluster: {name} reads, 32 connections", "req/s", v,
-            ">= 20x" if name == "stale" else ">= 5x")
+    for (name, c), v in reads.items():
+        row(f"cluster: {name} reads, {c} connections", "req/s", v,
+            {("stale", 32): ">= 20x", ("default", 32): ">= 5x",
+             ("default", 512): ">= 20x"}.get((name, c), ""))
+    for (name, c), v in cost.items():
+        row(f"cluster: CPU of the server, {name} read, {c} connections", "us", v, "")

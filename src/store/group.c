@@ -218,12 +218,26 @@ static void write_marker(struct group *g, uint64_t wall_ms)
 
 /* --- Flight -------------------------------------------------------------- */
 
+/* PACE_WORTH at most. */
+static size_t some_waiting(const struct store *s)
+{
+    size_t n = 0;
+
+    list_each (it, &s->waiting) {
+        if (++n == PACE_WORTH)
+            break;
+    }
+    return n;
+}
+
 static void on_sent(struct backend_group *sent)
 {
     struct group *g = sent->ctx;
     struct store *s = g->store;
 
     store_pace_took(&s->pace, uv_now(&s->loop) - g->launched_ms);
+    store_pace_landed(&s->pace, uv_now(&s->loop), g->member_count,
+                      some_waiting(s));
     if (sent->verdict == BACKEND_UNKNOWN) {
         metric_add(METRIC_STORE_UNKNOWN, 1);
         unknown_begin(g);
@@ -287,14 +301,13 @@ static bool gathers(struct store *s)
         if (g->state == GROUP_FLYING && g->launched_ms > youngest)
             youngest = g->launched_ms;
     }
-    if (flying == 0 || !list_empty(&s->internal) || s->stopping)
+    if (!list_empty(&s->internal) || s->stopping || s->barrier_free)
         return false;
-    list_each (it, &s->waiting) {
-        if (++waiting == PACE_WORTH)
-            break;
-    }
-    uint64_t ms = store_pace_wait_ms(&s->pace, flying,
-                                     uv_now(&s->loop) - youngest, waiting);
+    waiting = some_waiting(s);
+    uint64_t now = uv_now(&s->loop);
+    uint64_t ms =
+        flying ? store_pace_wait_ms(&s->pace, flying, now - youngest, waiting)
+               : store_pace_rest_ms(&s->pace, now, waiting);
 
     if (ms && waiting)
         timer_set(&s->timers, &s->paced, ms);

@@ -18,3 +18,23 @@ uint64_t store_pace_wait_ms(const struct store_pace *p, size_t flying,
         return 0;
     return patience - since_ms;
 }
+
+void store_pace_landed(struct store_pace *p, uint64_t now_ms, size_t changes,
+                       size_t waiting)
+{
+    p->landed_ms = now_ms;
+    p->landed = changes < PACE_MANY ? 0 : changes + waiting;
+}
+
+uint64_t store_pace_rest_ms(const struct store_pace *p, uint64_t now_ms,
+                            size_t waiting)
+{
+    uint64_t rest = p->flight_x8 / 24, since = now_ms - p->landed_ms;
+
+    if (rest > PACE_AGAIN_MAX_MS)
+        rest = PACE_AGAIN_MAX_MS;
+    if (p->landed == 0 || waiting >= PACE_WORTH || since >= rest ||
+        waiting >= p->landed - p->landed / 8)
+        return 0;
+    return rest - since;
+}

@@ -6,7 +6,8 @@
  * little is in it: 64 writers were twice as expensive in groups of 17 as in groups
  * of 30. So what comes while one flies gathers, until
  *
- *     nothing flies any more, or
+ *     nothing flies any more, and those who were answered a moment ago had
+ *     time to come again (many do), or
  *     enough waits to be worth a group (PACE_WORTH changes), or
  *     the youngest has flown for twice as long as they do lately: it may be stuck
  *     with a member that has died, and nobody should wait for that.
@@ -22,14 +23,24 @@ enum {
     PACE_WORTH = 128,
     PACE_MIN_MS = 2,
     PACE_MAX_MS = 50,
+    PACE_MANY = 12,        /* so many in a group: some of them come again */
+    PACE_AGAIN_MAX_MS = 3, /* for them; a third of a flight at most */
 };
 
 /* Zeroed: nothing has flown yet. */
 struct store_pace {
     uint64_t flight_x8; /* how long one takes, moving mean, times eight */
+    uint64_t landed_ms; /* when the last one did */
+    size_t landed;      /* changes in it, and those that waited then */
 };
 
 void store_pace_took(struct store_pace *p, uint64_t flight_ms);
+void store_pace_landed(struct store_pace *p, uint64_t now_ms, size_t changes,
+                       size_t waiting);
+
+/* Nothing flies: 0: now; else ask again after so long, or when more waits. */
+uint64_t store_pace_rest_ms(const struct store_pace *p, uint64_t now_ms,
+                            size_t waiting);
 
 /* 0: now. Else ask again after so long, or when something else has happened.
  * flying: groups; since_ms: the youngest's start; waiting: changes. */

@@ -59,6 +59,38 @@ static void slow_flights_hold_up_nobody_for_long(void **state)
     assert_in_range(store_pace_wait_ms(&p, 1, 0, 1), 1, 2 * PACE_MIN_MS + 2);
 }
 
+/* Many were answered at once: they come again before the next group leaves. */
+static void who_was_answered_has_time_to_come_again(void **state)
+{
+    struct store_pace p = {0};
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        store_pace_took(&p, 8);
+    store_pace_landed(&p, 1000, 32, 32);
+    uint64_t all = store_pace_rest_ms(&p, 1000, 32);
+
+    assert_in_range(all, 2, PACE_AGAIN_MAX_MS);
+    assert_int_equal(store_pace_rest_ms(&p, 1001, 40), all - 1);
+    assert_int_equal(store_pace_rest_ms(&p, 1000 + all, 40), 0);
+    assert_int_equal(store_pace_rest_ms(&p, 1001, 56), 0); /* most are here */
+    assert_int_equal(store_pace_rest_ms(&p, 1001, PACE_WORTH), 0);
+}
+
+static void one_after_the_other_is_not_held_up(void **state)
+{
+    struct store_pace p = {0};
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        store_pace_took(&p, 8);
+    assert_int_equal(store_pace_rest_ms(&p, 1000, 1), 0); /* the first ever */
+    store_pace_landed(&p, 1000, PACE_MANY - 1, 0);
+    assert_int_equal(store_pace_rest_ms(&p, 1000, 1), 0);
+    store_pace_landed(&p, 2000, 64, 0); /* it was a while ago */
+    assert_int_equal(store_pace_rest_ms(&p, 3000, 1), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -67,6 +99,8 @@ int main(void)
         cmocka_unit_test(enough_for_a_group_does_not_wait),
         cmocka_unit_test(nobody_waits_for_one_that_takes_twice_as_long),
         cmocka_unit_test(slow_flights_hold_up_nobody_for_long),
+        cmocka_unit_test(who_was_answered_has_time_to_come_again),
+        cmocka_unit_test(one_after_the_other_is_not_held_up),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

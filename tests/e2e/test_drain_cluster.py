@@ -245,16 +245,20 @@ def test_watchers_of_all_servers_are_listed(servers, web):
 
 
 def test_a_server_that_does_not_say_who_watches_there_is_named(servers, web):
+    # On a busy machine another one may be late once.
+    def only_one_is_silent(ask):
+        answer = ask()
+        silent = {"server-0": True, "server-1": True, "server-2": False}
+        return answer if said(answer) == silent else None
     servers[2].process.send_signal(signal.SIGSTOP)
     try:
-        got = watchers(servers[0], web)
-        lag = servers[0].get("/v1/muster/lag").json
+        got = until(lambda: only_one_is_silent(
+            lambda: watchers(servers[0], web)), "only one is silent")
+        until(lambda: only_one_is_silent(
+            lambda: servers[0].get("/v1/muster/lag").json), "nor says its lags")
         shown = muster_cli(servers[0], "watchers", web)
     finally:
         servers[2].process.send_signal(signal.SIGCONT)
-    for answer in (got, lag):
-        assert said(answer) == {"server-0": True, "server-1": True,
-                                "server-2": False}
     assert not got["Complete"] and not got["UnprovenComplete"]
     assert "server server-2 did not answer" in shown.stdout
 

@@ -27,8 +27,8 @@
  * Nothing is queued for a slow reader beyond STREAM_QUEUE_BYTES_MAX: when he has
  * taken that, he is sent what changed since the last text he has whole, as it
  * is by then. Texts that slow readers still hold are bounded too
- * (STREAM_TEXT_BYTES_MAX): beyond, the oldest are taken away from them, which
- * makes them late.
+ * (STREAM_TEXT_BYTES_MAX, or STREAM_TEXTS_LARGEST of the largest): beyond, the
+ * oldest are taken away from them, which makes them late.
  *
  * Work is done in steps of STREAM_STEP_NS, the loop's other events in between;
  * a group whose texts take long is asked for changes less often. Pins are held
@@ -48,6 +48,7 @@ enum {
                                           come on top */
     STREAM_PIECE_BYTES = 32 << 10,     /* about; an entry is not divided */
     STREAM_TEXT_BYTES_MAX = 32 << 20,  /* of one thread; newest always stay */
+    STREAM_TEXTS_LARGEST = 8, /* and so many as large as the largest one */
     STREAM_STEP_NS = 100 * 1000,
     STREAM_GAP_MIN_MS = 20,  /* between two deltas of one group */
     STREAM_GAP_MAX_MS = 250, /* the same, however long they take */

@@ -164,10 +164,27 @@ static void take_away(struct push_text *t)
     push_text_unref(g->pushes, t);
 }
 
+/* Who follows all of a large catalog is sent texts that may each be as large as
+ * the bound. Taken away from each other, none of them would ever arrive where
+ * the network is slower than they are made. */
+static size_t bound_of(const struct pushes *ss)
+{
+    size_t largest = 0;
+    list_each (it, &ss->texts) {
+        const struct push_text *t = container_of(it, struct push_text, link);
+        largest = t->bytes > largest ? t->bytes : largest;
+    }
+    size_t most = largest * STREAM_TEXTS_LARGEST;
+    return most > STREAM_TEXT_BYTES_MAX ? most : STREAM_TEXT_BYTES_MAX;
+}
+
 void push_bound_texts(struct pushes *ss)
 {
+    if (ss->text_bytes <= STREAM_TEXT_BYTES_MAX)
+        return;
+    size_t most = bound_of(ss);
     struct list *it = ss->texts.next;
-    while (ss->text_bytes > STREAM_TEXT_BYTES_MAX && it != &ss->texts &&
+    while (ss->text_bytes > most && it != &ss->texts &&
            it->next != &ss->texts) {
         struct push_text *t = container_of(it, struct push_text, link);
         it = it->next;

@@ -224,16 +224,20 @@ class Datacenters:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def fill(server, service, n, nodes=20, tag="a"):
+def fill(server, service, n, nodes=20, tag="a", output=None):
     """n instances of one service, passing, over several nodes; many connections
     would be quicker, and this is quick enough."""
     c = server.connect()
     try:
         for i in range(n):
-            answer = server.put("/v1/catalog/register", {
-                "Node": f"n{i % nodes}", "Address": "10.0.0.1",
-                "Service": {"ID": f"{service}-{i}", "Service": service,
-                            "Port": 1 + i % 60000, "Tags": [tag]}}, connection=c)
+            body = {"Node": f"n{i % nodes}", "Address": "10.0.0.1",
+                    "Service": {"ID": f"{service}-{i}", "Service": service,
+                                "Port": 1 + i % 60000, "Tags": [tag]}}
+            if output:
+                body["Check"] = {"CheckID": f"{service}-{i}", "Status": "passing",
+                                 "ServiceID": f"{service}-{i}",
+                                 "Output": output}
+            answer = server.put("/v1/catalog/register", body, connection=c)
             assert answer.status == 200, answer.text
     finally:
         c.close()

@@ -263,3 +263,21 @@ def test_the_wires_carry_changes_and_not_catalogs(dcs, three):
     # All of it has MANY + 200 instances of some hundred bytes each.
     assert after < 150_000, "the whole catalog was sent again"
     print(f"bytes: {few / 200:.0f} a change, {after} after a split with 20")
+
+
+def test_a_datacenter_larger_than_what_is_kept_for_slow_readers(dcs, three):
+    """Of what a mirror is sent as snapshots (instances; checks) each is more than
+    half of STREAM_TEXT_BYTES_MAX, and takes a while."""
+    _, b, c = three
+    n = 480
+    netlab.fill(b, "huge", n, output="o" * 30000)
+    c.kill()
+    dcs.net.link(2, 3, rate_kbit=100_000, queue_kb=1000)
+    c.start()
+
+    def there():
+        answer = c.get("/v1/catalog/services?stale&dc=dc2")
+        return answer.headers.get("x-muster-mirror") == "dc2"
+
+    until(there, "the mirror is whole", 120)
+    assert len(mirrored(c, "huge").json) == n

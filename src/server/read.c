@@ -205,9 +205,23 @@ hold(struct serving *s, struct conn *c, struct api_call *call, bool gzip,
     return true;
 }
 
+/* What is staler than he allows is asked of who knows better, as in Consul. */
+static void limit_age(const struct serving *s, struct api_call *call)
+{
+    bool known;
+
+    if (!call->stale || call->mirror.n ||
+        contact_ms(s->process, &known) <= call->max_stale_ms)
+        return;
+    call->stale = false;
+    if (call->consistency)
+        call->consistency = "leader";
+}
+
 void read_begin(struct serving *s, struct conn *c, struct api_call *call,
                 struct api_env *env, bool gzip)
 {
+    limit_age(s, call);
     ((struct conn_state *)conn_user(c))->stale = call->stale;
     if (call->mirror.n || !must_wait(s, call, env) ||
         !hold(s, c, call, gzip, serve_read))

@@ -158,6 +158,11 @@ def test_without_a_majority_stale_reads_go_on_and_say_so(make_server, cluster):
         return (answer.headers["x-consul-knownleader"] == "false"
                 and int(answer.headers["x-consul-lastcontact"]) > 1000)
     until(no_leader, "an honest age")
+    # As stale as he allows, or as new as there is: then it waits for a leader.
+    answer = a.get("/v1/catalog/service/web?max_stale=1h")
+    assert answer.status == 200 and len(answer.json) == 1
+    answer = a.get("/v1/catalog/service/web?stale&max_stale=1s")
+    assert (answer.status, answer.text) == (500, "No cluster leader")
     assert a.get("/v1/status/leader").json == ""
     answer = a.get("/v1/catalog/service/web")
     assert (answer.status, answer.text) == (500, "No cluster leader")

@@ -205,6 +205,7 @@ enum api_next {
     API_WRITE,
     API_AGENT,
     API_MONITOR,
+    API_MIRRORS,  /* what is kept of other datacenters: the server's */
     API_WATCHERS, /* who watches a service: the server's table */
     API_LAG,      /* how fast they apply what changes: the same */
     API_FORWARD,  /* another datacenter answers (call.forward) */

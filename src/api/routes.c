@@ -55,6 +55,7 @@ static const struct api_route routes[] = {
     {"/v1/muster/nodes",    METHOD_GET, API_READ, INDEX, WATCH_CATALOG, NULL, true, false, false, read_page_nodes, .prepare = prepare_page, .page = true},
     {"/v1/muster/watchers/", METHOD_GET, API_WATCHERS, .missing = "Missing service name", .local = true},
     {"/v1/muster/lag",       METHOD_GET, API_LAG, .local = true},
+    {"/v1/muster/datacenters", METHOD_GET, API_MIRRORS, .local = true},
     {"/v1/muster/ack",       METHOD_PUT, API_ACK, .local = true, .prepare = prepare_ack},
     {"/v1/muster/stream", METHOD_GET, API_STREAM, INDEX, WATCH_CATALOG, NULL, true, true, false, read_stream_only, .prepare = prepare_stream, .passing = true, .rows = FILTER_HEALTH, .set = SET_INSTANCES, .row = row_of_stream, .volatile_text = true},
     {"/v1/muster/explain/health/service/", METHOD_GET, API_READ, INDEX, WATCH_SERVICE_HEALTH, "Missing service name", true, true, false, read_explain_service, .rows = FILTER_HEALTH, .at = true, .story = API_STORY_DEPARTED},

@@ -62,6 +62,12 @@ const struct cli_absent cli_absent[] = {
 
 /* --- Flags of single commands --------------------------------------------- */
 
+static const struct cli_flag datacenters_flags[] = {
+    {"detailed", CLI_BOOL, NULL, NULL, "and what the server keeps of each: whether it is heard, how old its mirror is, bytes"},
+    FORMAT,
+    END,
+};
+
 static const struct cli_flag catalog_nodes_flags[] = {
     {"detailed", CLI_BOOL, NULL, NULL, "whole IDs, tagged addresses and metadata, too"},
     FILTER,
@@ -305,9 +311,10 @@ const struct cli_command cli_commands[] = {
              "and \"muster health\" for who is well.",
      .examples = {{"All services with their tags", "catalog services -tags"},
                   {"All nodes", "catalog nodes"}}},
-    {.name = "catalog datacenters", .summary = "List the known datacenters", .api = CLI_DATACENTER, .flags = format_flags,
+    {.name = "catalog datacenters", .summary = "List the known datacenters", .api = CLI_DATACENTER, .flags = datacenters_flags,
      .text = "One name per line, the agent's own first, then from near to far.",
-     .examples = {{"All of them", "catalog datacenters"}}, .run = cli_catalog_datacenters},
+     .examples = {{"All of them", "catalog datacenters"},
+                  {"Which can be reached, and what is known of the others", "catalog datacenters -detailed"}}, .run = cli_catalog_datacenters},
     {.name = "catalog nodes", .summary = "List the nodes of a datacenter", .api = CLI_DATACENTER, .flags = catalog_nodes_flags,
      .text = "Name, short ID, address and datacenter of each node. Nothing that fits is no error: a line on standard error says so.",
      .examples = {{"All nodes", "catalog nodes"},

@@ -181,11 +181,75 @@ static void ask_node_meta(struct cli *c, struct cli_path *path)
     }
 }
 
+static const char *of_number(struct cli *c, json_t *dc, const char *name)
+{
+    json_t *v = json_object_get(dc, name);
+
+    if (!json_is_integer(v))
+        return "-";
+    return arena_printf(&c->arena, "%lld", (long long)json_integer_value(v));
+}
+
+static const char *of_age(struct cli *c, json_t *dc)
+{
+    json_t *v = json_object_get(dc, "AgeMs");
+
+    if (!json_is_integer(v))
+        return "-";
+    return arena_printf(&c->arena, "%.1fs",
+                        (double)json_integer_value(v) / 1000);
+}
+
+static void datacenter_row(struct cli *c, struct cli_table *t, json_t *dc)
+{
+    bool own = json_is_true(json_object_get(dc, "Own"));
+    const char *link = own                                           ? "-"
+                       : json_is_true(json_object_get(dc, "LinkUp")) ? "up"
+                                                                     : "down";
+
+    cli_cell_str(t, cli_str(dc, "Datacenter"));
+    cli_cell_str(t, own ? "own" : cli_str(dc, "Mirror"));
+    cli_cell_str(t, link);
+    cli_cell_str(t, of_age(c, dc));
+    cli_cell_str(t, of_number(c, dc, "Instances"));
+    cli_cell_str(t, of_number(c, dc, "HeldBytes"));
+    cli_cell_str(t, of_number(c, dc, "ReceivedBytes"));
+    cli_cell_str(t, of_number(c, dc, "Reconnects"));
+}
+
+/* What the server keeps of each. */
+static int datacenters_detailed(struct cli *c)
+{
+    static const char *const heads[] = {
+        "Datacenter", "Mirror",     "Link",           "Age",
+        "Instances",  "Held bytes", "Received bytes", "Reconnects"};
+    struct cli_table t = {.columns = sizeof heads / sizeof *heads};
+    size_t i;
+    json_t *dc;
+
+    if (!cli_get(c, "/v1/muster/datacenters"))
+        return 1;
+    json_t *j = cli_reply_json(c);
+    if (!j)
+        return 1;
+    if (cli_json(c)) {
+        cli_print_json(j);
+    } else {
+        cli_heads(&t, heads, t.columns);
+        json_array_foreach(j, i, dc) datacenter_row(c, &t, dc);
+        cli_table_print(&t);
+    }
+    json_decref(j);
+    return 0;
+}
+
 int cli_catalog_datacenters(struct cli *c)
 {
     size_t i;
     json_t *dc;
 
+    if (cli_on(c, "detailed"))
+        return datacenters_detailed(c);
     if (!cli_get(c, "/v1/catalog/datacenters"))
         return 1;
     json_t *j = cli_reply_json(c);

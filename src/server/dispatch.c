@@ -81,6 +81,10 @@ static void dispatch(struct serving *s, struct conn *c, struct api_call *call,
             monitor_begin(s, c, call);
         api_call_fini(call);
         break;
+    case API_MIRRORS:
+        mirrors_answer(s->process, env->wan, env->self->datacenter, call);
+        answer_now(s, c, call);
+        break;
     case API_WATCHERS:
     case API_LAG:
         watchers_all(s, c, call, next);

@@ -359,6 +359,7 @@ bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
         if (http_param(call->request, "local"))
             return false;
         break;
+    case API_MIRRORS:
     case API_WRITE:
     case API_SNAPSHOT:
     case API_STREAM:

@@ -162,6 +162,8 @@ void mirrors_status(const struct process *p, size_t i, struct dc_status *ret)
         .link_up = dc_mirror_link_up(m),
         .whole = atomic_load(&m->whole),
         .cut = atomic_load(&m->cut),
+        .part = !dc_mirror_has_all(m),
+        .instances = snapshot_instance_count(catalog_current(m->catalog)),
         .age_ms = dc_mirror_age_ms(m),
         .revision = snapshot_revision(catalog_current(m->catalog)),
         .bytes = atomic_load(&m->bytes),

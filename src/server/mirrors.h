@@ -70,16 +70,24 @@ bool mirrors_view_of(const struct process *p, struct bytes dc,
 uint64_t mirrors_age_max_ms(const struct process *p);
 uint64_t mirrors_failover_age_max_ms(const struct process *p);
 
-/* For people: a datacenter, mirrored or not. Texts live as long as the process,
- * why until the next call on this thread. */
+/* For people: a datacenter, mirrored or not. */
 struct dc_status {
     struct bytes datacenter;
     bool usable, link_up, whole;
-    bool cut; /* over the bound: nothing of it is kept */
+    bool part; /* only some services are asked for */
+    bool cut;  /* over the bound: nothing of it is kept */
     uint64_t age_ms, revision, bytes, received, reconnects;
+    size_t instances;
 };
 size_t mirrors_count(const struct process *p);
+/* Pinned. */
 void mirrors_status(const struct process *p, size_t i, struct dc_status *ret);
+
+/* mirrors_status.c, pinned: the answer of GET /v1/muster/datacenters; lines for
+ * Prometheus. */
+void mirrors_answer(const struct process *p, const struct api_wan *w,
+                    struct bytes own, struct api_call *call);
+void mirrors_metrics(const struct process *p, struct buf *out);
 
 /* --- For those who answer from it; any thread ------------------------------ */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "server/host.h"
+#include "server/mirrors.h"
 #include "server/remote.h"
 #include "server/serving.h"
 #include "server/snapshot.h"
@@ -68,8 +69,10 @@ static void answer_uncached(struct serving *s, struct conn *c,
         host_look(s->process->data_dir ? s->process->data_dir : "/", host);
     env->host = host;
     api_read(call, env);
-    if (call->want_lags)
+    if (call->want_lags) {
         lag_metrics(s->process->subscribers, &call->body);
+        mirrors_metrics(s->process, &call->body);
+    }
     uint64_t index = serving_index(env, serving_key_index(env, call->watch),
                                    asked_index(call, env));
     serving_answer_call(s, c, call, index, gzip);

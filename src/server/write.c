@@ -47,7 +47,6 @@ struct write {
     struct admit_item turn;
     uint64_t admitted_ms;
     bool admitted;
-    uint64_t shown_revision; /* has it, committed; 0: nothing is */
     int attempts;
     bool current; /* planned behind a barrier that was begun after it came */
 };
@@ -119,9 +118,6 @@ static void write_finish(struct write *w)
         struct serving *s = w->serving;
         w->conn = NULL;
         ((struct conn_state *)conn_user(c))->write = NULL;
-        if (w->call.request->from_peer && w->shown_revision)
-            http_head_u64(&w->call.extra_head, REMOTE_REVISION_HEADER,
-                          w->shown_revision);
         if (w->call.status == 200 && w->call.beat_node.n)
             guard_beat(s->process, w->call.beat_node, w->call.beat_id);
         serving_answer_call(s, c, &w->call, 0, false);
@@ -389,7 +385,6 @@ void write_begin(struct serving *s, struct conn *c, struct api_call *call)
     s->outstanding++;
     w->conn = c;
     w->attempts = 0;
-    w->shown_revision = 0;
     w->current = false;
     gate_begin(s, &w->item);
     w->call = *call; /* its buffers move */
@@ -400,7 +395,9 @@ void write_begin(struct serving *s, struct conn *c, struct api_call *call)
 static void write_settle(struct write *w)
 {
     if (w->outcome.verdict == STORE_COMMITTED || !w->conn) {
-        w->shown_revision = w->outcome.revision;
+        if (w->conn && w->call.request->from_peer)
+            http_head_u64(&w->call.extra_head, REMOTE_REVISION_HEADER,
+                          w->outcome.revision);
         write_finish(w);
     } else if (++w->attempts >= WRITE_ATTEMPTS_MAX) {
         write_fail(w, 500,
@@ -435,8 +432,7 @@ void write_written(struct serving *s, struct letter *l)
     }
 }
 
-/* Letters come when their revision is
- * published. */
+/* Letters come when their revision is published. */
 void write_settle_all(struct serving *s)
 {
     uint64_t have = snapshot_revision(serving_env(s).cat);

@@ -3,7 +3,7 @@
 """What a datacenter answers about another one from its mirror: the same bytes, with
 the true age, also while the link between them is cut."""
 
-import json
+import subprocess
 
 import muster
 import pytest
@@ -400,3 +400,36 @@ def test_who_writes_there_reads_it_here(pair, link):
     assert again.status == 200 and "x-muster-revision" not in again.headers
     # Nobody but peers is told.
     assert "x-muster-revision" not in b.register("w1", "more").headers
+
+
+def test_people_are_told_of_mirrors(pair, link):
+    a, b, wire = pair
+    def told():
+        rows = a.get("/v1/muster/datacenters").json
+        return next(r for r in rows if r["Datacenter"] == "dc2")
+
+    own, other = a.get("/v1/muster/datacenters").json[0], told()
+    assert own["Datacenter"] == "dc1" and own["Own"]
+    assert (other["Mirror"], other["LinkUp"]) == ("whole", True)
+    assert other["HeldBytes"] > 0 and other["ReceivedBytes"] > 0
+    assert other["Instances"] == len(
+        [1 for name in b.get("/v1/catalog/services").json
+         for _ in b.get("/v1/catalog/service/" + name).json])
+    before = other["Reconnects"]
+    wire.down()
+    down(a)
+    other = told()
+    assert other["Mirror"] == "whole" and not other["LinkUp"]
+    text = a.get("/v1/agent/metrics?format=prometheus").text
+    assert 'muster_mirror_link_up{datacenter="dc2"} 0\n' in text
+    assert 'muster_mirror_age_seconds{datacenter="dc2"} ' in text
+    wire.up()
+    up(a)
+    assert told()["Reconnects"] > before
+    shown = subprocess.run(
+        [muster.BINARY, "catalog", "datacenters", "-detailed",
+         "-http-addr", f"127.0.0.1:{a.port}"],
+        capture_output=True, text=True, timeout=60, check=True).stdout
+    rows = [line.split() for line in shown.splitlines()]
+    assert rows[1][:2] == ["dc1", "own"]
+    assert ["dc2", "whole", "up"] in [row[:3] for row in rows]

@@ -17,7 +17,7 @@ struct forward {
     struct api_call call;
     struct fetch *fetch; /* NULL: between two tries */
     struct timer again;
-    uint64_t until_ms;
+    uint64_t until_ms, asked_ms;
     size_t at;   /* server of the list */
     bool stream; /* an answer without end */
     bool begun;  /* of which something was sent */
@@ -85,7 +85,7 @@ static void take_line(struct api_call *call, struct bytes line)
     }
 }
 
-static void take_answer(struct api_call *call, const struct fetch_result *r)
+void forward_take_answer(struct api_call *call, const struct fetch_result *r)
 {
     struct bytes head = r->head;
 
@@ -115,7 +115,7 @@ static bool is_read(const struct forward *f)
 }
 
 /* It would have been answered otherwise by a server that has a leader. */
-static bool is_leaderless(const struct fetch_result *r)
+bool forward_is_leaderless(const struct fetch_result *r)
 {
     return r->status == 500 && bytes_is(trim(r->body), "No cluster leader");
 }
@@ -126,7 +126,7 @@ static bool may_again(const struct forward *f, const struct fetch_result *r)
         f->serving->closing)
         return false;
     if (r->err == ERR_OK)
-        return is_read(f) && is_leaderless(r);
+        return is_read(f) && forward_is_leaderless(r);
     return is_read(f) || r->unsent || r->err == ERR_REFUSED;
 }
 
@@ -161,6 +161,9 @@ static void told(void *ctx, const struct fetch_result *r)
         conn_stream_end(c);
         return;
     }
+    /* A long poll that has waited for long begins anew with its time. */
+    if (uv_now(&f->serving->loop) > f->asked_ms + FORWARD_HOLD_MS)
+        f->until_ms = uv_now(&f->serving->loop) + FORWARD_HOLD_MS;
     if (may_again(f, r)) {
         f->at++;
         timer_set(&f->serving->timers, &f->again,
@@ -171,7 +174,7 @@ static void told(void *ctx, const struct fetch_result *r)
         give_up(f, r->text.s);
         return;
     }
-    take_answer(&f->call, r);
+    forward_take_answer(&f->call, r);
     answer(f);
 }
 
@@ -215,15 +218,14 @@ static void on_piece(void *ctx, struct bytes piece)
 /* --- Asking -------------------------------------------------------------- */
 
 /* A copy: the list may be replaced meanwhile. */
-static char *server_of(struct forward *f)
+char *forward_server(struct serving *s, size_t nth)
 {
-    struct serving *s = f->serving;
     char *to = NULL;
 
     serving_pin(s);
     const struct server_list *l = atomic_load(&s->process->servers);
     if (l && l->n)
-        to = strdup(l->v[f->at % l->n]);
+        to = strdup(l->v[nth % l->n]);
     serving_unpin(s);
     return to;
 }
@@ -282,7 +284,8 @@ static void ask(struct forward *f)
     const char *target = target_of(f);
 
     free(f->to);
-    f->to = server_of(f);
+    f->to = forward_server(s, f->at);
+    f->asked_ms = uv_now(&s->loop);
     struct peer_request q = {
         .to = f->to,
         .method = r->method == HTTP_HEAD
@@ -368,7 +371,7 @@ bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
     case API_WAN:
         return false;
     }
-    if (!mirror_takes(s, c, call, next))
+    if (!mirror_takes(s, c, call, next) && !share_takes(s, c, call, next))
         forward_begin(s, c, call, next == API_STREAM || call->forward_stream);
     return true;
 }
@@ -378,6 +381,7 @@ void forward_gone(struct conn_state *st)
     struct forward *f = st->forward;
 
     mirror_gone(st);
+    share_gone(st);
     if (!f)
         return;
     api_call_fini(&f->call);

@@ -2,6 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* forward - what a client agent does with requests that are not about itself.
  *
+ * Long polls of all else (lists) wait together: one upstream poll of a thread for
+ * all who wait there for the same answer with the same index (forward_share.c).
+ *
  * Watches of single services (long polls, event streams, ?cached) are answered
  * from the mirror, by the code that answers them on a server; one that nobody
  * watched here before waits until its service is mirrored. All else is passed on
@@ -20,7 +23,10 @@ enum {
     FORWARD_PAUSE_MS = 100,  /* before a server is asked again */
     FORWARD_AWAIT_MS = 3000, /* for a service to be mirrored; then passed on */
     FORWARD_HEADERS_MAX = 16,
+    FORWARD_SHARED_WAIT_MS = 600 * 1000, /* of the one poll for all */
 };
+
+struct fetch_result;
 
 /* True: it was taken (the call moves). False: it is for this agent itself. */
 bool forward_takes(struct serving *s, struct conn *c, struct api_call *call,
@@ -36,6 +42,18 @@ void forward_gone(struct conn_state *st);
 bool mirror_takes(struct serving *s, struct conn *c, struct api_call *call,
                   enum api_next next);
 void mirror_gone(struct conn_state *st);
+/* forward_share.c: true if the call is a long poll that others here may share,
+ * and it waits now. */
+bool share_takes(struct serving *s, struct conn *c, struct api_call *call,
+                 enum api_next next);
+void share_close(struct serving *s);
+void share_gone(struct conn_state *st);
+
+/* Of forward.c, for the others. */
+void forward_take_answer(struct api_call *call, const struct fetch_result *r);
+bool forward_is_leaderless(const struct fetch_result *r);
+char *forward_server(struct serving *s, size_t nth); /* malloc; NULL: none */
+
 /* forward.c: the call is passed on. */
 void forward_begin(struct serving *s, struct conn *c, struct api_call *call,
                    bool stream);

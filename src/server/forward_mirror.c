@@ -175,6 +175,7 @@ void forward_close(struct serving *s)
 {
     while (!list_empty(&s->awaiting))
         on_late(&container_of(s->awaiting.next, struct awaited, link)->timer);
+    share_close(s);
 }
 
 /* The connection ends while it waits. */

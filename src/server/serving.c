@@ -474,6 +474,7 @@ enum err serving_start(struct process *p, int number, const struct settings *o,
     list_init(&s->remotes);
     list_init(&s->monitors);
     list_init(&s->awaiting);
+    list_init(&s->rounds);
     list_init(&s->meters);
     list_init(&s->writes_spare);
     gate_init(s);

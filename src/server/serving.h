@@ -153,6 +153,8 @@ struct serving {
     struct peers *peers;    /* made when first needed */
     struct dns_worker *dns; /* the same: answers for agents */
     struct list awaiting;   /* requests: forward.h */
+    struct map shares;      /* target and index -> polls that wait together */
+    struct list rounds;     /* reads for those whose wait is over */
     struct map drafts;      /* canonical target -> struct draft under way */
     _Atomic uint64_t seen;  /* revision: its groups know of all up to it */
     /* Long polls and streams; the core thread looks at it. */
@@ -218,6 +220,7 @@ struct conn_state {
     struct sync_request *sync;
     struct forward *forward;   /* asked of a server */
     struct awaited *awaited;   /* until a name is mirrored */
+    struct shared_poll *shared;
     struct remote *remote;     /* asked of another datacenter */
     struct everyone *everyone; /* asked of the other servers */
     struct monitor monitor;

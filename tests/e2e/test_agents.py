@@ -169,6 +169,28 @@ def test_a_thousand_watchers_cost_the_server_one_subscription(server, agent):
         crowd.close()
 
 
+def test_a_thousand_watchers_of_a_list_cost_a_server_few_polls(server, agent):
+    path = "/v1/catalog/services"
+    index = agent.get(path).index
+    before = agents.gauge(server, "http.parked")
+    crowd = agents.Watchers(agent, f"{path}?index={index}&wait=60s", 1000)
+    try:
+        until(lambda: agents.gauge(agent, "http.parked") >= 1000,
+              "all of them wait")
+        # One for each serving thread of the agent.
+        until(lambda: 0 < agents.gauge(server, "http.parked") - before <= 32,
+              "the server has few")
+        # Whose wait is over gets the answer as it is; the others wait on.
+        late = agent.get(f"{path}?index={index}&wait=1s")
+        assert late.status == 200 and late.index == index
+        assert late.body == server.get(path).body
+        assert agents.gauge(agent, "http.parked") >= 1000
+        server.register("far", "another-list", "al1")
+        assert crowd.answered() == {"HTTP/1.1 200 OK"}
+    finally:
+        crowd.close()
+
+
 def watched_by(server, service, label):
     """Streams with this label that follow the service now."""
     rows = server.get(f"/v1/muster/watchers/{service}").json["Subscribers"]
@@ -355,6 +377,7 @@ def test_a_lost_server_fails_no_request_and_nobody(make):
         def ask():
             while not over.is_set():
                 for path in ("/v1/catalog/nodes", "/v1/health/service/here",
+                             "/v1/catalog/nodes?index=1&wait=1s",
                              "/v1/health/service/here?cached"):
                     answer = a.get(path)
                     if answer.status != 200:
@@ -363,11 +386,14 @@ def test_a_lost_server_fails_no_request_and_nobody(make):
         readers = [threading.Thread(target=ask) for _ in range(4)]
         for r in readers:
             r.start()
+        lists = "/v1/catalog/services"
+        poll = muster.Poll(a, lists, a.get(lists).index)
         used.kill()
         until(lambda: f"joined server {agents.peer_address(other)}" in a.log(),
               "it has moved")
         assert a.put("/v1/agent/service/register",
                      {"Name": "after", "Port": 2}).status == 200
+        assert "after" in poll.result().json, "a long poll of a list goes on"
         until(lambda: agents.status_of(other, used.name) == "critical",
               "the dead server's node is failed")
         over.set()

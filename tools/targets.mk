@@ -224,7 +224,7 @@ ready: all $B/examples/provider $B/examples/consumer
 	@:
 
 .PHONY: run-cluster
-run-cluster: ## build, show three servers on this machine, with things to kill
+run-cluster: ## build, show three servers and two agents here, with things to kill
 	@$(DEPS) build
 	@$(SUBMAKE) all
 	@tools/run-cluster $B/muster

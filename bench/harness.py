@@ -157,7 +157,7 @@ def watch(port, service, watchers, rounds=3):
 
 def build():
     OUT.mkdir(parents=True, exist_ok=True)
-    for name in ("load", "watch", "floor", "stream", "storm", "echo"):
+    for name in ("load", "watch", "floor", "stream", "storm", "echo", "agents"):
         source, target = ROOT / "bench" / f"{name}.c", OUT / name
         if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
             subprocess.run(["cc", "-O2", "-std=c17", "-D_GNU_SOURCE", "-o",

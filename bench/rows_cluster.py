@@ -31,6 +31,7 @@ class Group:
         self.kind = kind
         self.folder = tempfile.mkdtemp(prefix=f"bench-{kind}-")
         self.processes = []
+        self.servers = []  # of them, those of muster
         self.ports = [free_port() for _ in range(SERVERS)]
 
     def spawn(self, name, *words):
@@ -62,15 +63,16 @@ class Group:
 def muster():
     """Servers that keep their own store, as docs/clusters.md has it."""
     g = Group("muster")
-    lan = [free_port() for _ in range(SERVERS)]
+    g.lan = [free_port() for _ in range(SERVERS)]
     for i in range(SERVERS):
         g.spawn(f"muster{i}", MUSTER, "agent", "-server", "-node", f"bench-{i}",
                 "-bootstrap-expect", str(SERVERS), "-bind", "127.0.0.1",
                 "-data-dir", f"{g.folder}/muster{i}",
                 "-http-port", str(g.ports[i]), "-dns-port", "-1",
-                "-serf-lan-port", str(lan[i]), "-serf-wan-port", "-1",
+                "-serf-lan-port", str(g.lan[i]), "-serf-wan-port", "-1",
                 "-server-port", str(free_port()), "-log-level", "warn",
-                *(w for p in lan for w in ("-retry-join", f"127.0.0.1:{p}")))
+                *(w for p in g.lan for w in ("-retry-join", f"127.0.0.1:{p}")))
+    g.servers = list(g.processes)
     return g.wait()
 
 

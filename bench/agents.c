@@ -175,6 +175,7 @@ static void answered(struct agent *a, int status)
 {
     uint64_t now = now_ns();
     char *wait = strcasestr(a->in, "\r\nRetry-After: ");
+    const char *every = strstr(a->in, "\"BeatMs\":");
 
     a->waits = false;
     a->got = 0;
@@ -196,7 +197,8 @@ static void answered(struct agent *a, int status)
     all.up += a->up_ns == 0;
     if (!a->up_ns)
         a->up_ns = now;
-    a->due_ns = a->sent_ns + 1000000000u;
+    a->due_ns =
+        a->sent_ns + (uint64_t)(every ? atoi(every + 9) : 1000) * 1000000u;
 }
 
 /* Answers are short; the body is looked at for its end only. */

@@ -70,9 +70,9 @@ def row_beats():
     crowd = None
     try:
         time.sleep(2)
-        began, at = cpu_s(g.processes), time.monotonic()
+        began, at = cpu_s(g.servers), time.monotonic()
         time.sleep(CALM_S / 2)
-        idle = (cpu_s(g.processes) - began) / (time.monotonic() - at)
+        idle = (cpu_s(g.servers) - began) / (time.monotonic() - at)
         before = memory_mb(g.servers)
         crowd = Crowd(g.lan, 20, CALM_S + 10)
         up = crowd.told()

@@ -10,7 +10,8 @@
 
 enum {
     ARENA_BYTES_MAX = 64 << 20,
-    LOOK_MS = 1000, /* between looks at who is expected */
+    LOOK_MS = 1000,          /* between looks at who is expected, */
+    LOOK_ALL_MS = 10 * 1000, /* and if nothing of that has changed */
 };
 
 /* --- Life ---------------------------------------------------------------- */
@@ -185,15 +186,37 @@ static void forget_gone(struct liveness *l)
     }
 }
 
+/* Of all that decides who is expected, and who is seen as failed. */
+static uint64_t newest(const struct snapshot *s)
+{
+    static const struct watch_key keys[] = {
+        {WATCH_NODES, {NULL, 0}},
+        {WATCH_STATE, {"any", 3}},
+        {WATCH_SERVICE, {"consul", 6}}, /* servers */
+    };
+    uint64_t index = snapshot_floor(s);
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        uint64_t one = snapshot_index(s, keys[i]);
+        index = one > index ? one : index;
+    }
+    return index;
+}
+
 static void look(struct liveness *l)
 {
+    const struct snapshot *s = liveness_now(l);
+    uint64_t index = newest(s);
     struct tree_iter it;
 
-    if (l->looked_ms && l->now_ms < l->looked_ms + LOOK_MS)
+    if (l->looked_ms &&
+        l->now_ms <
+            l->looked_ms + (index == l->looked_index ? LOOK_ALL_MS : LOOK_MS))
         return;
     l->looked_ms = l->now_ms;
+    l->looked_index = index;
     l->look++;
-    snapshot_nodes(liveness_now(l), &it);
+    snapshot_nodes(s, &it);
     for (const struct cat_node *c; (c = snapshot_next_node(&it));)
         look_at(l, c);
     forget_gone(l);

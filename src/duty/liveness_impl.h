@@ -49,7 +49,7 @@ struct liveness {
     size_t order_cap;
     struct live_server servers[LIVENESS_SERVERS_MAX];
     int reporting; /* server of the report under way; NOBODY */
-    uint64_t look, looked_ms;
+    uint64_t look, looked_ms, looked_index;
 
     struct arena arena;
     struct plan plan;

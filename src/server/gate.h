@@ -26,7 +26,7 @@ enum {
     GATE_LOOK_MS = 200,     /* who has waited too long? */
     CONTACT_BEAT_MS = 300,  /* a barrier at least so often */
     CONTACT_LOST_MS = 1000, /* none answered for so long: no leader is known */
-    CONTACT_LINK_LOST_MS = 3000, /* the same of an agent's beats */
+    CONTACT_LINK_LOST_MS = 5000, /* the same of an agent's beats */
 };
 
 struct gate {

@@ -164,6 +164,34 @@ void link_lost(struct link *l, const char *why)
 
 static void on_beat(struct timer *t);
 
+struct beaten_in {
+    int64_t beat_ms;
+};
+
+/* clang-format off */
+static const struct json_field beaten_fields[] = {
+    {"BeatMs", NULL, FIELD_INT, offsetof(struct beaten_in, beat_ms), NULL, JSON_NO_FLAG},
+};
+/* clang-format on */
+static const struct json_table beaten_table = {beaten_fields, 1,
+                                               sizeof(struct beaten_in)};
+
+/* The server says how often, within bounds; an older one does not. */
+static uint64_t next_beat(struct bytes body)
+{
+    struct beaten_in in = {0};
+    struct errtext t;
+    struct arena a;
+
+    arena_init(&a, 0);
+    enum err e = json_decode(body, &beaten_table, &in, &a, &t);
+    arena_fini(&a);
+    if (e != ERR_OK || in.beat_ms < LINK_BEAT_MS)
+        return LINK_BEAT_MS;
+    return in.beat_ms < LINK_BEAT_MAX_MS ? (uint64_t)in.beat_ms
+                                         : LINK_BEAT_MAX_MS;
+}
+
 static void beaten(void *ctx, const struct fetch_result *r)
 {
     struct link *l = ctx;
@@ -176,7 +204,7 @@ static void beaten(void *ctx, const struct fetch_result *r)
     contact_made(l->core->process, l->beat_sent_ms);
     place_beat(l->core, link_address(l), r->wait_us);
     tell_now(l);
-    uint64_t next = l->beat_sent_ms + LINK_BEAT_MS;
+    uint64_t next = l->beat_sent_ms + next_beat(r->body);
     timer_set(&l->core->timers, &l->beat_timer,
               next > now_ms(l) ? next - now_ms(l) : 1);
 }

@@ -90,7 +90,9 @@ static void beat(struct serving *s, struct conn *c, struct api_call *call)
         refuse(s, c, call, t.s[0] ? t.s : "A beat without Node");
         return;
     }
-    if (!presence_heard(s->process->presence, in.node, uv_now(&s->loop))) {
+    uint64_t next =
+        presence_heard(s->process->presence, in.node, uv_now(&s->loop));
+    if (next == 0) {
         api_error(call, 429, "Beats of more than %d agents", PRESENCE_MAX);
         peer_answer(s, c, call);
         return;
@@ -99,6 +101,8 @@ static void beat(struct serving *s, struct conn *c, struct api_call *call)
     json_open(&j, '{');
     json_key(&j, "Index");
     json_u64(&j, snapshot_revision(s->env.cat));
+    json_key(&j, "BeatMs");
+    json_u64(&j, next);
     json_close(&j, '}');
     peer_json(call);
     peer_answer(s, c, call);
@@ -106,7 +110,11 @@ static void beat(struct serving *s, struct conn *c, struct api_call *call)
 
 static void heard(struct serving *s, struct conn *c, struct api_call *call)
 {
-    presence_write(s->process->presence, uv_now(&s->loop), &call->body);
+    uint64_t after = 0;
+
+    if (bytes_u64(http_param_value(call->request, "after"), &after) != ERR_OK)
+        after = 0;
+    presence_write(s->process->presence, after, uv_now(&s->loop), &call->body);
     call->status = 200;
     call->content_type = "text/plain; charset=utf-8";
     peer_answer(s, c, call);

@@ -4,8 +4,18 @@
  *
  * An agent beats once a second (PUT /v1/peer/beat); serving threads write it
  * here, and whoever decides who is alive (duty/liveness.h, on whatever server it
- * runs) reads all of it once a second: the body of GET /v1/peer/heard, one agent
- * a line, "MILLISECONDS-AGO NAME", the name escaped as in a URL.
+ * runs) asks for it once a second: GET /v1/peer/heard?after=SEQ, SEQ from the
+ * report that he has. The body is
+ *
+ *     all SEQ                    everybody follows
+ *     rest SEQ LATE-MS           or: whoever was told before, and is not named here,
+ *                                was heard within the last LATE-MS
+ *     MILLISECONDS-AGO NAME      one a line, the name escaped as in a URL
+ *     - NAME                     it is not known here any more
+ *
+ * so that an agent costs a line when it comes, goes, or is late, and nothing else.
+ * Who asks after another report than the last one (another holder, or an answer
+ * was lost) gets all. The holder keeps a copy of each server's names.
  *
  * Who has not been heard for PRESENCE_KEPT_MS is forgotten: another server hears
  * him, or nobody. In memory, under a mutex held for one look-up. Any thread. */
@@ -13,10 +23,17 @@
 #define SERVER_PRESENCE_H
 
 #include "base/buf.h"
+#include "base/map.h"
 
 enum {
     PRESENCE_MAX = 262144, /* agents; further ones are not remembered */
     PRESENCE_KEPT_MS = 60 * 1000,
+    /* A beat a second, or in three where there are many: each costs about
+     * ten microseconds, most of it the kernel's. */
+    PRESENCE_BEAT_MS = 1000,
+    PRESENCE_BEAT_MANY_MS = 3000,
+    PRESENCE_MANY = 2000,    /* agents at this server */
+    PRESENCE_LATE_MS = 3500, /* whoever is not heard for so long is named */
 };
 
 struct presence;
@@ -24,16 +41,30 @@ struct presence;
 struct presence *presence_new(void); /* NULL: no memory */
 void presence_free(struct presence *p);
 
-/* False: there are too many, or no memory. */
-bool presence_heard(struct presence *p, struct bytes node, uint64_t now_ms);
+/* Until the agent should beat again; 0: there are too many, or no memory. */
+uint64_t presence_heard(struct presence *p, struct bytes node, uint64_t now_ms);
 
-/* All of it as text. */
-void presence_write(struct presence *p, uint64_t now_ms, struct buf *out);
+/* A report for who has the one of this number; 0: none. */
+void presence_write(struct presence *p, uint64_t after, uint64_t now_ms,
+                    struct buf *out);
 
-/* Takes such a text apart; lines that are none are left out. name lives during
- * the call. */
-void presence_read(struct bytes text,
-                   void (*each)(void *ctx, struct bytes name, uint64_t ago_ms),
+/* All of it, here and now; under the mutex: each must not come back here. */
+typedef void (*presence_each_fn)(void *ctx, struct bytes name, uint64_t ago_ms);
+void presence_each(struct presence *p, uint64_t now_ms, presence_each_fn each,
                    void *ctx);
+
+/* What is known of another server's presence; zero at first. One thread. */
+struct presence_copy {
+    uint64_t seq; /* to ask after */
+    uint64_t round;
+    struct map names;
+};
+
+/* Takes a report; tells everybody who is present there, named or not. Lines that
+ * are none are left out, and a text without a first line (of an older version) is
+ * all. name lives during the call. */
+void presence_read(struct presence_copy *c, struct bytes text,
+                   presence_each_fn each, void *ctx);
+void presence_copy_fini(struct presence_copy *c);
 
 #endif

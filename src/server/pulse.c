@@ -18,6 +18,12 @@
 
 enum { ADDRESS_MAX = 300 };
 
+struct server_copy {
+    size_t name_n; /* 0: free */
+    char name[64];
+    struct presence_copy copy;
+};
+
 struct pulse {
     struct core *core;
     struct liveness *machine;
@@ -25,6 +31,7 @@ struct pulse {
     struct timer timer;
     uint64_t reported_ms, due_ms;
     bool held, stopped;
+    struct server_copy copies[LIVENESS_SERVERS_MAX];
 
     struct store_change change;
     struct store_outcome outcome;
@@ -75,29 +82,54 @@ static void heard(void *ctx, struct bytes name, uint64_t ago_ms)
     liveness_heard(p->machine, name, ago_ms, now_ms(p));
 }
 
-static void report(struct pulse *p, struct bytes server, struct bytes text)
+static void report_begins(struct pulse *p, struct bytes server)
 {
     liveness_report(p->machine, server, 0, now_ms(p));
     liveness_heard(p->machine, server, 0, now_ms(p)); /* it answers */
-    presence_read(text, heard, p);
 }
 
 static void report_own(struct pulse *p)
 {
     struct process *pr = p->core->process;
-    struct buf text = {0};
 
-    presence_write(pr->presence, now_ms(p), &text);
-    report(p, pr->self.node_name, buf_bytes(&text));
-    buf_fini(&text);
+    report_begins(p, pr->self.node_name);
+    presence_each(pr->presence, now_ms(p), heard, p);
+}
+
+/* What is known of a server; NULL: there are too many. */
+static struct presence_copy *copy_of(struct pulse *p, struct bytes server)
+{
+    for (size_t i = 0; i < LIVENESS_SERVERS_MAX; i++) {
+        struct server_copy *c = &p->copies[i];
+        if (!c->name_n && server.n <= sizeof c->name) {
+            c->name_n = server.n;
+            memcpy(c->name, server.p, server.n);
+        }
+        if (bytes_eq(bytes_of(c->name, c->name_n), server))
+            return &c->copy;
+    }
+    return NULL;
+}
+
+static void forget_copies(struct pulse *p)
+{
+    for (size_t i = 0; i < LIVENESS_SERVERS_MAX; i++) {
+        presence_copy_fini(&p->copies[i].copy);
+        p->copies[i].name_n = 0;
+    }
 }
 
 static void server_told(void *ctx, const struct fetch_result *r)
 {
     struct question *q = ctx;
 
-    if (r->err == ERR_OK && r->status == 200 && q->pulse->held)
-        report(q->pulse, question_name(q), r->body);
+    struct pulse *p = q->pulse;
+    struct presence_copy *c = copy_of(p, question_name(q));
+
+    if (r->err == ERR_OK && r->status == 200 && p->held && c) {
+        report_begins(p, question_name(q));
+        presence_read(c, r->body, heard, p);
+    }
     free(q);
 }
 
@@ -107,7 +139,7 @@ static void ask_server(struct pulse *p, const struct cat_instance *i)
     const struct cat_node *node = snapshot_node_of(s, i);
     struct service_view v;
     struct node_view n;
-    char to[ADDRESS_MAX];
+    char to[ADDRESS_MAX], target[64];
 
     if (!node || !peers_of(p))
         return;
@@ -117,11 +149,13 @@ static void ask_server(struct pulse *p, const struct cat_instance *i)
     if (port == 0 || bytes_eq_fold(n.name, p->core->process->self.node_name))
         return;
     net_host_port(to, sizeof to, bytes_head(n.address, 255), port);
+    const struct presence_copy *copy = copy_of(p, n.name);
+    snprintf(target, sizeof target, "/v1/peer/heard?after=%llu",
+             (unsigned long long)(copy ? copy->seq : 0));
     struct question *q = question_new(p, n.name);
     if (peer_ask(p->peers,
-                 &(struct peer_request){.to = to,
-                                        .target = "/v1/peer/heard",
-                                        .timeout_ms = PULSE_ASK_MS},
+                 &(struct peer_request){
+                     .to = to, .target = target, .timeout_ms = PULSE_ASK_MS},
                  server_told, q, NULL) != ERR_OK)
         free(q);
 }
@@ -304,6 +338,7 @@ void pulse_lost(struct core *c)
     if (!c->pulse || c->pulse->stopped)
         return;
     c->pulse->held = false;
+    forget_copies(c->pulse);
     liveness_lost(c->pulse->machine);
 }
 
@@ -343,6 +378,7 @@ void pulse_free(struct core *c)
 {
     if (!c->pulse)
         return;
+    forget_copies(c->pulse);
     liveness_free(c->pulse->machine);
     free(c->pulse);
     c->pulse = NULL;

@@ -218,8 +218,8 @@ struct conn_state {
     struct ask *ask;                /* about the past */
     struct peer_wait *peer_wait;
     struct sync_request *sync;
-    struct forward *forward;   /* asked of a server */
-    struct awaited *awaited;   /* until a name is mirrored */
+    struct forward *forward; /* asked of a server */
+    struct awaited *awaited; /* until a name is mirrored */
     struct shared_poll *shared;
     struct remote *remote;     /* asked of another datacenter */
     struct everyone *everyone; /* asked of the other servers */

@@ -40,7 +40,7 @@ def until(true, what):
     end = time.monotonic() + LIMIT_S
     while not true():
         assert time.monotonic() < end, f"not within {LIMIT_S} s: {what}"
-        time.sleep(0.1)
+        time.sleep(0.1)  # sleep: between two looks
 
 
 @pytest.mark.skipif(not shutil.which("etcd"),

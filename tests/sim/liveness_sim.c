@@ -85,7 +85,7 @@ static void on_beat(struct sim *sim, struct event *e)
     struct story *st = a->st;
     struct server *s = &st->servers[a->server];
 
-    sim_in(sim, e, BEAT_MS + sim_below(sim, LAG_MAX_MS));
+    sim_in(sim, e, st->beat_ms + sim_below(sim, LAG_MAX_MS));
     if (!a->up || a->stopped || a->mute)
         return;
     if (runs(s)) {
@@ -282,6 +282,7 @@ static void begin(struct story *st, uint64_t seed)
     sim_init(&st->sim, seed);
     st->w = world_new();
     st->agents = 3 + sim_below(&st->sim, AGENTS_MAX - 2);
+    st->beat_ms = sim_chance(&st->sim, 50) ? BEAT_MS : BEAT_MANY_MS;
     st->l = liveness_new(&(struct liveness_options){
         .catalog = st->w->catalog,
         .seed = seed,

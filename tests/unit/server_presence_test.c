@@ -2,6 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server/presence.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "test.h"
 
 static void note(void *ctx, struct bytes name, uint64_t ago_ms)
@@ -11,37 +14,119 @@ static void note(void *ctx, struct bytes name, uint64_t ago_ms)
 
 static void reads_as(const char *text, const char *want)
 {
+    struct presence_copy c = {0};
     struct buf got = {0};
-    presence_read(bytes_str(text), note, &got);
+    presence_read(&c, bytes_str(text), note, &got);
     assert_bytes(buf_bytes(&got), want);
     buf_fini(&got);
+    presence_copy_fini(&c);
+}
+
+/* The copy asks, and tells: in no order. */
+static void asks(struct presence *p, struct presence_copy *c, uint64_t now_ms,
+                 struct buf *text, struct buf *told)
+{
+    buf_reset(text);
+    buf_reset(told);
+    presence_write(p, c->seq, now_ms, text);
+    presence_read(c, buf_bytes(text), note, told);
+}
+
+static bool has(const struct buf *b, const char *part)
+{
+    return b->n && memmem(b->p, b->n, part, strlen(part));
 }
 
 static void who_was_heard_is_told_with_when(void **state)
 {
     (void)state;
     struct presence *p = presence_new();
+    struct presence_copy c = {0};
     struct buf text = {0}, got = {0};
-    assert_true(presence_heard(p, bytes_str("a b/\n%"), 1000));
-    assert_true(presence_heard(p, bytes_str("a b/\n%"), 1400));
-    presence_write(p, 1500, &text);
-    presence_read(buf_bytes(&text), note, &got);
+    assert_int_equal(presence_heard(p, bytes_str("a b/\n%"), 1000),
+                     PRESENCE_BEAT_MS);
+    assert_int_equal(presence_heard(p, bytes_str("a b/\n%"), 1400),
+                     PRESENCE_BEAT_MS);
+    asks(p, &c, 1500, &text, &got);
     assert_bytes(buf_bytes(&got), "a b/\n%=100;");
+    presence_copy_fini(&c);
     buf_fini(&text);
     buf_fini(&got);
     presence_free(p);
 }
 
-static void who_is_unheard_for_long_is_forgotten(void **state)
+static void
+a_report_names_who_comes_goes_or_is_late_and_nobody_else(void **state)
 {
     (void)state;
     struct presence *p = presence_new();
-    struct buf text = {0};
-    assert_true(presence_heard(p, bytes_str("old"), 0));
-    assert_true(presence_heard(p, bytes_str("new"), PRESENCE_KEPT_MS));
-    presence_write(p, PRESENCE_KEPT_MS + 1, &text);
-    assert_bytes(buf_bytes(&text), "1 new\n");
+    struct presence_copy c = {0};
+    struct buf text = {0}, got = {0};
+    presence_heard(p, bytes_str("a"), 1000);
+    presence_heard(p, bytes_str("b"), 1000);
+    asks(p, &c, 1100, &text, &got);
+    assert_true(has(&got, "a=100;") && has(&got, "b=100;"));
+    presence_heard(p, bytes_str("a"), 4900);
+    presence_heard(p, bytes_str("new"), 4900);
+    asks(p, &c, 5000, &text, &got);
+    assert_false(has(&text, " a\n"));
+    assert_true(has(&got, "a=3500;")); /* at most */
+    assert_true(has(&got, "b=4000;") && has(&got, "new=100;"));
+    uint64_t later = 1000 + PRESENCE_KEPT_MS + 1;
+    presence_heard(p, bytes_str("a"), later);
+    presence_heard(p, bytes_str("new"), later);
+    asks(p, &c, later, &text, &got);
+    assert_true(has(&text, "- b\n"));
+    assert_false(has(&got, "b="));
+    asks(p, &c, later + 1, &text, &got);
+    assert_false(has(&got, "b="));
+    assert_true(has(&got, "a=3500;") && has(&got, "new=3500;"));
+    presence_copy_fini(&c);
     buf_fini(&text);
+    buf_fini(&got);
+    presence_free(p);
+}
+
+/* An answer that was lost, another holder, a server that began anew. */
+static void who_has_another_report_is_told_all(void **state)
+{
+    (void)state;
+    struct presence *p = presence_new(), *next = presence_new();
+    struct presence_copy c = {0}, other = {0};
+    struct buf text = {0}, got = {0};
+    presence_heard(p, bytes_str("a"), 1000);
+    asks(p, &c, 1000, &text, &got);
+    presence_write(p, c.seq, 1000, &text); /* lost */
+    asks(p, &c, 1000, &text, &got);
+    assert_true(has(&text, "all "));
+    assert_bytes(buf_bytes(&got), "a=0;");
+    asks(p, &other, 1000, &text, &got);
+    asks(p, &c, 1000, &text, &got);
+    assert_true(has(&text, "all "));
+    presence_heard(next, bytes_str("z"), 1000);
+    asks(next, &c, 1000, &text, &got);
+    assert_bytes(buf_bytes(&got), "z=0;");
+    asks(next, &c, 1000, &text, &got);
+    assert_bytes(buf_bytes(&got), "z=3500;"); /* and no a any more */
+    presence_copy_fini(&c);
+    presence_copy_fini(&other);
+    buf_fini(&text);
+    buf_fini(&got);
+    presence_free(p);
+    presence_free(next);
+}
+
+static void many_agents_beat_less_often(void **state)
+{
+    (void)state;
+    struct presence *p = presence_new();
+    char name[16];
+    uint64_t every = 0;
+    for (int i = 0; i <= PRESENCE_MANY; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        every = presence_heard(p, bytes_str(name), 1);
+    }
+    assert_int_equal(every, PRESENCE_BEAT_MANY_MS);
     presence_free(p);
 }
 
@@ -51,11 +136,16 @@ static void lines_that_are_none_are_left_out(void **state)
     reads_as("", "");
     reads_as("5 a\n7 b", "a=5;b=7;");
     reads_as("x a\n-1 b\n5\n5 \n 5 c\n9 d%zz\n8 e%20\n", "e =8;");
+    reads_as("all x\n5 a\n- \n- a\n", "a=5;");
+    reads_as("rest 5\n5 a\n", "a=5;");
+    reads_as("rest 7 3500\n5 a\n", "a=5;");
 }
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(who_was_heard_is_told_with_when),
-    cmocka_unit_test(who_is_unheard_for_long_is_forgotten),
+    cmocka_unit_test(a_report_names_who_comes_goes_or_is_late_and_nobody_else),
+    cmocka_unit_test(who_has_another_report_is_told_all),
+    cmocka_unit_test(many_agents_beat_less_often),
     cmocka_unit_test(lines_that_are_none_are_left_out),
 };
 

@@ -336,6 +336,42 @@ static void hello_says_who_and_of_what(void **state)
                          "\"ServerPort\":8300}]"));
 }
 
+/* Half of a rolling upgrade: each says what it is, and who was not heard of
+ * says nothing. */
+static void each_server_is_shown_with_its_own_version(void **state)
+{
+    struct world *w = *state;
+    struct api_server servers[] = {
+        {.id = bytes_str("u-1"), .node = bytes_str("own"), .self = true},
+        {.id = bytes_str("u-2"),
+         .node = bytes_str("n2"),
+         .version = bytes_str("9.8.7"),
+         .alive = true},
+        {.id = bytes_str("u-3"), .node = bytes_str("n3")},
+    };
+    struct api_cluster cl = {.managed = true,
+                             .phase = "member",
+                             .store_size = 5000,
+                             .store_used = 4000,
+                             .servers = servers,
+                             .server_count = 3};
+
+    w->cluster = &cl;
+    struct bytes got = get(w, "/v1/operator/autopilot/health");
+    assert_int_equal(w->call.status, 429); /* one is not there */
+    const char *n2 = memmem(got.p, got.n, "\"n2\"", 4);
+    const char *n3 = memmem(got.p, got.n, "\"n3\"", 4);
+    assert_non_null(n2);
+    assert_non_null(n3);
+    assert_true(has(bytes_of(n2, (size_t)(n3 - n2)), "\"Version\":\"9.8.7\""));
+    assert_true(
+        has(bytes_of(n3, (size_t)(got.p + got.n - n3)), "\"Version\":\"\""));
+    assert_false(has(bytes_of(got.p, (size_t)(n2 - got.p)), "9.8.7"));
+    w->from_peer = true;
+    assert_true(
+        has(get(w, "/v1/peer/hello"), "\"StoreSize\":5000,\"StoreUsed\":4000"));
+}
+
 static void hello_lists_servers_that_peers_can_reach(void **state)
 {
     struct world *w = *state;
@@ -370,6 +406,7 @@ static const struct CMUnitTest tests[] = {
     T(the_machine_is_shown_as_it_was_found),
     T(users_do_not_see_what_peers_ask),
     T(hello_says_who_and_of_what),
+    T(each_server_is_shown_with_its_own_version),
     T(hello_lists_servers_that_peers_can_reach),
 };
 

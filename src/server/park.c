@@ -181,8 +181,10 @@ static void group_drafted(struct serving *s, struct park_group *g,
                           uint64_t index, uint64_t sent)
 {
     struct api_env env;
-    if (!serving_env_of(s, g->follow.of, &env))
-        a = NULL; /* the call holds the draft's error, or 500 follows */
+    if (!serving_env_of(s, g->follow.of, &env)) { /* cut meanwhile */
+        api_error(call, 500, MIRROR_OVER);
+        a = NULL;
+    }
     if (!a) {
         group_answer_all(s, g, NULL, call, &env, sent);
         return;
@@ -227,7 +229,7 @@ static void group_evaluate(struct serving *s, struct park_group *g)
     api_call_init(&call);
 
     if (!serving_env_of(s, g->follow.of, &env)) {
-        (void)mirror_is_over(s, g->follow.of, &call);
+        api_error(&call, 500, MIRROR_OVER);
         group_answer_all(s, g, NULL, &call, &env, 0);
     } else if (api_from_canonical(&call, &env, g->follow.target, &arena) ==
                ERR_OK) {

@@ -129,8 +129,8 @@ func (t *torture) converged(round int, all []*follower) {
 				time.Sleep(5 * time.Millisecond)
 			}
 			if got := f.get(); got != want {
-				t.violation("somebody who watches %s has %v, not %v, %v after the faults",
-					name, got, want, t.bound)
+				t.violation("%s has %v of %s, not %v, %v after the faults", f.how, got,
+					name, want, t.bound)
 			}
 		}
 	}

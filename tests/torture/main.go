@@ -191,11 +191,12 @@ func (t *torture) follow(ctx context.Context, r *rand.Rand, round int, wg *sync.
 	for k := 0; k < services; k++ {
 		name := serviceName(round, k)
 		for i := range t.doors {
-			s, f := t.doors[i], &follower{name: name}
+			s := t.doors[i]
+			f := &follower{name: name, how: "a poll at " + s.name}
 			all = append(all, f)
 			run(func() { t.poll(ctx, s, name, f) })
 		}
-		f, seed := &follower{name: name}, r.Int63()
+		f, seed := &follower{name: name, how: "a stream"}, r.Int63()
 		all = append(all, f)
 		run(func() { t.stream(ctx, seed, name, f) })
 	}

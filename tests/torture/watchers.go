@@ -17,9 +17,9 @@ import (
 
 // follower has what somebody who watches one service from one server has of it.
 type follower struct {
-	name string
-	mu   sync.Mutex
-	have state
+	name, how string // the service; a poll or stream, and where
+	mu        sync.Mutex
+	have      state
 }
 
 func (f *follower) set(s state) {

@@ -6,11 +6,13 @@ the wires."""
 
 import http.client
 import re
+import subprocess
 import threading
 import time
 
 import pytest
 
+import muster
 import netlab
 from muster import Poll, until
 
@@ -281,3 +283,18 @@ def test_a_datacenter_larger_than_what_is_kept_for_slow_readers(dcs, three):
 
     until(there, "the mirror is whole", 120)
     assert len(mirrored(c, "huge").json) == n
+
+
+def test_a_split_is_told_minute_by_minute():
+    """The script behind the table in docs/benchmarks.md, with short minutes."""
+    out = subprocess.run([muster.ROOT / "bench" / "split", "1", "8"], text=True,
+                         capture_output=True, timeout=300)
+    assert out.returncode == 0, out.stdout + out.stderr
+    lines = out.stdout.splitlines()
+    names = [line.split(" | ")[0].strip("| ") for line in lines[2:6]]
+    assert names == ["before", "1 s", "1", "after"]
+    stale, default, _, consistent = lines[4].split(" | ")[2:6]
+    for cell in (stale, default):
+        assert cell.startswith("20 from mirror") and "KnownLeader false" in cell
+    assert consistent.startswith("500 ")
+    assert "0 bytes came through in it" in lines[-1]

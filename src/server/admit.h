@@ -27,7 +27,7 @@ enum {
     ADMIT_PATIENCE_MS = 2000,
     ADMIT_WAITING_MAX = 8192,
     ADMIT_TURN_MAX = 4096, /* of it, of one client */
-    ADMIT_FIRST = 256, /* limits: at first, and between which it stays */
+    ADMIT_FIRST = 256,     /* limits: at first, and between which it stays */
     ADMIT_MIN = 32,
     ADMIT_MAX = 4096,
 };
@@ -40,7 +40,7 @@ struct admit_item {
 struct admit {
     struct list turn[ADMIT_TURNS]; /* struct admit_item */
     unsigned queued[ADMIT_TURNS];
-    unsigned next;                 /* whose turn it is */
+    unsigned next; /* whose turn it is */
     size_t waiting, flying, limit;
     uint64_t cut_ms; /* when the limit was made smaller */
 };

@@ -74,7 +74,7 @@ struct core {
     struct local_identity me;
     struct own *own; /* own.c */
     struct coordinates *coordinates;
-    struct place *place; /* place.h; NULL: no listener for peers */
+    struct place *place;       /* place.h; NULL: no listener for peers */
     struct wan_keeper *wan;    /* wan.c; NULL: no other datacenters */
     struct mirrors *mirrors;   /* mirrors.c; NULL: none */
     struct guardian *guardian; /* guard.c */

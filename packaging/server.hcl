@@ -3,6 +3,8 @@
 #
 # /etc/muster/server.hcl of each of three servers; docs/clusters.md says more.
 
+server           = true
+data_dir         = "/var/lib/muster"
 bootstrap_expect = 3
 retry_join       = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
 

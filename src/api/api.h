@@ -66,7 +66,8 @@ struct api_self {
 /* A server, as the others know it. */
 struct api_server {
     struct bytes id, node; /* node empty: not known yet */
-    struct bytes version;  /* empty: not heard of */
+    struct bytes version;  /* of the API; empty: not heard of */
+    struct bytes muster_version;
     struct bytes address;
     uint16_t peer_port, server_port;
     bool self, leader, voter, alive;

@@ -153,6 +153,8 @@ static void server_health(struct json_out *j, const struct api_env *env,
     member(j, state ? "NodeStatus" : "SerfStatus",
            bytes_str(s->alive ? "alive" : "failed"));
     member(j, "Version", s->self ? env->self->version : s->version);
+    member(j, "MusterVersion",
+           s->self ? bytes_str(MUSTER_VERSION) : s->muster_version);
     if (!state)
         flag(j, "Leader", leader);
     last_contact(j, s);

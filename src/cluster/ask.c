@@ -168,6 +168,7 @@ static void take_server(struct asked *a, const struct hello *h)
     a->store_size = h->store_size > 0 ? (uint64_t)h->store_size : 0;
     a->store_used = h->store_used > 0 ? (uint64_t)h->store_used : 0;
     (void)text_take(a->version, sizeof a->version, h->api_version);
+    (void)text_take(a->muster_version, sizeof a->muster_version, h->version);
 }
 
 static void take_hello(struct asked *a, const struct hello *h)

@@ -52,8 +52,9 @@ struct cluster_options {
 
 struct cluster_server {
     char id[40], node[256], address[256];
-    char version[40]; /* empty: not heard of */
-    uint64_t member;  /* etcd's number of it; 0: none yet */
+    char version[40]; /* of the API; empty: not heard of */
+    char muster_version[40];
+    uint64_t member; /* etcd's number of it; 0: none yet */
     uint16_t peer_port, server_port;
     bool self, leader, voter, alive;
     uint64_t contact_ms;

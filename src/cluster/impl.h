@@ -75,7 +75,7 @@ struct asked {
     struct gather_server last;
     uint64_t heard_ms;
     uint64_t store_index, store_term, store_size, store_used;
-    char version[40];
+    char version[40], muster_version[40];
     char complained[200]; /* what was logged last */
 };
 

@@ -136,6 +136,8 @@ static void view_of(const struct cluster *c, const struct etcd_member *m,
         s->store_size = a->store_size;
         s->store_used = a->store_used;
         (void)text_take(s->version, sizeof s->version, bytes_str(a->version));
+        (void)text_take(s->muster_version, sizeof s->muster_version,
+                        bytes_str(a->muster_version));
         s->contact_ms = cluster_now(c) - a->heard_ms;
     } else {
         s->contact_ms = UINT32_MAX;

@@ -129,6 +129,7 @@ static struct block *block_new(const struct cluster_view *v)
             .id = bytes_str(s->id),
             .node = bytes_str(s->node),
             .version = bytes_str(s->version),
+            .muster_version = bytes_str(s->muster_version),
             .address = bytes_str(s->address),
             .peer_port = s->peer_port,
             .server_port = s->server_port,

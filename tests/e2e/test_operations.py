@@ -40,6 +40,7 @@ class Host:
         self.server = server
         self.folder = folder
         self.asked = []
+        self.paths = {}  # what stands in the text -> where it is here
         host = self
 
         class Systemd(http.server.BaseHTTPRequestHandler):
@@ -70,11 +71,16 @@ class Host:
             self.server.stop()
         if what in ("start", "restart"):
             self.server.start()
+        if what == "reload":
+            self.server.reload()
 
-    def do(self, name):
-        env = dict(os.environ, CONSUL_HTTP_ADDR=f"127.0.0.1:{self.server.port}",
+    def do(self, name, **more):
+        text = procedure(name)
+        for there, here in self.paths.items():
+            text = text.replace(there, str(here))
+        env = dict(os.environ, **more, CONSUL_HTTP_ADDR=f"127.0.0.1:{self.server.port}",
                    PATH=f"{self.folder}/bin:{os.environ['PATH']}")
-        out = subprocess.run(["bash", "-euo", "pipefail", "-c", procedure(name)],
+        out = subprocess.run(["bash", "-euo", "pipefail", "-c", text],
                              cwd=self.folder, env=env, capture_output=True,
                              text=True, timeout=120)
         assert out.returncode == 0, f"{name}:\n{out.stdout}{out.stderr}"

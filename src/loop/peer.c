@@ -61,7 +61,7 @@ enum err peer_ask(struct peers *p, const struct peer_request *q,
         .unacked_ms = PEER_UNACKED_MS,
         .keep_connection = true,
         .psk = p->psk,
-        .body_keep_bytes = PEER_ANSWER_MAX,
+        .body_keep_bytes = q->answer_max ? q->answer_max : PEER_ANSWER_MAX,
         .body_refuse_larger = true,
     };
     enum err e =

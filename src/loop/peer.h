@@ -29,6 +29,7 @@ struct peer_request {
     const struct fetch_header *headers;
     size_t header_count;
     bool keep_head;
+    size_t answer_max; /* 0: PEER_ANSWER_MAX */
     /* As in fetch.h: an answer without end. */
     void (*on_piece)(void *ctx, struct bytes piece);
     void *piece_ctx;

@@ -254,12 +254,19 @@ static size_t headers_of(const struct forward *f,
     return n;
 }
 
+static bool is_snapshot(const struct forward *f)
+{
+    return bytes_is(f->call.request->path, "/v1/snapshot");
+}
+
 static uint32_t timeout_ms(const struct forward *f)
 {
     uint64_t wait = f->call.blocking != API_BLOCK_NONE && f->call.index
                         ? f->call.wait_ms + f->call.wait_ms / 16
                         : 0;
 
+    if (is_snapshot(f))
+        return FORWARD_SNAPSHOT_MS;
     return f->stream ? 0 : (uint32_t)(wait + FORWARD_HOLD_MS + 2000);
 }
 
@@ -297,6 +304,7 @@ static void ask(struct forward *f)
         .headers = headers,
         .header_count = headers_of(f, headers),
         .keep_head = true,
+        .answer_max = is_snapshot(f) ? SNAPSHOT_BODY_MAX : 0,
     };
     if (f->stream) {
         q.on_piece = on_piece;

@@ -23,6 +23,7 @@ enum {
     FORWARD_PAUSE_MS = 100,  /* before a server is asked again */
     FORWARD_AWAIT_MS = 3000, /* for a service to be mirrored; then passed on */
     FORWARD_HEADERS_MAX = 16,
+    FORWARD_SNAPSHOT_MS = 600 * 1000,    /* for a whole archive */
     FORWARD_SHARED_WAIT_MS = 600 * 1000, /* of the one poll for all */
 };
 

@@ -3,8 +3,10 @@
 """Client agents: what an application's host gets from servers elsewhere, and what
 becomes of it when a server, or the agent, dies."""
 
+import base64
 import http.client
 import json
+import random
 import signal
 import subprocess
 import threading
@@ -189,6 +191,26 @@ def test_a_thousand_watchers_of_a_list_cost_a_server_few_polls(server, agent):
         assert crowd.answered() == {"HTTP/1.1 200 OK"}
     finally:
         crowd.close()
+
+
+def test_a_snapshot_passes_that_is_larger_than_other_answers(make):
+    s = make(muster.Server, name="server-5").start()
+    a = make(agents.Agent, s, name="saver", bind="127.0.0.12").start()
+    text = random.Random(1)
+    for i in range(800):  # hardly to be compressed
+        meta = {f"k{k}": base64.b64encode(text.randbytes(380)).decode()
+                for k in range(60)}
+        assert s.put("/v1/catalog/register", {
+            "Node": f"large-{i}", "Address": "10.0.0.1",
+            "NodeMeta": meta}).status == 200
+    c = http.client.HTTPConnection("127.0.0.1", a.port, timeout=muster.LIMIT)
+    c.request("GET", "/v1/snapshot")
+    answer = c.getresponse()
+    archive = answer.read()
+    assert answer.status == 200 and len(archive) > 16 << 20, len(archive)
+    c.request("PUT", "/v1/snapshot", archive)
+    assert c.getresponse().status == 200
+    c.close()
 
 
 def watched_by(server, service, label):

@@ -61,7 +61,8 @@ static void answer_uncached(struct serving *s, struct conn *c,
                             struct api_call *call, struct api_env *env,
                             bool gzip)
 {
-    if (call->watch.kind == WATCH_NONE) /* metrics, self: rare, may cost */
+    /* metrics, self: rare, may cost. What peers ask is neither. */
+    if (call->watch.kind == WATCH_NONE && !call->request->from_peer)
         serving_measure(s, env);
     struct api_host *host =
         call->want_host ? arena_alloc(call->arena, sizeof *host) : NULL;

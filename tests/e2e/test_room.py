@@ -13,7 +13,6 @@ import pytest
 import clusters
 import etcd
 from muster import until
-from test_peers import KEY
 
 pytestmark = pytest.mark.skipif(not etcd.INSTALLED, reason=etcd.WHY)
 
@@ -76,17 +75,16 @@ def own_etcd(server, path, body):
     return json.loads(text)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def three():
-    c = clusters.Cluster(3, ["-encrypt", KEY])
+    c = clusters.Cluster(3)
     try:
         yield c.start()
     finally:
         c.close()
 
 
-def test_an_alarm_is_taken_back_and_each_member_is_defragmented_on_its_own(
-        three):
+def test_an_alarm_is_taken_back_by_who_looks_after_it(three):
     a = three.servers[0]
     until(lambda: any("looks after etcd's room" in s.log()
                       for s in three.servers), "a holder of the duty")
@@ -109,3 +107,14 @@ def test_an_alarm_is_taken_back_and_each_member_is_defragmented_on_its_own(
     logs = "".join(s.log() for s in three.servers)
     assert "etcd takes writes again" in logs
     assert "all history is dropped to make room" in logs
+
+
+def test_a_server_defragments_its_own_member_for_another(three):
+    for s in three.servers:
+        until(lambda s=s: len(s.peers()) == 3, "three peers")
+        c = http.client.HTTPConnection(s.address, s.other_ports[0], timeout=60)
+        c.request("PUT", "/v1/peer/defragment")
+        answer = c.getresponse()
+        assert answer.status == 200, answer.read()
+        assert s.put("/v1/peer/defragment").status == 404  # not for users
+        s.register("n3", s.name)

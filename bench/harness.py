@@ -178,7 +178,7 @@ def row(name, unit, values, goal=""):
     line = {"row": name, "unit": unit, "median": med, "spread": spread,
             "goal": goal}
     for other in ("consul", "nginx", "floor", "durable", "nsd", "knot", "quiet",
-                  "elsewhere"):
+                  "elsewhere", "server"):
         if other in med and "muster" in med and min(med[other], med["muster"]) > 0:
             line[f"muster/{other}"] = round(med["muster"] / med[other], 3)
     results.append(line)

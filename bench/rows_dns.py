@@ -19,8 +19,8 @@ import sys
 import tempfile
 import time
 
-from harness import (CONSUL, CORES, OUT, REAL_CONSUL, ROUNDS, SECONDS, Peer,
-                     find, free_port, load, request, row, skip)
+from harness import (CONSUL, CORES, MUSTER, OUT, REAL_CONSUL, ROUNDS, SECONDS, Peer,
+                     find, free_port, load, request, row, skip, watch)
 
 SERVICES = 50_000  # of one instance each
 DNSPERF, NSD, KNOT = find("dnsperf"), find("nsd"), find("knotd")
@@ -289,3 +289,69 @@ def row_dns():
         ">= 0.8 of quiet")
     for p in [*group, other]:
         p.stop()
+
+
+class Server(DnsPeer):
+    """One that an agent joins."""
+
+    def command(self):
+        words = super().command()
+        self.lan = words[words.index("-serf-lan-port") + 1]
+        return words
+
+
+class Agent(DnsPeer):
+    def __init__(self, server):
+        super().__init__("muster")
+        self.server = server
+
+    def command(self):
+        self.dns = free_port()
+        return [MUSTER, "agent", "-node", "bench-agent", "-bind", "127.0.0.2",
+                "-client", "127.0.0.1", "-data-dir", self.folder + "/data",
+                "-http-port", str(self.port), "-dns-port", str(self.dns),
+                "-serf-lan-port", str(free_port()), "-log-level", "warn",
+                "-hcl", "limits { http_max_conns_per_client = 19000 }",
+                "-retry-join", f"127.0.0.1:{self.server.lan}"]
+
+
+AGENT_SERVICES = 3000  # of those that an agent may mirror
+
+
+def row_dnsagent():
+    """An agent's mirror beside its server: the same questions in the same run, and
+    from a write at each until a thousand who wait there have it."""
+    server = Server("muster").start()
+    fill(server)
+    agent = Agent(server).start()
+    try:
+        if DNSPERF:
+            random.seed(1)
+            files = {
+                "A": questions("a", ["one.service.consul A"]),
+                "SRV, 3 instances": questions("srv", ["web.service.consul SRV"]),
+                "no such name": questions("nx", ["nosuch.service.consul A"]),
+                f"{AGENT_SERVICES:,} services at random": questions("few", [
+                    f"svc-{random.randrange(AGENT_SERVICES)}.service.consul A"
+                    for _ in range(200_000)]),
+            }
+            for name, path in files.items():
+                rate(agent.dns, path)  # so that all are followed
+                time.sleep(1)
+                rates = {"muster": [], "server": []}
+                for _ in range(ROUNDS):
+                    rates["muster"].append(rate(agent.dns, path))
+                    rates["server"].append(rate(server.dns, path))
+                row(f"DNS at an agent: {name}", "q/s", rates)
+        else:
+            skip("DNS at an agent", "no dnsperf (Debian package dnsperf)")
+        put(server, "watch", "127.0.0.1", "told", 1)
+        for key in "p50_ms", "p99_ms":
+            figures = {"muster": [], "server": []}
+            for _ in range(ROUNDS):
+                for kind, p in (("muster", agent), ("server", server)):
+                    figures[kind].append(watch(p.port, "told", 1000)[key])
+            row(f"1,000 long polls at an agent, {key[:3]}", "ms", figures)
+    finally:
+        agent.stop()
+        server.stop()

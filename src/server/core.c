@@ -4,7 +4,6 @@
 
 #include <malloc.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -50,9 +49,7 @@ static void put_published(struct serving *s, const struct watch_set *set,
     list_add(letters, &pub->letter.link);
 }
 
-/* What is published, if anything (set), and the writes that this makes visible,
- * in one delivery to each serving thread. */
-static void tell_serving(struct core *c, const struct watch_set *set)
+void core_tell(struct core *c, const struct watch_set *set)
 {
     struct process *p = c->process;
     struct list out[SERVING_THREADS_MAX];
@@ -86,7 +83,7 @@ static void on_written(void *ctx, struct list *letters)
 {
     struct core *c = ctx;
     list_move_all(&c->written, letters);
-    tell_serving(c, NULL);
+    core_tell(c, NULL);
 }
 
 void core_serving_ends(struct core *c)
@@ -94,7 +91,7 @@ void core_serving_ends(struct core *c)
     c->serving_ends = true;
     if (c->process->store)
         store_hurry(c->process->store);
-    tell_serving(c, NULL);
+    core_tell(c, NULL);
 }
 
 static bool touches_own(const struct core *c, const struct watch_set *set)
@@ -124,7 +121,7 @@ void core_published(struct core *c)
     count_catalog(catalog_current(p->catalog));
     metric_set(METRIC_CATALOG_GARBAGE,
                (int64_t)atomic_load(&p->pins.garbage_bytes));
-    tell_serving(c, set);
+    core_tell(c, set);
     contact_published(c);
     if (!c->loaded || c->stopping || c->leaving)
         return;
@@ -142,7 +139,7 @@ void core_published(struct core *c)
 static void local_published(void *ctx)
 {
     struct core *c = ctx;
-    tell_serving(c, local_changes(c->process->local));
+    core_tell(c, local_changes(c->process->local));
 }
 
 /* --- The store's feed ---------------------------------------------------- */
@@ -244,107 +241,6 @@ static void on_store_state(void *ctx, bool up, enum err why, const char *text)
 
 /* --- The agent's side ---------------------------------------------------- */
 
-static void client_left(void *ctx)
-{
-    struct core *c = ctx;
-    members_leave(c, c->options.left, c->options.ctx);
-}
-
-void core_leave(struct core *c)
-{
-    own_leave(c, client_left, c);
-}
-
-/* Answered before it is done, as Consul does: the process ends right after. */
-static void leave(struct core *c, struct agent_op *op)
-{
-    if (!members_may_leave(c, &op->text)) {
-        op->http_status = 500;
-        op->done(op);
-        return;
-    }
-    op->http_status = 200;
-    op->done(op);
-    wan_leaves(c);
-    core_leave(c);
-}
-
-static void tell_heard(struct core *c, enum watch_kind kind)
-{
-    uint64_t hash = watch_hash((struct watch_key){kind, {NULL, 0}});
-    struct watch_set set = {.v = &hash, .n = 1};
-    tell_serving(c, &set);
-}
-
-static void hear_event(struct core *c, struct agent_op *op)
-{
-    uint8_t random[16];
-    if (getentropy(random, sizeof random) != 0) {
-        op->http_status = 500;
-        errtext_set(&op->text, "no random bytes for the event's ID");
-        op->done(op);
-        return;
-    }
-    uuid_format(random, op->event.id);
-    if (op->enable) {
-        heard_add_event(c->process->heard, &op->event);
-        tell_heard(c, WATCH_EVENTS);
-    }
-    op->http_status = 200;
-    op->done(op);
-}
-
-/* What is not for the agent itself. */
-static bool run_op(struct core *c, struct agent_op *op)
-{
-    switch (op->kind) {
-    case AGENT_LEAVE:
-        leave(c, op);
-        return true;
-    case AGENT_RELOAD:
-        c->options.reload(c->options.ctx, op);
-        return true;
-    case AGENT_EVENT:
-        hear_event(c, op);
-        return true;
-    case AGENT_JOIN_WAN:
-        wan_join(c, op);
-        return true;
-    case AGENT_FORCE_WAN:
-        wan_force_out(c, op);
-        return true;
-    case AGENT_COORDINATE:
-        coordinates_hear(c, op);
-        return true;
-    case AGENT_PEER_LOCK:
-    case AGENT_PEER_JOIN:
-    case AGENT_PEER_DEFRAGMENT:
-    case AGENT_RAFT_REMOVE:
-        members_op(c, op);
-        return true;
-    case AGENT_REGISTER_SERVICE:
-    case AGENT_DEREGISTER_SERVICE:
-    case AGENT_REGISTER_CHECK:
-    case AGENT_DEREGISTER_CHECK:
-    case AGENT_TTL:
-    case AGENT_SERVICE_MAINTENANCE:
-    case AGENT_NODE_MAINTENANCE:
-        return false;
-    }
-    return false;
-}
-
-static void on_ops(void *ctx, struct list *ops)
-{
-    struct core *c = ctx;
-    while (!list_empty(ops)) {
-        struct agent_op *op = container_of(ops->next, struct agent_op, link);
-        list_del(&op->link);
-        if (!run_op(c, op))
-            agent_submit(c->agent, op);
-    }
-}
-
 static void on_results(void *ctx, struct list *results)
 {
     struct core *c = ctx;
@@ -425,7 +321,7 @@ static enum err open_queues(struct core *c)
     if (e == ERR_OK)
         e = monitor_open(c);
     if (e == ERR_OK)
-        e = queue_new(c->loop, AGENT_OPS_WAITING_MAX, on_ops, c,
+        e = queue_new(c->loop, AGENT_OPS_WAITING_MAX, core_ops, c,
                       &c->process->agent_ops);
     return e;
 }

@@ -111,6 +111,14 @@ MUST_USE enum err core_submit(struct core *c, struct store_change *ch,
 /* The catalog has another version. */
 void core_published(struct core *c);
 
+/* What is published, if anything (set), and the writes that this makes visible, in
+ * one delivery to each serving thread. */
+void core_tell(struct core *c, const struct watch_set *set);
+
+/* core_ops.c: what clients ask of this agent (struct agent_op), from the queue;
+ * most goes to the agent itself. */
+void core_ops(void *core, struct list *ops);
+
 /* Any thread. */
 void core_post(struct core *c, struct core_letter *take);
 

@@ -219,6 +219,7 @@ static struct cat_instance *instance_from(const struct cat_record *service,
     struct cat_instance *i = xmalloc(sizeof *i + n * sizeof i->checks[0]);
 
     i->service = service;
+    i->let_in_s = 0;
     i->check_count = n;
     for (uint32_t k = 0; k < n; k++)
         i->checks[k] = v[k].check;

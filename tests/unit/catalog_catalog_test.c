@@ -1,5 +1,6 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
+#include <malloc.h>
 #include <stdio.h>
 
 #include "catalog/member.h"
@@ -240,6 +241,23 @@ static void the_old_version_is_shown_until_a_load_ends(void **state)
     node(w, "old", "");
     commit(w);
     assert_non_null(snapshot_name(now(w), bytes_str("web")));
+}
+
+static void a_load_knows_nothing_of_when_somebody_was_let_in(void **state)
+{
+    struct world *w = *state;
+    uint64_t seed = 5;
+
+    (void)mallopt(M_PERTURB, 0x5a); /* memory that was used before */
+    node(w, "n", UUID_1);
+    service(w, "n", "web", "web");
+    check(w, "n", "c", "web", "passing", "");
+    commit(w);
+    world_load(w, w->catalog, &seed);
+    (void)mallopt(M_PERTURB, 0);
+    const struct cat_node *n = snapshot_node(now(w), bytes_str("n"));
+    assert_int_equal(cat_node_service(n, bytes_str("web"))->let_in_s, 0);
+    assert_int_equal(n->let_in_s, 0);
 }
 
 static void rows_are_deleted_and_replaced_during_a_load_too(void **state)
@@ -529,6 +547,7 @@ static const struct CMUnitTest tests[] = {
     T(a_value_under_a_key_of_another_name_is_damaged),
     T(a_version_without_puts_changes_only_the_revision),
     T(the_old_version_is_shown_until_a_load_ends),
+    T(a_load_knows_nothing_of_when_somebody_was_let_in),
     T(rows_are_deleted_and_replaced_during_a_load_too),
     T(others_may_publish_in_the_same_domain_between_puts),
     T(nodes_swap_ids_in_one_version),

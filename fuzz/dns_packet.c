@@ -79,9 +79,11 @@ static void written_back(const struct dns_query *q)
 static bool cut_off;
 
 /* dc2 has the same catalog, of dc3 nothing is known. */
-static bool nth_zone(const struct dns_zones *z, size_t i, struct dns_zone *ret)
+static bool nth_zone(const struct dns_zones *z, size_t i, struct bytes service,
+                     struct dns_zone *ret)
 {
     (void)z;
+    (void)service;
     *ret = (struct dns_zone){.name = bytes_str(i ? "dc3" : "dc2"),
                              .cat = i ? NULL : catalog_current(catalog),
                              .life = 1,
@@ -92,9 +94,9 @@ static bool nth_zone(const struct dns_zones *z, size_t i, struct dns_zone *ret)
 }
 
 static bool find_zone(const struct dns_zones *z, struct bytes name,
-                      struct dns_zone *ret)
+                      struct bytes service, struct dns_zone *ret)
 {
-    for (size_t i = 0; nth_zone(z, i, ret); i++)
+    for (size_t i = 0; nth_zone(z, i, service, ret); i++)
         if (bytes_eq(name, ret->name))
             return true;
     return false;

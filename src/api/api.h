@@ -319,6 +319,7 @@ struct api_call {
     struct buf failover_body, failover_params;
     size_t failovers; /* asked so far */
     bool failover_over;
+    struct bytes failover_service;
     bool failover_mirror; /* api_query_mirrored; then: so old */
     uint64_t failover_age_ms;
 

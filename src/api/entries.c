@@ -404,8 +404,8 @@ void entries_touched(struct api_call *c, const struct api_env *env,
 
 /* --- Reading one --------------------------------------------------------- */
 
-static bool find(const struct api_call *c, const struct api_env *env,
-                 const struct entry *e, struct row_of *of)
+bool entry_find(const struct api_call *c, const struct api_env *env,
+                const struct entry *e, struct row_of *of)
 {
     struct service_view v;
     *of = (struct row_of){0};
@@ -477,7 +477,7 @@ bool entry_read(struct api_call *c, const struct api_env *env,
     struct row_of of;
     buf_reset(&c->body);
     *ret_why = e->reaped ? "reaped" : "deregistered";
-    if (!find(c, env, e, &of))
+    if (!entry_find(c, env, e, &of))
         return false;
     c->want_digest = true;
     struct encoder enc = encoder(c, env, c->route->volatile_text);

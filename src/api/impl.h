@@ -11,6 +11,7 @@
 #include "http/json_out.h"
 
 struct encoder;
+struct entry;
 
 enum { METHOD_GET = 1, METHOD_PUT = 2, METHOD_POST = 4, METHOD_DELETE = 8 };
 
@@ -213,11 +214,29 @@ bool row_of_health_connect(struct api_call *c, struct encoder *e,
 bool row_of_stream(struct api_call *c, struct encoder *e,
                    const struct row_of *of);
 
-/* stored.c: a row of any set as it is stored; members that tell which
- * subscription it is of. */
+/* stored.c: the stored rows that an entry is made of, its own among them. False:
+ * no memory. */
+typedef void stored_row_fn(void *ctx, struct bytes key,
+                           const struct cat_stored *s);
+bool stored_rows(const struct api_call *c, const struct row_of *of,
+                 stored_row_fn *each, void *ctx);
+
+/* What its service's guard record says of the instance (guard_view.out; 0:
+ * nothing), and when that was written. */
+uint64_t stored_out(const struct snapshot *s, const struct cat_instance *i,
+                    uint64_t *ret_rev);
+
+uint32_t stored_let_in(const struct row_of *of); /* of an instance */
+
+/* An entry of any set as it is stored; members that tell which subscription it is
+ * of. */
 void row_as_stored(struct encoder *e, const struct api_call *c,
                    const struct row_of *of);
 void stored_subject(const struct api_call *c, struct json_out *j);
+
+/* entries.c: what the entry is of. False: it is not there. */
+bool entry_find(const struct api_call *c, const struct api_env *env,
+                const struct entry *e, struct row_of *of);
 
 /* Of /health/service, which others show too. */
 void put_health_entry(struct encoder *e, const struct filter_row *row);
@@ -370,6 +389,9 @@ extern const char *const query_param_names[QUERY_PARAMS];
 
 enum api_next prepare_peer_query(struct api_call *c, const struct api_env *env);
 void read_peer_query(struct api_call *c, const struct api_env *env);
+enum api_next prepare_peer_digest(struct api_call *c,
+                                  const struct api_env *env);
+void read_peer_digest(struct api_call *c, const struct api_env *env);
 enum api_next prepare_peer_wan(struct api_call *c, const struct api_env *env);
 enum api_next prepare_query(struct api_call *c, const struct api_env *env);
 void read_queries(struct api_call *c, const struct api_env *env);

@@ -266,6 +266,7 @@ static void fail_over(struct api_call *c, const struct api_env *env,
     copy.list[QUERY_DATACENTERS] = copy.list[QUERY_TARGETS] =
         (struct packed){0};
     encode_query(&j, &copy);
+    c->failover_service = arena_copy(c->arena, q->text[QUERY_SERVICE]);
     buf_printf(&c->failover_params, "limit=%llu%s", (unsigned long long)limit,
                c->consistent ? "&consistent" : "");
 }

@@ -20,105 +20,140 @@
 #include "api/impl.h"
 #include "base/base64.h"
 
-static void put_row(struct json_out *j, struct buf *key,
-                    const struct cat_record *r)
+static void put_row(void *ctx, struct bytes key, const struct cat_stored *s)
 {
-    struct cat_stored s;
+    struct json_out *j = ctx;
     struct buf text;
 
-    cat_stored(r, &s);
     buf_init(&text, 0);
-    base64_put(&text, s.value);
+    base64_put(&text, s->value);
     json_open(j, '{');
     json_key(j, "Key");
-    json_str(j, buf_bytes(key));
+    json_str(j, key);
     json_key(j, "Value");
     json_str(j, buf_bytes(&text));
     json_key(j, "Create");
-    json_u64(j, s.create_rev);
+    json_u64(j, s->create_rev);
     json_key(j, "Modify");
-    json_u64(j, s.mod_rev);
+    json_u64(j, s->mod_rev);
     json_close(j, '}');
-    j->out->bad |= text.bad || key->bad;
+    j->out->bad |= text.bad;
     buf_fini(&text);
-    buf_reset(key);
 }
 
-static void put_check_row(struct json_out *j, struct buf *key,
-                          const struct cat_record *r)
+struct row_walk {
+    struct buf key;
+    stored_row_fn *each;
+    void *ctx;
+};
+
+static void tell_row(struct row_walk *w, const struct cat_record *r)
+{
+    struct cat_stored s;
+
+    cat_stored(r, &s);
+    w->each(w->ctx, buf_bytes(&w->key), &s);
+    buf_reset(&w->key);
+}
+
+static void tell_check(struct row_walk *w, const struct cat_record *r)
 {
     struct check_view v;
 
     cat_check_view(r, &v);
-    key_check(key, v.node, v.id);
-    put_row(j, key, r);
+    key_check(&w->key, v.node, v.id);
+    tell_row(w, r);
 }
 
-static void put_node_row(struct json_out *j, struct buf *key,
-                         const struct cat_node *n)
+static void tell_node(struct row_walk *w, const struct cat_node *n)
 {
     struct node_view v;
 
     cat_node_view(n->record, &v);
-    key_node(key, v.name);
-    put_row(j, key, n->record);
+    key_node(&w->key, v.name);
+    tell_row(w, n->record);
 }
 
-static void put_checks_rows(struct json_out *j, struct buf *key,
-                            const struct row_of *of)
+static void tell_instance(struct row_walk *w, const struct api_call *c,
+                          const struct row_of *of)
 {
     const struct cat_node_checks *own = of->node->own;
+    struct service_view v;
 
+    cat_service_view(of->instance->service, &v);
+    key_service(&w->key, v.node, v.id);
+    tell_row(w, of->instance->service);
+    if (c->route->set == SET_OF_NODE)
+        return;
     for (uint32_t k = 0; own && k < own->n; k++)
-        put_check_row(j, key, own->v[k]);
+        tell_check(w, own->v[k]);
     for (uint32_t k = 0; k < of->instance->check_count; k++)
-        put_check_row(j, key, of->instance->checks[k]);
+        tell_check(w, of->instance->checks[k]);
+}
+
+bool stored_rows(const struct api_call *c, const struct row_of *of,
+                 stored_row_fn *each, void *ctx)
+{
+    struct row_walk w = {.each = each, .ctx = ctx};
+
+    buf_init(&w.key, 0);
+    if (of->check)
+        tell_check(&w, of->check);
+    else
+        tell_node(&w, of->node);
+    if (of->instance)
+        tell_instance(&w, c, of);
+    bool ok = !w.key.bad;
+    buf_fini(&w.key);
+    return ok;
 }
 
 /* As in the service's guard record, if that has let the instance go. */
-static uint64_t out_since(const struct snapshot *s,
-                          const struct service_view *v, struct buf *key)
+uint64_t stored_out(const struct snapshot *s, const struct cat_instance *i,
+                    uint64_t *ret_rev)
 {
-    const struct cat_record *r = snapshot_guard(s, v->name);
+    const struct cat_record *r;
+    struct service_view v;
     struct guard_view g;
+    struct cat_stored stored;
     uint64_t since = 0;
+    struct buf key;
 
+    *ret_rev = 0;
+    cat_service_view(i->service, &v);
+    r = snapshot_guard(s, v.name);
     if (!r)
         return 0;
     cat_guard_view(r, &g);
-    key_instance(key, v->node, v->id);
-    struct bytes found = packed_find(g.out, buf_bytes(key));
-    buf_reset(key);
+    cat_stored(r, &stored);
+    buf_init(&key, 0);
+    key_instance(&key, v.node, v.id);
+    struct bytes found = packed_find(g.out, buf_bytes(&key));
+    buf_fini(&key);
+    *ret_rev = stored.mod_rev;
     return found.p && guard_out_since(found, &since) ? since : 0;
+}
+
+uint32_t stored_let_in(const struct row_of *of)
+{
+    uint32_t i = of->instance->let_in_s, n = of->node->let_in_s;
+
+    return i > n ? i : n;
 }
 
 void row_as_stored(struct encoder *e, const struct api_call *c,
                    const struct row_of *of)
 {
     struct json_out *j = &e->j;
-    struct service_view v;
-    struct buf key;
-    uint64_t out = 0, let_in = 0;
+    uint64_t out = 0, let_in = 0, rev;
 
-    buf_init(&key, 0);
     json_open(j, '{');
     json_key(j, "Rows");
     json_open(j, '[');
-    if (of->check) {
-        put_check_row(j, &key, of->check);
-    } else {
-        put_node_row(j, &key, of->node);
-    }
+    j->out->bad |= !stored_rows(c, of, put_row, j);
     if (of->instance) {
-        cat_service_view(of->instance->service, &v);
-        key_service(&key, v.node, v.id);
-        put_row(j, &key, of->instance->service);
-        out = out_since(e->env->cat, &v, &key);
-        let_in = of->instance->let_in_s > of->node->let_in_s
-                     ? of->instance->let_in_s
-                     : of->node->let_in_s;
-        if (c->route->set != SET_OF_NODE)
-            put_checks_rows(j, &key, of);
+        out = stored_out(e->env->cat, of->instance, &rev);
+        let_in = stored_let_in(of);
     }
     json_close(j, ']');
     json_key(j, "Out");
@@ -126,7 +161,6 @@ void row_as_stored(struct encoder *e, const struct api_call *c,
     json_key(j, "LetIn");
     json_u64(j, let_in);
     json_close(j, '}');
-    buf_fini(&key);
 }
 
 void stored_subject(const struct api_call *c, struct json_out *j)

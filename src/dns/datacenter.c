@@ -30,12 +30,6 @@ void datacenter_use(struct ask *a, const struct dns_zone *z)
     a->age_ms = z->age_ms;
 }
 
-bool datacenter_has(const struct dns_zone *z, struct bytes service)
-{
-    return z->cat &&
-           (!z->partial || (service.n && snapshot_is_whole(z->cat, service)));
-}
-
 static unsigned long long seconds(uint64_t ms)
 {
     return (unsigned long long)(ms / 1000);
@@ -70,11 +64,10 @@ enum dc_found datacenter_enter(struct ask *a, struct bytes dc,
     const struct dns_zones *zones = a->env->zones;
     struct dns_zone z;
 
-    if (!zones || !zones->find(zones, dc, &z))
+    if (!zones || !zones->find(zones, dc, service, &z))
         return unknown(a);
-    bool has = datacenter_has(&z, service);
-    if (!has || z.age_ms > zones->max_age_ms)
-        return not_here(a, &z, has);
+    if (!z.cat || z.age_ms > zones->max_age_ms)
+        return not_here(a, &z, z.cat != NULL);
     datacenter_use(a, &z);
     return DC_HERE;
 }
@@ -84,7 +77,7 @@ enum dc_found datacenter_ask(struct ask *a, struct bytes dc)
     const struct dns_zones *zones = a->env->zones;
     struct dns_zone z;
 
-    if (!zones || !zones->find(zones, dc, &z))
+    if (!zones || !zones->find(zones, dc, (struct bytes){NULL, 0}, &z))
         return unknown(a);
     return not_here(a, &z, false);
 }

@@ -161,9 +161,6 @@ enum dc_found datacenter_ask(struct ask *a, struct bytes dc);
 void datacenter_use(struct ask *a, const struct dns_zone *z);
 void datacenter_own(struct ask *a);
 
-/* All instances of the service (empty: everything) are known of it. */
-bool datacenter_has(const struct dns_zone *z, struct bytes service);
-
 /* Where an answer is of a datacenter that cannot be reached, it says so. */
 void datacenter_tell(struct ask *a);
 

@@ -89,22 +89,24 @@ static void failover_add(struct failover *v, const struct dns_zone *z)
 }
 
 /* The nearest, then those that are listed, as HTTP asks them. */
-static void failover_list(const struct ask *a, const struct query_view *q,
+static void failover_list(const struct ask *a, const struct form *f,
                           struct failover *ret)
 {
+    const struct query_view *q = f->query;
     const struct dns_zones *zones = a->env->zones;
     struct bytes rest = q->list[QUERY_DATACENTERS].data, dc, peer;
     struct dns_zone z;
 
     ret->count = 0;
-    for (size_t i = 0; (int64_t)i < q->nearest && zones->nth(zones, i, &z); i++)
+    for (size_t i = 0;
+         (int64_t)i < q->nearest && zones->nth(zones, i, f->name, &z); i++)
         failover_add(ret, &z);
     while (packed_next(&rest, &dc))
-        if (zones->find(zones, dc, &z))
+        if (zones->find(zones, dc, f->name, &z))
             failover_add(ret, &z);
     rest = q->list[QUERY_TARGETS].data;
     while (packed_next_pair(&rest, &dc, &peer))
-        if (zones->find(zones, dc, &z))
+        if (zones->find(zones, dc, f->name, &z))
             failover_add(ret, &z);
 }
 
@@ -120,14 +122,13 @@ static bool fail_over(struct ask *a, const struct form *f, bool *ret_unasked)
     *ret_unasked = false;
     if (!zones)
         return false;
-    failover_list(a, f->query, &v);
+    failover_list(a, f, &v);
     for (int up = 1; up >= 0 && !*ret_unasked; up--)
         for (size_t i = 0; i < v.count; i++) {
             const struct dns_zone *z = &v.to[i];
-            bool has = datacenter_has(z, f->name);
             if (up)
-                *ret_unasked |= z->reachable && !has;
-            if (z->up != up || !has || z->age_ms > zones->max_age_ms ||
+                *ret_unasked |= z->reachable && !z->cat;
+            if (z->up != up || !z->cat || z->age_ms > zones->max_age_ms ||
                 (!up && z->age_ms > zones->failover_age_ms))
                 continue;
             datacenter_use(a, z);

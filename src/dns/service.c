@@ -526,10 +526,10 @@ static const struct snapshot *inner_catalog(const struct ask *a,
 
     if (f->dc.n == 0)
         return a->env->cat;
-    if (!zones || !zones->find(zones, f->dc, &z) ||
-        z.age_ms > zones->max_age_ms ||
-        !datacenter_has(&z, f->kind == FORM_SERVICE ? f->name
-                                                    : (struct bytes){NULL, 0}))
+    struct bytes service =
+        f->kind == FORM_SERVICE ? f->name : (struct bytes){NULL, 0};
+    if (!zones || !zones->find(zones, f->dc, service, &z) ||
+        z.age_ms > zones->max_age_ms)
         return NULL;
     return z.cat;
 }

@@ -3,6 +3,7 @@
 /* impl - what the files of mirror share.
  *
  *   mirror.c  subscriptions, events, versions
+ *   digest.c  from an old state to the newest without a snapshot
  *   rows.c    rows and entries: who has what
  *   sweep.c   who is not used any more
  *   outs.c    guard records, put together from what entries say
@@ -89,7 +90,8 @@ struct mirror {
     struct errtext last_damage;
     struct errtext *text; /* of the push under way */
     bool again;           /* the server is behind */
-    bool renewed;         /* another store: what is shown is the last one's */
+    enum mirror_way digested;
+    bool renewed; /* another store: what is shown is the last one's */
 };
 
 /* --- mirror.c ------------------------------------------------------------ */
@@ -124,9 +126,34 @@ void entries_clear(struct rows *r, struct map *m);
 /* Of the entry's service. */
 void row_let_in(struct rows *r, struct entry *e, uint32_t let_in_s);
 
+void rows_free_unused(struct rows *r); /* before a load */
+
+void row_forget_let_in(struct rows *r, struct row *w);
+
 void row_soil(struct rows *r, struct row *w);
 /* It is not in the catalog and nobody has it. */
 void row_free(struct rows *r, struct row *w);
+
+/* It has this row no more. */
+void entry_let_go(struct rows *r, struct entry *e, size_t i);
+
+/* --- mirror.c ------------------------------------------------------------ */
+
+void mirror_drop(struct mirror *m, struct sub *s, struct bytes key);
+
+/* --- digest.c ------------------------------------------------------------ */
+
+struct sums_in {
+    int64_t seed, buckets;
+    struct bytes sums;
+};
+
+void mirror_forget_half(struct mirror *m); /* of the last connection */
+
+enum err digest_begin(struct mirror *m, struct bytes way, bool forgot);
+
+/* All that is too much is gone, or m->digested says that it is not known. */
+enum err digest_sums(struct mirror *m, const struct sums_in *in);
 
 /* --- outs.c -------------------------------------------------------------- */
 

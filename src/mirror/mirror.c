@@ -251,15 +251,7 @@ static size_t put_subs(const struct mirror *m, bool whole, struct buf *target)
 
 void mirror_connect(struct mirror *m, struct buf *target, uint64_t *ret_id)
 {
-    sse_in_reset(&m->in);
-    for (size_t i = 0; i < m->sub_count; i++) {
-        struct sub *s = m->subs[i];
-        entries_clear(&m->rows, &s->next);
-        s->in_snapshot = false;
-        /* Without an id behind it, its snapshot is nothing to go on from. */
-        s->ended = false;
-    }
-    m->snapshots = m->ends = 0;
+    mirror_forget_half(m);
     m->again = false;
     m->subscriber[0] = '\0';
     buf_puts(target, "/v1/muster/stream?rows");
@@ -316,26 +308,13 @@ static void show_let_in(struct mirror *m)
     }
 }
 
-/* Rows that nobody has, before a load. */
-static void free_unused(struct mirror *m)
-{
-    struct list *it = m->rows.dirty.next;
-
-    while (it != &m->rows.dirty) {
-        struct row *w = container_of(it, struct row, dirty);
-        it = it->next;
-        if (w->refs == 0)
-            row_free(&m->rows, w);
-    }
-}
-
 /* All rows anew: what was deleted before nobody has told. */
 static void load(struct mirror *m, uint64_t revision)
 {
     size_t at = 0;
     void *p;
 
-    free_unused(m);
+    rows_free_unused(&m->rows);
     if (m->renewed)
         catalog_load_anew(m->catalog);
     else
@@ -406,8 +385,11 @@ struct entry_in {
 
 struct event_in {
     struct bytes of, name, key, phase, subscriber, datacenter, cluster;
+    struct bytes way;
+    bool forgot;
     struct entry_in *entry;
     int64_t index, at, age;
+    struct sums_in sums;
 };
 
 /* clang-format off */
@@ -438,6 +420,11 @@ static const struct json_field event_fields[] = {
     FIELD(event_in, "Cluster", FIELD_STRING, cluster),
     FIELD(event_in, "At", FIELD_INT, at),
     FIELD(event_in, "Age", FIELD_INT, age),
+    FIELD(event_in, "Way", FIELD_STRING, way),
+    FIELD(event_in, "Forgot", FIELD_BOOL, forgot),
+    FIELD(event_in, "Seed", FIELD_INT, sums.seed),
+    FIELD(event_in, "Buckets", FIELD_INT, sums.buckets),
+    FIELD(event_in, "Sums", FIELD_STRING, sums.sums),
 };
 static const struct json_table event_table = {
     event_fields, sizeof event_fields / sizeof *event_fields, sizeof(struct event_in)};
@@ -472,14 +459,15 @@ static enum err put(struct mirror *m, struct sub *s, const struct event_in *in)
                              in->entry->rows.n, &e, m->text);
     if (err != ERR_OK)
         return err;
+    e->out = in->entry->out > 0 ? (uint64_t)in->entry->out : 0;
     row_let_in(&m->rows, e, (uint32_t)(in->entry->let_in & UINT32_MAX));
     if (tells_outs(s))
-        outs_tell(m, e, in->entry->out > 0 ? (uint64_t)in->entry->out : 0);
+        outs_tell(m, e, e->out);
     entries_put(&m->rows, s->in_snapshot ? &s->next : &s->entries, e);
     return ERR_OK;
 }
 
-static void drop(struct mirror *m, struct sub *s, struct bytes key)
+void mirror_drop(struct mirror *m, struct sub *s, struct bytes key)
 {
     struct map *from = s->in_snapshot ? &s->next : &s->entries;
     const struct entry *e = map_get(from, key);
@@ -553,6 +541,10 @@ static enum err apply(struct mirror *m, const struct sse_got *got,
 {
     if (bytes_is(got->name, "subscriber"))
         return begin(m, in);
+    if (bytes_is(got->name, "digest"))
+        return digest_begin(m, in->way, in->forgot);
+    if (bytes_is(got->name, "sums"))
+        return digest_sums(m, &in->sums);
     struct sub *s = sub_of(m, in);
     if (!s)
         return ERR_OK; /* of the whole stream, or of a later version */
@@ -561,7 +553,7 @@ static enum err apply(struct mirror *m, const struct sse_got *got,
     else if (bytes_is(got->name, "put"))
         return put(m, s, in);
     else if (bytes_is(got->name, "remove"))
-        drop(m, s, in->key);
+        mirror_drop(m, s, in->key);
     return ERR_OK;
 }
 
@@ -583,6 +575,8 @@ static enum err on_event(void *ctx, const struct sse_got *got)
         return e;
     if (got->id < m->revision)
         return behind(m, got->id);
+    if (bytes_is(got->name, "sums") && m->digested != MIRROR_DONE)
+        return ERR_OK; /* put, but not to be shown: something may be too much */
     commit(m, got->id);
     if (bytes_is(got->name, "beat") && in.at > 0 && m->events.beat)
         m->events.beat(m->events.ctx, (uint64_t)in.at,

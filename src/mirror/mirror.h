@@ -131,6 +131,22 @@ void mirror_connect(struct mirror *m, struct buf *target, uint64_t *ret_id);
 MUST_USE enum err mirror_push(struct mirror *m, struct bytes piece,
                               struct errtext *t);
 
+/* After a long cut the stream would bring snapshots. This asks for what has
+ * changed first: an answer to GET target is pushed as the stream's pieces are, and
+ * then the stream is asked for in either case. False: there is nothing to start
+ * from, or it is no mirror of everything. seed: random. */
+bool mirror_digest(struct mirror *m, bool fine, uint64_t seed,
+                   struct buf *target);
+
+enum mirror_way {
+    MIRROR_BY_STREAM, /* no need, or no sense in it */
+    MIRROR_DONE,      /* the newest state is shown */
+    MIRROR_FINER,     /* so much was removed that it takes a finer one */
+};
+
+/* What came of it, when the answer has ended. */
+enum mirror_way mirror_digested(const struct mirror *m);
+
 /* The id under which the server lists this connection; "": not told yet. */
 const char *mirror_subscriber(const struct mirror *m);
 

@@ -37,6 +37,18 @@ void rows_fini(struct rows *r)
     r->bytes = 0;
 }
 
+void rows_free_unused(struct rows *r)
+{
+    struct list *it = r->dirty.next;
+
+    while (it != &r->dirty) {
+        struct row *w = container_of(it, struct row, dirty);
+        it = it->next;
+        if (w->refs == 0)
+            row_free(r, w);
+    }
+}
+
 void row_soil(struct rows *r, struct row *w)
 {
     if (list_empty(&w->dirty))
@@ -52,6 +64,13 @@ void row_let_in(struct rows *r, struct entry *e, uint32_t let_in_s)
     e->name->let_in_s = let_in_s;
     if (list_empty(&e->name->let))
         list_add(&r->let, &e->name->let);
+}
+
+void row_forget_let_in(struct rows *r, struct row *w)
+{
+    if (w->let_in_s && list_empty(&w->let))
+        list_add(&r->let, &w->let);
+    w->let_in_s = 0;
 }
 
 static struct row *row_need(struct rows *r, struct bytes key)
@@ -136,6 +155,17 @@ enum err entry_new(struct rows *r, struct bytes key, const struct row_in *v,
     }
     *ret = e;
     return ERR_OK;
+}
+
+void entry_let_go(struct rows *r, struct entry *e, size_t i)
+{
+    struct row *w = e->rows[i];
+
+    if (e->name == w)
+        e->name = NULL;
+    memmove(&e->rows[i], &e->rows[i + 1], (e->n - i - 1) * sizeof e->rows[0]);
+    e->n--;
+    release(r, w);
 }
 
 void entry_free(struct rows *r, struct entry *e)

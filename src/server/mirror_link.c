@@ -10,8 +10,9 @@
 #include "server/mirrors_impl.h"
 
 enum {
-    LOG_AGAIN_MS = 60000, /* the same trouble of one datacenter */
-    ASK_MS = 3000,        /* an acknowledgement, a clock */
+    LOG_AGAIN_MS = 60000,        /* the same trouble of one datacenter */
+    ASK_MS = 3000,               /* an acknowledgement, a clock */
+    DIGEST_STUCK_MS = 20 * 1000, /* no byte of an answer */
 };
 
 static void committed(void *ctx)
@@ -69,11 +70,13 @@ void mirror_link_close(struct dc_mirror *m)
 {
     if (m->stream)
         fetch_cancel(m->stream);
+    if (m->digest)
+        fetch_cancel(m->digest);
     if (m->ack)
         fetch_cancel(m->ack);
     if (m->asked)
         fetch_cancel(m->asked);
-    m->stream = m->ack = m->asked = NULL;
+    m->stream = m->digest = m->ack = m->asked = NULL;
     atomic_store(&m->open, false);
 }
 
@@ -189,14 +192,8 @@ static size_t bytes_of_all(const struct mirrors *all)
     return n;
 }
 
-static void on_piece(void *ctx, struct bytes piece)
+static void take(struct dc_mirror *m, struct bytes piece, struct fetch *from)
 {
-    struct dc_mirror *m = ctx;
-
-    if (m->error != ERR_OK)
-        return;
-    atomic_store(&m->heard_ms, mirrors_now_ms());
-    atomic_store(&m->open, true);
     atomic_fetch_add(&m->received, piece.n);
     m->error = mirror_push(m->mirror, piece, &m->text);
     atomic_store(&m->bytes, mirror_bytes(m->mirror));
@@ -206,8 +203,19 @@ static void on_piece(void *ctx, struct bytes piece)
         errtext_set(&m->text, "more than mirror.max_bytes");
         cut(m);
     }
-    if (m->error != ERR_OK && m->stream)
-        fetch_stop(m->stream);
+    if (m->error != ERR_OK && from)
+        fetch_stop(from);
+}
+
+static void on_piece(void *ctx, struct bytes piece)
+{
+    struct dc_mirror *m = ctx;
+
+    if (m->error != ERR_OK)
+        return;
+    atomic_store(&m->heard_ms, mirrors_now_ms());
+    atomic_store(&m->open, true);
+    take(m, piece, m->stream);
 }
 
 /* --- Which server ---------------------------------------------------------- */
@@ -288,6 +296,76 @@ static void open_stream(struct dc_mirror *m)
     buf_fini(&label);
 }
 
+/* --- What was missed ------------------------------------------------------- */
+
+static void ask_missed(struct dc_mirror *m, bool fine);
+
+static void on_digest(void *ctx, struct bytes piece)
+{
+    struct dc_mirror *m = ctx;
+
+    m->digest_ms = mirrors_now_ms();
+    m->digest_bytes += piece.n;
+    if (m->error == ERR_OK)
+        take(m, piece, m->digest);
+}
+
+/* Whatever came of it, the stream goes on from there, or begins with snapshots. */
+static void digested(void *ctx, const struct fetch_result *r)
+{
+    struct dc_mirror *m = ctx;
+    char text[400];
+
+    m->digest = NULL;
+    if (m->error != ERR_OK || r->err != ERR_OK) {
+        snprintf(text, sizeof text, "%s",
+                 m->error != ERR_OK ? m->text.s : r->text.s);
+        lost(m, text);
+        return;
+    }
+    enum mirror_way way =
+        r->status == 200 ? mirror_digested(m->mirror) : MIRROR_BY_STREAM;
+    if (way == MIRROR_FINER && !m->fine) {
+        ask_missed(m, true);
+        return;
+    }
+    if (way == MIRROR_DONE)
+        log_info("mirror",
+                 "datacenter %s has told what was missed: server=%s "
+                 "revision=%llu bytes=%llu",
+                 m->name, m->to, (unsigned long long)mirror_revision(m->mirror),
+                 (unsigned long long)m->digest_bytes);
+    open_stream(m);
+}
+
+/* Where the journal there reaches back to us, the stream tells what was missed; it
+ * would begin with snapshots where it does not. */
+static void ask_missed(struct dc_mirror *m, bool fine)
+{
+    struct buf target = {0};
+
+    if (!choose(m))
+        return;
+    m->all->random = m->all->random * 6364136223846793005u + 1;
+    bool useful = mirror_digest(m->mirror, fine, m->all->random, &target);
+    buf_putc(&target, '\0');
+    m->error = ERR_OK;
+    m->fine = fine;
+    m->digest_ms = mirrors_now_ms();
+    m->digest_bytes = 0;
+    const struct peer_request q = {
+        .to = m->to,
+        .target = target.p,
+        .on_piece = on_digest,
+        .piece_ctx = m,
+    };
+    if (!useful || target.bad)
+        open_stream(m);
+    else if (peer_ask(m->all->peers, &q, digested, m, &m->digest) != ERR_OK)
+        lost(m, "out of memory");
+    buf_fini(&target);
+}
+
 /* --- What is asked beside it ----------------------------------------------- */
 
 struct clock_in {
@@ -337,10 +415,15 @@ void mirror_link_look(struct dc_mirror *m)
 {
     uint64_t now = mirrors_now_ms();
 
+    if (m->digest) {
+        if (now >= m->digest_ms + DIGEST_STUCK_MS)
+            lost(m, "nothing is heard of what was missed");
+        return;
+    }
     if (!m->stream) {
         if (now >= m->retry_at_ms) {
             atomic_store(&m->cut, false);
-            open_stream(m);
+            ask_missed(m, false);
         }
         return;
     }

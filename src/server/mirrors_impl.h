@@ -33,6 +33,9 @@ struct dc_mirror {
 
     /* The stream. */
     struct fetch *stream, *ack, *asked;
+    struct fetch *digest; /* what was missed, asked for before the stream */
+    bool fine;            /* the digest's */
+    uint64_t digest_ms, digest_bytes;
     char to[MIRROR_ADDRESS_MAX], subscriber[40], cluster[64];
     size_t at; /* which of the servers */
     uint64_t opened_ms, retry_at_ms, retry_ms;

@@ -376,11 +376,7 @@ static bool execute_mirrored(struct remote *f, const struct dc_view *v)
 
 static void say_mirrored(struct api_call *c, const struct dc_view *v)
 {
-    char text[WAN_NAME_MAX + 64];
-
-    (void)snprintf(text, sizeof text, "%.*s; age=%llums",
-                   BYTES_ARG(v->datacenter), (unsigned long long)v->age_ms);
-    http_head_line(&c->extra_head, "X-Muster-Mirror", bytes_str(text));
+    http_head_line(&c->extra_head, "X-Muster-Mirror", v->datacenter);
     http_head_line(&c->extra_head, "X-Consul-Effective-Consistency",
                    bytes_str("stale"));
     http_head_u64(&c->extra_head, "X-Consul-Index", 1);
@@ -399,7 +395,9 @@ static bool fall_back(struct remote *f)
     struct dc_view v;
 
     for (size_t i = 0; i < f->call.failover_count; i++) {
-        if (f->answered >> i & 1 || !mirrors_view(p, f->call.failover[i], &v) ||
+        if (f->answered >> i & 1 ||
+            !mirrors_view_of(p, f->call.failover[i], f->call.failover_service,
+                             &v) ||
             v.age_ms > mirrors_failover_age_max_ms(p) ||
             !execute_mirrored(f, &v))
             continue;

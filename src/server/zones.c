@@ -13,12 +13,13 @@ static const struct api_wan *wan_of(const struct process *p)
 }
 
 static void fill(const struct dns_zones *z, const struct api_dc *dc,
-                 struct dns_zone *ret)
+                 struct bytes service, struct dns_zone *ret)
 {
     struct dc_view v;
 
     *ret = (struct dns_zone){.name = dc->name, .reachable = dc->alive};
-    if (!mirrors_view(z->ctx, dc->name, &v))
+    if (!(service.n ? mirrors_view_of(z->ctx, dc->name, service, &v)
+                    : mirrors_view(z->ctx, dc->name, &v)))
         return;
     ret->cat = v.cat;
     ret->life = 1 + v.life;
@@ -28,24 +29,25 @@ static void fill(const struct dns_zones *z, const struct api_dc *dc,
 }
 
 static bool zones_find(const struct dns_zones *z, struct bytes name,
-                       struct dns_zone *ret)
+                       struct bytes service, struct dns_zone *ret)
 {
     const struct api_dc *dc = api_wan_dc(wan_of(z->ctx), name);
 
     if (!dc || dc->own)
         return false;
-    fill(z, dc, ret);
+    fill(z, dc, service, ret);
     return true;
 }
 
-static bool zones_nth(const struct dns_zones *z, size_t i, struct dns_zone *ret)
+static bool zones_nth(const struct dns_zones *z, size_t i, struct bytes service,
+                      struct dns_zone *ret)
 {
     const struct api_wan *w = wan_of(z->ctx);
 
     for (size_t k = 0; w && k < w->dc_count; k++) {
         if (w->dcs[k].own || i--)
             continue;
-        fill(z, &w->dcs[k], ret);
+        fill(z, &w->dcs[k], service, ret);
         return true;
     }
     return false;

@@ -241,7 +241,7 @@ static inline void accept_target(struct both *b, struct bytes target,
     b->sub_count = api_stream_count(&call);
     assert_true(b->sub_count >= 2 && b->sub_count <= SUBS);
     /* Anything may force a snapshot on it. */
-    bool resumes = id && !chance(&b->seed, 25);
+    bool resumes = id && id >= snapshot_floor(s) && !chance(&b->seed, 25);
     for (size_t i = 0; i < b->sub_count; i++) {
         buf_reset(&one);
         api_stream_target(&call, i, &one);
@@ -288,6 +288,119 @@ static inline void deliver(struct both *b, size_t n, const char *const *targets)
     }
     memmove(b->out.p, b->out.p + sent, b->out.n - sent);
     b->out.n -= sent;
+}
+
+/* --- Changes ------------------------------------------------------------- */
+
+/* Nobody writes a record again as it is (catalog/plan.h). */
+static inline bool is_there(const struct both *b, struct bytes key,
+                            struct bytes value)
+{
+    const struct row *r = world_key(b->w, key);
+
+    return r && bytes_eq(row_value(r), value);
+}
+
+/* As the guard leaves things: what is critical is held, mostly; some instances
+ * are let go nevertheless. */
+static inline void as_guarded(struct both *b, struct bytes key,
+                              struct buf *value)
+{
+    struct check_view c;
+    struct guard_view g;
+    struct buf out = {0};
+
+    if (key.p[0] == 'c' && record_get_check(buf_bytes(value), &c) == ERR_OK &&
+        chance(&b->seed, 80)) {
+        bool up = chance(&b->seed, 60);
+        c.status = bytes_str(up ? "passing" : "critical");
+        c.marks = (struct check_marks){
+            .cause = up ? CAUSE_EVIDENCE : CAUSE_SILENCE,
+            .held = !up && chance(&b->seed, 80),
+            .damped = up && chance(&b->seed, 10),
+            .since_ms = below(&b->seed, 3),
+        };
+        struct buf next = {0};
+        record_put_check(&next, &c);
+        buf_fini(value);
+        *value = next;
+    }
+    if (key.p[0] == 'g' && record_get_guard(buf_bytes(value), &g) == ERR_OK) {
+        struct buf next = {0}, name = {0};
+        buf_put(&name, g.name);
+        g = (struct guard_view){.name = buf_bytes(&name)};
+        for (size_t n = 0; n < NODES; n++)
+            for (size_t i = 0; i < SERVICES && chance(&b->seed, 30); i++) {
+                struct buf one = {0};
+                key_instance(&one, bytes_str(node_names[n][0]),
+                             bytes_str(service_ids[i][0]));
+                packed_put_out(&out, buf_bytes(&one), 1 + below(&b->seed, 2));
+                buf_fini(&one);
+                g.out.n++;
+                break;
+            }
+        g.out.data = buf_bytes(&out);
+        record_put_guard(&next, &g);
+        buf_fini(value);
+        buf_fini(&name);
+        *value = next;
+    }
+    buf_fini(&out);
+}
+
+static inline void change(struct both *b, const char *const *targets)
+{
+    struct buf key = {0}, value = {0};
+    size_t n = 1 + below(&b->seed, 4);
+
+    b->w->revision++;
+    catalog_context(b->w->catalog, 1000 * (1 + below(&b->seed, 9)), false);
+    for (size_t i = 0; i < n; i++) {
+        buf_reset(&key);
+        buf_reset(&value);
+        random_row(b->w, &key, &value, &b->seed);
+        as_guarded(b, buf_bytes(&key), &value);
+        if (chance(&b->seed, 25))
+            world_delete(b->w, buf_bytes(&key));
+        else if (!is_there(b, buf_bytes(&key), buf_bytes(&value)))
+            world_put(b->w, buf_bytes(&key), buf_bytes(&value));
+    }
+    (void)world_commit(b->w);
+    remember(b, targets);
+    buf_fini(&key);
+    buf_fini(&value);
+}
+
+static inline void both_committed(void *ctx)
+{
+    ((struct both *)ctx)->committed++;
+}
+
+static inline void both_begin(struct both *b, uint64_t seed)
+{
+    *b = (struct both){.w = world_new(), .seed = seed * 2654435761u + 1};
+    pin_init(&b->pins);
+    b->copy = catalog_new(&b->pins);
+    b->mirror = mirror_new(b->copy, &(struct mirror_events){
+                                        .committed = both_committed, .ctx = b});
+}
+
+static inline void both_end(struct both *b)
+{
+    mirror_free(b->mirror);
+    catalog_free(b->copy);
+    pin_fini(&b->pins);
+    world_free(b->w);
+    for (size_t i = 0; i < SUBS; i++)
+        free(b->subs[i]);
+    for (size_t i = 0; i < STATES_KEPT; i++)
+        free(b->states[i]);
+    buf_fini(&b->out);
+}
+
+static inline void want(struct both *b, enum mirror_kind kind, const char *name)
+{
+    assert_ok(mirror_want(b->mirror, kind, bytes_str(name)));
 }
 
 #endif

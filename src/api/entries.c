@@ -484,7 +484,9 @@ bool entry_read(struct api_call *c, const struct api_env *env,
     bool in = true;
     if (c->rows) {
         enc.skip_volatile = false;
-        row_as_stored(&enc, c, &of);
+        in = !of.instance || stream_has(c, of.instance);
+        if (in)
+            row_as_stored(&enc, c, &of);
     } else {
         in = c->route->row(c, &enc, &of);
     }

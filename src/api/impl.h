@@ -211,6 +211,8 @@ bool row_of_connect(struct api_call *c, struct encoder *e,
                     const struct row_of *of);
 bool row_of_health_connect(struct api_call *c, struct encoder *e,
                            const struct row_of *of);
+/* It is of the prefix that the stream is for. */
+bool stream_has(const struct api_call *c, const struct cat_instance *i);
 bool row_of_stream(struct api_call *c, struct encoder *e,
                    const struct row_of *of);
 

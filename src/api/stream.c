@@ -171,14 +171,18 @@ void read_stream_only(struct api_call *c, const struct api_env *env)
     api_error(c, 406, "This route answers event streams only");
 }
 
+bool stream_has(const struct api_call *c, const struct cat_instance *i)
+{
+    struct service_view v;
+    cat_service_view(i->service, &v);
+    return v.name.n >= c->prefix.n &&
+           bytes_eq_fold(bytes_head(v.name, c->prefix.n), c->prefix);
+}
+
 bool row_of_stream(struct api_call *c, struct encoder *e,
                    const struct row_of *of)
 {
-    struct service_view v;
-    cat_service_view(of->instance->service, &v);
-    return v.name.n >= c->prefix.n &&
-           bytes_eq_fold(bytes_head(v.name, c->prefix.n), c->prefix) &&
-           row_of_health(c, e, of);
+    return stream_has(c, of->instance) && row_of_health(c, e, of);
 }
 
 /* What one parameter subscribes to. Those without a route are instances of this

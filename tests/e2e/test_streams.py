@@ -362,6 +362,23 @@ def test_a_prefix_follows_services_that_come_and_go(server):
     s.close()
 
 
+def test_rows_of_a_prefix_are_of_its_services_alone(server):
+    server.register("r1", "row-other")
+    server.register("r1", "row-a-one")
+    of = []
+    s = Stream(server, "/v1/muster/stream?rows&nodes&prefix=row-a-")
+    until(lambda: of.append(s.event()) or
+                 (of[-1].name == "snapshot" and of[-1].id), "a snapshot")
+    assert [e.data["ServiceID"] for e in of
+            if e.name == "put" and e.data["Of"] == "prefix"] == ["row-a-one"]
+    # Under another name it is gone.
+    server.register("r1", "row-b", "row-a-one")
+    until(lambda: of.append(s.event()) or of[-1].name == "remove",
+                 "a removal")
+    assert of[-1].data["ServiceID"] == "row-a-one"
+    s.close()
+
+
 # --- Callers -----------------------------------------------------------------
 
 

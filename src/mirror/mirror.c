@@ -329,6 +329,9 @@ static void load(struct mirror *m, uint64_t revision)
     catalog_load_end(m->catalog, revision);
     m->events.committed(m->events.ctx);
     show_let_in(m);
+    for (size_t i = 0; i < m->sub_count; i++) /* forgotten by it */
+        if (m->subs[i]->kind == MIRROR_SERVICE && m->subs[i]->whole)
+            catalog_set_whole(m->catalog, sub_name(m->subs[i]), true);
     catalog_commit(m->catalog, revision);
 }
 
@@ -365,7 +368,7 @@ static void commit(struct mirror *m, uint64_t revision)
     if (!news)
         return; /* a beat */
     m->revision = revision;
-    if (renew(m, revision)) {
+    if (renew(m, revision) || (m->renewed && mirror_is_whole(m))) {
         load(m, revision);
     } else {
         show_dirty(m, revision);

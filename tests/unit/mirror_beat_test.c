@@ -184,6 +184,71 @@ static void what_was_shown_stays_until_another_store_is_here(void **state)
     assert_int_equal(snapshot_floor(catalog_current(b->catalog)), 2);
 }
 
+#define NAMED(phase, id)                                                       \
+    "event: snapshot\ndata: {\"Phase\":\"" phase                               \
+    "\",\"Of\":\"service\",\"Name\":\"web\"}\n" id "\n"
+
+static int setup_names(void **state)
+{
+    (void)setup(state);
+    struct both *b = *state;
+    mirror_free(b->mirror);
+    b->mirror = mirror_new(
+        b->catalog,
+        &(struct mirror_events){.committed = on_committed, .ctx = b});
+    assert_ok(mirror_want(b->mirror, MIRROR_SERVICE, bytes_str("web")));
+    assert_ok(mirror_want(b->mirror, MIRROR_SERVICE, bytes_str("db")));
+    return 0;
+}
+
+#define DB                                                                     \
+    "event: snapshot\ndata: "                                                  \
+    "{\"Phase\":\"begin\",\"Of\":\"service\",\"Name\":\"db\"}\n\n"             \
+    "event: snapshot\ndata: "                                                  \
+    "{\"Phase\":\"end\",\"Of\":\"service\",\"Name\":\"db\"}\n\n"
+
+/* Nobody would ever take out what only the last store had. */
+static void another_store_takes_the_place_of_names_too(void **state)
+{
+    struct both *b = *state;
+    const char *target = "/v1/muster/stream?rows&service=web&service=db"
+                         "&resume=0";
+
+    (void)connect_to(b, target);
+    assert_ok(
+        push(b, SUBSCRIBER("7") DB NAMED("begin", "") NAMED("end", "id: 7\n")));
+    assert_true(
+        snapshot_is_whole(catalog_current(b->catalog), bytes_str("web")));
+    mirror_renew(b->mirror);
+    (void)connect_to(b, target);
+    assert_ok(
+        push(b, SUBSCRIBER("2") DB NAMED("begin", "") NAMED("end", "id: 2\n")));
+    const struct snapshot *s = catalog_current(b->catalog);
+    assert_int_equal(snapshot_revision(s), 2);
+    assert_int_equal(snapshot_floor(s), 2);
+    assert_true(snapshot_is_whole(s, bytes_str("web")));
+    assert_true(snapshot_is_whole(s, bytes_str("db")));
+}
+
+static void a_name_beside_a_prefix_is_whole(void **state)
+{
+    struct both *b = *state;
+
+    assert_ok(mirror_want(b->mirror, MIRROR_SERVICE, bytes_str("web")));
+    (void)connect_to(b, "/v1/muster/stream?rows&nodes&prefix=pay-&service=web"
+                        "&resume=0");
+    assert_ok(push(b, SUBSCRIBER("7") NODES PREFIX_BEGIN PREFIX_END("7")));
+    assert_false(
+        snapshot_is_whole(catalog_current(b->catalog), bytes_str("web")));
+    mirror_renew(b->mirror);
+    (void)connect_to(b, "/v1/muster/stream?rows&nodes&prefix=pay-&service=web"
+                        "&resume=0");
+    assert_ok(push(b, SUBSCRIBER("9") NAMED("begin", "") NAMED("end", "")
+                          NODES PREFIX_BEGIN PREFIX_END("9")));
+    assert_true(
+        snapshot_is_whole(catalog_current(b->catalog), bytes_str("web")));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 static const struct CMUnitTest tests[] = {
     T(a_beat_tells_the_clock_and_the_revision),
@@ -191,6 +256,9 @@ static const struct CMUnitTest tests[] = {
     T(an_older_revision_is_refused),
     T(somebody_else_can_be_refused),
     T(what_was_shown_stays_until_another_store_is_here),
+    cmocka_unit_test_setup_teardown(another_store_takes_the_place_of_names_too,
+                                    setup_names, teardown),
+    T(a_name_beside_a_prefix_is_whole),
 };
 
 RUN_TESTS(tests)

@@ -94,7 +94,8 @@ struct agent_config {
     } join;
 
     struct {
-        struct config_strings services; /* none: all */
+        struct config_strings services; /* none, and no tags: all */
+        struct config_strings tags;     /* with these, too */
         int64_t max_bytes;
         uint64_t max_age_ms, failover_max_age_ms;
         bool off; /* after validation: services is "none" */

@@ -12,6 +12,7 @@ enum {
     HOST_MAX = 255,
     MIRROR_WORDS_MAX = 100, /* subscriptions of one stream, and some more */
     MIRROR_WORD_MAX = 255,
+    MIRROR_TAGS_MAX = 10, /* one filter has them all (api/filter.h) */
 };
 
 /* --- The key -------------------------------------------------------------- */
@@ -185,7 +186,7 @@ static enum err check_expect(struct agent_config *c, struct errtext *t)
 }
 
 /* What of other datacenters is mirrored. */
-static enum err check_mirror(struct agent_config *c, struct errtext *t)
+static enum err check_mirror_services(struct agent_config *c, struct errtext *t)
 {
     struct config_strings *v = &c->mirror.services;
     const char *key = "mirror.services";
@@ -209,8 +210,53 @@ static enum err check_mirror(struct agent_config *c, struct errtext *t)
             return agent_config_fail(
                 c, key, t, "mirror.services: \"%s\" stands alone", v->v[i]);
     }
+    return ERR_OK;
+}
+
+static enum err check_mirror_tags(struct agent_config *c, struct errtext *t)
+{
+    const struct config_strings *v = &c->mirror.tags;
+    const char *key = "mirror.tags";
+
+    if (v->n > MIRROR_TAGS_MAX)
+        return agent_config_fail(
+            c, key, t,
+            "mirror.tags has %zu tags, more than %d: give the services that "
+            "are to be mirrored one tag in common",
+            v->n, MIRROR_TAGS_MAX);
+    for (size_t i = 0; i < v->n; i++) {
+        struct bytes tag = bytes_str(v->v[i]);
+        bool plain = tag.n > 0 && tag.n <= MIRROR_WORD_MAX;
+        for (size_t k = 0; k < tag.n; k++)
+            plain &= (unsigned char)tag.p[k] >= ' ' && tag.p[k] != '`';
+        if (!plain)
+            return agent_config_fail(
+                c, key, t,
+                "mirror.tags: %s is no tag of 1 to %d bytes without \"`\" and "
+                "control characters",
+                config_quote(tag).s, MIRROR_WORD_MAX);
+    }
+    return ERR_OK;
+}
+
+static enum err check_mirror(struct agent_config *c, struct errtext *t)
+{
+    struct config_strings *v = &c->mirror.services;
+    enum err e = check_mirror_services(c, t);
+
+    if (e == ERR_OK)
+        e = check_mirror_tags(c, t);
+    if (e != ERR_OK)
+        return e;
+    bool all = v->n == 1 && bytes_is(bytes_str(v->v[0]), "all");
     c->mirror.off = v->n == 1 && bytes_is(bytes_str(v->v[0]), "none");
-    if (v->n == 1 && bytes_is(bytes_str(v->v[0]), "all"))
+    if ((all || c->mirror.off) && c->mirror.tags.n)
+        return agent_config_fail(
+            c, "mirror.tags", t,
+            "mirror.services: \"%s\" stands alone, without mirror.tags too: "
+            "leave it out, or name services",
+            v->v[0]);
+    if (all)
         v->n = 0;
     return ERR_OK;
 }

@@ -54,6 +54,7 @@ const struct config_key config_keys[] = {
     {"start_join_wan", KEY_STRINGS, AT(join.start_wan)},
     {"retry_join_wan", KEY_STRINGS, AT(join.retry_wan)},
     {"mirror.services", KEY_STRINGS, AT(mirror.services)},
+    {"mirror.tags", KEY_STRINGS, AT(mirror.tags)},
     {"mirror.max_bytes", KEY_INT, AT(mirror.max_bytes), MIRROR_BYTES_MIN, INT64_MAX / 2},
     {"mirror_max_age", KEY_DURATION, AT(mirror.max_age_ms)},
     {"mirror_failover_max_age", KEY_DURATION, AT(mirror.failover_max_age_ms)},

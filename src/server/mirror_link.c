@@ -39,7 +39,8 @@ static void on_beat(void *ctx, uint64_t at_ms, uint64_t age_ms)
     if (fresh_ms > atomic_load(&m->fresh_ms))
         atomic_store(&m->fresh_ms, fresh_ms);
     m->retry_ms = MIRROR_RETRY_MIN_MS;
-    atomic_store(&m->usable, mirror_is_whole(m->mirror));
+    if (mirror_is_whole(m->mirror)) /* it stays so while more is asked for */
+        atomic_store(&m->usable, true);
     if (m->was_up)
         return;
     m->was_up = true;
@@ -66,7 +67,7 @@ static void complain(struct dc_mirror *m, const char *text)
              m->name, m->to, text, (unsigned long long)dc_mirror_age_ms(m));
 }
 
-void mirror_link_close(struct dc_mirror *m)
+static void hang_up(struct dc_mirror *m)
 {
     if (m->stream)
         fetch_cancel(m->stream);
@@ -76,7 +77,15 @@ void mirror_link_close(struct dc_mirror *m)
         fetch_cancel(m->ack);
     if (m->asked)
         fetch_cancel(m->asked);
-    m->stream = m->digest = m->ack = m->asked = NULL;
+    if (m->tags)
+        fetch_cancel(m->tags);
+    m->stream = m->digest = m->ack = m->asked = m->tags = NULL;
+}
+
+void mirror_link_close(struct dc_mirror *m)
+{
+    hang_up(m);
+    m->tags_index = 0; /* the next server's list */
     atomic_store(&m->open, false);
 }
 
@@ -296,6 +305,12 @@ static void open_stream(struct dc_mirror *m)
     buf_fini(&label);
 }
 
+void mirror_link_again(struct dc_mirror *m)
+{
+    hang_up(m); /* but it is not lost */
+    open_stream(m);
+}
+
 /* --- What was missed ------------------------------------------------------- */
 
 static void ask_missed(struct dc_mirror *m, bool fine);
@@ -441,6 +456,8 @@ void mirror_link_look(struct dc_mirror *m)
     }
     if (m->begun && now >= m->clock_at_ms)
         compare_clocks(m, now);
+    if (m->was_up)
+        mirror_tags_look(m);
 }
 
 /* A stream has two subscriptions at least (mirror.h). */
@@ -484,5 +501,5 @@ enum err mirror_link_new(struct dc_mirror *m)
     m->retry_ms = MIRROR_RETRY_MIN_MS;
     m->at = m->all->random % WAN_MEMBERS_MAX;
     atomic_store(&m->fresh_ms, mirrors_now_ms());
-    return m->all->settings.service_count ? want_some(m) : want_all(m);
+    return dc_mirror_has_all(m) ? want_all(m) : want_some(m);
 }

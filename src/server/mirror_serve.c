@@ -96,25 +96,34 @@ bool mirror_is_over(struct serving *s, const struct dc_mirror *of,
     return true;
 }
 
+struct has_in {
+    const struct dc_mirror *m;
+    const struct snapshot *cat;
+};
+
 static bool has(void *ctx, struct bytes name)
 {
-    return dc_mirror_has(ctx, name);
+    const struct has_in *in = ctx;
+
+    return dc_mirror_has(in->m, in->cat, name);
 }
 
 /* All that the answer is made of. */
-static bool covers(const struct dc_mirror *m, const struct api_call *call,
-                   enum api_next next)
+static bool covers(const struct dc_mirror *m, const struct snapshot *cat,
+                   const struct api_call *call, enum api_next next)
 {
+    struct has_in in = {m, cat};
+
     if ((next != API_READ && next != API_STREAM) || !api_is_mirrored(call))
         return false;
     if (dc_mirror_has_all(m))
         return true;
     if (next == API_STREAM && api_stream_is_many(call))
-        return api_stream_services(call, has, (void *)(uintptr_t)m);
+        return api_stream_services(call, has, &in);
     bool of_name = call->watch.kind == WATCH_SERVICE ||
                    call->watch.kind == WATCH_SERVICE_HEALTH ||
                    call->watch.kind == WATCH_SERVICE_CHECKS;
-    return of_name && dc_mirror_has(m, call->arg);
+    return of_name && dc_mirror_has(m, cat, call->arg);
 }
 
 /* What of it nobody here knows. */
@@ -136,7 +145,7 @@ static enum mirror_choice choose(struct serving *s, const struct dc_mirror *m,
         .consistent = asked->consistent,
         .stale = asked->stale,
         .stream = next == API_STREAM,
-        .mirrored = covers(m, call, next),
+        .mirrored = covers(m, env->cat, call, next),
         .more = wants_more(call, env),
         .limited = asked->max_stale_ms != UINT64_MAX,
         .max_stale_ms = asked->max_stale_ms,

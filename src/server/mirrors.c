@@ -93,15 +93,19 @@ struct dc_mirror *mirrors_find(const struct process *p, struct bytes dc)
 
 bool dc_mirror_has_all(const struct dc_mirror *m)
 {
-    return m->all->settings.service_count == 0;
+    const struct run_mirror *s = &m->all->settings;
+
+    return s->service_count == 0 && s->tag_count == 0;
 }
 
-bool dc_mirror_has(const struct dc_mirror *m, struct bytes service)
+bool dc_mirror_has(const struct dc_mirror *m, const struct snapshot *cat,
+                   struct bytes service)
 {
     const struct run_mirror *s = &m->all->settings;
 
     return dc_mirror_has_all(m) ||
-           mirror_covers(s->services, s->service_count, service);
+           mirror_covers(s->services, s->service_count, service) ||
+           (s->tag_count && snapshot_is_whole(cat, service));
 }
 
 static void view_of(const struct dc_mirror *m, struct dc_view *ret)
@@ -131,10 +135,10 @@ bool mirrors_view_of(const struct process *p, struct bytes dc,
 {
     const struct dc_mirror *m = mirrors_find(p, dc);
 
-    if (!m || !dc_mirror_has(m, service))
+    if (!m)
         return false;
     view_of(m, ret);
-    return atomic_load(&m->usable);
+    return dc_mirror_has(m, ret->cat, service) && atomic_load(&m->usable);
 }
 
 uint64_t mirrors_age_max_ms(const struct process *p)

@@ -58,7 +58,8 @@ struct subscribers *dc_mirror_readers(const struct dc_mirror *m);
 struct subscribers *mirrors_readers(const struct process *p, size_t i);
 
 /* Any thread, pinned. False: there is no such datacenter, or nothing of it is
- * mirrored (yet), or only some services (mirror.services). */
+ * mirrored (yet), or only some services (mirror.services,
+ * mirror.tags). */
 bool mirrors_view(const struct process *p, struct bytes dc,
                   struct dc_view *ret);
 /* The same, also if only some services are, and this name is among them. */
@@ -95,9 +96,11 @@ void mirrors_metrics(const struct process *p, struct buf *out);
 struct dc_mirror *mirrors_find(const struct process *p, struct bytes dc);
 /* Also if it has been cut since. */
 struct dc_mirror *mirrors_any(const struct process *p, struct bytes dc);
-/* Are all services mirrored, or this one? */
+/* Are all services mirrored, or this one, in this version of the catalog? (One
+ * with a tag of mirror.tags may be new.) */
 bool dc_mirror_has_all(const struct dc_mirror *m);
-bool dc_mirror_has(const struct dc_mirror *m, struct bytes service);
+bool dc_mirror_has(const struct dc_mirror *m, const struct snapshot *cat,
+                   struct bytes service);
 struct bytes dc_mirror_name(const struct dc_mirror *m);
 size_t dc_mirror_number(const struct dc_mirror *m);       /* < MIRRORS_MAX */
 const char *dc_mirror_cluster(const struct dc_mirror *m); /* pinned */

@@ -4,6 +4,7 @@
  *
  *   mirrors.c      which datacenters there are, what all threads see
  *   mirror_link.c  the stream of one
+ *   mirror_tags.c  which services bear a tag of mirror.tags
  *   mirror_tell.c  who reads it here, and has applied what */
 #ifndef SERVER_MIRRORS_IMPL_H
 #define SERVER_MIRRORS_IMPL_H
@@ -53,6 +54,9 @@ struct dc_mirror {
 
     struct mirror_clock clock;
     uint64_t clock_at_ms, clock_sent_ms;
+
+    struct fetch *tags; /* mirror_tags.c */
+    uint64_t tags_index, tags_at_ms, tags_logged_ms;
 };
 
 struct mirrors {
@@ -75,6 +79,11 @@ static inline uint64_t mirrors_now_ms(void)
 MUST_USE enum err mirror_link_new(struct dc_mirror *m);
 void mirror_link_look(struct dc_mirror *m); /* each tick */
 void mirror_link_close(struct dc_mirror *m);
+/* Another connection at once, for what is subscribed to since. */
+void mirror_link_again(struct dc_mirror *m);
+
+/* mirror_tags.c: each tick while beats come. */
+void mirror_tags_look(struct dc_mirror *m);
 
 /* mirror_tell.c: each MIRROR_ACK_MS, to the server that the stream is from. */
 void mirror_tell(struct dc_mirror *m);

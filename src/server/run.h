@@ -47,8 +47,11 @@ struct run_peers {
 /* What is kept of other datacenters (mirrors.h). */
 struct run_mirror {
     bool off;                    /* nothing */
-    const char *const *services; /* names and prefixes ("web-*"); none: all */
+    const char *const *services; /* names and prefixes ("web-*"); none, and
+                                  * no tags: all */
     size_t service_count;
+    const char *const *tags; /* and services with one of these */
+    size_t tag_count;
     size_t bytes_max; /* of all together */
     uint64_t age_max_ms, failover_age_max_ms;
 };

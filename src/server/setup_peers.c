@@ -43,6 +43,8 @@ enum err setup_peers(struct setup *s)
         .off = c->mirror.off,
         .services = c->mirror.services.v,
         .service_count = c->mirror.services.n,
+        .tags = c->mirror.tags.v,
+        .tag_count = c->mirror.tags.n,
         .bytes_max = (size_t)c->mirror.max_bytes,
         .age_max_ms = c->mirror.max_age_ms,
         .failover_age_max_ms = c->mirror.failover_max_age_ms,

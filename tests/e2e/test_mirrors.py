@@ -360,6 +360,56 @@ def test_some_services_are_mirrored_and_others_passed_on(tmp_path, origin):
         a.stop()
 
 
+def test_services_with_a_tag_are_mirrored_whole(tmp_path):
+    b = server(tmp_path, "dc2", "-advertise-wan", "127.0.0.2")
+    wire = Wire("127.0.0.2", b.other_ports[1])
+    b.start()
+    b.register("n1", "shown", Tags=["public", "x"])
+    b.register("n2", "shown")  # of the service, though without the tag
+    b.register("n3", "later", Tags=["Public", "x"])
+    b.register("n4", "hidden", Tags=["x"])
+    b.register("n5", "pay-eu")
+    a = follower(tmp_path, b, services=["pay-*"], tags=["public"])
+    try:
+        path = "/v1/health/service/"
+        assert b.put(f"/v1/agent/join/127.0.0.1:{a.other_ports[1]}?wan=1"
+                     ).status == 200
+        for name in ("shown", "pay-eu"):
+            muster.until(lambda name=name: mirrored(a, path + name), name)
+        assert a.get(stale(path + "shown")).body == b.get(path + "shown").body
+        assert len(a.get(stale(path + "shown")).json) == 2
+        index = a.get(stale(path + "shown")).index
+        for name in ("later", "hidden", "none"):
+            assert not mirrored(a, path + name), name
+        b.register("n3", "later", Tags=["public"])
+        muster.until(lambda: mirrored(a, path + "later"), "it has the tag")
+        # Who was there already is followed on.
+        poll = muster.Poll(a, stale(path + "shown"), index, wait="110s")
+        b.register("n6", "shown")
+        assert len(poll.result().json) == 3
+        # One that has lost the tag, and then everything, is told rightly.
+        b.register("n3", "later")
+        muster.until(lambda: a.get(stale(path + "later")).body ==
+                     b.get(path + "later").body, "the tag is gone")
+        b.put("/v1/catalog/deregister", {"Node": "n3"})
+        muster.until(lambda: a.get(stale(path + "later")).json == [],
+                     "nobody is left")
+        assert mirrored(a, path + "later")
+        shown = b.get(path + "shown").body
+        muster.until(lambda: a.get(stale(path + "shown")).body == shown,
+                     "all is here")
+        wire.down()
+        muster.until(lambda: not told(a)["LinkUp"], "the link is down", 60)
+        answer = a.get(of(path + "shown", "dc2"))
+        assert from_mirror(answer) and answer.body == shown
+        assert a.get(of(path + "hidden", "dc2")).status == 500
+        assert told(a)["Mirror"] == "part"
+    finally:
+        a.stop()
+        b.stop()
+        wire.close()
+
+
 def test_none_is_mirrored_where_that_is_said(tmp_path, origin):
     a = follower(tmp_path, origin, services=["none"])
     try:

@@ -214,12 +214,29 @@ static void what_is_mirrored_is_said_in_names(void **state)
     assert_int_equal(c.mirror.services.n, 0);
     assert_false(c.mirror.off);
     start(false);
+    takes(LOCAL "server = true mirror { tags = [\"public\", \"a \\\"b\"] }");
+    assert_int_equal(c.mirror.services.n, 0);
+    assert_int_equal(c.mirror.tags.n, 2);
+    assert_string_equal(c.mirror.tags.v[1], "a \"b");
+    start(false);
+    takes(LOCAL "server = true mirror { services = [\"web\"] "
+                "tags = [\"public\"] }");
+    assert_int_equal(c.mirror.services.n, 1);
+    assert_int_equal(c.mirror.tags.n, 1);
+    start(false);
     static const struct {
         const char *text, *why;
     } bad[] = {
         {"services = [\"*\"]", "\"*\" is no name of a service, nor a prefix"},
         {"services = [\"a*b\"]", "\"a*b\" is no name of a service"},
         {"services = [\"web\", \"all\"]", "\"all\" stands alone"},
+        {"services = [\"all\"] tags = [\"x\"]", "without mirror.tags too"},
+        {"services = [\"none\"] tags = [\"x\"]", "\"none\" stands alone"},
+        {"tags = [\"\"]", "\"\" is no tag of 1 to 255 bytes"},
+        {"tags = [\"a`b\"]", "\"a`b\" is no tag"},
+        {"tags = [\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\","
+         "\"11\"]",
+         "mirror.tags has 11 tags, more than 10"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[300];

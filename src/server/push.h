@@ -171,6 +171,13 @@ void push_leave(struct serving *s, struct push_sub *sub);
 
 struct push_seen *push_seen_of(struct pushes *ss, const struct dc_mirror *of);
 
+/* Something was published that its live ones have not been sent yet, as far as is
+ * known: it may turn out to be nothing. */
+static inline bool push_has_news(const struct push_group *g)
+{
+    return g->dirty || g->build.kind == BUILD_DELTA;
+}
+
 /* An event with this id has been sent. */
 static inline void push_told(struct push *st, uint64_t id)
 {

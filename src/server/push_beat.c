@@ -88,8 +88,7 @@ static bool has_all(const struct push *st)
         return false;
     for (uint32_t i = 0; i < st->sub_count; i++) {
         const struct push_sub *sub = &st->subs[i];
-        if (sub->state != SUB_LIVE || sub->group->dirty ||
-            sub->group->build.kind == BUILD_DELTA)
+        if (sub->state != SUB_LIVE || push_has_news(sub->group))
             return false;
     }
     return true;

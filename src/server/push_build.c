@@ -149,11 +149,12 @@ static struct shared *plain_of(struct push_text *t)
 bool push_is_current(const struct push_sub *sub)
 {
     const struct push *st = sub->push;
-    if (sub->group->dirty || (sub->text && sub->text->to != sub->group->at))
+    if (push_has_news(sub->group) ||
+        (sub->text && sub->text->to != sub->group->at))
         return false;
     for (uint32_t i = 0; i < st->sub_count; i++) {
         const struct push_sub *o = &st->subs[i];
-        if (o != sub && (o->state != SUB_LIVE || o->group->dirty))
+        if (o != sub && (o->state != SUB_LIVE || push_has_news(o->group)))
             return false;
     }
     return true;

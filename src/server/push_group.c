@@ -261,6 +261,7 @@ static void built(struct push_group *g, struct push_text *t)
         g->id = b->to_id;
         if (g->since < g->at)
             g->since = g->at;
+        b->kind = BUILD_NOTHING; /* it has no news any more */
         if (t)
             attach_all(&g->live, t, 0);
         else

@@ -151,6 +151,25 @@ def test_a_stream_here_is_told_what_changes(server, agent):
     stream.close()
 
 
+def test_what_leaves_with_many_others_leaves_every_stream_here(server, agent):
+    """They come on one stream, some long before the others: the mirror may not
+    take a version for whole before all of it is there."""
+    small = [f"beside{i}" for i in range(16)]
+    for name in small:
+        server.register("wide", name)
+    for i in range(400):
+        server.register("wide", "vast", f"v{i}")
+    streams = [Stream(agent, f"/v1/health/service/{name}?stream")
+               for name in ["vast", *small]]
+    for s in streams:
+        s.ready()
+    server.put("/v1/catalog/deregister", {"Node": "wide"})
+    for s in streams:
+        s.until(lambda s=s: not s.entries, "all of them are gone")
+    for s in streams:
+        s.close()
+
+
 def test_a_thousand_watchers_cost_the_server_one_subscription(server, agent):
     server.register("far", "crowd", "c1")
     index = agent.get("/v1/health/service/crowd?cached").index

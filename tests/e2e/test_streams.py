@@ -344,6 +344,27 @@ def test_many_subscriptions_share_one_connection_and_one_id(make_server):
     again.close()
 
 
+def test_an_id_comes_when_nothing_of_its_version_is_missing(make_server):
+    """One change of all, of which one subscription takes many steps to tell:
+    whoever is cut off then and goes on from the id has to have been told all."""
+    server = make_server().start()
+    small = [f"small{i}" for i in range(16)]
+    for name in small:
+        server.register("n", name)
+    for i in range(400):
+        server.register("n", "large", f"i{i}")
+    s = Stream(server, "/v1/muster/stream?service=large&"
+               + "&".join(f"service={n}" for n in small))
+    s.until(lambda: s.last_id is not None, "an id")
+    for address in ("10.2.2.1", "10.2.2.2", "10.2.2.3"):
+        before = s.last_id
+        server.put("/v1/catalog/register", {"Node": "n", "Address": address})
+        s.until(lambda before=before: s.last_id > before, "an id")
+        shown = [e["Node"]["Address"] for e in s.entries.values()]
+        assert shown.count(address) == len(shown) == 416
+    s.close()
+
+
 def test_a_prefix_follows_services_that_come_and_go(server):
     s = open_ready(server, "/v1/muster/stream?prefix=pre-")
     assert not s.entries

@@ -63,8 +63,9 @@ enum {
     UNHEARD_MS = 45000, /* the same, if the registry says nothing of it */
     REST_MS = 15000,    /* another datacenter's list is read so often while all
                       * is well here, where there are no streams of it */
-    NEAREST_MS = 60000, /* the datacenters' order is asked for */
-    CALLER_LABEL_MAX = 128, /* bytes that a server takes */
+    STREAMS_AGAIN_MS = 60000, /* then it is tried whether there are */
+    NEAREST_MS = 60000,       /* the datacenters' order is asked for */
+    CALLER_LABEL_MAX = 128,   /* bytes that a server takes */
     ZONE_LABEL_MAX = 64,
     PROCESS_EVENTS = 64,  /* of one muster_process, */
     PROCESS_NS = 1000000, /* or so long */
@@ -161,6 +162,7 @@ struct poll {
     bool no_streams, broken;
     size_t server, failed_in_row;
     uint64_t index, asked_ms, part_ms; /* part: not whole since; 0: it is */
+    uint64_t streams_at_ms; /* no_streams is over then; 0: it is not */
     uint32_t retry_ms;
 };
 

@@ -333,18 +333,21 @@ static void on_list(struct origin *o, const struct fetch_result *r)
         failed(o);
         return;
     }
+    if (p->streams_at_ms && mono_ms() >= p->streams_at_ms)
+        p->no_streams = false; /* it may be mirrored by now */
     /* A server that does not wait must not be asked in a circle. */
     again_in(o, origin_rests(o) ? jittered(o->s->m, REST_MS)
                 : was && p->index == was && took_ms < QUICK_MS ? QUICK_PAUSE_MS
                                                                : 1);
 }
 
-/* Streams about other datacenters are refused by servers that do not mirror
- * them: their lists are asked for then. */
+/* Streams about other datacenters are refused by servers that do not mirror them
+ * (503, and 400 of who has none at all): their lists are asked for then, which
+ * tell whether the datacenter can be reached. */
 static bool has_no_stream(const struct origin *o, const struct fetch_result *r)
 {
     return o->datacenter[0] && !o->poll.no_streams && r->err == ERR_OK &&
-           r->status == 400;
+           (r->status == 400 || r->status == 503);
 }
 
 static void on_answer(void *ctx, const struct fetch_result *r)
@@ -356,6 +359,9 @@ static void on_answer(void *ctx, const struct fetch_result *r)
     timer_clear(&o->s->m->timers, &p->again);
     if (has_no_stream(o, r)) {
         p->no_streams = true;
+        p->streams_at_ms = r->status == 503
+                               ? mono_ms() + jittered(o->s->m, STREAMS_AGAIN_MS)
+                               : 0;
         again_in(o, 1);
     } else if (!is_good(o, r) || p->broken) {
         p->no_streams = false;

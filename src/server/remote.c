@@ -76,6 +76,24 @@ static void refuse(struct remote *f, int status, const char *text)
     answer(f);
 }
 
+static void refuse_stream(struct remote *f)
+{
+    struct api_call *c = &f->call;
+
+    buf_reset(&c->body);
+    buf_reset(&c->extra_head);
+    c->consistency = NULL;
+    api_error(c, 503,
+              "Not mirrored here, or not just now (mirror.services, "
+              "mirror.tags and mirror.max_bytes of this server), and streams "
+              "are not passed on: wait with index, ask again in %s s, or ask "
+              "a server of datacenter \"%s\"",
+              REMOTE_STREAM_RETRY_S, f->dc);
+    http_head_line(&c->extra_head, "Retry-After",
+                   bytes_str(REMOTE_STREAM_RETRY_S));
+    answer(f);
+}
+
 /* From the mirror, if it may be. */
 static bool from_mirror(struct remote *f)
 {
@@ -501,9 +519,7 @@ void remote_begin(struct serving *s, struct conn *c, struct api_call *call)
     else if (f->to_count == 0)
         refuse(f, 500, MIRROR_OVER);
     else if (f->call.forward_stream)
-        refuse(f, 503,
-               "That datacenter is not mirrored here just now, and streams are "
-               "not passed on: ask again, or wait with index");
+        refuse_stream(f);
     else if (waiting_for(s, dc) > REMOTES_MAX)
         refuse(f, 429,
                "Too many requests wait for this datacenter; try again "

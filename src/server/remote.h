@@ -24,6 +24,9 @@ enum {
 /* On answers of writes that peers passed on: the revision that shows them. */
 #define REMOTE_REVISION_HEADER "X-Muster-Revision"
 
+/* Retry-After where a stream is refused. */
+#define REMOTE_STREAM_RETRY_S "5"
+
 /* The call names another datacenter (call->forward), or is a query that found
  * nobody here (call->failover_count). It moves. */
 void remote_begin(struct serving *s, struct conn *c, struct api_call *call);

@@ -97,6 +97,25 @@ def test_a_service_that_is_only_elsewhere_is_found_there(two, make_client):
     c.ok("close")
 
 
+def test_what_is_not_mirrored_is_followed_without_streams(
+        tmp_path, two, make_client):
+    _, b = two
+    c = start(tmp_path, "dc3", "-hcl", 'mirror { services = ["none"] }')
+    try:
+        assert join(c, b).status == 200
+        muster.until(lambda: "dc2" in c.get("/v1/catalog/datacenters").json,
+                     "joined")
+        # Not here at all: it is found there only by who asks for lists.
+        one = make_client(address(c), failover="dc2")
+        there(one)
+        muster.until(lambda: one.status()["elsewhere"] == "100", "found")
+        assert one.datacenters()["dc2"]["reachable"] == 1
+        assert set(one.shares(60)) == {9011, 9012}
+        one.ok("close")
+    finally:
+        c.stop()
+
+
 def test_failover_to_the_own_datacenter_is_none(two, make_client):
     a, _ = two
     c = make_client(address(a), failover="dc1,dc2")

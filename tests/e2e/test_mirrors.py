@@ -418,6 +418,17 @@ def test_none_is_mirrored_where_that_is_said(tmp_path, origin):
         answer = a.get(stale("/v1/catalog/nodes"))
         assert not from_mirror(answer)
         assert answer.body == origin.get("/v1/catalog/nodes").body
+        # Streams are not passed on; what to do instead is said.
+        for path in ("/v1/health/service/web?dc=dc2",
+                     "/v1/muster/stream?service=web&dc=dc2"):
+            refused = Stream(a, path)
+            assert refused.status == 503
+            assert int(refused.headers["retry-after"]) > 0
+            assert "x-muster-mirror" not in refused.headers
+            text = refused.file.read(
+                int(refused.headers["content-length"])).decode()
+            assert "mirror.tags" in text and 'datacenter "dc2"' in text
+            refused.close()
     finally:
         a.stop()
 

@@ -66,6 +66,7 @@ static bool is_passed(struct bytes name)
     return bytes_eq_fold(bytes_head(name, 2), bytes_str("X-")) ||
            bytes_eq_fold(name, bytes_str("Allow")) ||
            bytes_eq_fold(name, bytes_str("Location")) ||
+           bytes_eq_fold(name, bytes_str("Retry-After")) ||
            bytes_eq_fold(name, bytes_str("Age"));
 }
 
@@ -182,11 +183,15 @@ static void told(void *ctx, const struct fetch_result *r)
 
 static void begin_stream(struct forward *f)
 {
+    struct bytes mirror =
+        fetch_head_line(fetch_head(f->fetch), "X-Muster-Mirror");
     struct buf head;
 
     buf_init(&head, 0);
     f->call.content_type = "text/event-stream";
     http_head_line(&f->call.extra_head, "Cache-Control", bytes_str("no-store"));
+    if (mirror.n)
+        http_head_line(&f->call.extra_head, "X-Muster-Mirror", mirror);
     serving_pin(f->serving);
     api_stream_head(&f->call, f->serving->env.self, &head,
                     conn_http_1_0(f->conn));

@@ -7,6 +7,7 @@ import subprocess
 
 import muster
 import pytest
+from agents import Agent
 from streams import Stream
 from wires import Wire
 
@@ -190,6 +191,32 @@ def test_a_stream_is_fed_from_the_mirror(pair, link):
     assert many.headers["x-muster-mirror"] == "dc2"
     snapshot(many, 2)
     many.close()
+
+
+def test_an_agent_passes_on_what_a_mirror_says(pair, link, tmp_path):
+    a = pair[0]
+    agent = Agent(tmp_path, a, name="agent-m", bind="127.0.0.3")
+    agent.start()
+    try:
+        assert from_mirror(agent.get(stale("/v1/health/service/web")))
+        for path in ("/v1/health/service/web?dc=dc2",
+                     "/v1/muster/stream?service=web&dc=dc2"):
+            stream = Stream(agent, path)
+            assert stream.status == 200
+            assert stream.headers["x-muster-mirror"] == "dc2"
+            snapshot(stream)
+            stream.close()
+        own = Stream(agent, "/v1/health/service/web")
+        assert own.status == 200 and "x-muster-mirror" not in own.headers
+        own.close()
+        # A stream that is refused: when to come back is passed on.
+        ahead = a.get(stale("/v1/health/service/web")).index + 1000000
+        refused = Stream(agent, f"/v1/health/service/web?dc=dc2&index={ahead}")
+        assert refused.status == 503
+        assert int(refused.headers["retry-after"]) > 0
+        refused.close()
+    finally:
+        agent.stop()
 
 
 def test_a_cut_changes_ages_and_no_contents(pair, link):

@@ -169,6 +169,10 @@ bool push_join(struct serving *s, struct push_sub *sub,
                const struct api_env *env, struct bytes target, uint64_t since);
 void push_leave(struct serving *s, struct push_sub *sub);
 
+/* Its group has nothing new, but it may have been the last that its connection
+ * waited for to be given an id. */
+void push_pay_id(struct push_sub *sub);
+
 struct push_seen *push_seen_of(struct pushes *ss, const struct dc_mirror *of);
 
 /* Something was published that its live ones have not been sent yet, as far as is

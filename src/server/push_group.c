@@ -216,12 +216,11 @@ static void attach_all(struct list *l, struct push_text *t, uint64_t from)
     }
 }
 
-/* Nothing of this group is new, but it may have been the last that its
- * connection waited for to be given an id. */
-static void pay_id(struct push_sub *sub)
+void push_pay_id(struct push_sub *sub)
 {
     struct push *st = sub->push;
-    if (!st->owes_id || st->full || !push_is_current(sub))
+    if (!st->owes_id || st->full || sub->state != SUB_LIVE ||
+        !push_is_current(sub))
         return;
     uint64_t id = push_seen_of(sub->group->pushes, st->of)->revision;
     struct shared *piece = push_id_event(id);
@@ -231,6 +230,8 @@ static void pay_id(struct push_sub *sub)
         st->owes_id = false;
     } else {
         shared_unref(piece);
+        st->full = true; /* push_unstall comes back to it */
+        st->dead |= !piece;
     }
 }
 
@@ -240,7 +241,7 @@ static void nothing_new(struct push_group *g)
     list_each (it, &g->live) {
         struct push_sub *sub = container_of(it, struct push_sub, link);
         sub->have = g->at;
-        pay_id(sub);
+        push_pay_id(sub);
     }
 }
 

@@ -133,6 +133,7 @@ void push_unstall(struct push *st)
             to_wait(sub);
         push_schedule(sub->group);
     }
+    push_pay_id(&st->subs[0]);
 }
 
 /* --- Too many texts ------------------------------------------------------ */

@@ -164,8 +164,12 @@ def test_what_leaves_with_many_others_leaves_every_stream_here(server, agent):
     for s in streams:
         s.ready()
     server.put("/v1/catalog/deregister", {"Node": "wide"})
+    for name in ["vast", *small]:
+        server.register("last", name)
     for s in streams:
-        s.until(lambda s=s: not s.entries, "all of them are gone")
+        while not any(e["Node"]["Node"] == "last" for e in s.entries.values()):
+            s.change()
+        assert len(s.entries) == 1, "some that left before it are still here"
     for s in streams:
         s.close()
 

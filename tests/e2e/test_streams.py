@@ -484,6 +484,45 @@ def test_the_end_of_the_server_ends_streams(make_server):
     s.close()
 
 
+def test_an_id_that_finds_no_room_comes_when_there_is_some(make_server):
+    """The last change but one that a full connection took, whose id was still owed
+    then: that other subscriptions have nothing new came out later."""
+    server = make_server().start()
+    others = [f"none{i}" for i in range(8)]
+    for name in others:
+        for i in range(60):
+            server.register("n", name, f"{name}-{i}")
+            check(server, "n", f"{name}-{i}", "critical", f"{name}-{i}")
+    for i in range(5):  # a change of all is one piece
+        server.register("n", "big", f"b{i}",
+                        Meta={f"m{k}": "x" * 500 for k in range(10)})
+    path = ("/v1/muster/stream?passing&service=big&"
+            + "&".join(f"service={name}" for name in others))
+
+    def filled(most):
+        """A stream whose reader takes nothing; how many changes that took."""
+        s = Stream(server, path, buffer=4096)
+        s.until(lambda: s.last_id is not None, "an id")
+        for n in range(1, most + 1):
+            sent = gauge(server, "stream.sent")
+            server.put("/v1/catalog/register", {
+                "Node": "n", "Address": f"10.{most % 250}.{n // 250}.{2 + n % 250}"})
+            until(lambda sent=sent: gauge(server, "stream.stalled")
+                  or gauge(server, "stream.sent") > sent, "it is sent, or not")
+            if gauge(server, "stream.stalled"):
+                return s, n
+        return s, most
+
+    full, n = filled(5000)
+    full.close()
+    until(lambda: gauge(server, "stream.open") == 0, "it is forgotten")
+    assert 1 < n < 5000, n
+    s, _ = filled(n - 1)
+    newest = gauge(server, "store.revision")
+    s.until(lambda: s.last_id >= newest, "the id")
+    s.close()
+
+
 def test_a_reader_that_leaves_is_forgotten(make_server):
     server = make_server().start()
     before = gauge(server, "stream.open")

@@ -331,13 +331,15 @@ static size_t draw(struct liveness *l, size_t n)
     return (size_t)((l->random >> 33) % n);
 }
 
+/* Any that is heard; of few that are, surely one. */
 static const struct live_node *observer(struct liveness *l,
                                         const struct live_node *of)
 {
-    enum { TRIES = 16 };
+    enum { TRIES = 64 };
+    size_t first = draw(l, l->nodes.n);
 
-    for (int i = 0; i < TRIES; i++) {
-        const struct live_node *n = l->order[draw(l, l->nodes.n)];
+    for (size_t i = 0; i < TRIES && i < l->nodes.n; i++) {
+        const struct live_node *n = l->order[(first + i) % l->nodes.n];
         if (n != of && n->state == HEARD && n->server != NOBODY &&
             l->now_ms < n->heard_ms + LIVENESS_SUSPECT_MS / 2)
             return n;
@@ -370,7 +372,8 @@ void liveness_probed(struct liveness *l, struct bytes node,
     struct live_node *n = find(l, node);
 
     l->now_ms = now_ms;
-    if (!l->held || !n || n->state != SUSPECT)
+    /* Asked for while it was suspect; a late report may have excused it since. */
+    if (!l->held || !n || n->state == FAILED || n->asked == 0)
         return;
     switch (v) {
     case LIVENESS_REACHED:

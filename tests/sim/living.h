@@ -69,6 +69,7 @@ struct story {
     struct event tick, commit, trouble;
     struct plan *plan;   /* under way */
     uint64_t excused_ms; /* something happened that restarts times */
+    uint64_t many_ms;    /* when many at once were down, lastly */
     size_t probes;
 };
 
@@ -158,11 +159,14 @@ static inline void truth_changed(struct story *st)
     }
 }
 
-/* Agents that have been heard for long enough to be asked. */
+/* Agents that have been heard for long enough to be asked: not while some look
+ * for another server. */
 static inline size_t observers(const struct story *st)
 {
     size_t n = 0;
 
+    if (st->sim.now_ms <= st->excused_ms + SETTLED_MS + LIVENESS_FAIL_MS)
+        return 0;
     for (size_t i = 0; i < st->agents; i++)
         n +=
             st->agent[i].up_ms &&
@@ -202,12 +206,14 @@ static inline void judge_time(struct story *st)
 
     for (size_t i = 0; i < st->agents; i++)
         down += !st->agent[i].runs_ms || st->agent[i].mute;
+    if (down * LIVENESS_DOUBT_SHARE > st->agents)
+        st->many_ms = now;
     for (size_t i = 0; i < st->agents; i++) {
         const struct agent *a = &st->agent[i];
         uint64_t since =
             a->beat_ms > st->excused_ms ? a->beat_ms : st->excused_ms;
-        /* Many at once may take longer. */
-        uint64_t most = down * LIVENESS_DOUBT_SHARE > st->agents
+        /* Many at once may take longer, until it is heard who is back. */
+        uint64_t most = now <= st->many_ms + SETTLED_MS
                             ? LIVENESS_FAIL_DOUBT_MS + 2000
                             : FAILED_WITHIN_MS;
         if (a->down_ms && check_of(st, (int)i) && !a->failed &&

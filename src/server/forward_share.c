@@ -19,7 +19,7 @@ struct share {
     struct serving *serving;
     struct list polls;
     struct list link; /* a round: in serving.rounds */
-    bool round;       /* no poll, but a read for those whose wait is over */
+    bool round;       /* for those whose wait is over: answered at once */
     struct fetch *fetch;
     struct timer again;
     uint64_t lost_ms; /* since then it is tried; 0: nothing is wrong */
@@ -89,8 +89,9 @@ void share_gone(struct conn_state *st)
         share_free(h);
 }
 
-/* Without index and wait, which are the share's own. */
-static char *target_of(const struct http_request *r, uint64_t index)
+/* Without index and wait, which are the share's own. A round has the index too: a
+ * server that lags behind it must not answer with what was before. */
+static char *target_of(const struct http_request *r, uint64_t index, bool round)
 {
     struct buf b = {0};
     struct bytes rest = r->raw_query;
@@ -108,17 +109,18 @@ static char *target_of(const struct http_request *r, uint64_t index)
         buf_put(&b, one);
         mark = '&';
     }
-    if (index)
-        buf_printf(&b, "%cindex=%llu&wait=%ds", mark, (unsigned long long)index,
-                   FORWARD_SHARED_WAIT_MS / 1000);
+    buf_printf(&b, "%cindex=%llu&wait=%dms", mark, (unsigned long long)index,
+               round ? 1 : FORWARD_SHARED_WAIT_MS);
     return b.bad ? NULL : buf_take(&b, &n);
 }
 
+/* key empty: a round. */
 static struct share *share_new(struct serving *s, struct bytes key,
                                const struct http_request *r, uint64_t index)
 {
+    bool round = key.n == 0;
     struct share *h = calloc(1, sizeof *h + key.n);
-    char *target = h ? target_of(r, index) : NULL;
+    char *target = h ? target_of(r, index, round) : NULL;
 
     if (!target) {
         free(h);
@@ -127,7 +129,7 @@ static struct share *share_new(struct serving *s, struct bytes key,
     h->serving = s;
     h->index = index;
     h->target = target;
-    h->round = index == 0;
+    h->round = round;
     h->again.fire = on_again;
     h->key_n = key.n;
     if (key.n)
@@ -296,7 +298,7 @@ static void on_late(struct timer *t)
     struct serving *s = h->serving;
     uint64_t now = uv_now(&s->loop);
     struct share *round =
-        share_new(s, (struct bytes){NULL, 0}, first->call.request, 0);
+        share_new(s, (struct bytes){NULL, 0}, first->call.request, h->index);
 
     if (!round) { /* no memory: it comes again */
         timer_set(&s->timers, t, FORWARD_PAUSE_MS);

@@ -44,6 +44,13 @@ uint64_t lags_published_ms(const struct lags *l, uint64_t revision)
     return low < l->version_count ? l->versions[low % LAG_VERSIONS].ms : 0;
 }
 
+uint64_t lags_newest(const struct lags *l)
+{
+    size_t n = l->version_count;
+
+    return n ? l->versions[(n - 1) % LAG_VERSIONS].revision : 0;
+}
+
 static struct lag *need(struct lags *l, struct bytes name)
 {
     struct lag *g = map_get(&l->by_name, name);

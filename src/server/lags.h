@@ -34,6 +34,9 @@ void lags_published(struct lags *l, uint64_t revision, uint64_t now_ms);
 /* When the first version that has this revision was published; 0: not known. */
 uint64_t lags_published_ms(const struct lags *l, uint64_t revision);
 
+/* The last one that was published; 0: none yet. */
+uint64_t lags_newest(const struct lags *l);
+
 /* A change of the service (empty: of several) took so long. */
 void lags_count(struct lags *l, struct bytes name, uint64_t lag_ms);
 

@@ -169,6 +169,7 @@ static struct subscriber *subscriber_new(struct subscribers *ss, const char *id,
     s->stream = stream;
     s->connected = true;
     s->joined_ms = subscribers_now_ms();
+    s->joined_at = lags_newest(&ss->lags);
     ss->count++;
     seen(ss, s);
     return s;
@@ -269,7 +270,7 @@ static void count_lag(struct subscribers *ss, struct subscriber *s,
                       struct bytes name, uint64_t index)
 {
     uint64_t at = lags_published_ms(&ss->lags, index);
-    if (at == 0 || at < s->joined_ms)
+    if (at == 0 || index <= s->joined_at)
         return; /* it was there before he came */
     s->lag_ms = subscribers_now_ms() - at;
     s->lag_count++;

@@ -32,6 +32,7 @@ struct subscriber {
     struct map by_target; /* of them */
     bool stream, connected, gone;
     uint64_t joined_ms, seen_ms; /* monotonic */
+    uint64_t joined_at;          /* the revision there was then */
     uint64_t applied;
     uint64_t lag_ms, max_lag_ms, lag_count;
     struct behind_kept *behind; /* who reads through it; NULL: not said */

@@ -209,6 +209,8 @@ static void look(struct liveness *l)
     uint64_t index = newest(s);
     struct tree_iter it;
 
+    if (snapshot_revision(s) < l->await_revision)
+        return; /* what was decided last does not show yet */
     if (l->looked_ms &&
         l->now_ms <
             l->looked_ms + (index == l->looked_index ? LOOK_ALL_MS : LOOK_MS))

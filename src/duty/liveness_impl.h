@@ -53,7 +53,7 @@ struct liveness {
 
     struct arena arena;
     struct plan plan;
-    bool flying;
+    bool flying, failing; /* a plan; one that declares nodes failed */
     uint64_t await_revision, retry_ms;
     struct liveness_counts counts;
 };

@@ -64,6 +64,7 @@ static void begin(struct liveness *l)
 {
     arena_reset(&l->arena);
     plan_init(&l->plan, &l->arena);
+    l->failing = false;
     for (size_t i = 0; i < l->nodes.n; i++)
         l->order[i]->planned = false;
 }
@@ -97,6 +98,7 @@ static bool plan_failures(struct liveness *l)
 
     l->counts.doubts += doubt;
     begin(l);
+    l->failing = true;
     for (size_t i = 0; i < l->nodes.n && n < LIVENESS_BATCH; i++) {
         struct live_node *x = l->order[i];
         if (!is_due(l, x, doubt) || plan_status(l, x, false, &t) != ERR_OK)
@@ -145,8 +147,17 @@ void liveness_committed(struct liveness *l, bool committed, uint64_t revision)
     require(l->flying);
     l->flying = false;
     l->looked_ms = 0; /* what it has become */
-    for (size_t i = 0; i < l->nodes.n; i++)
-        l->order[i]->planned = false;
+    for (size_t i = 0; i < l->nodes.n; i++) {
+        struct live_node *n = l->order[i];
+        /* Now, and not when it is seen: its agent may be back by then, and would
+         * be taken for one that is silent still. */
+        if (n->planned && l->failing && committed) {
+            n->state = FAILED;
+            n->back = false;
+            n->failed_ms = l->now_ms;
+        }
+        n->planned = false;
+    }
     if (committed)
         l->await_revision = revision;
     else

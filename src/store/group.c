@@ -438,7 +438,10 @@ void group_give_up(struct group *g)
         .revision = revision_out(g->store, g->store->delivered),
     };
 
-    errtext_set(&o.text, "whether the change is in could not be found out");
+    errtext_set(&o.text, "%s",
+                g->state == GROUP_KNOWN
+                    ? "the change is in, but the store closes before it shows"
+                    : "whether the change is in could not be found out");
     answer_all(g, &o);
 }
 
@@ -523,7 +526,9 @@ void groups_retry(struct store *s)
 void groups_give_up(struct store *s)
 {
     for (int i = 0; i < s->slots; i++) {
-        if (s->groups[i].state == GROUP_LOST)
+        enum group_state state = s->groups[i].state;
+
+        if (state == GROUP_LOST || state == GROUP_KNOWN)
             group_give_up(&s->groups[i]);
     }
 }

@@ -504,6 +504,25 @@ static void what_was_compacted_is_refused_and_the_rest_stays(void **state)
     world_expect(w, "a", "2");
 }
 
+/* What is in is answered once the feed has shown it. It may never, where the
+ * store's server has gone for good: whoever closes does not wait for that. */
+static void a_close_waits_for_no_feed(void **state)
+{
+    struct stage_set *set = *state;
+    struct waited x;
+
+    set->plan.feed_still = true;
+    waited_init(&x, &set->w);
+    waited_op(&x, OP_PUT, "k", "last");
+    waited_submit(&x);
+    world_close(&set->w);
+    assert_int_equal(x.done, 1);
+    expect_verdict(x.outcome,
+                   set->kind->faulty ? STORE_UNAVAILABLE : STORE_COMMITTED);
+    set->plan.feed_still = false;
+    set_open(set);
+}
+
 static struct CMUnitTest tests[] = {
     OVER_ALL(a_guard_on_the_mod_revision_holds_until_the_next_put),
     OVER_ALL(a_guard_on_the_create_revision_survives_puts),
@@ -525,6 +544,7 @@ static struct CMUnitTest tests[] = {
     OVER_ALL(the_past_is_read_at_any_retained_revision),
     OVER_ALL(history_tells_every_revision_from_any_on),
     OVER_ALL(what_was_compacted_is_refused_and_the_rest_stays),
+    OVER_ALL(a_close_waits_for_no_feed),
 };
 
 RUN_KINDS(tests)

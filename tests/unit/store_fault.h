@@ -31,6 +31,7 @@ struct fault_plan {
     int gap;                 /* per revision of the feed */
     int slow;                /* that something waits for another turn */
     _Atomic bool leases_die; /* the next renewals find their lease gone */
+    _Atomic bool feed_still; /* nothing is fed any more */
     /* Somebody else writes just before a group of ours arrives: */
     int twin;    /* our markers (a process under our name) */
     int flip_at; /* the pointer, before this group from now; 0: never */
@@ -129,7 +130,7 @@ static inline void fault_feed_drop(struct fault *f)
 
 static inline void fault_feed_some(struct fault *f)
 {
-    while (!list_empty(&f->feed) && !fault_chance(f, f->plan->slow)) {
+    while (!f->plan->feed_still && !list_empty(&f->feed) && !fault_chance(f, f->plan->slow)) {
         struct fault_revision *r =
             container_of(f->feed.next, struct fault_revision, link);
 

@@ -71,13 +71,6 @@ def status_of(server, node):
     return check and check["Status"]
 
 
-def gauge(server, name):
-    for g in server.get("/v1/agent/metrics").json["Gauges"]:
-        if g["Name"].endswith(name):
-            return g["Value"]
-    raise AssertionError(f"no metric {name}")
-
-
 class Watchers:
     """Many long polls, each on a connection of its own, without a thread each."""
 

@@ -218,6 +218,14 @@ class Server:
                     return int(line.split()[1])
         raise AssertionError(field)
 
+    def metric(self, name):
+        """A gauge's value, or a counter's."""
+        all_ = self.get("/v1/agent/metrics").json
+        for row in all_["Gauges"] + all_["Counters"]:
+            if row["Name"] == "consul." + name:
+                return row.get("Value", row.get("Count"))
+        raise AssertionError(f"no metric {name}")
+
     def register(self, node, service, instance=None, port=80, checks=None,
                  **more):
         body = {"Node": node, "Address": "10.0.0.1",

@@ -182,3 +182,31 @@ class Stream:
         while events[-1].id is None:
             events.append(self.event())
         return events
+
+
+def check(server, node, check_id, status, service_id="", output=""):
+    a = server.put("/v1/catalog/register", {
+        "Node": node, "Address": "10.0.0.1", "SkipNodeUpdate": True,
+        "Check": {"CheckID": check_id, "Name": check_id, "Status": status,
+                  "ServiceID": service_id, "Output": output}})
+    assert a.text == "true", a.text
+
+
+def deregister(server, node, **what):
+    a = server.put("/v1/catalog/deregister", {"Node": node, **what})
+    assert a.text == "true", a.text
+
+
+def names(events):
+    return [e.name for e in events]
+
+
+def open_ready(server, path, **kw):
+    s = Stream(server, path, **kw)
+    assert s.status == 200, s.error()
+    s.ready()
+    return s
+
+
+def watchers(server, service):
+    return server.get(f"/v1/muster/watchers/{service}").json["Subscribers"]

@@ -59,17 +59,10 @@ def registration(node, service, instance, **more):
         "Service": service, "ID": instance, **more}}).encode()
 
 
-def gauge(server, name):
-    for g in server.get("/v1/agent/metrics").json["Gauges"]:
-        if g["Name"] == "consul." + name:
-            return g["Value"]
-    raise AssertionError(name)
-
-
 def quiet(server):
     """Waits until only the asking connection is left."""
-    until(lambda: gauge(server, "http.connections") == 1 and
-          gauge(server, "http.parked") == 0, "all connections end")
+    until(lambda: server.metric("http.connections") == 1 and
+          server.metric("http.parked") == 0, "all connections end")
 
 
 def unharmed(server, mark="unharmed"):
@@ -83,7 +76,7 @@ def unharmed(server, mark="unharmed"):
 
 def memory(server):
     """Allocated by the server (0 under a sanitizer), and its VmRSS."""
-    return gauge(server, "runtime.alloc_bytes"), server.rss_kb()
+    return server.metric("runtime.alloc_bytes"), server.rss_kb()
 
 
 def not_grown(server, what, sizes, growth=GROWTH_BYTES):

@@ -149,13 +149,6 @@ class Healthy:
             raise self.failed
 
 
-def allocated(server):
-    for g in server.get("/v1/agent/metrics").json["Gauges"]:
-        if g["Name"] == "consul.runtime.alloc_bytes":
-            return g["Value"]
-    raise AssertionError("no gauge")
-
-
 def state(server):
     """All that a registration could have left."""
     return [server.get(p).json for p in (
@@ -190,13 +183,13 @@ def send_to_all(server, make):
 def test_every_route_answers_or_refuses(victim, kind):
     make, must = KINDS[kind]
     send_to_all(victim, make)  # warms up
-    before, was = allocated(victim), state(victim)
+    before, was = victim.metric("runtime.alloc_bytes"), state(victim)
     with Healthy(victim) as h:
         got = send_to_all(victim, make)
     # What is under way at this moment is no growth: it goes.
-    until(lambda: allocated(victim) - before < GROWTH_BYTES,
+    until(lambda: victim.metric("runtime.alloc_bytes") - before < GROWTH_BYTES,
           "what it took is given back")
-    after = allocated(victim)
+    after = victim.metric("runtime.alloc_bytes")
     p99 = statistics.quantiles(h.times, n=100)[98] if len(h.times) > 1 else h.times[0]
     table.append(
         f"| {kind} | " + ", ".join(f"{s} ({n})" for s, n in sorted(got.items())) +
@@ -210,7 +203,7 @@ def test_every_route_answers_or_refuses(victim, kind):
 
 def test_half_requests_to_every_route_keep_nobody_waiting(victim):
     open_ones = []
-    before = allocated(victim)
+    before = victim.metric("runtime.alloc_bytes")
     with Healthy(victim) as h:
         for method, path in ROUTES:
             s = socket.create_connection(("127.0.0.1", victim.port), 30)
@@ -221,7 +214,7 @@ def test_half_requests_to_every_route_keep_nobody_waiting(victim):
     for s in open_ones:
         s.close()
     table.append(f"| half a request, left open | - | {before // 1024} -> "
-                 f"{allocated(victim) // 1024} kB | {statistics.median(h.times):.2f} ms, "
+                 f"{victim.metric('runtime.alloc_bytes') // 1024} kB | {statistics.median(h.times):.2f} ms, "
                  f"{statistics.quantiles(h.times, n=100)[98]:.2f} ms, {len(h.times)} |")
     assert victim.get("/v1/status/leader").status == 200
 

@@ -177,14 +177,14 @@ def test_what_leaves_with_many_others_leaves_every_stream_here(server, agent):
 def test_a_thousand_watchers_cost_the_server_one_subscription(server, agent):
     server.register("far", "crowd", "c1")
     index = agent.get("/v1/health/service/crowd?cached").index
-    before = {m: agents.gauge(server, m)
+    before = {m: server.metric(m)
               for m in ("stream.open", "http.parked")}
     crowd = agents.Watchers(
         agent, f"/v1/health/service/crowd?index={index}&wait=60s", 1000)
     try:
-        until(lambda: agents.gauge(agent, "http.parked") >= 1000,
+        until(lambda: agent.metric("http.parked") >= 1000,
               "all of them wait")
-        after = {m: agents.gauge(server, m)
+        after = {m: server.metric(m)
                  for m in ("stream.open", "http.parked")}
         assert after == before, "the server has more to do"
         assert after["stream.open"] == 1
@@ -197,19 +197,19 @@ def test_a_thousand_watchers_cost_the_server_one_subscription(server, agent):
 def test_a_thousand_watchers_of_a_list_cost_a_server_few_polls(server, agent):
     path = "/v1/catalog/services"
     index = agent.get(path).index
-    before = agents.gauge(server, "http.parked")
+    before = server.metric("http.parked")
     crowd = agents.Watchers(agent, f"{path}?index={index}&wait=60s", 1000)
     try:
-        until(lambda: agents.gauge(agent, "http.parked") >= 1000,
+        until(lambda: agent.metric("http.parked") >= 1000,
               "all of them wait")
         # One for each serving thread of the agent.
-        until(lambda: 0 < agents.gauge(server, "http.parked") - before <= 32,
+        until(lambda: 0 < server.metric("http.parked") - before <= 32,
               "the server has few")
         # Whose wait is over gets the answer as it is; the others wait on.
         late = agent.get(f"{path}?index={index}&wait=1s")
         assert late.status == 200 and late.index == index
         assert late.body == server.get(path).body
-        assert agents.gauge(agent, "http.parked") >= 1000
+        assert agent.metric("http.parked") >= 1000
         server.register("far", "another-list", "al1")
         assert crowd.answered() == {"HTTP/1.1 200 OK"}
     finally:
@@ -317,7 +317,7 @@ def test_a_stopped_server_makes_nobody_fail(server, agent):
     server.process.send_signal(signal.SIGCONT)
     until(lambda: agent.get("/v1/catalog/nodes").status == 200,
           "the agent has its server again")
-    until(lambda: agents.gauge(server, "store.revision") > 0, "it goes on")
+    until(lambda: server.metric("store.revision") > 0, "it goes on")
     now = agents.own_check(server, agent.name)
     assert (now["Status"], now["ModifyIndex"]) == \
         ("passing", check["ModifyIndex"])

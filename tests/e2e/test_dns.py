@@ -25,14 +25,6 @@ class DnsServer(muster.Server):
     def ask(self, name, qtype="A", **kw):
         return dns.ask(self.dns, name, qtype, **kw)
 
-    def metric(self, name):
-        answer = self.get("/v1/agent/metrics")
-        for group, member in ("Counters", "Count"), ("Gauges", "Value"):
-            for row in answer.json[group]:
-                if row["Name"] == "consul." + name:
-                    return int(row[member])
-        raise AssertionError(name)
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):

@@ -130,7 +130,8 @@ static inline void fault_feed_drop(struct fault *f)
 
 static inline void fault_feed_some(struct fault *f)
 {
-    while (!f->plan->feed_still && !list_empty(&f->feed) && !fault_chance(f, f->plan->slow)) {
+    while (!f->plan->feed_still && !list_empty(&f->feed) &&
+           !fault_chance(f, f->plan->slow)) {
         struct fault_revision *r =
             container_of(f->feed.next, struct fault_revision, link);
 

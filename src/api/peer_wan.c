@@ -106,24 +106,18 @@ enum err api_wan_parse(struct bytes body, struct arena *a,
 
 /* --- Out ----------------------------------------------------------------- */
 
-static void put_text(struct json_out *j, const char *key, const char *text)
-{
-    json_key(j, key);
-    json_str(j, bytes_str(text));
-}
-
 static void put_who(struct json_out *j, const struct wan_who *w)
 {
     json_open(j, '{');
-    put_text(j, "Node", w->node);
-    put_text(j, "ID", w->id);
-    put_text(j, "Datacenter", w->datacenter);
-    put_text(j, "Address", w->address);
+    json_member_str(j, "Node", bytes_str(w->node));
+    json_member_str(j, "ID", bytes_str(w->id));
+    json_member_str(j, "Datacenter", bytes_str(w->datacenter));
+    json_member_str(j, "Address", bytes_str(w->address));
     json_key(j, "Port");
     json_i64(j, w->port);
     json_key(j, "ServerPort");
     json_i64(j, w->server_port);
-    put_text(j, "Version", w->version);
+    json_member_str(j, "Version", bytes_str(w->version));
     json_key(j, "Coord");
     encode_coordinate(j, &w->at);
     json_close(j, '}');

@@ -237,18 +237,6 @@ bool query_from_body(struct api_call *c, struct query_view *ret)
 
 /* --- Out ----------------------------------------------------------------- */
 
-static void put_text(struct json_out *j, const char *key, struct bytes text)
-{
-    json_key(j, key);
-    json_str(j, text);
-}
-
-static void put_flag(struct json_out *j, const char *key, bool v)
-{
-    json_key(j, key);
-    json_bool(j, v);
-}
-
 static void put_list(struct json_out *j, const char *key,
                      const struct query_view *v, enum query_list l)
 {
@@ -269,7 +257,7 @@ static void put_targets(struct json_out *j, struct packed targets)
     json_open(j, '[');
     while (packed_next_pair(&rest, &datacenter, &peer)) {
         json_open(j, '{');
-        put_text(j, "Datacenter", datacenter);
+        json_member_str(j, "Datacenter", datacenter);
         json_close(j, '}');
     }
     json_close(j, ']');
@@ -279,7 +267,7 @@ static void put_service(struct json_out *j, const struct query_view *v)
 {
     json_key(j, "Service");
     json_open(j, '{');
-    put_text(j, "Service", v->text[QUERY_SERVICE]);
+    json_member_str(j, "Service", v->text[QUERY_SERVICE]);
     json_key(j, "Failover");
     json_open(j, '{');
     json_key(j, "NearestN");
@@ -288,33 +276,33 @@ static void put_service(struct json_out *j, const struct query_view *v)
     if (v->list[QUERY_TARGETS].n)
         put_targets(j, v->list[QUERY_TARGETS]);
     json_close(j, '}');
-    put_flag(j, "OnlyPassing", v->only_passing);
+    json_member_bool(j, "OnlyPassing", v->only_passing);
     put_list(j, "IgnoreCheckIDs", v, QUERY_IGNORED);
-    put_text(j, "Near", v->text[QUERY_NEAR]);
+    json_member_str(j, "Near", v->text[QUERY_NEAR]);
     put_list(j, "Tags", v, QUERY_TAGS);
     put_list(j, "NodeMeta", v, QUERY_NODE_META);
     put_list(j, "ServiceMeta", v, QUERY_SERVICE_META);
-    put_flag(j, "Connect", v->connect);
+    json_member_bool(j, "Connect", v->connect);
     json_close(j, '}');
 }
 
 void encode_query(struct json_out *j, const struct query_view *v)
 {
     json_open(j, '{');
-    put_text(j, "ID", v->id);
-    put_text(j, "Name", v->text[QUERY_NAME]);
-    put_text(j, "Session", v->text[QUERY_SESSION]);
-    put_text(j, "Token", v->text[QUERY_TOKEN]);
+    json_member_str(j, "ID", v->id);
+    json_member_str(j, "Name", v->text[QUERY_NAME]);
+    json_member_str(j, "Session", v->text[QUERY_SESSION]);
+    json_member_str(j, "Token", v->text[QUERY_TOKEN]);
     json_key(j, "Template");
     json_open(j, '{');
-    put_text(j, "Type", v->text[QUERY_TEMPLATE]);
-    put_text(j, "Regexp", v->text[QUERY_REGEXP]);
-    put_flag(j, "RemoveEmptyTags", v->remove_empty_tags);
+    json_member_str(j, "Type", v->text[QUERY_TEMPLATE]);
+    json_member_str(j, "Regexp", v->text[QUERY_REGEXP]);
+    json_member_bool(j, "RemoveEmptyTags", v->remove_empty_tags);
     json_close(j, '}');
     put_service(j, v);
     json_key(j, "DNS");
     json_open(j, '{');
-    put_text(j, "TTL", v->text[QUERY_TTL]);
+    json_member_str(j, "TTL", v->text[QUERY_TTL]);
     json_close(j, '}');
     json_key(j, "CreateIndex");
     json_u64(j, v->create_rev);

@@ -8,12 +8,6 @@
 
 enum { OUTPUT_HEAD_BYTES = 256 /* of a check's text in a change */ };
 
-static void put_str(struct json_out *j, const char *key, struct bytes v)
-{
-    json_key(j, key);
-    json_str(j, v);
-}
-
 static void put_moment(struct json_out *j, uint64_t revision, uint64_t ms)
 {
 
@@ -22,7 +16,7 @@ static void put_moment(struct json_out *j, uint64_t revision, uint64_t ms)
     rfc3339_print(&text, ms);
     json_key(j, "Revision");
     json_u64(j, revision);
-    put_str(j, "Time", ms ? buf_bytes(&text) : (struct bytes){0});
+    json_member_str(j, "Time", ms ? buf_bytes(&text) : (struct bytes){0});
     buf_fini(&text);
 }
 
@@ -88,12 +82,12 @@ static void put_field(struct json_out *j, enum story_field f,
     struct buf text;
     buf_init(&text, 0);
     json_open(j, '{');
-    put_str(j, "Field", bytes_str(story_field_name(f)));
+    json_member_str(j, "Field", bytes_str(story_field_name(f)));
     if (service_text(&text, f, was)) {
-        put_str(j, "From", buf_bytes(&text));
+        json_member_str(j, "From", buf_bytes(&text));
         buf_reset(&text);
         (void)service_text(&text, f, now);
-        put_str(j, "To", buf_bytes(&text));
+        json_member_str(j, "To", buf_bytes(&text));
     }
     json_close(j, '}');
     buf_fini(&text);
@@ -133,12 +127,13 @@ static void put_address(struct json_out *j, const struct story_change *c)
     if (record_get_service(c->what == STORY_REGISTERED ? c->now : c->was, &v) !=
         ERR_OK)
         return;
-    put_str(j, "Address", v.address.n ? v.address : c->node_address);
+    json_member_str(j, "Address", v.address.n ? v.address : c->node_address);
     json_key(j, "Port");
     json_i64(j, v.port);
     if (c->what == STORY_DEREGISTERED && c->now.n &&
         record_get_service(c->now, &now) == ERR_OK)
-        put_str(j, "As", now.name); /* its ID belongs to another service now */
+        json_member_str(j, "As",
+                        now.name); /* its ID belongs to another service now */
 }
 
 /* Not through the middle of a character. */
@@ -160,7 +155,7 @@ static void put_marks(struct json_out *j, const struct check_view *v)
         [CAUSE_SILENCE] = "silence",
     };
     if (bytes_is(v->status, "critical") && marks_any(&v->marks))
-        put_str(j, "Cause", bytes_str(causes[v->marks.cause]));
+        json_member_str(j, "Cause", bytes_str(causes[v->marks.cause]));
     if (v->marks.held) {
         json_key(j, "Held");
         json_bool(j, true);
@@ -177,16 +172,16 @@ static void put_check(struct json_out *j, const struct story_change *c)
     bool before = c->was.n && record_get_check(c->was, &was) == ERR_OK;
     bool after = c->now.n && record_get_check(c->now, &now) == ERR_OK;
     const struct check_view *v = after ? &now : &was;
-    put_str(j, "CheckID", v->id);
-    put_str(j, "CheckName", v->name);
+    json_member_str(j, "CheckID", v->id);
+    json_member_str(j, "CheckName", v->name);
     json_key(j, "OfNode");
     json_bool(j, v->service_id.n == 0);
     if (before)
-        put_str(j, "From", was.status);
+        json_member_str(j, "From", was.status);
     if (!after)
         return;
-    put_str(j, "To", now.status);
-    put_str(j, "Output", head_of(now.output));
+    json_member_str(j, "To", now.status);
+    json_member_str(j, "Output", head_of(now.output));
     put_marks(j, &now);
 }
 
@@ -225,15 +220,15 @@ static void put_head(struct json_out *j, const struct story_change *c)
 {
     json_open(j, '{');
     put_moment(j, c->revision, c->wall_ms);
-    put_str(j, "By", c->by);
-    put_str(j, "Node", c->node);
-    put_str(j, "ServiceID", c->id);
+    json_member_str(j, "By", c->by);
+    json_member_str(j, "Node", c->node);
+    json_member_str(j, "ServiceID", c->id);
 }
 
 static void put_change(struct json_out *j, const struct story_change *c)
 {
     put_head(j, c);
-    put_str(j, "What", bytes_str(what_of(c->what)));
+    json_member_str(j, "What", bytes_str(what_of(c->what)));
     switch (c->what) {
     case STORY_REGISTERED:
     case STORY_DEREGISTERED:
@@ -268,7 +263,7 @@ void read_history_service(struct api_call *c, const struct api_env *env)
         return;
     }
     json_open(j, '{');
-    put_str(j, "Service", c->arg);
+    json_member_str(j, "Service", c->arg);
     put_end(j, "From", past->from, past->from_ms);
     put_end(j, "Until", past->until, past->until_ms);
     json_key(j, "Left");

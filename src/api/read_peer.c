@@ -7,24 +7,6 @@
  * what is not known yet the members are empty, and members may be added. */
 #include "api/impl.h"
 
-static void put_text(struct json_out *j, const char *key, struct bytes v)
-{
-    json_key(j, key);
-    json_str(j, v);
-}
-
-static void put_number(struct json_out *j, const char *key, uint64_t v)
-{
-    json_key(j, key);
-    json_u64(j, v);
-}
-
-static void put_flag(struct json_out *j, const char *key, bool v)
-{
-    json_key(j, key);
-    json_bool(j, v);
-}
-
 /* What a server tells of itself beside its service "consul". */
 uint64_t api_peer_port(struct packed meta)
 {
@@ -87,11 +69,11 @@ static void put_reachable(void *ctx, const struct api_peer *p)
     if (p->port == 0)
         return;
     json_open(j, '{');
-    put_text(j, "Node", p->node);
-    put_text(j, "ID", p->id);
-    put_text(j, "Address", p->address);
-    put_number(j, "PeerPort", p->port);
-    put_number(j, "ServerPort", p->server_port);
+    json_member_str(j, "Node", p->node);
+    json_member_str(j, "ID", p->id);
+    json_member_str(j, "Address", p->address);
+    json_member_u64(j, "PeerPort", p->port);
+    json_member_u64(j, "ServerPort", p->server_port);
     json_close(j, '}');
 }
 
@@ -125,11 +107,11 @@ static void put_seen(struct json_out *j, const struct api_cluster *cl)
     for (size_t i = 0; i < cl->server_count; i++) {
         const struct api_server *s = &cl->servers[i];
         json_open(j, '{');
-        put_text(j, "Node", s->node);
-        put_text(j, "ID", s->id);
-        put_text(j, "Address", s->address);
-        put_number(j, "PeerPort", (uint64_t)s->peer_port);
-        put_number(j, "ServerPort", (uint64_t)s->server_port);
+        json_member_str(j, "Node", s->node);
+        json_member_str(j, "ID", s->id);
+        json_member_str(j, "Address", s->address);
+        json_member_u64(j, "PeerPort", (uint64_t)s->peer_port);
+        json_member_u64(j, "ServerPort", (uint64_t)s->server_port);
         json_close(j, '}');
     }
     json_close(j, ']');
@@ -144,30 +126,31 @@ void read_peer_hello(struct api_call *c, const struct api_env *env)
     uint64_t revision = snapshot_revision(env->cat);
 
     json_open(&j, '{');
-    put_text(&j, "Node", self->node_name);
-    put_text(&j, "ID", self->node_id);
-    put_text(&j, "Datacenter", self->datacenter);
-    put_text(&j, "Version", bytes_str(MUSTER_VERSION));
-    put_text(&j, "APIVersion", self->version);
-    put_number(&j, "Protocol", API_PEER_PROTOCOL);
-    put_flag(&j, "Server", self->is_server);
-    put_text(&j, "Address", self->advertise_address);
-    put_number(&j, "PeerPort",
-               self->serf_lan_port > 0 ? (uint64_t)self->serf_lan_port : 0);
-    put_number(&j, "ServerPort",
-               self->server_port > 0 ? (uint64_t)self->server_port : 0);
-    put_flag(&j, "Ready", env->ready && !env->leaderless);
-    put_text(&j, "ClusterID", cl->id);
-    put_number(&j, "Epoch", revision >> API_EPOCH_SHIFT);
-    put_number(&j, "Index", revision);
-    put_number(&j, "BootstrapExpect", cl->expect);
-    put_text(&j, "Phase", bytes_str(cl->phase));
-    put_flag(&j, "Fresh", cl->fresh);
-    put_text(&j, "Token", cl->token);
-    put_number(&j, "StoreIndex", cl->store_index);
-    put_number(&j, "StoreTerm", cl->store_term);
-    put_number(&j, "StoreSize", cl->store_size);
-    put_number(&j, "StoreUsed", cl->store_used);
+    json_member_str(&j, "Node", self->node_name);
+    json_member_str(&j, "ID", self->node_id);
+    json_member_str(&j, "Datacenter", self->datacenter);
+    json_member_str(&j, "Version", bytes_str(MUSTER_VERSION));
+    json_member_str(&j, "APIVersion", self->version);
+    json_member_u64(&j, "Protocol", API_PEER_PROTOCOL);
+    json_member_bool(&j, "Server", self->is_server);
+    json_member_str(&j, "Address", self->advertise_address);
+    json_member_u64(&j, "PeerPort",
+                    self->serf_lan_port > 0 ? (uint64_t)self->serf_lan_port
+                                            : 0);
+    json_member_u64(&j, "ServerPort",
+                    self->server_port > 0 ? (uint64_t)self->server_port : 0);
+    json_member_bool(&j, "Ready", env->ready && !env->leaderless);
+    json_member_str(&j, "ClusterID", cl->id);
+    json_member_u64(&j, "Epoch", revision >> API_EPOCH_SHIFT);
+    json_member_u64(&j, "Index", revision);
+    json_member_u64(&j, "BootstrapExpect", cl->expect);
+    json_member_str(&j, "Phase", bytes_str(cl->phase));
+    json_member_bool(&j, "Fresh", cl->fresh);
+    json_member_str(&j, "Token", cl->token);
+    json_member_u64(&j, "StoreIndex", cl->store_index);
+    json_member_u64(&j, "StoreTerm", cl->store_term);
+    json_member_u64(&j, "StoreSize", cl->store_size);
+    json_member_u64(&j, "StoreUsed", cl->store_used);
     if (env->place) {
         json_key(&j, "Coord");
         encode_coordinate(&j, env->place);
@@ -184,7 +167,7 @@ void read_peer_clock(struct api_call *c, const struct api_env *env)
     struct json_out j = json_out(&c->body);
 
     json_open(&j, '{');
-    put_number(&j, "UptimeMs", env->uptime_ms);
+    json_member_u64(&j, "UptimeMs", env->uptime_ms);
     json_close(&j, '}');
 }
 

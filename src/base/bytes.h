@@ -67,6 +67,18 @@ static inline struct bytes bytes_head(struct bytes b, size_t k)
     return (struct bytes){b.p, k < b.n ? k : b.n};
 }
 
+/* A copy of b at *at, which goes on behind it: for a block whose end holds all its
+ * texts. */
+static inline struct bytes bytes_append(char **at, struct bytes b)
+{
+    struct bytes copy = {*at, b.n};
+
+    if (b.n)
+        memcpy(*at, b.p, b.n);
+    *at += b.n;
+    return copy;
+}
+
 /* All of b as a decimal number without sign. ERR_BAD: empty, another byte;
  * ERR_LIMIT: over UINT64_MAX. */
 MUST_USE enum err bytes_u64(struct bytes b, uint64_t *ret);

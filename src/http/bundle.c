@@ -248,18 +248,6 @@ static bool sum_is(struct bytes sums, const char *name, struct bytes body)
 
 /* --- meta.json ----------------------------------------------------------- */
 
-static void put_text(struct json_out *j, const char *name, struct bytes v)
-{
-    json_key(j, name);
-    json_str(j, v);
-}
-
-static void put_number(struct json_out *j, const char *name, uint64_t v)
-{
-    json_key(j, name);
-    json_u64(j, v);
-}
-
 static void put_meta(struct buf *out, const struct bundle_meta *m)
 {
     struct json_out j = json_out(out);
@@ -268,10 +256,10 @@ static void put_meta(struct buf *out, const struct bundle_meta *m)
     snprintf(id, sizeof id, "2-%llu-%llu", (unsigned long long)m->index,
              (unsigned long long)m->wall_ms);
     json_open(&j, '{');
-    put_number(&j, "Version", 1);
-    put_text(&j, "ID", bytes_str(id));
-    put_number(&j, "Index", m->index);
-    put_number(&j, "Term", 2);
+    json_member_u64(&j, "Version", 1);
+    json_member_str(&j, "ID", bytes_str(id));
+    json_member_u64(&j, "Index", m->index);
+    json_member_u64(&j, "Term", 2);
     json_key(&j, "Peers");
     json_nil(&j);
     json_key(&j, "Configuration");
@@ -279,15 +267,15 @@ static void put_meta(struct buf *out, const struct bundle_meta *m)
     json_key(&j, "Servers");
     json_open(&j, '[');
     json_open(&j, '{');
-    put_number(&j, "Suffrage", 0);
-    put_text(&j, "ID", m->node_id);
-    put_text(&j, "Address", m->address);
+    json_member_u64(&j, "Suffrage", 0);
+    json_member_str(&j, "ID", m->node_id);
+    json_member_str(&j, "Address", m->address);
     json_close(&j, '}');
     json_close(&j, ']');
     json_close(&j, '}');
-    put_number(&j, "ConfigurationIndex", 1);
-    put_number(&j, "Size", m->size);
-    put_number(&j, "MusterFormat", BUNDLE_FORMAT);
+    json_member_u64(&j, "ConfigurationIndex", 1);
+    json_member_u64(&j, "Size", m->size);
+    json_member_u64(&j, "MusterFormat", BUNDLE_FORMAT);
     json_close(&j, '}');
     buf_putc(out, '\n');
 }

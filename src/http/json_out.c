@@ -348,3 +348,21 @@ void json_pretty(struct buf *out, struct bytes compact)
     }
     buf_putc(out, '\n');
 }
+
+void json_member_str(struct json_out *j, const char *name, struct bytes v)
+{
+    json_key(j, name);
+    json_str(j, v);
+}
+
+void json_member_u64(struct json_out *j, const char *name, uint64_t v)
+{
+    json_key(j, name);
+    json_u64(j, v);
+}
+
+void json_member_bool(struct json_out *j, const char *name, bool v)
+{
+    json_key(j, name);
+    json_bool(j, v);
+}

@@ -36,6 +36,11 @@ void json_u64(struct json_out *j, uint64_t v);
 void json_i64(struct json_out *j, int64_t v);
 void json_double(struct json_out *j, double v); /* shortest; NaN, inf: null */
 void json_bool(struct json_out *j, bool v);
+
+/* A key and its value. */
+void json_member_str(struct json_out *j, const char *name, struct bytes v);
+void json_member_u64(struct json_out *j, const char *name, uint64_t v);
+void json_member_bool(struct json_out *j, const char *name, bool v);
 void json_nil(struct json_out *j);
 
 /* JSON text as it is (it must be one value). */

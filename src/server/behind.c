@@ -159,34 +159,22 @@ enum err behind_read(struct bytes text, struct arena *a, struct behind *ret,
 
 /* --- Writing ------------------------------------------------------------- */
 
-static void put_text(struct json_out *j, const char *key, struct bytes v)
-{
-    json_key(j, key);
-    json_str(j, v);
-}
-
-static void put_number(struct json_out *j, const char *key, uint64_t v)
-{
-    json_key(j, key);
-    json_u64(j, v);
-}
-
 static void put_row(struct json_out *j, const struct behind_row *r)
 {
     json_open(j, '{');
-    put_text(j, "Subscriber", r->id);
-    put_text(j, "Label", r->label);
-    put_text(j, "Zone", r->zone);
-    put_text(j, "Peer", r->peer);
-    put_text(j, "Target", r->target);
-    put_text(j, "Service", r->service);
+    json_member_str(j, "Subscriber", r->id);
+    json_member_str(j, "Label", r->label);
+    json_member_str(j, "Zone", r->zone);
+    json_member_str(j, "Peer", r->peer);
+    json_member_str(j, "Target", r->target);
+    json_member_str(j, "Service", r->service);
     json_key(j, "Stream");
     json_bool(j, r->stream);
     json_key(j, "Connected");
     json_bool(j, r->connected);
-    put_number(j, "Applied", r->applied);
-    put_number(j, "Sent", r->sent);
-    put_number(j, "HeardMs", r->seen_ms);
+    json_member_u64(j, "Applied", r->applied);
+    json_member_u64(j, "Sent", r->sent);
+    json_member_u64(j, "HeardMs", r->seen_ms);
     json_close(j, '}');
 }
 
@@ -201,11 +189,11 @@ void behind_write(struct buf *out, const struct behind *b)
     struct json_out j = json_out(out);
 
     json_open(&j, '{');
-    put_text(&j, "Subscriber", b->subscriber);
-    put_text(&j, "Agent", b->agent);
-    put_number(&j, "Index", b->index);
-    put_number(&j, "UnknownMs", b->unknown_ms);
-    put_number(&j, "LostMs", b->lost_ms);
+    json_member_str(&j, "Subscriber", b->subscriber);
+    json_member_str(&j, "Agent", b->agent);
+    json_member_u64(&j, "Index", b->index);
+    json_member_u64(&j, "UnknownMs", b->unknown_ms);
+    json_member_u64(&j, "LostMs", b->lost_ms);
     open_list(&j, "Behind");
     for (size_t i = 0; i < b->row_count; i++)
         put_row(&j, &b->rows[i]);
@@ -213,17 +201,17 @@ void behind_write(struct buf *out, const struct behind *b)
     open_list(&j, "Readers");
     for (size_t i = 0; i < b->reader_count; i++) {
         json_open(&j, '{');
-        put_text(&j, "Service", b->readers[i].service);
-        put_text(&j, "Peer", b->readers[i].peer);
-        put_number(&j, "HeardMs", b->readers[i].seen_ms);
+        json_member_str(&j, "Service", b->readers[i].service);
+        json_member_str(&j, "Peer", b->readers[i].peer);
+        json_member_u64(&j, "HeardMs", b->readers[i].seen_ms);
         json_close(&j, '}');
     }
     json_close(&j, ']');
     open_list(&j, "Dns");
     for (size_t i = 0; i < b->dns_count; i++) {
         json_open(&j, '{');
-        put_text(&j, "Service", b->dns[i].service);
-        put_number(&j, "TtlMs", b->dns[i].ttl_ms);
+        json_member_str(&j, "Service", b->dns[i].service);
+        json_member_u64(&j, "TtlMs", b->dns[i].ttl_ms);
         json_close(&j, '}');
     }
     json_close(&j, ']');

@@ -25,20 +25,6 @@ struct drain {
     char text[]; /* of these */
 };
 
-static uint64_t now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
-static struct bytes put_text(char **at, struct bytes text)
-{
-    struct bytes copy = {*at, text.n};
-    if (text.n)
-        memcpy(*at, text.p, text.n);
-    *at += text.n;
-    return copy;
-}
-
 void drain_free(struct drain *d)
 {
     if (!d)
@@ -63,9 +49,9 @@ struct drain *drain_new(struct serving *s, const struct api_call *call,
         return NULL;
     char *text = d->text;
     d->serving = s;
-    d->node = put_text(&text, node);
-    d->name = put_text(&text, v->view.name);
-    d->id = put_text(&text, v->view.id);
+    d->node = bytes_append(&text, node);
+    d->name = bytes_append(&text, v->view.name);
+    d->id = bytes_append(&text, v->view.id);
     d->deregister = call->drain_deregister;
     d->trust = call->drain_trust;
     d->wait_ms = call->wait_ms;
@@ -195,12 +181,6 @@ static void put_next(struct json_out *j, const struct drain *d,
 
 /* --- The answer ---------------------------------------------------------- */
 
-static void put_number(struct json_out *j, const char *key, uint64_t v)
-{
-    json_key(j, key);
-    json_u64(j, v);
-}
-
 static void put_server(struct json_out *j, struct bytes node, bool answered,
                        const struct holders_state *s, const char *why)
 {
@@ -210,8 +190,8 @@ static void put_server(struct json_out *j, struct bytes node, bool answered,
     json_key(j, "Answered");
     json_bool(j, answered);
     if (answered) {
-        put_number(j, "Index", s->index);
-        put_number(j, "Holding", s->holding);
+        json_member_u64(j, "Index", s->index);
+        json_member_u64(j, "Holding", s->holding);
         json_key(j, "TableComplete");
         json_bool(j, s->unknown_ms == 0);
     } else {
@@ -258,7 +238,7 @@ static void put_lists(struct json_out *j, const struct drain *d)
             more += a->v[i]->more;
         }
     json_close(j, ']');
-    put_number(j, "WaitingMore", more);
+    json_member_u64(j, "WaitingMore", more);
     json_key(j, "Unproven");
     json_open(j, '[');
     put_rows(j, &unproven);
@@ -291,10 +271,10 @@ static void answer(struct drain *d, enum drain_result result,
     json_str(&j, d->name);
     json_key(&j, "ServiceID");
     json_str(&j, d->id);
-    put_number(&j, "Index", d->need);
+    json_member_u64(&j, "Index", d->need);
     json_key(&j, "TableComplete");
     json_bool(&j, sum->silent == 0 && sum->unknown_ms == 0);
-    put_number(&j, "DnsMs", sum->dns_left_ms);
+    json_member_u64(&j, "DnsMs", sum->dns_left_ms);
     put_servers(&j, d);
     put_lists(&j, d);
     json_key(&j, "UnprovenComplete");
@@ -324,7 +304,7 @@ static bool all_have_spoken(const struct drain *d)
 
 static bool is_over(const struct drain *d)
 {
-    uint64_t now = now_ms();
+    uint64_t now = process_now_ms();
     return now >= d->due_ms && (all_have_spoken(d) || now >= d->patience_ms);
 }
 
@@ -369,7 +349,7 @@ void drain_wait(struct drain *d, struct api_call *call,
     d->done = done;
     d->ctx = ctx;
     d->timer.fire = on_timer;
-    d->due_ms = now_ms() + d->wait_ms;
-    d->patience_ms = now_ms() + DRAIN_PATIENCE_MS;
+    d->due_ms = process_now_ms() + d->wait_ms;
+    d->patience_ms = process_now_ms() + DRAIN_PATIENCE_MS;
     timer_set(&d->serving->timers, &d->timer, 1);
 }

@@ -24,11 +24,6 @@ struct drains {
 
 /* --- The table ----------------------------------------------------------- */
 
-static uint64_t now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
 struct drains *drains_new(void)
 {
     struct drains *ds = calloc(1, sizeof *ds);
@@ -78,14 +73,14 @@ static enum err keep(struct drains *ds, struct holders *take,
     enum err e = d && subscriber_new_id(d->id) ? ERR_OK : ERR_NOMEM;
 
     uv_mutex_lock(&ds->mutex);
-    forget_unused(ds, now_ms());
+    forget_unused(ds, process_now_ms());
     if (e == ERR_OK && ds->by_id.n >= DRAINS_MAX)
         e = ERR_FULL;
     if (e == ERR_OK)
         e = map_put(&ds->by_id, bytes_str(d->id), d);
     if (e == ERR_OK) {
         d->holders = take;
-        d->used_ms = now_ms();
+        d->used_ms = process_now_ms();
         list_add(&ds->all, &d->link);
         memcpy(ret_id, d->id, sizeof d->id);
     }
@@ -176,12 +171,6 @@ static void begin(struct serving *s, struct api_call *call)
 
 /* --- After --------------------------------------------------------------- */
 
-static void put_number(struct json_out *j, const char *key, uint64_t v)
-{
-    json_key(j, key);
-    json_u64(j, v);
-}
-
 static void put_list(struct json_out *j, const char *key,
                      const struct buf *rows)
 {
@@ -203,14 +192,14 @@ static void put_state(struct serving *s, struct api_call *call,
 
     holders_look(h, s->process, need, &st);
     holders_put(h, s->process, need, &w, &u, &more);
-    put_number(&j, "Index", st.index);
-    put_number(&j, "Holding", st.holding);
-    put_number(&j, "Readers", st.unproven);
+    json_member_u64(&j, "Index", st.index);
+    json_member_u64(&j, "Holding", st.holding);
+    json_member_u64(&j, "Readers", st.unproven);
     json_key(&j, "UnprovenComplete");
     json_bool(&j, st.unproven_complete);
-    put_number(&j, "UnknownMs", st.unknown_ms);
-    put_number(&j, "DnsMs", st.dns_left_ms);
-    put_number(&j, "WaitingMore", more);
+    json_member_u64(&j, "UnknownMs", st.unknown_ms);
+    json_member_u64(&j, "DnsMs", st.dns_left_ms);
+    json_member_u64(&j, "WaitingMore", more);
     put_list(&j, "Waiting", &waiting);
     put_list(&j, "Unproven", &unproven);
     json_close(&j, '}');
@@ -232,10 +221,10 @@ static void look(struct serving *s, struct api_call *call)
         return;
     }
     uv_mutex_lock(&ds->mutex);
-    forget_unused(ds, now_ms());
+    forget_unused(ds, process_now_ms());
     struct drained *d = map_get(&ds->by_id, call->arg);
     if (d) {
-        d->used_ms = now_ms();
+        d->used_ms = process_now_ms();
         list_del(&d->link);
         list_add(&ds->all, &d->link);
         put_state(s, call, d->holders, (uint64_t)in.need);

@@ -9,11 +9,6 @@
 #include "server/core.h"
 #include "server/serving.h"
 
-static uint64_t clock_now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
 /* --- How old ------------------------------------------------------------- */
 
 uint64_t contact_ms(const struct process *p, bool *ret_known)
@@ -23,7 +18,7 @@ uint64_t contact_ms(const struct process *p, bool *ret_known)
     *ret_known = ready;
     if (p->barrier_free && !p->link)
         return 0;
-    uint64_t now = clock_now_ms();
+    uint64_t now = process_now_ms();
     uint64_t at = atomic_load_explicit(&p->contact, memory_order_relaxed);
     uint64_t age = at && at < now ? now - at : 0;
 
@@ -155,7 +150,7 @@ static void begin_barrier(struct serving *s)
     struct gate_barrier *gb = xzalloc(sizeof *gb);
 
     gb->serving = s;
-    gb->started_ms = clock_now_ms();
+    gb->started_ms = process_now_ms();
     gb->barrier.done = on_barrier;
     list_init(&gb->letter.link);
     gb->letter.kind = LETTER_BARRIER;
@@ -289,7 +284,7 @@ static void on_beat(struct timer *t)
 
     if (x->core->stopping)
         return;
-    x->started_ms = clock_now_ms();
+    x->started_ms = process_now_ms();
     x->letter.run = contact_told;
     list_init(&x->letter.link);
     x->flying =

@@ -32,11 +32,6 @@ struct holders {
     char text[]; /* of these */
 };
 
-static uint64_t now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
 void holders_free(struct holders *h)
 {
     size_t at = 0;
@@ -125,15 +120,6 @@ static uint64_t index_of(const struct api_env *env, struct bytes name)
     return snapshot_index(env->cat, k);
 }
 
-static struct bytes put_text(char **at, struct bytes text)
-{
-    struct bytes copy = {*at, text.n};
-    if (text.n)
-        memcpy(*at, text.p, text.n);
-    *at += text.n;
-    return copy;
-}
-
 struct holders *holders_new(struct process *p, const struct api_env *env,
                             struct bytes node, struct bytes name,
                             struct bytes id)
@@ -145,10 +131,10 @@ struct holders *holders_new(struct process *p, const struct api_env *env,
     if (!h)
         return NULL;
     char *text = h->text;
-    h->node = put_text(&text, node);
-    h->name = put_text(&text, name);
-    h->id = put_text(&text, id);
-    h->begun_ms = now_ms();
+    h->node = bytes_append(&text, node);
+    h->name = bytes_append(&text, name);
+    h->id = bytes_append(&text, id);
+    h->begun_ms = process_now_ms();
     h->before = index_of(env, h->name);
     h->revision = snapshot_revision(env->cat);
     h->dns_ms = dns_ms(p, env, h->name);
@@ -234,7 +220,7 @@ static void count_unproven(void *ctx, const struct unproven *u)
 void holders_look(struct holders *h, struct process *p, uint64_t need,
                   struct holders_state *ret)
 {
-    uint64_t seen = serving_seen(p), now = now_ms();
+    uint64_t seen = serving_seen(p), now = process_now_ms();
     bool reached = seen >= need;
     struct look l = {.h = h,
                      .need = need,

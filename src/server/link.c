@@ -218,7 +218,7 @@ static void send_beat(struct link *l)
     json_key(&j, "Node");
     json_str(&j, l->core->process->self.node_name);
     json_close(&j, '}');
-    l->beat_sent_ms = uv_hrtime() / 1000000;
+    l->beat_sent_ms = process_now_ms();
     const struct peer_request q = {.to = link_address(l),
                                    .method = "PUT",
                                    .target = "/v1/peer/beat",

@@ -184,7 +184,7 @@ static void on_want(struct core *c, struct core_letter *letter)
 
 void link_want(struct process *p, struct bytes name)
 {
-    link_use(p, name, uv_hrtime() / 1000000);
+    link_use(p, name, process_now_ms());
     struct want_letter *w = xzalloc(sizeof *w + name.n);
 
     w->letter.run = on_want;

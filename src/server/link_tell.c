@@ -9,11 +9,6 @@
 #include "server/serving.h"
 #include "server/subscribers.h"
 
-static uint64_t now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
 /* --- What ---------------------------------------------------------------- */
 
 struct names {
@@ -74,7 +69,7 @@ static void say(struct link *l, const struct behind *b, uint64_t since_ms)
                                    .target = "/v1/peer/behind",
                                    .body = buf_bytes(&body),
                                    .timeout_ms = LINK_BEAT_LOST_MS};
-    l->told_ms = now_ms();
+    l->told_ms = process_now_ms();
     if (body.bad || peer_ask(l->peers, &q, told, l, &l->ack) != ERR_OK)
         behind_heard(&l->said, false); /* then with the next beat */
     buf_fini(&body);
@@ -84,7 +79,7 @@ void tell_now(struct link *l)
 {
     struct arena a;
     struct behind b;
-    uint64_t since_ms = now_ms(); /* before it is looked */
+    uint64_t since_ms = process_now_ms(); /* before it is looked */
 
     if (!mirror_subscriber(l->mirror)[0] || l->ack)
         return;
@@ -122,7 +117,7 @@ void tell_anew(struct link *l)
 
 void tell_soon(struct link *l)
 {
-    uint64_t now = now_ms(), next = l->told_ms + BEHIND_EVERY_MS;
+    uint64_t now = process_now_ms(), next = l->told_ms + BEHIND_EVERY_MS;
 
     set_timer(l, next > now + BEHIND_SOON_MS ? next - now : BEHIND_SOON_MS);
 }

@@ -58,7 +58,7 @@ static void sweep(struct link *l)
 {
     struct process *p = l->core->process;
     const struct mirror_idle idle = {
-        .now_ms = uv_hrtime() / 1000000,
+        .now_ms = process_now_ms(),
         .idle_ms = idle_ms(l),
         .used = used,
         .ctx = p->uses,

@@ -15,16 +15,6 @@ struct live_block {
     char rest[];
 };
 
-static struct bytes put_text(char **at, struct bytes text)
-{
-    struct bytes copy = {*at, text.n};
-
-    if (text.n)
-        memcpy(*at, text.p, text.n);
-    *at += text.n;
-    return copy;
-}
-
 static struct live_block *block_new(const struct api_self *self,
                                     const struct settings *s, size_t *ret_n)
 {
@@ -42,10 +32,10 @@ static struct live_block *block_new(const struct api_self *self,
 
     b->self = *self;
     b->self.node_meta =
-        (struct packed){put_text(&at, s->node_meta), s->node_meta_count};
-    b->self.response_head = put_text(&at, s->response_head);
+        (struct packed){bytes_append(&at, s->node_meta), s->node_meta_count};
+    b->self.response_head = bytes_append(&at, s->response_head);
     for (size_t i = 0; i < s->block_endpoint_count; i++)
-        endpoints[i] = put_text(&at, s->block_endpoints[i]);
+        endpoints[i] = bytes_append(&at, s->block_endpoints[i]);
     if (nets)
         memcpy(from, s->write_from, nets);
     b->self.block_endpoints = endpoints;

@@ -33,7 +33,7 @@ static void committed(void *ctx)
 static void on_beat(void *ctx, uint64_t at_ms, uint64_t age_ms)
 {
     struct dc_mirror *m = ctx;
-    uint64_t sent_ms = mirror_clock_beat(&m->clock, at_ms, mirrors_now_ms());
+    uint64_t sent_ms = mirror_clock_beat(&m->clock, at_ms, process_now_ms());
     uint64_t fresh_ms = sent_ms > age_ms ? sent_ms - age_ms : 0;
 
     if (fresh_ms > atomic_load(&m->fresh_ms))
@@ -56,7 +56,7 @@ static void on_beat(void *ctx, uint64_t at_ms, uint64_t age_ms)
 
 static void complain(struct dc_mirror *m, const char *text)
 {
-    uint64_t now = mirrors_now_ms();
+    uint64_t now = process_now_ms();
 
     if (m->logged_ms && now - m->logged_ms < LOG_AGAIN_MS && !m->was_up)
         return;
@@ -96,7 +96,7 @@ static void lost(struct dc_mirror *m, const char *why)
     mirror_link_close(m);
     m->was_up = false;
     m->at++;
-    m->retry_at_ms = mirrors_now_ms() + m->retry_ms;
+    m->retry_at_ms = process_now_ms() + m->retry_ms;
     m->retry_ms = m->retry_ms * 2 > MIRROR_RETRY_MAX_MS ? MIRROR_RETRY_MAX_MS
                                                         : m->retry_ms * 2;
     atomic_fetch_add(&m->reconnects, 1);
@@ -171,8 +171,8 @@ static enum err begun(void *ctx, const struct mirror_origin *o,
         show_cluster(m);
     }
     m->begun = true;
-    mirror_clock_begin(&m->clock, m->opened_ms, o->at_ms, mirrors_now_ms());
-    m->clock_at_ms = mirrors_now_ms() + MIRROR_CLOCK_MS;
+    mirror_clock_begin(&m->clock, m->opened_ms, o->at_ms, process_now_ms());
+    m->clock_at_ms = process_now_ms() + MIRROR_CLOCK_MS;
     atomic_store(&m->answered_ms, m->opened_ms);
     return ERR_OK;
 }
@@ -222,7 +222,7 @@ static void on_piece(void *ctx, struct bytes piece)
 
     if (m->error != ERR_OK)
         return;
-    atomic_store(&m->heard_ms, mirrors_now_ms());
+    atomic_store(&m->heard_ms, process_now_ms());
     atomic_store(&m->open, true);
     take(m, piece, m->stream);
 }
@@ -277,7 +277,7 @@ static void open_stream(struct dc_mirror *m)
     m->error = ERR_OK;
     m->another_store = m->begun = false;
     m->said = (struct behind_said){0};
-    m->opened_ms = mirrors_now_ms();
+    m->opened_ms = process_now_ms();
     m->ack_at_ms = m->opened_ms + MIRROR_ACK_MS;
     atomic_store(&m->heard_ms, m->opened_ms);
     mirror_connect(m->mirror, &target, &id);
@@ -319,7 +319,7 @@ static void on_digest(void *ctx, struct bytes piece)
 {
     struct dc_mirror *m = ctx;
 
-    m->digest_ms = mirrors_now_ms();
+    m->digest_ms = process_now_ms();
     m->digest_bytes += piece.n;
     if (m->error == ERR_OK)
         take(m, piece, m->digest);
@@ -366,7 +366,7 @@ static void ask_missed(struct dc_mirror *m, bool fine)
     buf_putc(&target, '\0');
     m->error = ERR_OK;
     m->fine = fine;
-    m->digest_ms = mirrors_now_ms();
+    m->digest_ms = process_now_ms();
     m->digest_bytes = 0;
     const struct peer_request q = {
         .to = m->to,
@@ -407,7 +407,7 @@ static void clock_answered(void *ctx, const struct fetch_result *r)
         in.uptime_ms > 0) {
         atomic_store(&m->answered_ms, m->clock_sent_ms);
         mirror_clock_told(&m->clock, m->clock_sent_ms, (uint64_t)in.uptime_ms,
-                          mirrors_now_ms());
+                          process_now_ms());
     }
     arena_fini(&a);
 }
@@ -428,7 +428,7 @@ static void compare_clocks(struct dc_mirror *m, uint64_t now)
 
 void mirror_link_look(struct dc_mirror *m)
 {
-    uint64_t now = mirrors_now_ms();
+    uint64_t now = process_now_ms();
 
     if (m->digest) {
         if (now >= m->digest_ms + DIGEST_STUCK_MS)
@@ -500,6 +500,6 @@ enum err mirror_link_new(struct dc_mirror *m)
         return ERR_NOMEM;
     m->retry_ms = MIRROR_RETRY_MIN_MS;
     m->at = m->all->random % WAN_MEMBERS_MAX;
-    atomic_store(&m->fresh_ms, mirrors_now_ms());
+    atomic_store(&m->fresh_ms, process_now_ms());
     return dc_mirror_has_all(m) ? want_all(m) : want_some(m);
 }

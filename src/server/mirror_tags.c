@@ -28,7 +28,7 @@ struct names_in {
 
 static void complain(struct dc_mirror *m, const char *text)
 {
-    uint64_t now = mirrors_now_ms();
+    uint64_t now = process_now_ms();
 
     if (m->tags_logged_ms && now - m->tags_logged_ms < LOG_AGAIN_MS)
         return;
@@ -94,7 +94,7 @@ static void answered(void *ctx, const struct fetch_result *r)
     struct errtext t;
 
     m->tags = NULL;
-    m->tags_at_ms = mirrors_now_ms() + PAUSE_MS;
+    m->tags_at_ms = process_now_ms() + PAUSE_MS;
     if (r->err == ERR_OK && r->status == 200) {
         if (take(m, r, &t))
             mirror_link_again(m);
@@ -131,13 +131,13 @@ void mirror_tags_look(struct dc_mirror *m)
 
     /* One connection after the other: half a snapshot would be asked for again. */
     if (!m->all->settings.tag_count || m->tags || !mirror_is_whole(m->mirror) ||
-        mirrors_now_ms() < m->tags_at_ms)
+        process_now_ms() < m->tags_at_ms)
         return;
     put_target(m, &target);
     const struct peer_request q = {
         .to = m->to, .target = target.p, .timeout_ms = ANSWER_MS};
     if (target.bad ||
         peer_ask(m->all->peers, &q, answered, m, &m->tags) != ERR_OK)
-        m->tags_at_ms = mirrors_now_ms() + PAUSE_MS;
+        m->tags_at_ms = process_now_ms() + PAUSE_MS;
     buf_fini(&target);
 }

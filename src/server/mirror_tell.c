@@ -52,7 +52,7 @@ static void say(struct dc_mirror *m, const struct behind *b, uint64_t since_ms)
 void mirror_tell(struct dc_mirror *m)
 {
     const struct process *p = m->all->core->process;
-    uint64_t since_ms = mirrors_now_ms(); /* before it is looked */
+    uint64_t since_ms = process_now_ms(); /* before it is looked */
     uint64_t seen = m->settled; /* a second ago: all threads know of that */
     struct behind_dns dns = {bytes_str(""), dns_most_ms(p)};
     char name[200];

@@ -45,14 +45,14 @@ bool dc_mirror_usable(const struct dc_mirror *m)
 
 uint64_t dc_mirror_age_ms(const struct dc_mirror *m)
 {
-    uint64_t now = mirrors_now_ms(), at = atomic_load(&m->fresh_ms);
+    uint64_t now = process_now_ms(), at = atomic_load(&m->fresh_ms);
 
     return at < now ? now - at : 0;
 }
 
 bool dc_mirror_link_up(const struct dc_mirror *m)
 {
-    uint64_t now = mirrors_now_ms();
+    uint64_t now = process_now_ms();
 
     return atomic_load(&m->open) &&
            now < atomic_load(&m->heard_ms) + MIRROR_LOST_MS &&

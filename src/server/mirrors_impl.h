@@ -70,11 +70,6 @@ struct mirrors {
     bool full_told;
 };
 
-static inline uint64_t mirrors_now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
 /* mirror_link.c */
 MUST_USE enum err mirror_link_new(struct dc_mirror *m);
 void mirror_link_look(struct dc_mirror *m); /* each tick */

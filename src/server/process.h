@@ -150,4 +150,10 @@ struct process {
     struct dnsd *dnsd;           /* NULL: DNS is off */
 };
 
+/* Monotonic milliseconds, the same for all threads. */
+static inline uint64_t process_now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
 #endif

@@ -17,7 +17,7 @@
 
 uint64_t push_clock_ms(const struct serving *s)
 {
-    return uv_hrtime() / 1000000 - s->process->started_ms;
+    return process_now_ms() - s->process->started_ms;
 }
 
 static struct shared *text_of(struct buf *b)

@@ -53,7 +53,7 @@ void serving_measure(const struct serving *s, struct api_env *env)
     env->alloc_bytes = m.uordblks;
     env->sys_bytes = m.arena + m.hblkhd;
     env->wall_ms = serving_wall_ms();
-    env->uptime_ms = uv_hrtime() / 1000000 - s->process->started_ms;
+    env->uptime_ms = process_now_ms() - s->process->started_ms;
     env->threads = (uint64_t)s->process->serving_count;
 }
 

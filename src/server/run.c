@@ -506,7 +506,7 @@ static bool start(const struct settings *s, char id[37], struct errtext *t)
     p->data_dir = s->data_dir;
     p->presence = presence_new();
     p->psk = s->peers.secret.n ? &s->peers.psk : NULL;
-    p->started_ms = uv_hrtime() / 1000000;
+    p->started_ms = process_now_ms();
     p->core = &run.core;
     if (members_open(s, p, t) != ERR_OK)
         return false;

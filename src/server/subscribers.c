@@ -17,7 +17,7 @@ struct subscribers *subscribers_new(void)
     list_init(&ss->all);
     readers_init(&ss->readers);
     list_init(&ss->several);
-    ss->started_ms = subscribers_now_ms();
+    ss->started_ms = process_now_ms();
     callers_init(&ss->callers, ss->started_ms);
     return ss;
 }
@@ -118,14 +118,14 @@ static void subscriber_free(struct subscribers *ss, struct subscriber *s)
 
 static void seen(struct subscribers *ss, struct subscriber *s)
 {
-    s->seen_ms = subscribers_now_ms();
+    s->seen_ms = process_now_ms();
     list_del(&s->link);
     list_add(&ss->all, &s->link);
 }
 
 void subscribers_forget(struct subscribers *ss)
 {
-    uint64_t now = subscribers_now_ms();
+    uint64_t now = process_now_ms();
     list_each (it, &ss->all) {
         struct subscriber *s = container_of(it, struct subscriber, link);
         if (now - s->seen_ms <= ss->memory_ms)
@@ -168,7 +168,7 @@ static struct subscriber *subscriber_new(struct subscribers *ss, const char *id,
     copy_text(s->peer, sizeof s->peer, bytes_str(l->peer));
     s->stream = stream;
     s->connected = true;
-    s->joined_ms = subscribers_now_ms();
+    s->joined_ms = process_now_ms();
     s->joined_at = lags_newest(&ss->lags);
     ss->count++;
     seen(ss, s);
@@ -198,7 +198,7 @@ struct subscriber_flow *subscribers_joined(struct subscribers *ss,
     uv_mutex_lock(&ss->mutex);
     struct subscriber *s = subscriber_new(ss, id, l, true);
     if (!s) /* it is not in the table: nothing is proven of it */
-        readers_lost(&ss->readers, subscribers_now_ms());
+        readers_lost(&ss->readers, process_now_ms());
     uv_mutex_unlock(&ss->mutex);
     return s ? &s->flow : NULL;
 }
@@ -231,7 +231,7 @@ void subscribers_watches(struct subscribers *ss, const char *id,
         w->mark = mark;
     }
     if (s && !w) /* what it follows there nobody can prove */
-        readers_lost(&ss->readers, subscribers_now_ms());
+        readers_lost(&ss->readers, process_now_ms());
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -262,7 +262,7 @@ void subscribers_resumed(struct subscribers *ss, struct bytes old_id)
 void subscribers_published(struct subscribers *ss, uint64_t revision)
 {
     uv_mutex_lock(&ss->mutex);
-    lags_published(&ss->lags, revision, subscribers_now_ms());
+    lags_published(&ss->lags, revision, process_now_ms());
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -272,7 +272,7 @@ static void count_lag(struct subscribers *ss, struct subscriber *s,
     uint64_t at = lags_published_ms(&ss->lags, index);
     if (at == 0 || index <= s->joined_at)
         return; /* it was there before he came */
-    s->lag_ms = subscribers_now_ms() - at;
+    s->lag_ms = process_now_ms() - at;
     s->lag_count++;
     if (s->max_lag_ms < s->lag_ms)
         s->max_lag_ms = s->lag_ms;
@@ -369,7 +369,7 @@ void subscribers_read(struct subscribers *ss, struct bytes name,
     uv_mutex_lock(&ss->mutex);
     subscribers_forget(ss);
     readers_seen(&ss->readers, name, host_of(peer), (struct bytes){NULL, 0},
-                 subscribers_now_ms());
+                 process_now_ms());
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -383,7 +383,7 @@ struct caller *subscribers_calls(struct subscribers *ss, struct bytes name,
     name = subscribers_fold(name, space, sizeof space);
     uv_mutex_lock(&ss->mutex);
     struct caller *c = callers_join(&ss->callers, name, l->label, l->zone, rank,
-                                    subscribers_now_ms());
+                                    process_now_ms());
     uv_mutex_unlock(&ss->mutex);
     return c;
 }
@@ -391,7 +391,7 @@ struct caller *subscribers_calls(struct subscribers *ss, struct bytes name,
 void subscribers_called(struct subscribers *ss, struct caller *take)
 {
     uv_mutex_lock(&ss->mutex);
-    callers_leave(&ss->callers, take, subscribers_now_ms());
+    callers_leave(&ss->callers, take, process_now_ms());
     uv_mutex_unlock(&ss->mutex);
 }
 
@@ -399,7 +399,7 @@ bool subscribers_callers(struct subscribers *ss, struct caller *who,
                          struct json_out *j)
 {
     uv_mutex_lock(&ss->mutex);
-    bool new = callers_tell(&ss->callers, who, subscribers_now_ms(), j);
+    bool new = callers_tell(&ss->callers, who, process_now_ms(), j);
     uv_mutex_unlock(&ss->mutex);
     return new;
 }

@@ -128,7 +128,7 @@ static enum ack_result keep(struct subscribers *ss, const struct behind *b,
 enum ack_result subscribers_behind(struct subscribers *ss,
                                    const struct behind *b)
 {
-    uint64_t now = subscribers_now_ms();
+    uint64_t now = process_now_ms();
     struct behind_kept *k = kept_new(b, now);
 
     if (!k)
@@ -278,7 +278,7 @@ bool subscribers_collect(struct subscribers *ss, const struct snapshot *cat,
                          uint64_t seen, uint64_t since_ms, struct arena *a,
                          struct behind *ret)
 {
-    struct collect c = {.arena = a, .to = ret, .now_ms = subscribers_now_ms()};
+    struct collect c = {.arena = a, .to = ret, .now_ms = process_now_ms()};
 
     *ret = (struct behind){
         .rows = arena_alloc(a, BEHIND_ROWS_MAX * sizeof *ret->rows),

@@ -59,11 +59,6 @@ struct subscribers {
     struct callers callers;
 };
 
-static inline uint64_t subscribers_now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
 static inline struct bytes subscribers_fold(struct bytes b, char *space,
                                             size_t n)
 {

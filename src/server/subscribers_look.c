@@ -13,7 +13,7 @@ uint64_t subscribers_memory_ms(struct subscribers *ss)
 
 uint64_t subscribers_unknown_ms(struct subscribers *ss)
 {
-    uint64_t age = subscribers_now_ms() - ss->started_ms;
+    uint64_t age = process_now_ms() - ss->started_ms;
     uint64_t memory = subscribers_memory_ms(ss);
     return age > memory ? 0 : memory - age + 1;
 }
@@ -47,7 +47,7 @@ static void tell_all(struct list *all, struct bytes name,
                      void (*each)(void *ctx, const struct watcher *w),
                      void *ctx)
 {
-    uint64_t now = subscribers_now_ms();
+    uint64_t now = process_now_ms();
     const struct subscriber *last = NULL;
     if (!all)
         return;
@@ -83,8 +83,8 @@ bool subscribers_unproven(struct subscribers *ss, struct bytes name,
     name = subscribers_fold(name, space, sizeof space);
     uv_mutex_lock(&ss->mutex);
     subscribers_forget(ss);
-    bool all = readers_each(&ss->readers, name, subscribers_now_ms(),
-                            ss->memory_ms, each, ctx);
+    bool all = readers_each(&ss->readers, name, process_now_ms(), ss->memory_ms,
+                            each, ctx);
     uv_mutex_unlock(&ss->mutex);
     return all;
 }
@@ -112,7 +112,7 @@ static void tell_worst(struct subscribers *ss,
     for (size_t i = 0; i < n; i++) {
         struct watcher row =
             row_of(container_of(top[i]->watches.next, struct watch, link),
-                   subscribers_now_ms());
+                   process_now_ms());
         worst(ctx, &row);
     }
 }

@@ -37,11 +37,6 @@ struct wan_keeper {
     bool closing;
 };
 
-static uint64_t now_ms(void)
-{
-    return uv_hrtime() / 1000000;
-}
-
 /* --- What everybody sees -------------------------------------------------- */
 
 /* One block: the struct, the members, the datacenters. */
@@ -129,7 +124,7 @@ void wan_end(struct process *p)
 
 static void complain(struct wan_keeper *k, const char *from, const char *text)
 {
-    uint64_t now = now_ms();
+    uint64_t now = process_now_ms();
 
     if (k->logged_ms && now - k->logged_ms < LOG_AGAIN_MS)
         return;
@@ -161,7 +156,8 @@ static enum err hear(struct wan_keeper *k, const struct api_wan_word *w,
         }
         return ERR_OK;
     }
-    enum err e = wan_heard(&k->wan, &w->from, rtt_s, now_ms(), &changed, t);
+    enum err e =
+        wan_heard(&k->wan, &w->from, rtt_s, process_now_ms(), &changed, t);
     if (e != ERR_OK)
         return e;
     if (rtt_s >= 0 && strcmp(w->from.id, k->wan.self.id) != 0 &&
@@ -170,7 +166,8 @@ static enum err hear(struct wan_keeper *k, const struct api_wan_word *w,
         k->wan.self.at = k->place.at;
     for (size_t i = 0; i < w->count; i++) {
         struct errtext ignored;
-        if (wan_told(&k->wan, &w->others[i], now_ms(), &ignored) == ERR_LIMIT)
+        if (wan_told(&k->wan, &w->others[i], process_now_ms(), &ignored) ==
+            ERR_LIMIT)
             complain(k, w->from.address, ignored.s);
     }
     if (changed) {
@@ -312,7 +309,7 @@ static void address_of(const struct wan_who *who, char *to, size_t n)
 
 static void join_all(struct wan_keeper *k)
 {
-    uint64_t now = now_ms();
+    uint64_t now = process_now_ms();
 
     if (now < k->next_join_ms)
         return;
@@ -327,10 +324,11 @@ static void tick(struct timer *t)
     struct wan_keeper *k = container_of(t, struct wan_keeper, tick);
     const struct wan_member *m;
 
-    if (wan_expire(&k->wan, now_ms()))
+    if (wan_expire(&k->wan, process_now_ms()))
         publish(k);
     join_all(k);
-    for (int i = 0; i < PINGS_A_TICK && (m = wan_due(&k->wan, now_ms())); i++) {
+    for (int i = 0;
+         i < PINGS_A_TICK && (m = wan_due(&k->wan, process_now_ms())); i++) {
         char to[ADDRESS_MAX];
         address_of(&m->who, to, sizeof to);
         (void)ask(k, to, -1, NULL, NULL);

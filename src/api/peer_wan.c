@@ -155,6 +155,33 @@ const struct api_dc *api_wan_dc(const struct api_wan *w, struct bytes name)
     return NULL;
 }
 
+static bool is_of(const struct wan_member *m, struct bytes dc, bool alive)
+{
+    return m->alive == alive && bytes_is(dc, m->who.datacenter);
+}
+
+size_t api_wan_count(const struct api_wan *w, struct bytes dc, bool alive)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; w && i < w->count; i++)
+        n += is_of(&w->members[i], dc, alive);
+    return n;
+}
+
+void api_wan_address(const struct api_wan *w, struct bytes dc, bool alive,
+                     size_t nth, char ret[API_WAN_ADDRESS_MAX])
+{
+    for (size_t i = 0; i < w->count; i++) {
+        const struct wan_member *m = &w->members[i];
+        if (!is_of(m, dc, alive) || nth--)
+            continue;
+        net_host_port(ret, API_WAN_ADDRESS_MAX, bytes_str(m->who.address),
+                      (uint64_t)m->who.port);
+        return;
+    }
+}
+
 static bool is_same_name(const struct wan_who *a, const struct wan_who *b)
 {
     return strcmp(a->datacenter, b->datacenter) == 0 &&

@@ -39,6 +39,15 @@ struct api_wan_word {
 /* The datacenter, or NULL. */
 const struct api_dc *api_wan_dc(const struct api_wan *w, struct bytes name);
 
+enum { API_WAN_ADDRESS_MAX = 80 }; /* "host:port" of a member's listener */
+
+/* How many servers of the datacenter are known: those that answer, or the others.
+ * w may be NULL. */
+size_t api_wan_count(const struct api_wan *w, struct bytes dc, bool alive);
+/* Where the nth of them listens; nth is below that. */
+void api_wan_address(const struct api_wan *w, struct bytes dc, bool alive,
+                     size_t nth, char ret[API_WAN_ADDRESS_MAX]);
+
 /* ERR_BAD, ERR_LIMIT: t says what is wrong. */
 MUST_USE enum err api_wan_parse(struct bytes body, struct arena *a,
                                 struct api_wan_word *ret, struct errtext *t);

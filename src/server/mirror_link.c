@@ -5,7 +5,6 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "base/net.h"
 #include "http/json_in.h"
 #include "server/mirrors_impl.h"
 
@@ -229,37 +228,17 @@ static void on_piece(void *ctx, struct bytes piece)
 
 /* --- Which server ---------------------------------------------------------- */
 
-static size_t servers_of(const struct api_wan *w, struct bytes dc, bool alive,
-                         size_t nth, char to[MIRROR_ADDRESS_MAX])
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < w->count; i++) {
-        const struct wan_member *s = &w->members[i];
-        if (!bytes_is(dc, s->who.datacenter) || s->alive != alive)
-            continue;
-        if (n++ == nth)
-            net_host_port(to, MIRROR_ADDRESS_MAX, bytes_str(s->who.address),
-                          (uint64_t)s->who.port);
-    }
-    return n;
-}
-
 /* One that answers, if any does. */
 static bool choose(struct dc_mirror *m)
 {
     const struct api_wan *w = atomic_load(&m->all->core->process->wan);
     struct bytes dc = dc_mirror_name(m);
-    bool alive = true;
-    size_t n = w ? servers_of(w, dc, alive, SIZE_MAX, m->to) : 0;
+    bool alive = api_wan_count(w, dc, true) > 0;
+    size_t n = api_wan_count(w, dc, alive);
 
-    if (w && n == 0) {
-        alive = false;
-        n = servers_of(w, dc, alive, SIZE_MAX, m->to);
-    }
     if (n == 0)
         return false;
-    (void)servers_of(w, dc, alive, m->at % n, m->to);
+    api_wan_address(w, dc, alive, m->at % n, m->to);
     return true;
 }
 

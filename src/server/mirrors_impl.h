@@ -15,8 +15,6 @@
 #include "server/behind.h"
 #include "server/mirrors.h"
 
-enum { MIRROR_ADDRESS_MAX = 80 };
-
 struct dc_mirror {
     struct mirrors *all;
     size_t number;
@@ -37,7 +35,7 @@ struct dc_mirror {
     struct fetch *digest; /* what was missed, asked for before the stream */
     bool fine;            /* the digest's */
     uint64_t digest_ms, digest_bytes;
-    char to[MIRROR_ADDRESS_MAX], subscriber[40], cluster[64];
+    char to[API_WAN_ADDRESS_MAX], subscriber[40], cluster[64];
     size_t at; /* which of the servers */
     uint64_t opened_ms, retry_at_ms, retry_ms;
     enum err error;

@@ -7,13 +7,10 @@
 
 #include "api/wan.h"
 #include "base/alloc.h"
-#include "base/net.h"
 #include "http/response.h"
 #include "loop/fetch.h"
 #include "loop/peer.h"
 #include "server/mirror_serve.h"
-
-enum { ADDRESS_MAX = 80 };
 
 struct remote {
     struct list link; /* serving->remotes */
@@ -22,7 +19,7 @@ struct remote {
     struct fetch *fetch;
     struct api_call call;
     char dc[WAN_NAME_MAX + 1];
-    char (*to)[ADDRESS_MAX]; /* servers still to be asked; heap */
+    char to[REMOTE_SERVERS_MAX][API_WAN_ADDRESS_MAX]; /* to be asked */
     size_t to_count, to_next;
     size_t failed;     /* failover: datacenters that were asked */
     uint32_t answered; /* bit i: the i-th has, that nobody is there */
@@ -50,7 +47,6 @@ static void remote_free(struct remote *f)
         serving_waits(f->serving, false);
     }
     api_call_fini(&f->call);
-    free(f->to);
     free(f);
 }
 
@@ -124,31 +120,18 @@ static bool from_mirror(struct remote *f)
 static void choose(struct remote *f, struct bytes dc, bool *ret_known)
 {
     const struct api_wan *w = f->serving->env.wan;
-    size_t n = 0;
 
     *ret_known = api_wan_dc(w, dc) != NULL;
     f->to_count = f->to_next = 0;
     if (!*ret_known)
         return;
     (void)snprintf(f->dc, sizeof f->dc, "%.*s", BYTES_ARG(dc));
-    free(f->to);
-    f->to = calloc(w->count + 1, sizeof *f->to);
-    for (size_t i = 0; f->to && i < w->count; i++) {
-        const struct wan_member *m = &w->members[i];
-        if (!m->alive || !bytes_is(dc, m->who.datacenter))
-            continue;
-        net_host_port(f->to[n++], ADDRESS_MAX, bytes_str(m->who.address),
-                      (uint64_t)m->who.port);
-    }
+    size_t n = api_wan_count(w, dc, true);
     f->serving->random = f->serving->random * 6364136223846793005u + 1;
-    for (size_t at = n ? (f->serving->random >> 33) % n : 0, i = 0; i < at;
-         i++) { /* turned: the first is any */
-        char first[ADDRESS_MAX];
-        memcpy(first, f->to[0], ADDRESS_MAX);
-        memmove(f->to[0], f->to[1], (n - 1) * ADDRESS_MAX);
-        memcpy(f->to[n - 1], first, ADDRESS_MAX);
-    }
     f->to_count = n < REMOTE_SERVERS_MAX ? n : REMOTE_SERVERS_MAX;
+    for (size_t i = 0; i < f->to_count; i++)
+        api_wan_address(w, dc, true, ((f->serving->random >> 33) + i) % n,
+                        f->to[i]);
 }
 
 /* --- What comes back ------------------------------------------------------ */

@@ -3,7 +3,6 @@
 #include "server/zones.h"
 
 #include "api/wan.h"
-#include "base/net.h"
 #include "server/link.h"
 #include "server/mirrors.h"
 
@@ -64,33 +63,19 @@ void zones_init(struct process *p)
     };
 }
 
-static size_t count_alive(const struct api_wan *w, struct bytes dc)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; w && i < w->count; i++)
-        n += w->members[i].alive && bytes_is(dc, w->members[i].who.datacenter);
-    return n;
-}
-
 bool zones_server_of(void *process, struct bytes dc, size_t nth, char *ret,
                      size_t n)
 {
     const struct process *p = process;
     const struct api_wan *w = wan_of(p);
-    size_t alive = count_alive(w, dc);
+    char address[API_WAN_ADDRESS_MAX];
+    size_t alive = api_wan_count(w, dc, true);
 
     if (dc.n == 0)
         return link_server_of(process, nth, ret, n);
     if (alive == 0)
         return false;
-    nth %= alive;
-    for (size_t i = 0; i < w->count; i++) {
-        const struct wan_member *m = &w->members[i];
-        if (!m->alive || !bytes_is(dc, m->who.datacenter) || nth--)
-            continue;
-        net_host_port(ret, n, bytes_str(m->who.address), (uint64_t)m->who.port);
-        return true;
-    }
-    return false;
+    api_wan_address(w, dc, true, nth % alive, address);
+    (void)snprintf(ret, n, "%s", address);
+    return true;
 }

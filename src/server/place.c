@@ -263,35 +263,38 @@ static bool address_of(const struct cat_node *node, uint64_t port, char *ret)
     return true;
 }
 
-/* The nth of the other servers in the catalog, in turn. */
+struct nth {
+    const struct place *place;
+    size_t left;
+    char *ret;
+    bool found;
+};
+
+static void server_is(void *ctx, const struct api_peer *peer)
+{
+    struct nth *n = ctx;
+    struct bytes own = n->place->core->process->self.node_name;
+
+    if (n->found || peer->port == 0 || peer->address.n == 0 ||
+        bytes_eq_fold(peer->node, own) || n->left--)
+        return;
+    net_host_port(n->ret, ADDRESS_MAX, bytes_head(peer->address, 255),
+                  peer->port);
+    n->found = true;
+}
+
+/* The nth of the other servers, in turn. */
 static bool other_server(struct place *p, char *ret)
 {
-    const struct snapshot *s = catalog_of(p);
-    const struct cat_name *name = snapshot_name(s, bytes_str("consul"));
-    size_t n = 0, want = p->server;
-    struct tree_iter it;
+    const struct api_env env = {
+        .cat = catalog_of(p),
+        .cluster = atomic_load(&p->core->process->cluster),
+    };
+    struct nth n = {p, p->server, ret, false};
 
-    if (!name)
-        return false;
-    tree_first(&name->instances, &it);
-    for (const struct cat_instance *i; (i = tree_next(&it));) {
-        const struct cat_node *node = snapshot_node_of(s, i);
-        struct service_view v;
-        struct node_view nv;
-        if (!node)
-            continue;
-        cat_service_view(i->service, &v);
-        cat_node_view(node->record, &nv);
-        if (bytes_eq_fold(nv.name, p->core->process->self.node_name) ||
-            !address_of(node, api_peer_port(v.meta), ret))
-            continue;
-        if (n++ == want) {
-            p->server++;
-            return true;
-        }
-    }
-    p->server = 0;
-    return false;
+    api_each_server(&env, server_is, &n);
+    p->server = n.found ? p->server + 1 : 0;
+    return n.found;
 }
 
 /* The next agent in the catalog, of so many nodes as a turn may look at. */

@@ -133,26 +133,19 @@ static void server_told(void *ctx, const struct fetch_result *r)
     free(q);
 }
 
-static void ask_server(struct pulse *p, const struct cat_instance *i)
+static void ask_server(void *ctx, const struct api_peer *peer)
 {
-    const struct snapshot *s = catalog_current(p->core->process->catalog);
-    const struct cat_node *node = snapshot_node_of(s, i);
-    struct service_view v;
-    struct node_view n;
+    struct pulse *p = ctx;
     char to[ADDRESS_MAX], target[64];
 
-    if (!node || !peers_of(p))
+    if (peer->port == 0 ||
+        bytes_eq_fold(peer->node, p->core->process->self.node_name))
         return;
-    cat_service_view(i->service, &v);
-    cat_node_view(node->record, &n);
-    uint64_t port = api_peer_port(v.meta);
-    if (port == 0 || bytes_eq_fold(n.name, p->core->process->self.node_name))
-        return;
-    net_host_port(to, sizeof to, bytes_head(n.address, 255), port);
-    const struct presence_copy *copy = copy_of(p, n.name);
+    net_host_port(to, sizeof to, bytes_head(peer->address, 255), peer->port);
+    const struct presence_copy *copy = copy_of(p, peer->node);
     snprintf(target, sizeof target, "/v1/peer/heard?after=%llu",
              (unsigned long long)(copy ? copy->seq : 0));
-    struct question *q = question_new(p, n.name);
+    struct question *q = question_new(p, peer->node);
     if (peer_ask(p->peers,
                  &(struct peer_request){
                      .to = to, .target = target, .timeout_ms = PULSE_ASK_MS},
@@ -162,15 +155,13 @@ static void ask_server(struct pulse *p, const struct cat_instance *i)
 
 static void ask_servers(struct pulse *p)
 {
-    const struct snapshot *s = catalog_current(p->core->process->catalog);
-    const struct cat_name *name = snapshot_name(s, bytes_str("consul"));
-    struct tree_iter it;
+    const struct api_env env = {
+        .cat = catalog_current(p->core->process->catalog),
+        .cluster = atomic_load(&p->core->process->cluster),
+    };
 
-    if (!name)
-        return;
-    tree_first(&name->instances, &it);
-    for (const struct cat_instance *i; (i = tree_next(&it));)
-        ask_server(p, i);
+    if (peers_of(p))
+        api_each_server(&env, ask_server, p);
 }
 
 /* --- Observers ----------------------------------------------------------- */

@@ -17,11 +17,13 @@ import tempfile
 import threading
 import time
 
-from harness import (CONSUL, MUSTER, OUT, REAL_CONSUL, ROUNDS, SECONDS, WRK, free_port, load,
-                     request, row, skip, wrk)
+from harness import (CONSUL, MUSTER, NGINX, OUT, REAL_CONSUL, ROUNDS, SECONDS, WRK,
+                     free_port, load, request, row, skip, wrk)
+from rows_read import Nginx, register_hot
 
 SERVERS = 3
 WATCHED = 300
+READ = 20  # instances of the service that is read: the same for all
 
 
 class Group:
@@ -232,12 +234,13 @@ def etcd_of(g, i):
     sys.exit("bench: a server has no etcd")
 
 
-def etcd_leader(g):
+def muster_leader(g):
+    """Which server's etcd leads."""
     body = json.loads(request(g.ports[0], "GET",
                               "/v1/operator/raft/configuration")[1])
     for s in body["Servers"]:
         if s["Leader"]:
-            return etcd_of(g, int(s["Node"].rsplit("-", 1)[1]))
+            return int(s["Node"].rsplit("-", 1)[1])
     sys.exit("bench: etcd has no leader")
 
 
@@ -245,25 +248,42 @@ def consul_leader(g):
     for i, p in enumerate(g.ports):
         body = json.loads(request(p, "GET", "/v1/agent/self")[1])
         if body["Stats"]["consul"]["leader"] == "true":
-            return g.processes[i].pid
+            return i
     sys.exit("bench: consul has no leader")
 
 
+LEADER = {"muster": muster_leader, "consul": consul_leader}
+
+
+def leading_process(g):
+    i = LEADER[g.kind](g)
+    return etcd_of(g, i) if g.kind == "muster" else g.processes[i].pid
+
+
+def follower(g):
+    """A server that does not lead, as two of three are."""
+    return (LEADER[g.kind](g) + 1) % SERVERS
+
+
 def row_clusteroutage():
-    kinds = {"muster": (muster, etcd_leader)}
+    kinds = {"muster": muster}
     if CONSUL and REAL_CONSUL:
-        kinds["consul"] = (consul, consul_leader)
+        kinds["consul"] = consul
     figures = {k: [] for k in kinds}
     for _ in range(ROUNDS):
-        for kind, (make, leader) in kinds.items():
+        for kind, make in kinds.items():
             g = make()
             try:
-                pid = leader(g)
+                pid = leading_process(g)
                 figures[kind].append(outage(
                     g, lambda pid=pid: os.kill(pid, signal.SIGKILL)))
             finally:
                 g.stop()
     row("cluster: without writes after the leader's kill", "ms", figures, "<= 1000")
+
+
+def hot(kind="default"):
+    return f"/v1/health/service/hot?passing{'&stale' if kind == 'stale' else ''}"
 
 
 def row_cluster():
@@ -282,8 +302,16 @@ def row_cluster():
              for c in (32, 512)}
     cost = {k: {kind: [] for kind in kinds} for k in reads}
     groups = {k: make() for k, make in kinds.items()}
+    nginx = None
     try:
+        for g in groups.values():
+            register_hot(g.ports[0], READ, 0)
+        if WRK and NGINX:
+            nginx = Nginx(request(groups["muster"].ports[0], "GET", hot())[1])
         for r in range(ROUNDS):
+            if nginx:
+                for (name, c), v in reads.items():
+                    v.setdefault("nginx", []).append(wrk(nginx.url, connections=c))
             for kind, g in groups.items():
                 one = load(g.ports[0], 1, 500, prefix=f"a{r}")
                 n = 20000 if kind == "muster" else 4000
@@ -295,16 +323,15 @@ def row_cluster():
                     figures[name][kind].append(v)
                 rates["serial"][kind].append(one["per_s"])
                 rates["64 clients"][kind].append(many["per_s"])
+                asked = follower(g)
                 for (name, c), v in reads.items() if WRK else ():
-                    before = cpu_us(g.processes[1])
+                    before = cpu_us(g.processes[asked])
                     v[kind].append(wrk(
-                        f"http://127.0.0.1:{g.ports[1]}/v1/health/service/svc-7"
-                        f"?passing{'&stale' if name == 'stale' else ''}",
-                        connections=c))
+                        f"http://127.0.0.1:{g.ports[asked]}{hot(name)}", connections=c))
                     cost[name, c][kind].append(
-                        (cpu_us(g.processes[1]) - before) / (v[kind][-1] * SECONDS))
+                        (cpu_us(g.processes[asked]) - before) / (v[kind][-1] * SECONDS))
     finally:
-        for g in groups.values():
+        for g in [*groups.values(), *([nginx] if nginx else [])]:
             g.stop()
     goals = {"write p50, serial": "<= 3", "propagation A to B, p99": "<= 5"}
     for name in names:

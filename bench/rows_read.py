@@ -50,6 +50,18 @@ class Nginx:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def register_hot(port, instances, output):
+    """Service "hot": so many instances, each with a check of so many bytes."""
+    for i in range(instances):
+        body = {"Node": f"hot-{i}", "Address": f"10.2.0.{i % 250}",
+                "Service": {"ID": f"hot-{i}", "Service": "hot", "Port": 80,
+                            "Tags": ["v1", "eu"], "Meta": {"a": "b"}},
+                "Check": {"CheckID": f"hot-{i}", "ServiceID": f"hot-{i}",
+                          "Name": "c", "Status": "passing",
+                          "Output": "x" * output}}
+        assert request(port, "PUT", "/v1/catalog/register", body)[0] == 200
+
+
 def health(name, instances, extra, output, goal):
     """/v1/health/service?passing with so many instances, and extra others."""
     if not WRK:
@@ -59,14 +71,7 @@ def health(name, instances, extra, output, goal):
     for p in group:
         if extra:
             load(p.port, 64, extra)
-        for i in range(instances):
-            body = {"Node": f"hot-{i}", "Address": f"10.2.0.{i % 250}",
-                    "Service": {"ID": f"hot-{i}", "Service": "hot", "Port": 80,
-                                "Tags": ["v1", "eu"], "Meta": {"a": "b"}},
-                    "Check": {"CheckID": f"hot-{i}", "ServiceID": f"hot-{i}",
-                              "Name": "c", "Status": "passing",
-                              "Output": "x" * output}}
-            assert request(p.port, "PUT", "/v1/catalog/register", body)[0] == 200
+        register_hot(p.port, instances, output)
     sample = request(group[0].port, "GET", path)[1]
     figures = {p.kind: [] for p in group}
     if NGINX:

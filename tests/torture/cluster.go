@@ -26,6 +26,7 @@ type cluster struct {
 	servers []*server
 	agents  []*server // on hosts of applications
 	doors   []*server // whom clients ask: all of both
+	small   []disk    // folders that are to be disks of their own
 	wire    *wire     // between hosts; nil: all are on loopback
 }
 
@@ -117,6 +118,7 @@ func external(folder, muster string) (*cluster, error) {
 			return nil, err
 		}
 	}
+	c.small = []disk{{c.members[2].data, storeDisk}, {c.servers[2].data, agentDisk}}
 	return c, nil
 }
 

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -225,73 +223,6 @@ func jumps(s *server, r *rand.Rand) evil {
 	}
 	return evil{what: fmt.Sprintf("the clock of %s jumps by %s s", s.name, by),
 		begin: set(by), end: set("+0")}
-}
-
-// --- Disks -------------------------------------------------------------------------
-
-const smallDisk = "208m" // etcd's log alone takes 64 MB at once, two of them at times
-
-func (t *torture) mountSmall(folder string) error {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size="+smallDisk)
-	if err == nil {
-		t.mounts = append(t.mounts, folder)
-	}
-	return err
-}
-
-func needsMounts(t *torture) string {
-	if len(t.mounts) == 0 {
-		return "small disks need root (mount)"
-	}
-	return ""
-}
-
-func fullDisk(t *torture, r *rand.Rand) evil {
-	folder := t.mounts[r.Intn(len(t.mounts))]
-	fill := filepath.Join(folder, "fill")
-	return evil{what: "disk full under " + filepath.Base(folder), begin: func() error {
-		f, err := os.Create(fill)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		for n := 1 << 20; n >= 1; n /= 16 {
-			for {
-				if _, err := f.Write(make([]byte, n)); err != nil {
-					break
-				}
-			}
-		}
-		return nil
-	}, end: func() error { return os.Remove(fill) }}
-}
-
-func needsStrace(*torture) string {
-	if _, err := exec.LookPath("strace"); err != nil {
-		return "a slow disk needs strace"
-	}
-	return ""
-}
-
-// slowDisk: strace makes each sync of a member take longer.
-func slowDisk(t *torture, r *rand.Rand) evil {
-	m := t.anyMember(r)
-	ms := 20 + r.Intn(180)
-	tracer := &process{name: "strace", log: filepath.Join(t.folder, "strace.log")}
-	return evil{what: fmt.Sprintf("each sync of %s takes %d ms more", m.name, ms), begin: func() error {
-		pid := m.pid()
-		if pid == 0 {
-			return nil
-		}
-		tracer.argv = []string{"strace", "-f", "-qq", "-o", "/dev/null",
-			"-e", "trace=fdatasync,fsync", "-e",
-			fmt.Sprintf("inject=fdatasync,fsync:delay_exit=%d", ms*1000),
-			"-p", fmt.Sprint(pid)}
-		return tracer.start()
-	}, end: func() error { tracer.end(syscall.SIGINT, 5*time.Second); return nil }}
 }
 
 // --- Everything, one after the other -------------------------------------------------

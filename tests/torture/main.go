@@ -378,9 +378,9 @@ func laid(layout, folder, muster, wires string, seed int64) (*cluster, []fault, 
 }
 
 func (t *torture) live(rounds int, limit time.Duration, names string, disks bool) int {
-	if disks && os.Geteuid() == 0 && len(t.members) > 2 {
-		for _, folder := range []string{t.members[2].data, t.servers[2].data} {
-			if err := t.mountSmall(folder); err != nil {
+	if disks && os.Geteuid() == 0 {
+		for _, d := range t.small {
+			if err := t.mount(d); err != nil {
 				t.say("no small disk: %v", err)
 			}
 		}

@@ -53,12 +53,14 @@ func managed(folder, muster, wireBinary string, seed int64) (*cluster, error) {
 			"-bind", w.address(i), "-data-dir", s.data}, common...)}
 		c.doors = append(c.doors, s)
 		if s.agent {
+			c.small = append(c.small, disk{s.data, agentDisk})
 			s.argv = append(s.argv, "-retry-interval", "1s")
 			c.agents = append(c.agents, s)
 			if err := s.ownClock(); err != nil {
 				return nil, err
 			}
 		} else {
+			c.small = append(c.small, disk{s.data, storeDisk})
 			s.argv = append(s.argv, "-server", "-bootstrap-expect", fmt.Sprint(size))
 			c.servers = append(c.servers, s)
 		}
@@ -129,12 +131,18 @@ func (c *cluster) leads() *server {
 	return nil
 }
 
-// wipe forgets all that a server that does not run had.
+// wipe forgets all that a server that does not run had. Its folder may be a disk.
 func (c *cluster) wipe(s *server) error {
-	if err := os.RemoveAll(s.data); err != nil {
+	all, err := os.ReadDir(s.data)
+	if err != nil {
 		return err
 	}
-	return os.MkdirAll(s.data, 0o755)
+	for _, e := range all {
+		if err := os.RemoveAll(filepath.Join(s.data, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // whole waits until all servers vote.

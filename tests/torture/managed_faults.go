@@ -378,4 +378,7 @@ var managedFaults = []fault{
 	}, false},
 	{"replace", replaced, anywhere, true},
 	{"rolling", rollingAll, anywhere, true},
+	{"full-disk", fullServers, needsMounts, false},
+	{"full-agent", fullAgent, needsMounts, false},
+	{"slow-disk", slowServers, needsStrace, false},
 }

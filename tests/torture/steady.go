@@ -188,7 +188,7 @@ func (t *torture) excuse(all []drawn) {
 	}
 	for _, d := range all {
 		for _, kind := range []string{"kill", "stop", "partition", "cut", "lossy", "slow",
-			"rolling", "replace", "reset"} {
+			"rolling", "replace", "reset", "full"} {
 			if strings.HasPrefix(d.name, kind) {
 				t.counts["chances of a false removal"] += chances
 				break

@@ -232,6 +232,9 @@ static enum api_next of_route(struct api_call *c, const struct api_env *env)
     if (remote_read &&
         (consistency(c) == API_ANSWER || cache_control(c) == API_ANSWER))
         return API_ANSWER;
+    /* Consul looks at nothing else of it. */
+    if (route->kind == API_SNAPSHOT && r->method == HTTP_GET)
+        c->stale = http_param(r, "stale") != NULL;
     if (past_params(c) == API_ANSWER)
         return API_ANSWER;
     near_param(c, env);

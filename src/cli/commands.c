@@ -495,8 +495,8 @@ const struct cli_command cli_commands[] = {
      .text = "All or nothing: a damaged file changes nothing. What is in the catalog now is gone, but for what agents register again by themselves. Indexes go on above all that were ever sent: watchers are told, and none spins.",
      .examples = {{"Go back to it", "snapshot restore backup.snap"}}, .run = cli_snapshot_restore},
     {.name = "snapshot save", .summary = "Save the catalog to a file", .arguments = "FILE", .args_min = 1, .args_max = 1, .complete = CLI_FILE, .api = CLI_DATACENTER,
-     .text = "As of one moment, while everything goes on. The file is written only once it has been checked.",
-     .examples = {{"Every night", "snapshot save /var/backups/muster.snap"}}, .run = cli_snapshot_save},
+     .text = "As of one moment, while everything goes on. The file is written only once it has been checked. With -stale it is what the server that answers has in memory: without a leader too, when it may be old.",
+     .examples = {{"Every night", "snapshot save /var/backups/muster.snap"}, {"With no leader", "snapshot save -stale rest.snap"}}, .run = cli_snapshot_save},
 
     {.name = "stream", .summary = "Print changes of services as they happen", .arguments = "[SERVICE...]", .args_max = 128, .complete = CLI_SERVICE, .api = CLI_AGENT, .flags = stream_flags,
      .text = "First the instances that there are, then each that comes, changes or leaves, with the reason, until SIGINT. Without services and -prefix: of all services.\n"

@@ -246,6 +246,7 @@ void read_begin_snapshot(struct serving *s, struct conn *c,
     bool waits =
         call->request->method == HTTP_GET && !call->stale && !gate_is_open(s);
 
+    ((struct conn_state *)conn_user(c))->stale = call->stale;
     if (!waits || !hold(s, c, call, false, begin_snapshot))
         snapshot_begin(s, c, call, env);
 }

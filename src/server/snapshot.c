@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "catalog/dump.h"
 #include "http/bundle.h"
 #include "server/serving.h"
 
@@ -32,6 +33,7 @@ struct snap {
 };
 
 static _Atomic bool busy;
+static int pin = -1; /* of whoever set busy; slots are never given back */
 
 /* --- The end ------------------------------------------------------------- */
 
@@ -95,6 +97,92 @@ static void post(struct snap *x, enum err e, uint64_t revision)
     queue_push_all(x->serving->process->written, &one);
 }
 
+/* --- The archive --------------------------------------------------------- */
+
+static void pack(struct snap *x)
+{
+    const struct api_self *self = &x->serving->process->self;
+    struct buf address = {0};
+    struct bundle_meta m = {
+        .index = x->revision,
+        .wall_ms = serving_wall_ms(),
+        .node_id = self->node_id,
+    };
+
+    buf_put(&address, self->advertise_address);
+    buf_printf(&address, ":%d", self->server_port);
+    m.address = buf_bytes(&address);
+    x->e = bundle_pack(&x->state, &m, &x->file);
+    buf_fini(&address);
+}
+
+static void too_large(struct snap *x)
+{
+    x->e = ERR_LIMIT;
+    errtext_set(&x->text,
+                "the catalog is larger than %d bytes, which a "
+                "snapshot may have",
+                BUNDLE_BYTES_MAX / 2);
+}
+
+static void pack_rows(uv_work_t *w)
+{
+    pack(container_of(w, struct snap, work));
+}
+
+static void packed(uv_work_t *w, int status)
+{
+    struct snap *x = container_of(w, struct snap, work);
+
+    (void)status;
+    if (x->e == ERR_OK)
+        end(x, 200, "");
+    else
+        fail(x);
+}
+
+/* --- Save, stale --------------------------------------------------------- */
+
+static void on_row(void *ctx, struct bytes key, struct bytes value)
+{
+    struct snap *x = ctx;
+
+    bundle_row(&x->state, key, value);
+}
+
+/* What this server has in memory, whatever became of its store: the answer says
+ * how old that may be. On a thread of libuv's pool. */
+static void pack_catalog(uv_work_t *w)
+{
+    struct snap *x = container_of(w, struct snap, work);
+    struct process *p = x->serving->process;
+
+    pin_enter(&p->pins, pin);
+    const struct snapshot *s = catalog_current(p->catalog);
+    x->revision = snapshot_revision(s);
+    bundle_begin(&x->state, x->revision);
+    bool whole = catalog_dump(s, on_row, x);
+    pin_leave(&p->pins, pin);
+    if (!whole)
+        x->e = ERR_NOMEM;
+    else if (x->state.bad)
+        too_large(x);
+    else
+        pack(x);
+}
+
+static void save_stale(struct snap *x)
+{
+    buf_init(&x->state, BUNDLE_BYTES_MAX / 2);
+    x->e = pin < 0 ? pin_slot(&x->serving->process->pins, &pin) : ERR_OK;
+    if (x->e == ERR_OK &&
+        uv_queue_work(&x->serving->loop, &x->work, pack_catalog, packed) == 0)
+        return;
+    if (x->e == ERR_OK)
+        x->e = ERR_NOMEM;
+    fail(x);
+}
+
 /* --- Save ---------------------------------------------------------------- */
 
 /* On the store thread. */
@@ -115,35 +203,6 @@ static void on_rows(struct store_read *r, struct store_batch *take, enum err e)
     store_batch_free(take);
 }
 
-static void pack(uv_work_t *w)
-{
-    struct snap *x = container_of(w, struct snap, work);
-    const struct api_self *self = &x->serving->process->self;
-    struct buf address = {0};
-    struct bundle_meta m = {
-        .index = x->revision,
-        .wall_ms = serving_wall_ms(),
-        .node_id = self->node_id,
-    };
-
-    buf_put(&address, self->advertise_address);
-    buf_printf(&address, ":%d", self->server_port);
-    m.address = buf_bytes(&address);
-    x->e = bundle_pack(&x->state, &m, &x->file);
-    buf_fini(&address);
-}
-
-static void packed(uv_work_t *w, int status)
-{
-    struct snap *x = container_of(w, struct snap, work);
-
-    (void)status;
-    if (x->e == ERR_OK)
-        end(x, 200, "");
-    else
-        fail(x);
-}
-
 static void save(struct snap *x)
 {
     buf_init(&x->state, BUNDLE_BYTES_MAX / 2);
@@ -159,16 +218,11 @@ static void save(struct snap *x)
 
 static void saved(struct snap *x)
 {
-    if (x->e == ERR_OK && x->state.bad) {
-        x->e = ERR_LIMIT;
-        errtext_set(&x->text,
-                    "the catalog is larger than %d bytes, which a "
-                    "snapshot may have",
-                    BUNDLE_BYTES_MAX / 2);
-    }
+    if (x->e == ERR_OK && x->state.bad)
+        too_large(x);
     /* Once queued, x is that thread's until packed. */
     if (x->e == ERR_OK &&
-        uv_queue_work(&x->serving->loop, &x->work, pack, packed) == 0)
+        uv_queue_work(&x->serving->loop, &x->work, pack_rows, packed) == 0)
         return;
     if (x->e == ERR_OK)
         x->e = ERR_NOMEM;
@@ -298,7 +352,9 @@ void snapshot_begin(struct serving *s, struct conn *c, struct api_call *call,
     x->revision = snapshot_revision(env->cat);
     ((struct conn_state *)conn_user(c))->snap = x;
     s->outstanding++;
-    if (x->saves)
+    if (x->saves && x->call.stale)
+        save_stale(x);
+    else if (x->saves)
         save(x);
     else
         restore(x);

@@ -4,6 +4,7 @@
  * (http/bundle.h), and back.
  *
  *     GET   store_read at our revision -> state.bin -> packed on libuv's pool
+ *           ?stale: the catalog as it is in memory (catalog/dump.h), there
  *     PUT   unpacked and checked there -> store_import under a new epoch ->
  *           answered once the catalog shows it
  *

@@ -292,13 +292,25 @@ def test_a_lost_majority_is_looked_at_and_given_up(place):
     index = first.get("/v1/catalog/services").index
     for s in lost:
         s.kill()
+    until(lambda: first.get("/v1/catalog/nodes?stale").headers[
+        "x-consul-knownleader"] == "false", "the loss is noticed")
+    answer = first.get("/v1/snapshot?stale")
+    assert (answer.status, answer.headers["x-consul-knownleader"]) == (200, "false")
+    assert int(answer.headers["x-consul-lastcontact"]) > 0
     out = place.hosts[0].do("lost-preview")
     assert "kept" in out and "n2" in out
+    rows = re.findall(r"^Records +(\d+)$", out, re.M)
     out = place.hosts[0].do("lost-recover")
     assert "host-2" not in out.rsplit("RaftProtocol", 1)[1]
     until(lambda: first.get("/v1/catalog/services").index > index + 2 ** 39,
           "a new epoch")
     assert "kept" in first.get("/v1/catalog/services").json
+    # What was saved without a leader is whole: it brings back what was there.
+    assert int(rows[-1]) > 0
+    assert first.put("/v1/catalog/deregister", {"Node": "n2"}).status == 200
+    saved = (place.hosts[0].folder / "before.snap").read_bytes()
+    assert first.put("/v1/snapshot", saved).status == 200
+    until(lambda: "kept" in first.get("/v1/catalog/services").json, "the snapshot")
 
 
 def test_other_protocols_are_refused_with_both_sides(make_server):

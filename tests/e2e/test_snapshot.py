@@ -62,6 +62,11 @@ def test_the_layout_is_consuls(make_server):
     want = "".join(f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n"
                    for n in ("meta.json", "state.bin"))
     assert files["SHA256SUMS"].decode() == want
+    # From memory, not from the store: the same rows, in another order.
+    stale = tarfile.open(fileobj=io.BytesIO(s.get("/v1/snapshot?stale").body),
+                         mode="r:gz")
+    there = json.loads(stale.extractfile("meta.json").read())
+    assert (there["Size"], there["Index"]) == (meta["Size"], meta["Index"])
 
 
 def test_what_was_saved_comes_back_under_a_higher_index(make_server, tmp_path):

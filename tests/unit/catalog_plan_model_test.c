@@ -4,6 +4,7 @@
 /* Random wishes: a plan does what was wished, nothing else, and nothing the
  * second time; plans made from one snapshot never leave an orphan, in whatever
  * order they are committed. */
+#include "catalog_dump.h"
 #include "catalog_plans.h"
 
 enum {
@@ -353,6 +354,7 @@ static void one_wish(struct world *w, uint64_t *seed, uint64_t first_seed,
             assert_int_equal(p.op_count + p.guard_count, 0);
     }
     assert_null(unsound(w));
+    assert_dump_is_stored(w);
     arena_fini(&arena);
     world_free(want);
     world_free(before);

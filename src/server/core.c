@@ -166,6 +166,21 @@ static void apply_events(struct core *c, const struct store_batch *b)
     }
 }
 
+/* The store was put back to a backup. A floor above its revisions would be sent,
+ * asked for, and answered at once, again and again; and the revisions that
+ * letters wait for are never reached, or mean another thing then. */
+static void core_fell(struct core *c, uint64_t revision)
+{
+    catalog_load_anew(c->process->catalog);
+    queue_drain(c->process->written);
+    list_each (it, &c->written) {
+        struct letter *l = container_of(it, struct letter, link);
+
+        if (l->revision > revision)
+            l->revision = revision;
+    }
+}
+
 /* All revisions that wait become one version: who is late catches up at once.
  */
 static void on_batches(void *ctx, struct list *batches)
@@ -181,7 +196,10 @@ static void on_batches(void *ctx, struct list *batches)
         case BATCH_LOAD_BEGIN:
             c->loaded = false;
             pending = 0;
-            catalog_load_begin(cat);
+            if (b->revision < snapshot_revision(catalog_current(cat)))
+                core_fell(c, b->revision);
+            else
+                catalog_load_begin(cat);
             break;
         case BATCH_LOAD_ROWS:
             apply_events(c, b);

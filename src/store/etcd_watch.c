@@ -162,6 +162,8 @@ void etcd_feed_gap(struct etcd *x)
     x->feeding = false;
     x->feed.stop = true;
     x->heard = x->newest = x->fed = 0;
+    x->oldest = 1; /* the next try tells */
+    x->assumed = 0;
     x->tried = false; /* it may be another one */
     x->cluster = 0;
     timer_clear(&x->timers, &x->feed_again);

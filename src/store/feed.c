@@ -58,7 +58,10 @@ static bool own_event(struct store *s, const struct store_event *ev)
 
     switch (ev->key.n ? ev->key.p[0] : 0) {
     case 'E':
-        flipped = bytes_is(ev->key, "E") && ev->mod_rev > s->pointer_rev;
+        /* While it is asked for, none that is known is newer. */
+        flipped = bytes_is(ev->key, "E") &&
+                  ((s->loading && s->load_step == LOAD_POINTER) ||
+                   ev->mod_rev > s->pointer_rev);
         break;
     case 'm':
         if (!ev->is_delete)
@@ -245,6 +248,15 @@ static void load_ended(struct store *s)
 {
     bool first = !s->ready;
 
+    if (s->load_rev < s->delivered) {
+        log_warn("store",
+                 "revisions fell, as of a store put back to a backup: "
+                 "had=%llu has=%llu",
+                 (unsigned long long)s->delivered,
+                 (unsigned long long)s->load_rev);
+        groups_fell(s);
+        upkeep_fell(s);
+    }
     s->delivered = s->load_rev;
     emit_mark(s, BATCH_LOAD_END, revision_out(s, s->load_rev));
     metric_set(METRIC_STORE_REVISION, (int64_t)revision_out(s, s->load_rev));
@@ -299,8 +311,8 @@ static void pointer_row(void *ctx, const struct backend_row *row)
 
     if (!bytes_is(row->key, "E"))
         return;
-    s->pointer_rev = row->mod_rev;
-    if (!parse_epoch(row->value, &s->epoch))
+    s->found_pointer = row->mod_rev;
+    if (!parse_epoch(row->value, &s->found_epoch))
         s->pointer_bad = true;
 }
 
@@ -316,6 +328,8 @@ static void pointer_done(void *ctx, enum err e, uint64_t revision)
         load_failed(s, e, "the epoch");
         return;
     }
+    s->epoch = s->found_epoch;
+    s->pointer_rev = s->found_pointer;
     data_prefix(s->epoch, s->prefix);
     /* What came before this answer was taken for the other epoch's. It is in
      * what is read from now on. */
@@ -325,7 +339,7 @@ static void pointer_done(void *ctx, enum err e, uint64_t revision)
     }
     s->load_rev = revision;
     s->load_step = LOAD_ROWS;
-    emit_mark(s, BATCH_LOAD_BEGIN, 0);
+    emit_mark(s, BATCH_LOAD_BEGIN, revision_out(s, revision));
     /* At revision 0 there is nothing yet, and 0 would mean the newest. */
     if (revision == 0)
         load_ended(s);
@@ -340,6 +354,10 @@ static void pointer_read(struct store *s)
     s->load_again = false;
     s->pointer_bad = false;
     s->load_epoch = s->epoch;
+    /* No row: epoch 0, also where there was one before (a backup). */
+    s->found_epoch = 0;
+    s->found_pointer = 0;
+    groups_forget_markers(s);
     held_drop(s);
     s->backend->ops->range(s->backend, bytes_str("E"), 0, pointer_row,
                            pointer_done, s);

@@ -440,7 +440,8 @@ void group_give_up(struct group *g)
 
     errtext_set(&o.text, "%s",
                 g->state == GROUP_KNOWN
-                    ? "the change is in, but the store closes before it shows"
+                    ? "the change was in, but the store closes, or was put "
+                      "back to a backup, before it showed"
                     : "whether the change is in could not be found out");
     answer_all(g, &o);
 }
@@ -540,5 +541,23 @@ void group_marker_seen(struct store *s, struct bytes key, uint64_t mod_rev)
 
         if (bytes_eq(key, buf_bytes(&g->marker_key)) && g->marker_rev < mod_rev)
             g->marker_rev = mod_rev;
+    }
+}
+
+void groups_forget_markers(struct store *s)
+{
+    for (int i = 0; i < s->slots; i++)
+        s->groups[i].marker_rev = 0;
+}
+
+/* Groups that were in and not yet shown went with the life they were in. */
+void groups_fell(struct store *s)
+{
+    s->hold_until = 0;
+    for (int i = 0; i < s->slots; i++) {
+        struct group *g = &s->groups[i];
+
+        if (g->state == GROUP_KNOWN && g->sent.revision > s->load_rev)
+            group_give_up(g);
     }
 }

@@ -163,6 +163,8 @@ struct store {
     enum load_step load_step;
     uint64_t load_rev;
     uint32_t load_epoch;           /* current when the pointer was asked for */
+    uint32_t found_epoch;          /* what it says */
+    uint64_t found_pointer;        /* its revision; 0: there is none */
     uint32_t garbage[GARBAGE_MAX]; /* older epochs of which rows were seen */
     size_t garbage_count;
     struct chunk load_chunk;
@@ -317,6 +319,13 @@ void groups_give_up(struct store *s);
 /* The feed shows one of our markers. */
 void group_marker_seen(struct store *s, struct bytes key, uint64_t mod_rev);
 
+/* A load begins: it shows those there are, or the feed does. What was known may
+ * be of another life of the store, whose guards would never hold. */
+void groups_forget_markers(struct store *s);
+
+/* The load's revision is below what was fed. */
+void groups_fell(struct store *s);
+
 /* --- unknown.c ----------------------------------------------------------- */
 
 void unknown_begin(struct group *g);
@@ -385,6 +394,8 @@ void duties_close(struct store *s);
 void upkeep_fed(struct store *s, const struct store_event *events,
                 size_t count);
 void upkeep_loaded(struct store *s, struct bytes clock); /* empty: none yet */
+void upkeep_fell(
+    struct store *s); /* to load_rev: marks above it mean nothing */
 
 /* True: this group should carry the clock; clock is its new value. */
 bool upkeep_clock_due(struct store *s, uint64_t wall_ms, struct buf *clock);

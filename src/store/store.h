@@ -86,7 +86,9 @@ size_t store_cost(const struct store_change *c);
 /* --- The feed ------------------------------------------------------------ */
 
 enum store_batch_kind {
-    BATCH_LOAD_BEGIN, /* forget everything: a load follows */
+    BATCH_LOAD_BEGIN, /* forget everything: a load follows, as of revision. It
+                         is below what was fed if an etcd was put back to a
+                         backup: another life, in which revisions come again */
     BATCH_LOAD_ROWS,  /* live rows as puts, in no order */
     BATCH_LOAD_END,   /* the load shows the state at revision */
     BATCH_REVISION,   /* all events of one revision */
@@ -107,7 +109,7 @@ struct store_event {
  * touched only the store's own keys). */
 struct store_batch {
     enum store_batch_kind kind;
-    uint64_t revision; /* LOAD_END, REVISION */
+    uint64_t revision; /* all but LOAD_ROWS */
     uint64_t wall_ms;  /* REVISION: committer's wall clock, for people */
     size_t count;
     struct store_event *events;

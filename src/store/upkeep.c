@@ -118,6 +118,13 @@ void upkeep_loaded(struct store *s, struct bytes clock)
     }
 }
 
+void upkeep_fell(struct store *s)
+{
+    while (s->mark_count && last_mark(s)->revision > s->load_rev)
+        s->mark_count--;
+    s->compact_to = 0;
+}
+
 /* --- When ---------------------------------------------------------------- */
 
 static void compact_to_mark(struct store *s, size_t at)

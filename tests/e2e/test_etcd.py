@@ -4,6 +4,7 @@
 
 import contextlib
 import http.client
+import shutil
 import subprocess
 import threading
 
@@ -195,6 +196,41 @@ def test_a_request_that_waits_is_answered_when_etcd_is_back(make_server, single)
         t.join(30)
     assert [g.status for g in got] == [200, 200]
     assert nodes_of(a) == {"n0", "n1"}
+
+
+def test_an_etcd_put_back_to_a_backup_is_followed_by_running_servers(
+        make_server, single):
+    member = single.members[0]
+    a, b = servers_on(make_server, single, 2)
+    register(a, "kept")
+    member.kill()
+    saved = f"{member.folder}.saved"
+    shutil.copytree(member.folder, saved)
+    member.spawn()
+    for i in range(30):
+        until(lambda i=i: register(a, f"lost{i}").status == 200, "a write")
+    # This load's revision is a floor of its indexes.
+    b.kill()
+    b.spawn()
+    b.wait_ready()
+    assert "lost29" in nodes_of(b)
+    above = b.get("/v1/catalog/service/web").index
+    member.kill()
+    shutil.rmtree(member.folder)
+    shutil.copytree(saved, member.folder)
+    member.spawn()
+    for s in (a, b):
+        until(lambda s=s: nodes_of(s, query="?stale") == {"kept"}, "the load")
+        # Of another life: told at once, and what is told can be waited for.
+        index = s.get(f"/v1/catalog/service/web?index={above}&wait=30s").index
+        assert index < above
+        until(lambda s=s: s.get(
+            f"/v1/catalog/service/none?index={index}&wait=1ms").index <= index,
+            "an index")
+    assert register(a, "new").status == 200
+    assert nodes_of(b) == {"kept", "new"}
+    assert register(b, "newer").status == 200
+    assert nodes_of(a) == {"kept", "new", "newer"}
 
 
 def test_a_restarted_server_has_what_the_others_wrote(make_server, single):

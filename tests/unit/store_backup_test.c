@@ -1,0 +1,193 @@
+/* SPDX-FileCopyrightText: The muster authors
+ * SPDX-License-Identifier: Apache-2.0 */
+/* An etcd whose disk is put back to what it was: its revisions fall under the
+ * feet of servers that go on. */
+#include "store/backend.h"
+
+#include "unit/store_etcd.h"
+#include "unit/store_past.h"
+
+struct server {
+    struct world w;
+    struct store_options options;
+    char url[160];
+};
+
+static void server_open(struct server *s, const char *id, const char *url)
+{
+    struct errtext t = {{0}};
+
+    world_init(&s->w);
+    snprintf(s->url, sizeof s->url, "%s", url);
+    s->options = world_options(&s->w, STORE_ETCD, s->url);
+    s->options.server_id = id;
+    enum err e = store_open(&s->options, &s->w.store, &t);
+    if (e != ERR_OK)
+        fail_msg("open: %s: %s", err_text(e), t.s);
+    world_until(&s->w, s->w.ups > 0);
+    s->w.may_fall = true;
+}
+
+static void server_close(struct server *s)
+{
+    world_close(&s->w);
+    world_fini(&s->w);
+}
+
+static void copy_data(const struct etcd_child *c, const char *from,
+                      const char *to)
+{
+    char cmd[600];
+
+    snprintf(cmd, sizeof cmd, "rm -rf '%s/%s' && cp -r '%s/%s' '%s/%s'", c->dir,
+             to, c->dir, from, c->dir, to);
+    assert_int_equal(system(cmd), 0);
+}
+
+static void save(struct etcd_child *c)
+{
+    etcd_kill(c, SIGKILL);
+    copy_data(c, "data", "saved");
+    etcd_run(c, NULL);
+}
+
+static void put_back(struct etcd_child *c)
+{
+    etcd_kill(c, SIGKILL);
+    copy_data(c, "saved", "data");
+    etcd_run(c, NULL);
+}
+
+/* Until the listener has loaded once more. */
+static void wait_for_load(struct world *w, int loads)
+{
+    while (w->loads == loads)
+        (void)world_barrier_try(w);
+    (void)world_barrier_patient(w);
+}
+
+static void put_patiently(struct world *w, const char *key, const char *value)
+{
+    struct store_outcome o;
+    struct waited x;
+
+    do {
+        waited_init(&x, w);
+        waited_op(&x, OP_PUT, key, value);
+        o = waited_commit(&x);
+    } while (o.verdict == STORE_UNAVAILABLE);
+    assert_int_equal(o.verdict, STORE_COMMITTED);
+}
+
+static void
+an_etcd_put_back_to_a_backup_is_loaded_and_takes_writes(void **state)
+{
+    struct server a, b;
+    enum err e;
+
+    (void)state;
+    (void)etcd_fresh();
+    server_open(&a, "server-1", etcd_child.url);
+    server_open(&b, "server-2", etcd_child.url);
+    (void)world_put(&a.w, "kept", "1");
+    save(&etcd_child);
+    put_patiently(&a.w, "kept", "2");
+    for (int i = 0; i < 50; i++)
+        (void)world_put(i % 2 ? &a.w : &b.w, "gone", i % 4 < 2 ? "x" : "y");
+    (void)world_barrier_patient(&b.w);
+    uint64_t before = world_revision(&a.w);
+    int loads = a.w.loads, loads_b = b.w.loads;
+
+    put_back(&etcd_child);
+    wait_for_load(&a.w, loads);
+    wait_for_load(&b.w, loads_b);
+    assert_true(world_revision(&a.w) < before);
+    world_expect(&a.w, "kept", "1");
+    world_expect(&a.w, "gone", NULL);
+    put_patiently(&a.w, "new", "1");
+    put_patiently(&b.w, "new", "2");
+    (void)world_barrier_patient(&a.w);
+    world_expect(&a.w, "new", "2");
+    free(world_history(&a.w, world_revision(&a.w), &e));
+    assert_ok(e);
+    server_close(&a);
+    server_close(&b);
+}
+
+/* An import of nothing. */
+struct empty {
+    struct store_import import;
+    struct world *w;
+    enum err e;
+    bool over;
+};
+
+static struct store_batch *empty_next(struct store_import *i)
+{
+    (void)i;
+    return NULL;
+}
+
+static void empty_done(struct store_import *i, enum err e, uint32_t epoch)
+{
+    struct empty *x = container_of(i, struct empty, import);
+
+    (void)epoch;
+    pthread_mutex_lock(&x->w->mutex);
+    x->e = e;
+    x->over = true;
+    pthread_cond_broadcast(&x->w->changed);
+    pthread_mutex_unlock(&x->w->mutex);
+}
+
+/* The backup has no pointer: its epoch is 0 again. */
+static void a_backup_of_before_an_import_is_of_its_epoch(void **state)
+{
+    struct empty x = {.import = {.next = empty_next, .done = empty_done}};
+    struct server a;
+
+    (void)state;
+    (void)etcd_fresh();
+    server_open(&a, "server-1", etcd_child.url);
+    (void)world_put(&a.w, "kept", "1");
+    save(&etcd_child);
+    put_patiently(&a.w, "kept", "2");
+    int loads = a.w.loads;
+    x.w = &a.w;
+    assert_ok(store_import_begin(a.w.store, &x.import));
+    world_until(&a.w, x.over);
+    assert_ok(x.e);
+    world_until(&a.w, a.w.loads > loads);
+    world_expect(&a.w, "kept", NULL);
+    assert_int_equal(world_revision(&a.w) >> STORE_EPOCH_SHIFT, 1);
+    for (int i = 0; i < 20; i++)
+        (void)world_put(&a.w, "gone", i % 2 ? "x" : "y");
+    loads = a.w.loads;
+
+    put_back(&etcd_child);
+    wait_for_load(&a.w, loads);
+    assert_int_equal(world_revision(&a.w) >> STORE_EPOCH_SHIFT, 0);
+    world_expect(&a.w, "kept", "1");
+    world_expect(&a.w, "gone", NULL);
+    put_patiently(&a.w, "new", "1");
+    world_expect(&a.w, "new", "1");
+    server_close(&a);
+}
+
+static struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_etcd_put_back_to_a_backup_is_loaded_and_takes_writes),
+    cmocka_unit_test(a_backup_of_before_an_import_is_of_its_epoch),
+};
+
+int main(void)
+{
+    for (size_t i = 0; !etcd_installed() && i < sizeof tests / sizeof *tests;
+         i++)
+        tests[i].test_func = needs_etcd;
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    int failed = _cmocka_run_group_tests(
+        "tests", tests, sizeof tests / sizeof *tests, NULL, NULL);
+
+    etcd_end(&etcd_child);
+    return failed;
+}

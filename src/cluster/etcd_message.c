@@ -154,11 +154,12 @@ enum err status_read(struct bytes text, struct etcd_state *ret)
 }
 
 struct why_in {
-    struct bytes error;
+    struct bytes error, message; /* etcd up to 3.5; from 3.6 on */
 };
 
 static const struct json_field why_fields[] = {
     FIELD(why_in, "error", FIELD_STRING, error),
+    FIELD(why_in, "message", FIELD_STRING, message),
 };
 static const struct json_table why_table = TABLE(why_fields, why_in);
 
@@ -167,7 +168,11 @@ struct bytes etcd_why(struct bytes text, struct arena *a)
     struct why_in in;
     struct errtext t;
 
-    if (json_decode(text, &why_table, &in, a, &t) == ERR_OK && in.error.n)
-        return in.error;
+    if (json_decode(text, &why_table, &in, a, &t) == ERR_OK) {
+        if (in.error.n)
+            return in.error;
+        if (in.message.n)
+            return in.message;
+    }
     return bytes_str("no reason was given");
 }

@@ -350,6 +350,8 @@ struct bytes etcd_error_read(struct bytes text)
     for (text_object(&t); text_member(&t, &name);) {
         if (bytes_is(name, "error"))
             read_error(&t, &message);
+        else if (bytes_is(name, "message"))
+            message = text_string(&t);
         else
             text_skip(&t);
     }

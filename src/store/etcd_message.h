@@ -86,7 +86,8 @@ void etcd_events_fini(struct etcd_events *ev);
 
 /* --- Small ones ---------------------------------------------------------- */
 
-/* {"error":"...","code":n}, whatever else; empty if it is no such text. */
+/* {"error":"...","code":n} (etcd up to 3.5), {"message":"...","code":n} (3.6),
+ * whatever else; empty if it is no such text. */
 struct bytes etcd_error_read(struct bytes text);
 
 /* The wall time in a marker's value; 0: none. */

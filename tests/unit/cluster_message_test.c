@@ -180,6 +180,20 @@ static struct record some_record(void)
     return r;
 }
 
+static void why_etcd_refused_is_told_whatever_its_release(void **state)
+{
+    (void)state;
+    assert_bytes(etcd_why(bytes_str("{\"error\":\"no\",\"code\":9,"
+                                    "\"message\":\"no\"}"), /* to 3.5 */
+                          &arena),
+                 "no");
+    assert_bytes(etcd_why(bytes_str("{\"code\":9,\"message\":\"no\","
+                                    "\"details\":[]}"), /* from 3.6 on */
+                          &arena),
+                 "no");
+    assert_bytes(etcd_why(bytes_str("<html>"), &arena), "no reason was given");
+}
+
 static void a_record_is_read_as_it_was_written(void **state)
 {
     char path[] = "/tmp/muster-record-XXXXXX", file[64];
@@ -232,6 +246,7 @@ static const struct CMUnitTest tests[] = {
     T(a_proposal_has_bounds),
     T(who_joins_must_be_reachable),
     T(etcds_members_and_state_are_taken),
+    T(why_etcd_refused_is_told_whatever_its_release),
     T(a_record_is_read_as_it_was_written),
     T(a_record_that_was_cut_is_refused),
 };

@@ -122,6 +122,22 @@ static void a_frame_tells_the_length_of_its_message(void **state)
     buf_fini(&b);
 }
 
+/* Gateways of etcd 3.4, of 3.6, and one that answers with an object. */
+static void an_error_is_read_as_each_release_writes_it(void **state)
+{
+    static const char *const texts[] = {
+        "{\"error\":\"no\",\"message\":\"no\",\"code\":3}",
+        "{\"code\":3,\"message\":\"no\",\"details\":[]}",
+        "{\"error\":{\"grpc_code\":3,\"message\":\"no\"}}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_true(bytes_is(etcd_error_read(bytes_str(texts[i])), "no"));
+    assert_int_equal(etcd_error_read(bytes_str("<html>")).n, 0);
+    assert_int_equal(etcd_error_read(bytes_str("{\"code\":3}")).n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +147,7 @@ int main(void)
         cmocka_unit_test(what_is_of_another_type_is_refused),
         cmocka_unit_test(a_frame_is_taken_when_all_of_it_is_there),
         cmocka_unit_test(a_frame_tells_the_length_of_its_message),
+        cmocka_unit_test(an_error_is_read_as_each_release_writes_it),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -254,16 +254,13 @@ static bool first_line(struct bytes *text, bool *ret_rest, uint64_t *ret_seq,
     return true;
 }
 
-void presence_read(struct presence_copy *c, struct bytes text,
-                   presence_each_fn each, void *ctx)
+/* One line each. False: not all of them could be noted. */
+static bool read_lines(struct presence_copy *c, bool part, struct bytes text,
+                       presence_each_fn each, void *ctx)
 {
     struct arena a;
-    bool rest = false, whole = true;
-    uint64_t seq = 0, late_ms = 0;
+    bool whole = true;
 
-    if (!first_line(&text, &rest, &seq, &late_ms))
-        rest = false, seq = 0;
-    c->round++;
     arena_init(&a, 0);
     while (text.n) {
         size_t end = bytes_find(text, '\n');
@@ -279,13 +276,31 @@ void presence_read(struct presence_copy *c, struct bytes text,
             !name.n)
             continue;
         if (bytes_is(word, "-")) {
-            forget(c, name);
+            if (!part)
+                forget(c, name);
         } else if (bytes_u64(word, &ago) == ERR_OK) {
-            whole &= note(c, name);
+            whole &= part || note(c, name);
             each(ctx, name, ago);
         }
     }
     arena_fini(&a);
+    return whole;
+}
+
+void presence_read(struct presence_copy *c, uint64_t after, struct bytes text,
+                   presence_each_fn each, void *ctx)
+{
+    bool rest = false;
+    uint64_t seq = 0, late_ms = 0;
+
+    if (!first_line(&text, &rest, &seq, &late_ms))
+        rest = false, seq = 0;
+    if (rest && (after == 0 || after != c->seq)) {
+        (void)read_lines(c, true, text, each, ctx);
+        return;
+    }
+    c->round++;
+    bool whole = read_lines(c, false, text, each, ctx);
     unnamed(c, rest, late_ms, each, ctx);
     c->seq = whole ? seq : 0; /* else all is asked for again */
 }

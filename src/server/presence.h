@@ -60,10 +60,13 @@ struct presence_copy {
     struct map names;
 };
 
-/* Takes a report; tells everybody who is present there, named or not. Lines that
- * are none are left out, and a text without a first line (of an older version) is
- * all. name lives during the call. */
-void presence_read(struct presence_copy *c, struct bytes text,
+/* Takes the report that was asked for after `after`; tells everybody who is present
+ * there, named or not. Lines that are none are left out, and a text without a first
+ * line (of an older version) is all. The rest after a report that this copy is not
+ * at any more (it was emptied, or another answer came first) says who is named, and
+ * is no report that could be gone on from: who is not named would be missing for
+ * ever. name lives during the call. */
+void presence_read(struct presence_copy *c, uint64_t after, struct bytes text,
                    presence_each_fn each, void *ctx);
 void presence_copy_fini(struct presence_copy *c);
 

@@ -41,6 +41,7 @@ struct pulse {
 /* One question to a server or an agent. */
 struct question {
     struct pulse *pulse;
+    uint64_t after; /* server: the report that its answer may go on from */
     size_t name_n;
     char name[]; /* server: its node; else the node that is looked for */
 };
@@ -128,7 +129,7 @@ static void server_told(void *ctx, const struct fetch_result *r)
 
     if (r->err == ERR_OK && r->status == 200 && p->held && c) {
         report_begins(p, question_name(q));
-        presence_read(c, r->body, heard, p);
+        presence_read(c, q->after, r->body, heard, p);
     }
     free(q);
 }
@@ -146,6 +147,7 @@ static void ask_server(void *ctx, const struct api_peer *peer)
     snprintf(target, sizeof target, "/v1/peer/heard?after=%llu",
              (unsigned long long)(copy ? copy->seq : 0));
     struct question *q = question_new(p, peer->node);
+    q->after = copy ? copy->seq : 0;
     if (peer_ask(p->peers,
                  &(struct peer_request){
                      .to = to, .target = target, .timeout_ms = PULSE_ASK_MS},

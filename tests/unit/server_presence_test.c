@@ -16,7 +16,7 @@ static void reads_as(const char *text, const char *want)
 {
     struct presence_copy c = {0};
     struct buf got = {0};
-    presence_read(&c, bytes_str(text), note, &got);
+    presence_read(&c, 0, bytes_str(text), note, &got);
     assert_bytes(buf_bytes(&got), want);
     buf_fini(&got);
     presence_copy_fini(&c);
@@ -29,7 +29,7 @@ static void asks(struct presence *p, struct presence_copy *c, uint64_t now_ms,
     buf_reset(text);
     buf_reset(told);
     presence_write(p, c->seq, now_ms, text);
-    presence_read(c, buf_bytes(text), note, told);
+    presence_read(c, c->seq, buf_bytes(text), note, told);
 }
 
 static bool has(const struct buf *b, const char *part)
@@ -116,6 +116,59 @@ static void who_has_another_report_is_told_all(void **state)
     presence_free(next);
 }
 
+/* Who lost the duty has forgotten the copy, and may have it back before an answer
+ * comes that went on from there. */
+static void the_rest_of_a_report_that_is_gone_is_not_gone_on_from(void **state)
+{
+    (void)state;
+    struct presence *p = presence_new();
+    struct presence_copy c = {0};
+    struct buf text = {0}, got = {0};
+    presence_heard(p, bytes_str("a"), 1000);
+    presence_heard(p, bytes_str("b"), 1000);
+    asks(p, &c, 1000, &text, &got);
+    uint64_t after = c.seq;
+    buf_reset(&text);
+    presence_heard(p, bytes_str("b"), 5000);
+    presence_write(p, after, 5000, &text);
+    presence_copy_fini(&c);
+    buf_reset(&got);
+    presence_read(&c, after, buf_bytes(&text), note, &got);
+    assert_bytes(buf_bytes(&got), "a=4000;");
+    presence_heard(p, bytes_str("a"), 5500);
+    asks(p, &c, 6000, &text, &got);
+    assert_true(has(&got, "a=500;") && has(&got, "b=1000;"));
+    presence_copy_fini(&c);
+    buf_fini(&text);
+    buf_fini(&got);
+    presence_free(p);
+}
+
+/* Asked twice before the first answer came: the second is told all. */
+static void answers_in_another_order_lose_nobody(void **state)
+{
+    (void)state;
+    struct presence *p = presence_new();
+    struct presence_copy c = {0};
+    struct buf first = {0}, second = {0}, text = {0}, got = {0};
+    presence_heard(p, bytes_str("a"), 1000);
+    asks(p, &c, 1000, &text, &got);
+    uint64_t after = c.seq;
+    presence_write(p, after, 1100, &first);
+    presence_heard(p, bytes_str("new"), 1200);
+    presence_write(p, after, 1200, &second);
+    presence_read(&c, after, buf_bytes(&second), note, &got);
+    presence_read(&c, after, buf_bytes(&first), note, &got);
+    asks(p, &c, 1300, &text, &got);
+    assert_true(has(&got, "a=") && has(&got, "new="));
+    presence_copy_fini(&c);
+    buf_fini(&first);
+    buf_fini(&second);
+    buf_fini(&text);
+    buf_fini(&got);
+    presence_free(p);
+}
+
 static void many_agents_beat_less_often(void **state)
 {
     (void)state;
@@ -138,13 +191,15 @@ static void lines_that_are_none_are_left_out(void **state)
     reads_as("x a\n-1 b\n5\n5 \n 5 c\n9 d%zz\n8 e%20\n", "e =8;");
     reads_as("all x\n5 a\n- \n- a\n", "a=5;");
     reads_as("rest 5\n5 a\n", "a=5;");
-    reads_as("rest 7 3500\n5 a\n", "a=5;");
+    reads_as("rest 7 3500\n5 a\n- a\n", "a=5;");
 }
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(who_was_heard_is_told_with_when),
     cmocka_unit_test(a_report_names_who_comes_goes_or_is_late_and_nobody_else),
     cmocka_unit_test(who_has_another_report_is_told_all),
+    cmocka_unit_test(the_rest_of_a_report_that_is_gone_is_not_gone_on_from),
+    cmocka_unit_test(answers_in_another_order_lose_nobody),
     cmocka_unit_test(many_agents_beat_less_often),
     cmocka_unit_test(lines_that_are_none_are_left_out),
 };

@@ -85,7 +85,7 @@ void liveness_tell(struct liveness *l, const struct live_node *n,
 
 static struct live_node *find(const struct liveness *l, struct bytes name)
 {
-    char folded[256];
+    char folded[LIVENESS_NAME_MAX];
 
     if (name.n > sizeof folded)
         return NULL;
@@ -106,9 +106,11 @@ static bool is_critical(const struct cat_record *r)
     return bytes_is(v.status, "critical");
 }
 
-/* The check of an agent's node; NULL: it is none. */
-static const struct cat_record *
-expected(const struct cat_node *n, struct node_view *v, uint64_t *ret_port)
+/* The check of an agent's node; NULL: it is none. agent: its node says where it
+ * can be reached, so that it can be asked about others, as servers are not. */
+static const struct cat_record *expected(const struct cat_node *n,
+                                         struct node_view *v,
+                                         uint64_t *ret_port, bool *ret_agent)
 {
     struct service_view s = {0};
 
@@ -116,6 +118,7 @@ expected(const struct cat_node *n, struct node_view *v, uint64_t *ret_port)
         return NULL;
     cat_node_view(n->record, v);
     struct bytes port = packed_find(v->meta, bytes_str(LIVENESS_META));
+    *ret_agent = port.p != NULL;
     const struct cat_instance *i =
         port.p ? NULL : cat_node_service(n, bytes_str("consul"));
     if (i) {
@@ -152,14 +155,16 @@ static void look_at(struct liveness *l, const struct cat_node *c)
 {
     struct node_view v;
     uint64_t port;
-    const struct cat_record *check = expected(c, &v, &port);
+    bool agent;
+    const struct cat_record *check = expected(c, &v, &port, &agent);
 
-    if (!check || v.name.n > 256)
+    if (!check || v.name.n > LIVENESS_NAME_MAX)
         return;
     struct live_node *n = find(l, v.name);
     if (!n)
         n = node_new(l, v.name);
     n->seen = l->look;
+    n->observes = agent && port > 0;
     bool failed = is_critical(check);
     if (failed && n->state != FAILED) {
         n->state = FAILED;
@@ -230,7 +235,8 @@ static int server_of(struct liveness *l, struct bytes name)
 {
     int room = NOBODY;
 
-    name = bytes_head(name, sizeof l->servers[0].name);
+    if (name.n > sizeof l->servers[0].name)
+        return NOBODY;
     for (int i = 0; i < LIVENESS_SERVERS_MAX; i++) {
         struct live_server *s = &l->servers[i];
         if (s->name_n && bytes_eq(bytes_of(s->name, s->name_n), name))
@@ -257,13 +263,20 @@ void liveness_report(struct liveness *l, struct bytes server, uint64_t lag_ms,
     l->servers[l->reporting].lag_ms = lag_ms;
 }
 
+/* What observers said of it is of no use any more. */
+static void forget_asked(struct live_node *n)
+{
+    n->asked = n->refused = 0;
+    n->unreachable_by[0] = n->unreachable_by[1] = 0;
+    n->asked_ms = 0;
+}
+
 static void alive(struct liveness *l, struct live_node *n, uint64_t at_ms)
 {
     if (at_ms <= n->heard_ms)
         return;
     n->heard_ms = at_ms;
-    n->asked = n->unreachable = n->refused = 0;
-    n->asked_ms = 0;
+    forget_asked(n);
     if (n->state == SUSPECT) {
         n->state = HEARD;
         liveness_tell(l, n, "heard again");
@@ -298,8 +311,7 @@ static void give_up(struct liveness *l, int server)
         n->heard_ms = l->now_ms;
         n->server = NOBODY;
         n->state = HEARD;
-        n->asked = n->unreachable = n->refused = 0;
-        n->asked_ms = 0;
+        forget_asked(n);
     }
 }
 
@@ -333,18 +345,22 @@ static size_t draw(struct liveness *l, size_t n)
     return (size_t)((l->random >> 33) % n);
 }
 
-/* Any that is heard; of few that are, surely one. */
+/* Any agent that is heard and was not drawn in this round; of few that are, surely
+ * one. */
 static const struct live_node *observer(struct liveness *l,
                                         const struct live_node *of)
 {
-    enum { TRIES = 64 };
+    enum { TRIES = 64 + LIVENESS_SERVERS_MAX };
     size_t first = draw(l, l->nodes.n);
 
     for (size_t i = 0; i < TRIES && i < l->nodes.n; i++) {
-        const struct live_node *n = l->order[(first + i) % l->nodes.n];
-        if (n != of && n->state == HEARD && n->server != NOBODY &&
-            l->now_ms < n->heard_ms + LIVENESS_SUSPECT_MS / 2)
-            return n;
+        struct live_node *n = l->order[(first + i) % l->nodes.n];
+        if (n == of || !n->observes || n->round == l->round ||
+            n->state != HEARD || n->server == NOBODY ||
+            l->now_ms >= n->heard_ms + LIVENESS_SUSPECT_MS / 2)
+            continue;
+        n->round = l->round;
+        return n;
     }
     return NULL;
 }
@@ -354,9 +370,12 @@ static void ask(struct liveness *l, struct live_node *n)
     struct node_view v;
     struct bytes name = bytes_of(n->name, n->name_n);
     uint64_t port;
+    bool agent;
 
     n->asked_ms = l->now_ms;
-    if (!expected(snapshot_node(liveness_now(l), name), &v, &port) || !port)
+    l->round++;
+    if (!expected(snapshot_node(liveness_now(l), name), &v, &port, &agent) ||
+        !port)
         return;
     for (int i = 0; i < LIVENESS_OBSERVERS; i++) {
         const struct live_node *by = observer(l, n);
@@ -368,8 +387,20 @@ static void ask(struct liveness *l, struct live_node *n)
     }
 }
 
-void liveness_probed(struct liveness *l, struct bytes node,
-                     enum liveness_verdict v, uint64_t now_ms)
+/* The same observer again is no second one. */
+static void unreachable(struct live_node *n, struct bytes observer)
+{
+    uint64_t h = bytes_hash(observer, 0) | 1;
+
+    if (n->unreachable_by[0] == 0)
+        n->unreachable_by[0] = h;
+    else if (n->unreachable_by[0] != h)
+        n->unreachable_by[1] = h;
+}
+
+void liveness_probed(struct liveness *l, struct bytes observer,
+                     struct bytes node, enum liveness_verdict v,
+                     uint64_t now_ms)
 {
     struct live_node *n = find(l, node);
 
@@ -385,7 +416,7 @@ void liveness_probed(struct liveness *l, struct bytes node,
         n->refused++;
         break;
     case LIVENESS_UNREACHABLE:
-        n->unreachable++;
+        unreachable(n, observer);
         break;
     }
 }
@@ -429,8 +460,7 @@ static void begin_anew(struct liveness *l)
             continue;
         n->state = HEARD;
         n->heard_ms = l->now_ms;
-        n->asked = n->unreachable = n->refused = 0;
-        n->asked_ms = 0;
+        forget_asked(n);
     }
     for (int i = 0; i < LIVENESS_SERVERS_MAX; i++)
         if (l->servers[i].here)

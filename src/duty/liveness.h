@@ -32,8 +32,9 @@
  *   itself, and waits for FAIL_DOUBT ms.
  * - The peer listener refuses: the agent is gone, but what its host serves may go
  *   on. That is silence, and the guard holds the node's services
- *   (catalog/guard.h); so it is where nobody could be asked. Only if observers find
- *   the host itself unreachable it is evidence.
+ *   (catalog/guard.h); so it is where nobody could be asked, or one alone, who may
+ *   be the one that is cut off. Only if two observers find the host itself
+ *   unreachable it is evidence.
  *
  * A machine without clock, socket or store, as duty.h; times are monotonic
  * milliseconds. Core thread. */
@@ -56,6 +57,7 @@ enum {
     LIVENESS_SERVER_LOST_MS = 3000,
     LIVENESS_OBSERVERS = 3, /* asked in one round */
     LIVENESS_SERVERS_MAX = 64,
+    LIVENESS_NAME_MAX = 256, /* bytes of a node's name */
     LIVENESS_BATCH = 64,     /* nodes in one plan */
     LIVENESS_RETRY_MS = 500, /* after a plan that could not be committed */
     LIVENESS_DOUBT_MIN = 3,
@@ -73,7 +75,8 @@ struct liveness_options {
     uint64_t seed;         /* of who observes */
     uint64_t reconnect_ms; /* until a failed node is removed; 0: never */
 
-    /* The observer (a node that is heard) is asked to reach the node's peer
+    /* The observer (an agent that is heard, another one each time of a round) is
+     * asked to reach the node's peer
      * listener; liveness_probed may follow. */
     void (*probe)(void *ctx, struct bytes observer, struct bytes node,
                   struct bytes host, int64_t port);
@@ -104,8 +107,10 @@ void liveness_report(struct liveness *l, struct bytes server, uint64_t lag_ms,
 void liveness_heard(struct liveness *l, struct bytes node, uint64_t ago_ms,
                     uint64_t now_ms);
 
-void liveness_probed(struct liveness *l, struct bytes node,
-                     enum liveness_verdict v, uint64_t now_ms);
+/* What an observer that was asked has found out. */
+void liveness_probed(struct liveness *l, struct bytes observer,
+                     struct bytes node, enum liveness_verdict v,
+                     uint64_t now_ms);
 
 /* Does what is due; call every LIVENESS_TICK_MS. wall_ms: for people. */
 void liveness_run(struct liveness *l, uint64_t now_ms, uint64_t wall_ms);

@@ -16,14 +16,17 @@ enum live_state { HEARD, SUSPECT, FAILED };
 /* A node whose agent is expected. */
 struct live_node {
     enum live_state state;
-    uint64_t heard_ms; /* last, or when its time began */
-    int server;        /* that heard it last */
-    uint64_t asked_ms; /* last round of probes; 0: none yet */
-    unsigned asked, unreachable, refused; /* observers, and what they said */
-    uint64_t failed_ms;                   /* since when it is seen as failed */
-    uint64_t seen;                        /* the last look that saw it */
-    bool back;                            /* FAILED, and heard since */
-    bool planned;                         /* in the plan under way */
+    uint64_t heard_ms;          /* last, or when its time began */
+    int server;                 /* that heard it last */
+    uint64_t asked_ms;          /* last round of probes; 0: none yet */
+    unsigned asked, refused;    /* observers, and those who said so */
+    uint64_t unreachable_by[2]; /* the same: hashes of their names; 0: nobody */
+    uint64_t failed_ms;         /* since when it is seen as failed */
+    uint64_t seen;              /* the last look that saw it */
+    uint64_t round; /* of questions, the last that it was drawn for */
+    bool observes;  /* it can be asked about others */
+    bool back;      /* FAILED, and heard since */
+    bool planned;   /* in the plan under way */
     size_t name_n;
     char name[]; /* folded */
 };
@@ -33,7 +36,7 @@ struct live_server {
     uint64_t told_ms; /* its last report */
     uint64_t lag_ms;
     size_t name_n;
-    char name[64];
+    char name[LIVENESS_NAME_MAX];
 };
 
 struct liveness {
@@ -50,6 +53,7 @@ struct liveness {
     struct live_server servers[LIVENESS_SERVERS_MAX];
     int reporting; /* server of the report under way; NOBODY */
     uint64_t look, looked_ms, looked_index;
+    uint64_t round; /* of questions */
 
     struct arena arena;
     struct plan plan;

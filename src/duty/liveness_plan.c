@@ -23,8 +23,8 @@ static bool is_due(const struct liveness *l, const struct live_node *n,
 /* Two that saw that its host is not there, and nobody who saw it refuse. */
 static enum check_cause cause_of(const struct live_node *n)
 {
-    return n->unreachable >= 2 && n->refused == 0 ? CAUSE_EVIDENCE
-                                                  : CAUSE_SILENCE;
+    return n->unreachable_by[1] && n->refused == 0 ? CAUSE_EVIDENCE
+                                                   : CAUSE_SILENCE;
 }
 
 static enum err plan_status(struct liveness *l, const struct live_node *n,

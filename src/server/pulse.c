@@ -16,11 +16,15 @@
 #include "server/presence.h"
 #include "server/serving.h"
 
-enum { ADDRESS_MAX = 300 };
+enum {
+    ADDRESS_MAX = 300,
+    COPY_KEPT_MS = 60 * 1000, /* of a server that is not asked any more */
+};
 
 struct server_copy {
     size_t name_n; /* 0: free */
-    char name[64];
+    char name[LIVENESS_NAME_MAX];
+    uint64_t used_ms;
     struct presence_copy copy;
 };
 
@@ -30,7 +34,7 @@ struct pulse {
     struct peers *peers; /* made when first needed */
     struct timer timer;
     uint64_t reported_ms, due_ms;
-    bool held, stopped;
+    bool held, stopped, full_told;
     struct server_copy copies[LIVENESS_SERVERS_MAX];
 
     struct store_change change;
@@ -42,8 +46,9 @@ struct pulse {
 struct question {
     struct pulse *pulse;
     uint64_t after; /* server: the report that its answer may go on from */
-    size_t name_n;
-    char name[]; /* server: its node; else the node that is looked for */
+    size_t name_n, by_n;
+    char name
+        []; /* server: its node; else the node that is looked for, by whom */
 };
 
 static uint64_t now_ms(const struct pulse *p)
@@ -51,13 +56,15 @@ static uint64_t now_ms(const struct pulse *p)
     return uv_now(p->core->loop);
 }
 
-static struct question *question_new(struct pulse *p, struct bytes name)
+static struct question *question_new(struct pulse *p, struct bytes name,
+                                     struct bytes by)
 {
-    struct question *q = xzalloc(sizeof *q + name.n);
+    struct question *q = xzalloc(sizeof *q + name.n + by.n);
+    char *at = q->name;
 
     q->pulse = p;
-    q->name_n = name.n;
-    memcpy(q->name, name.p, name.n);
+    q->name_n = bytes_append(&at, name).n;
+    q->by_n = bytes_append(&at, by).n;
     return q;
 }
 
@@ -97,27 +104,62 @@ static void report_own(struct pulse *p)
     presence_each(pr->presence, now_ms(p), heard, p);
 }
 
+static void copy_free(struct server_copy *c)
+{
+    presence_copy_fini(&c->copy);
+    c->name_n = 0;
+}
+
+/* A free one, or that of a server that has been gone for long. */
+static struct server_copy *copy_room(struct pulse *p)
+{
+    struct server_copy *old = &p->copies[0];
+
+    for (size_t i = 0; i < LIVENESS_SERVERS_MAX; i++) {
+        struct server_copy *c = &p->copies[i];
+        if (!c->name_n)
+            return c;
+        if (c->used_ms < old->used_ms)
+            old = c;
+    }
+    if (now_ms(p) < old->used_ms + COPY_KEPT_MS)
+        return NULL;
+    copy_free(old);
+    return old;
+}
+
 /* What is known of a server; NULL: there are too many. */
 static struct presence_copy *copy_of(struct pulse *p, struct bytes server)
 {
-    for (size_t i = 0; i < LIVENESS_SERVERS_MAX; i++) {
-        struct server_copy *c = &p->copies[i];
-        if (!c->name_n && server.n <= sizeof c->name) {
-            c->name_n = server.n;
-            memcpy(c->name, server.p, server.n);
-        }
-        if (bytes_eq(bytes_of(c->name, c->name_n), server))
-            return &c->copy;
+    struct server_copy *c = NULL;
+
+    for (size_t i = 0; i < LIVENESS_SERVERS_MAX && !c; i++) {
+        struct server_copy *x = &p->copies[i];
+        if (x->name_n && bytes_eq(bytes_of(x->name, x->name_n), server))
+            c = x;
     }
-    return NULL;
+    if (!c)
+        c = server.n <= LIVENESS_NAME_MAX ? copy_room(p) : NULL;
+    if (!c) {
+        log_if(p->full_told ? LOG_DEBUG : LOG_ERR, "liveness",
+               "more than %d servers, which is the limit: the agents of server "
+               "%.*s cannot be heard of",
+               LIVENESS_SERVERS_MAX, BYTES_ARG(server));
+        p->full_told = true;
+        return NULL;
+    }
+    if (!c->name_n) {
+        c->name_n = server.n;
+        memcpy(c->name, server.p, server.n);
+    }
+    c->used_ms = now_ms(p);
+    return &c->copy;
 }
 
 static void forget_copies(struct pulse *p)
 {
-    for (size_t i = 0; i < LIVENESS_SERVERS_MAX; i++) {
-        presence_copy_fini(&p->copies[i].copy);
-        p->copies[i].name_n = 0;
-    }
+    for (size_t i = 0; i < LIVENESS_SERVERS_MAX; i++)
+        copy_free(&p->copies[i]);
 }
 
 static void server_told(void *ctx, const struct fetch_result *r)
@@ -146,7 +188,7 @@ static void ask_server(void *ctx, const struct api_peer *peer)
     const struct presence_copy *copy = copy_of(p, peer->node);
     snprintf(target, sizeof target, "/v1/peer/heard?after=%llu",
              (unsigned long long)(copy ? copy->seq : 0));
-    struct question *q = question_new(p, peer->node);
+    struct question *q = question_new(p, peer->node, (struct bytes){0});
     q->after = copy ? copy->seq : 0;
     if (peer_ask(p->peers,
                  &(struct peer_request){
@@ -191,7 +233,8 @@ static void observer_told(void *ctx, const struct fetch_result *r)
     arena_init(&a, 0);
     if (r->err == ERR_OK && r->status == 200 && p->held &&
         json_decode(r->body, &verdict_table, &in, &a, &t) == ERR_OK)
-        liveness_probed(p->machine, question_name(q),
+        liveness_probed(p->machine, bytes_of(q->name + q->name_n, q->by_n),
+                        question_name(q),
                         bytes_is(in.verdict, "reached") ? LIVENESS_REACHED
                         : bytes_is(in.verdict, "refused")
                             ? LIVENESS_REFUSED
@@ -225,7 +268,7 @@ static void on_probe(void *ctx, struct bytes observer, struct bytes node,
     json_key(&j, "Port");
     json_i64(&j, port);
     json_close(&j, '}');
-    struct question *q = question_new(p, node);
+    struct question *q = question_new(p, node, observer);
     if (peer_ask(p->peers,
                  &(struct peer_request){.to = to,
                                         .method = "PUT",

@@ -105,7 +105,7 @@ static void on_probe(struct sim *sim, struct event *e)
 {
     struct agent *a = container_of(e, struct agent, probe);
     struct story *st = a->st;
-    char name[8];
+    char name[8], by[8];
     enum liveness_verdict v = a->up && !a->stopped  ? LIVENESS_REACHED
                               : sim_chance(sim, 50) ? LIVENESS_REFUSED
                                                     : LIVENESS_UNREACHABLE;
@@ -115,7 +115,8 @@ static void on_probe(struct sim *sim, struct event *e)
     if (!holder_runs(st))
         return;
     saved += v == LIVENESS_REACHED;
-    liveness_probed(st->l, bytes_str(name), v, sim->now_ms);
+    node_name(a->observer, by);
+    liveness_probed(st->l, bytes_str(by), bytes_str(name), v, sim->now_ms);
 }
 
 /* Of "a12", which ends with no zero. */
@@ -142,6 +143,7 @@ static void ask(void *ctx, struct bytes observer, struct bytes node,
     if (a->probing || !st->agent[by].up || st->agent[by].stopped)
         return; /* lost on the way */
     a->probing = true;
+    a->observer = (int)by;
     sim_in(&st->sim, &a->probe, PROBE_MS);
 }
 

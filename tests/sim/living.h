@@ -55,6 +55,7 @@ struct agent {
     uint64_t failed_ms;
     struct event beat, probe;
     bool probing;
+    int observer; /* of that */
 };
 
 struct story {

@@ -73,6 +73,8 @@ struct api_server {
     bool self, leader, voter, alive;
     uint64_t contact_ms;              /* since it was heard */
     uint64_t store_index, store_term; /* of its member of the store */
+    uint64_t disk_free; /* bytes, under that; 0: none, or not known */
+    bool disk_full;     /* for want of which its etcd ended */
 };
 
 /* The servers that share a store which they keep themselves. Immutable. */
@@ -84,6 +86,8 @@ struct api_cluster {
     uint64_t expect;
     uint64_t store_index, store_term; /* of the own member */
     uint64_t store_size, store_used;  /* bytes of its file, and of it in use */
+    uint64_t disk_free;
+    bool disk_full;
     /* fresh: who else waits. Else the members, this one among them. */
     const struct api_server *servers;
     size_t server_count;

@@ -155,6 +155,10 @@ static void server_health(struct json_out *j, const struct api_env *env,
     member(j, "Version", s->self ? env->self->version : s->version);
     member(j, "MusterVersion",
            s->self ? bytes_str(MUSTER_VERSION) : s->muster_version);
+    if (s->disk_free || s->disk_full) {
+        number(j, "MusterDiskFree", s->disk_free);
+        flag(j, "MusterDiskFull", s->disk_full);
+    }
     if (!state)
         flag(j, "Leader", leader);
     last_contact(j, s);

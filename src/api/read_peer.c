@@ -151,6 +151,10 @@ void read_peer_hello(struct api_call *c, const struct api_env *env)
     json_member_u64(&j, "StoreTerm", cl->store_term);
     json_member_u64(&j, "StoreSize", cl->store_size);
     json_member_u64(&j, "StoreUsed", cl->store_used);
+    if (cl->disk_free || cl->disk_full)
+        json_member_u64(&j, "DiskFree", cl->disk_free);
+    if (cl->disk_full)
+        json_member_bool(&j, "DiskFull", true);
     if (env->place) {
         json_key(&j, "Coord");
         encode_coordinate(&j, env->place);

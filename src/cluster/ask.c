@@ -167,6 +167,8 @@ static void take_server(struct asked *a, const struct hello *h)
     a->store_term = h->store_term > 0 ? (uint64_t)h->store_term : 0;
     a->store_size = h->store_size > 0 ? (uint64_t)h->store_size : 0;
     a->store_used = h->store_used > 0 ? (uint64_t)h->store_used : 0;
+    a->disk_free = h->disk_free > 0 ? (uint64_t)h->disk_free : 0;
+    a->disk_full = h->disk_full;
     (void)text_take(a->version, sizeof a->version, h->api_version);
     (void)text_take(a->muster_version, sizeof a->muster_version, h->version);
 }

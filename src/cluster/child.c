@@ -240,6 +240,18 @@ static struct bytes said(struct bytes line)
     return rest;
 }
 
+/* It warns of that too, without an end: where it would have liked more. */
+static bool says_no_room(struct bytes line)
+{
+    static const char *const texts[] = {"no space left on device",
+                                        "disk quota exceeded"};
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (memmem(line.p, line.n, texts[i], strlen(texts[i])))
+            return true;
+    return false;
+}
+
 static void take_line(struct child *ch)
 {
     struct bytes line = bytes_of(ch->line, ch->line_n);
@@ -250,6 +262,8 @@ static void take_line(struct child *ch)
         return;
     if (memmem(line.p, line.n, "permanently removed", 19))
         ch->removed = true;
+    if (level >= LOG_WARN && says_no_room(line))
+        ch->no_room = true;
     if (level >= LOG_WARN)
         (void)text_take(ch->last, sizeof ch->last, text);
     log_if(level, "etcd", "%.*s%s", BYTES_ARG(text),
@@ -322,6 +336,7 @@ static void ended(struct cluster *c)
         cluster_changed(c);
         return;
     }
+    disk_ended(c, ch->no_room);
     ch->wait_ms = lasted >= LASTED_MS || ch->wait_ms == 0 ? AGAIN_FIRST_MS
                   : ch->wait_ms * 2 < AGAIN_MAX_MS        ? ch->wait_ms * 2
                                                           : AGAIN_MAX_MS;
@@ -459,6 +474,7 @@ void child_start(struct cluster *c)
     ch->started_ms = cluster_now(c);
     ch->line_n = 0;
     ch->last[0] = 0;
+    ch->no_room = false;
     if (mkdir(c->folder, 0700) != 0 && errno != EEXIST) {
         log_error("cluster", "%s: %s", c->folder, strerror(errno));
         timer_set(c->timers, &ch->again, AGAIN_MAX_MS);

@@ -315,6 +315,7 @@ static void on_tick(struct timer *t)
         lock_tick(c);
         break;
     case STARTED:
+        disk_tick(c);
         member_tick(c);
         if (c->store.answered && c->store.leader && !c->store.is_learner)
             next_ms = TICK_RUN_MS;

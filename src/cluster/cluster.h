@@ -60,6 +60,8 @@ struct cluster_server {
     uint64_t contact_ms;
     uint64_t store_index, store_term;
     uint64_t store_size, store_used; /* bytes of its file, and of it in use */
+    uint64_t disk_free; /* bytes where that is; 0: none, or not known */
+    bool disk_full;     /* for want of which its etcd ended */
 };
 
 struct cluster_view {
@@ -68,7 +70,8 @@ struct cluster_view {
     char id[20], token[40]; /* of the store, in hex; of the first set */
     uint64_t expect;
     uint64_t store_index, store_term;
-    uint64_t store_size, store_used;
+    uint64_t store_size, store_used, disk_free;
+    bool disk_full;
     size_t count;
     struct cluster_server servers[CLUSTER_MEMBERS_MAX];
 };

@@ -7,7 +7,7 @@
  *   lock.c     the first set                child.c   the etcd process
  *   member.c   who is in the store, as the own etcd tells
  *   change.c   servers that come and go     message.c JSON
- *   leave.c    this one goes */
+ *   leave.c    this one goes         disk.c    is there room for etcd? */
 #ifndef CLUSTER_IMPL_H
 #define CLUSTER_IMPL_H
 
@@ -75,6 +75,8 @@ struct asked {
     struct gather_server last;
     uint64_t heard_ms;
     uint64_t store_index, store_term, store_size, store_used;
+    uint64_t disk_free;
+    bool disk_full;
     char version[40], muster_version[40];
     char complained[200]; /* what was logged last */
 };
@@ -94,6 +96,14 @@ struct child {
     bool line_over;
     char last[300]; /* what it said last that was bad */
     bool removed;   /* it said that it is no member any more */
+    bool no_room;   /* it said that the disk is full, and cannot go on */
+};
+
+struct disk {
+    uint64_t free;  /* bytes, when it was looked at last */
+    uint64_t least; /* since etcd ended */
+    bool low;       /* which has been told */
+    bool full;      /* etcd ended for want of room, and has not run since */
 };
 
 struct etcd_member {
@@ -134,6 +144,7 @@ struct cluster {
     struct fetcher *etcd; /* to the own one */
     struct timer tick;
     struct child child;
+    struct disk disk;
     bool stopping;
 
     struct joins *joins;
@@ -164,8 +175,8 @@ struct hello {
     struct bytes node, id, datacenter, address, phase, token, version,
         api_version, cluster_id;
     int64_t protocol, peer_port, server_port, expect, store_index, store_term,
-        store_size, store_used;
-    bool server, ready, fresh;
+        store_size, store_used, disk_free;
+    bool server, ready, fresh, disk_full;
     struct set_server *sees;
     size_t sees_count;
 };
@@ -230,6 +241,13 @@ void child_stop(struct cluster *c);
 bool child_is_installed(void);
 bool child_is_to_recover(const struct cluster *c);
 void child_recovered(struct cluster *c);
+
+/* --- disk.c ------------------------------------------------------------- */
+
+void disk_tick(struct cluster *c);
+/* etcd is over; no_room: it said so. */
+void disk_ended(struct cluster *c, bool no_room);
+void disk_runs(struct cluster *c); /* it takes part in the store */
 
 /* --- member.c ------------------------------------------------------------- */
 

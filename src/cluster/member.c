@@ -129,12 +129,16 @@ static void view_of(const struct cluster *c, const struct etcd_member *m,
         s->store_term = c->store.term;
         s->store_size = c->store.size;
         s->store_used = c->store.used;
+        s->disk_free = c->disk.free;
+        s->disk_full = c->disk.full;
     } else if (a) {
         s->peer_port = a->last.peer_port;
         s->store_index = a->store_index;
         s->store_term = a->store_term;
         s->store_size = a->store_size;
         s->store_used = a->store_used;
+        s->disk_free = a->disk_free;
+        s->disk_full = a->disk_full;
         (void)text_take(s->version, sizeof s->version, bytes_str(a->version));
         (void)text_take(s->muster_version, sizeof s->muster_version,
                         bytes_str(a->muster_version));
@@ -201,6 +205,8 @@ void member_view(struct cluster *c)
     v->store_term = c->store.term;
     v->store_size = c->store.size;
     v->store_used = c->store.used;
+    v->disk_free = c->disk.free;
+    v->disk_full = c->disk.full;
     if (v->fresh) {
         view_fresh(c, v);
         return;
@@ -288,6 +294,8 @@ static void on_status(void *ctx, const struct fetch_result *r)
     c->store.answered = true;
     c->store.heard_ms = cluster_now(c);
     note_ran(c);
+    if (c->store.leader)
+        disk_runs(c);
     if (c->store.leader && c->store.count == 1 && child_is_to_recover(c))
         child_recovered(c);
     ask_members(c);

@@ -164,6 +164,8 @@ static const struct json_field hello_fields[] = {
     FIELD(hello_in, "StoreTerm", FIELD_INT, h.store_term),
     FIELD(hello_in, "StoreSize", FIELD_INT, h.store_size),
     FIELD(hello_in, "StoreUsed", FIELD_INT, h.store_used),
+    FIELD(hello_in, "DiskFree", FIELD_INT, h.disk_free),
+    FIELD(hello_in, "DiskFull", FIELD_BOOL, h.disk_full),
     FIELD(hello_in, "APIVersion", FIELD_STRING, h.api_version),
     FIELD(hello_in, "Server", FIELD_BOOL, h.server),
     FIELD(hello_in, "Ready", FIELD_BOOL, h.ready),

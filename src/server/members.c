@@ -120,6 +120,8 @@ static struct block *block_new(const struct cluster_view *v)
         .store_term = v->store_term,
         .store_size = v->store_size,
         .store_used = v->store_used,
+        .disk_free = v->disk_free,
+        .disk_full = v->disk_full,
         .servers = b->servers,
         .server_count = v->count,
     };
@@ -140,6 +142,8 @@ static struct block *block_new(const struct cluster_view *v)
             .contact_ms = s->contact_ms,
             .store_index = s->store_index,
             .store_term = s->store_term,
+            .disk_free = s->disk_free,
+            .disk_full = s->disk_full,
         };
     }
     return b;

@@ -43,7 +43,7 @@ static void a_hello_is_taken(void **state)
                   "\"Phase\":\"fresh\",\"Fresh\":true,\"Server\":true,"
                   "\"Protocol\":1,\"BootstrapExpect\":3,\"New\":[1,{}],"
                   "\"APIVersion\":\"1.8.7\",\"StoreSize\":5000,"
-                  "\"StoreUsed\":4000,"
+                  "\"StoreUsed\":4000,\"DiskFree\":70,\"DiskFull\":true,"
                   "\"Sees\":[" SERVER_A "]}"),
         &arena, &h, &t));
     assert_bytes(h.node, "b");
@@ -52,6 +52,8 @@ static void a_hello_is_taken(void **state)
     assert_bytes(h.api_version, "1.8.7");
     assert_int_equal(h.store_size, 5000);
     assert_int_equal(h.store_used, 4000);
+    assert_int_equal(h.disk_free, 70);
+    assert_true(h.disk_full);
     assert_int_equal(h.sees_count, 1);
     assert_string_equal(h.sees[0].id, ID_A);
     assert_int_equal(h.sees[0].peer_port, 8301);

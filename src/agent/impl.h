@@ -190,6 +190,7 @@ struct agent {
     struct list counters;  /* items whose plan would too */
     size_t flying;
     bool catalog_down;
+    uint64_t catalog_revision; /* the last that was published */
     uint64_t retry_ms;
     struct deadline retry;
     uv_sem_t landed; /* once per outcome of the catalog's store */

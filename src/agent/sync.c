@@ -471,10 +471,15 @@ void sync_answered(struct item *i)
 void sync_catalog_published(struct agent *a)
 {
     uint64_t revision = snapshot_revision(catalog_current(a->o.catalog));
+    /* Of another store (mirror_reset), which knows nothing of what the one before
+     * has taken, and may never reach the revision that is waited for. */
+    bool another = revision < a->catalog_revision;
 
+    a->catalog_revision = revision;
     list_each (it, &a->awaiting) {
         struct item *i = container_of(it, struct item, link);
-        if (i->revision <= revision)
+        i->replan |= another;
+        if (another || i->revision <= revision)
             arrived(i);
     }
 }

@@ -339,6 +339,53 @@ static void what_changes_under_a_plan_is_planned_again(void **state)
     world_teardown(&w);
 }
 
+/* What a server says of each difference, and how many came. */
+static uint64_t server_revision;
+static _Atomic unsigned server_took;
+
+static enum err server_takes(void *ctx, struct store_change *c,
+                             struct errtext *t)
+{
+    const struct store_outcome o = {.verdict = STORE_COMMITTED,
+                                    .revision = server_revision};
+
+    (void)ctx;
+    (void)t;
+    atomic_fetch_add(&server_took, 1);
+    c->done(c, &o);
+    return ERR_OK;
+}
+
+/* It took the service at a revision that is never shown here: it is gone, and
+ * another one begins with a store of its own. */
+static void what_a_store_took_that_is_gone_is_sent_to_the_next(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, false);
+    w.options.submit_wishes = server_takes;
+    server_revision = 0;
+    world_start_agent(&w);
+    catalog_commit(w.catalog, 500);
+    agent_catalog_published(w.agent, false);
+    server_revision = 1000;
+    unsigned took = atomic_load(&server_took);
+    world_submit(&w, world_service(&w, "web-1"));
+    world_until(&w, atomic_load(&server_took) > took);
+    server_revision = 0;
+    /* What came of the first is known before this is answered. */
+    assert_int_equal(world_do(&w, world_service(&w, "web-2")), 200);
+    assert_false(agent_in_sync(w.agent));
+    took = atomic_load(&server_took);
+    catalog_load_anew(w.catalog);
+    catalog_load_end(w.catalog, 3);
+    agent_catalog_published(w.agent, false);
+    world_until(&w, atomic_load(&server_took) > took && w.answered == 2 &&
+                        agent_in_sync(w.agent));
+    assert_false(w.last_pending);
+    world_teardown(&w);
+}
+
 /* --- The end ------------------------------------------------------------- */
 
 static void everybody_is_answered_at_the_end(void **state)
@@ -436,6 +483,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(beats_hardly_wait_at_all),
     cmocka_unit_test(the_newest_state_wins_over_what_is_under_way),
     cmocka_unit_test(what_changes_under_a_plan_is_planned_again),
+    cmocka_unit_test(what_a_store_took_that_is_gone_is_sent_to_the_next),
     cmocka_unit_test(everybody_is_answered_at_the_end),
     cmocka_unit_test(ops_before_the_load_wait_for_it),
     cmocka_unit_test(a_locked_agent_db_is_refused_by_name),

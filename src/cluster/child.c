@@ -462,6 +462,13 @@ static int spawn(struct cluster *c)
     return e;
 }
 
+/* What it needs cannot be written: at once when there is room, else by and by. */
+static void start_later(struct cluster *c)
+{
+    disk_ended(c, false);
+    timer_set(c->timers, &c->child.again, AGAIN_MAX_MS);
+}
+
 void child_start(struct cluster *c)
 {
     struct child *ch = &c->child;
@@ -477,11 +484,11 @@ void child_start(struct cluster *c)
     ch->no_room = false;
     if (mkdir(c->folder, 0700) != 0 && errno != EEXIST) {
         log_error("cluster", "%s: %s", c->folder, strerror(errno));
-        timer_set(c->timers, &ch->again, AGAIN_MAX_MS);
+        start_later(c);
         return;
     }
     if (!write_certificates(c)) {
-        timer_set(c->timers, &ch->again, AGAIN_MAX_MS);
+        start_later(c);
         return;
     }
     (void)unlink(c->socket); /* of one that was killed: etcd leaves it be */

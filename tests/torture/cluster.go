@@ -188,6 +188,9 @@ func (c *cluster) readyAll(all []*server, limit time.Duration) error {
 			if err == nil && a.status == 200 {
 				break
 			}
+			if err := s.start(); err != nil { // it began while its disk was full
+				return err
+			}
 			if time.Now().After(deadline) {
 				return fmt.Errorf("%s is not ready after %v: %v %v", s.name,
 					limit, a.status, err)

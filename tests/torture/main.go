@@ -153,6 +153,7 @@ func (t *torture) do(all []drawn) {
 			defer wg.Done()
 			time.Sleep(d.at)
 			t.say("  %7.3f %s", float64(now())/1e9, d.what)
+			t.count("fault "+d.name, 1)
 			if err := d.begin(); err != nil {
 				t.say("  %s: %v", d.what, err)
 			}
@@ -167,6 +168,33 @@ func (t *torture) do(all []drawn) {
 		}(d)
 	}
 	wg.Wait()
+}
+
+// endedByItself: a server or an agent may refuse to start on a full disk, and say so;
+// none may crash.
+func (t *torture) endedByItself(p *process, how *os.ProcessState) {
+	by := how.Sys().(syscall.WaitStatus)
+	t.say("  %7.3f %s ended by itself: %v", float64(now())/1e9, p.name, how)
+	t.count("ends without a cause from outside", 1)
+	if by.Signaled() || by.ExitStatus() != 1 {
+		t.violation("%s ended by itself: %v; see %s", p.name, how, p.log)
+	}
+}
+
+// storesEnded tells from the servers' logs how often the etcd of one ended, and how
+// often for want of room.
+func (t *torture) storesEnded() {
+	for _, s := range t.servers {
+		text, _ := os.ReadFile(s.log)
+		for _, line := range strings.Split(string(text), "\n") {
+			if strings.Contains(line, "cluster: etcd ended") {
+				t.count("stores that ended", 1)
+				if strings.Contains(line, "no space left") {
+					t.count("stores that ended for want of room", 1)
+				}
+			}
+		}
+	}
 }
 
 // restoreAll saves a snapshot and restores it: a new epoch, in which nothing differs.
@@ -300,6 +328,7 @@ func (t *torture) able(names string) []fault {
 
 func (t *torture) summary(rounds int) {
 	var names []string
+	t.storesEnded()
 	for n := range t.counts {
 		names = append(names, n)
 	}
@@ -359,6 +388,9 @@ func main() {
 		checkLimit: *checking, lasting: *lasting, keep: *hold,
 		counts: map[string]int{}, history: &history{}}
 	t.failing, t.measured = *failing, *detect
+	for _, s := range t.doors {
+		s.ends = t.endedByItself
+	}
 	os.Exit(t.live(*rounds, *limit, *names, *disks))
 }
 

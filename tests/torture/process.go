@@ -29,6 +29,9 @@ type process struct {
 	ended   chan struct{}
 	starts  int
 	stopped bool
+	meant   bool // to end: it was sent a signal for that
+
+	ends func(p *process, how *os.ProcessState) // by itself; nil: nobody minds
 }
 
 func (p *process) start() error {
@@ -56,14 +59,18 @@ func (p *process) start() error {
 			os.Remove("/dev/shm/" + fmt.Sprintf(left, cmd.Process.Pid)) // of libfaketime
 		}
 		p.mu.Lock()
+		meant := p.meant
 		if p.cmd == cmd {
 			p.cmd = nil
 			p.stopped = false
 		}
 		p.mu.Unlock()
 		close(ended)
+		if !meant && p.ends != nil {
+			p.ends(p, cmd.ProcessState)
+		}
 	}()
-	p.cmd, p.ended = cmd, ended
+	p.cmd, p.ended, p.meant = cmd, ended, false
 	p.starts++
 	return nil
 }
@@ -76,6 +83,7 @@ func (p *process) signal(s syscall.Signal) bool {
 		return false
 	}
 	p.stopped = s == syscall.SIGSTOP || (p.stopped && s != syscall.SIGCONT)
+	p.meant = p.meant || (s != syscall.SIGSTOP && s != syscall.SIGCONT)
 	return p.cmd.Process.Signal(s) == nil
 }
 

@@ -17,9 +17,11 @@
 
 enum backend_verdict {
     BACKEND_COMMITTED, /* the group is in, at revision */
-    BACKEND_BARRED,  /* a guard of the group itself did not hold: nothing in */
-    BACKEND_FAILED,  /* surely not in: why, text (disk full, ...) */
-    BACKEND_UNKNOWN, /* may or may not be in: the marker will tell */
+    BACKEND_BARRED, /* a guard of the group itself did not hold: nothing in */
+    BACKEND_FAILED, /* surely not in: why, text (disk full, ...) */
+    /* May or may not be in: the marker will tell. why ERR_NOSPACE: it will not
+     * come in later, and what is not in has failed. */
+    BACKEND_UNKNOWN,
 };
 
 /* One group: own_guards hold or nothing happens; own_ops (the marker) are

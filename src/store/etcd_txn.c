@@ -182,7 +182,10 @@ static void on_txn(struct etcd_call *c, const struct etcd_answer *a)
         x->txn_ms_x8 += uv_now(x->loop) - t->began_ms - x->txn_ms_x8 / 8;
         judge(c->etcd, g, a->body);
     } else {
-        g->verdict = a->lost ? BACKEND_UNKNOWN : BACKEND_FAILED;
+        /* "No space" is also said of a group that was carried out: etcd looks at
+         * the quota again when it does so (apply.go, quotaApplierV3). */
+        g->verdict =
+            a->lost || a->why == ERR_NOSPACE ? BACKEND_UNKNOWN : BACKEND_FAILED;
         g->why = a->why;
         g->text = a->text;
     }

@@ -13,6 +13,9 @@
  *   3. If it is in at revision R, every change is in whose guards held at R -
  * 1, which history still shows.
  *
+ * A full etcd may have carried out what it says it has no space for. It takes no
+ * bar then, and needs none: the marker is read at once (2).
+ *
  * Nobody is answered and nothing is tried again before that. Each step that
  * fails is repeated from engine_retry_later. */
 #include <stdlib.h>
@@ -25,6 +28,7 @@
 struct unknown {
     struct group *group;
     uint64_t old_rev; /* of the marker, as the group guarded it */
+    bool full;        /* it does not come in any more, and is not tried again */
     void (*step)(struct unknown *u); /* what is to be tried (again) */
 
     struct backend_group bar;
@@ -62,7 +66,8 @@ static void not_in(struct unknown *u)
 {
     struct group *g = u->group;
 
-    g->sent.verdict = BACKEND_BARRED; /* its members wait again */
+    /* Barred: its members wait again. */
+    g->sent.verdict = u->full ? BACKEND_FAILED : BACKEND_BARRED;
     g->sent.revision = g->marker_rev;
     group_settle(g);
 }
@@ -299,7 +304,8 @@ void unknown_begin(struct group *g)
 
     u->group = g;
     u->old_rev = g->own_guards[1].rev;
-    u->step = bar;
+    u->full = g->sent.why == ERR_NOSPACE;
+    u->step = u->full ? trace : bar;
     /* The bar names the group it bars, so that who looks can tell. */
     buf_puts(&u->bar_value, "{\"bar\":");
     buf_put(&u->bar_value,

@@ -174,9 +174,85 @@ static void a_backup_of_before_an_import_is_of_its_epoch(void **state)
     server_close(&a);
 }
 
+/* --- A disk that is full -------------------------------------------------- */
+
+enum { FILLERS = 100, ROUNDS_MAX = 20, NEVER = -1, NOBODY_KNOWS = -2 };
+
+struct fillers {
+    struct waited x[FILLERS];
+    char key[FILLERS][16];
+    int in[FILLERS]; /* the last round that was committed */
+    char value[ROUNDS_MAX][100 * 1024];
+    int refused;
+};
+
+static bool is_full(struct fillers *f, int *ret_done)
+{
+    f->refused = *ret_done = 0;
+    for (int i = 0; i < FILLERS; i++) {
+        const struct store_outcome *o = &f->x[i].outcome;
+
+        *ret_done += f->x[i].done;
+        f->refused += f->x[i].done && o->verdict == STORE_REFUSED &&
+                      o->why == ERR_NOSPACE;
+    }
+    return f->refused > 0;
+}
+
+static void fill(struct fillers *f, struct world *w, int round)
+{
+    memset(f->value[round], 'a' + round, sizeof f->value[round] - 1);
+    for (int i = 0; i < FILLERS; i++) {
+        snprintf(f->key[i], sizeof f->key[i], "k/%d", i);
+        waited_init(&f->x[i], w);
+        waited_op(&f->x[i], OP_PUT, f->key[i], f->value[round]);
+        waited_submit(&f->x[i]);
+    }
+    int done = 0;
+
+    world_until(w, is_full(f, &done) || done == FILLERS);
+    if (f->refused) /* whose outcome was lost cannot be barred any more */
+        store_hurry(w->store);
+    for (int i = 0; i < FILLERS; i++) {
+        struct store_outcome o = waited_wait(&f->x[i]);
+
+        if (o.verdict == STORE_COMMITTED)
+            f->in[i] = round;
+        else if (o.why == ERR_UNKNOWN)
+            f->in[i] = NOBODY_KNOWS;
+    }
+}
+
+/* etcd looks at its quota when a request comes, and again when it carries it out:
+ * then it does so, and answers that there is no space. */
+static void who_hears_that_etcd_is_full_is_not_in(void **state)
+{
+    struct fillers *f = calloc(1, sizeof *f);
+    struct etcd_child c = {0};
+    struct server s;
+
+    (void)state;
+    memset(f->in, NEVER, sizeof f->in);
+    etcd_begin(&c, "--quota-backend-bytes=4000000");
+    server_open(&s, "server-1", c.url);
+    /* What etcd holds in memory, for a moment, its quota does not count. */
+    for (int round = 0; round < ROUNDS_MAX && !f->refused; round++)
+        fill(f, &s.w, round);
+    assert_true(f->refused > 0);
+    (void)world_barrier_patient(&s.w);
+    for (int i = 0; i < FILLERS; i++)
+        if (f->in[i] != NOBODY_KNOWS)
+            world_expect(&s.w, f->key[i],
+                         f->in[i] == NEVER ? NULL : f->value[f->in[i]]);
+    server_close(&s);
+    etcd_end(&c);
+    free(f);
+}
+
 static struct CMUnitTest tests[] = {
     cmocka_unit_test(an_etcd_put_back_to_a_backup_is_loaded_and_takes_writes),
     cmocka_unit_test(a_backup_of_before_an_import_is_of_its_epoch),
+    cmocka_unit_test(who_hears_that_etcd_is_full_is_not_in),
 };
 
 int main(void)

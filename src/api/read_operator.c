@@ -76,6 +76,11 @@ void read_raft_configuration(struct api_call *c, const struct api_env *env)
     const struct api_server *v = api_servers(env, &room, &n);
     struct json_out j = json_out(&c->body);
 
+    /* Just started, and its etcd has not said yet who there is. */
+    if (n == 0 && !env->cluster->fresh) {
+        api_error(c, 500, "No cluster leader");
+        return;
+    }
     json_open(&j, '{');
     json_key(&j, "Servers");
     json_open(&j, '[');

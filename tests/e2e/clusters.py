@@ -73,6 +73,8 @@ class Member(muster.Server):
 
     def peers(self):
         answer = self.get("/v1/operator/raft/configuration")
+        if answer.status == 500 and answer.text == "No cluster leader":
+            return {}  # it has just started
         assert answer.status == 200, answer.text
         return {s["Node"]: s for s in answer.json["Servers"]}
 

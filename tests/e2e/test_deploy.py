@@ -169,8 +169,10 @@ def place():
 
 
 def peers(service):
-    return {s["Node"]: s for s in
-            service.get("/v1/operator/raft/configuration").json["Servers"]}
+    answer = service.get("/v1/operator/raft/configuration")
+    if answer.status == 500 and answer.text == "No cluster leader":
+        return {}  # it has just started
+    return {s["Node"]: s for s in answer.json["Servers"]}
 
 
 def versions(service):

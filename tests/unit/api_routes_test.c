@@ -269,6 +269,27 @@ static void one_server_leads_itself(void **state)
     assert_int_equal(w->call.status, 429);
 }
 
+/* No empty list: an operator would take it for a cluster without servers. */
+static void who_does_not_know_the_members_yet_says_so(void **state)
+{
+    struct world *w = *state;
+    const struct api_cluster unknown = {.managed = true},
+                             forming = {.managed = true, .fresh = true};
+    struct api_env env = env_of(w);
+
+    env.cluster = &unknown;
+    assert_int_equal(begin(w, "GET", "/v1/operator/raft/configuration", ""),
+                     API_READ);
+    api_read(&w->call, &env);
+    assert_int_equal(w->call.status, 500);
+    env.cluster = &forming;
+    assert_int_equal(begin(w, "GET", "/v1/operator/raft/configuration", ""),
+                     API_READ);
+    api_read(&w->call, &env);
+    assert_int_equal(w->call.status, 200);
+    assert_true(has(buf_bytes(&w->call.body), "\"Servers\":[]"));
+}
+
 static void the_machine_is_shown_as_it_was_found(void **state)
 {
     struct world *w = *state;
@@ -403,6 +424,7 @@ static const struct CMUnitTest tests[] = {
     T(a_reload_is_the_servers_to_carry_out),
     T(what_is_off_says_so_in_consuls_words),
     T(one_server_leads_itself),
+    T(who_does_not_know_the_members_yet_says_so),
     T(the_machine_is_shown_as_it_was_found),
     T(users_do_not_see_what_peers_ask),
     T(hello_says_who_and_of_what),

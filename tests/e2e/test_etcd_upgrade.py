@@ -12,7 +12,7 @@ from clusters import INSTALLED, WHY, Cluster
 from muster import until
 
 # Folders with an `etcd` each, one minor release after the other (etcd itself
-# takes no two at once): 3.5, 3.6.
+# takes no two at once): 3.5, 3.6, 3.7.
 NEWER = [f for f in os.environ.get("MUSTER_TEST_ETCDS", "").split(":") if f]
 
 

@@ -20,6 +20,7 @@ struct forward {
     uint64_t until_ms, asked_ms;
     size_t at;   /* server of the list */
     bool stream; /* an answer without end */
+    bool late;   /* one server had it for all the time there is */
     bool begun;  /* of which something was sent */
     char *to;    /* it was asked last */
 };
@@ -107,6 +108,30 @@ void forward_take_answer(struct api_call *call, const struct fetch_result *r)
         call->content_type = "text/plain; charset=utf-8";
 }
 
+/* --- Servers ------------------------------------------------------------- */
+
+/* A copy: the list may be replaced meanwhile. */
+char *forward_server(struct serving *s, size_t nth)
+{
+    char *to = NULL;
+
+    serving_pin(s);
+    const struct server_list *l = atomic_load(&s->process->servers);
+    if (l && l->n)
+        to = strdup(l->v[nth % l->n]);
+    serving_unpin(s);
+    return to;
+}
+
+static bool has_others(struct serving *s)
+{
+    serving_pin(s);
+    const struct server_list *l = atomic_load(&s->process->servers);
+    bool others = l && l->n > 1;
+    serving_unpin(s);
+    return others;
+}
+
 /* --- Tries --------------------------------------------------------------- */
 
 static bool is_read(const struct forward *f)
@@ -129,6 +154,23 @@ static bool may_again(const struct forward *f, const struct fetch_result *r)
     if (r->err == ERR_OK)
         return is_read(f) && forward_is_leaderless(r);
     return is_read(f) || r->unsent || r->err == ERR_REFUSED;
+}
+
+/* A long poll that is cut after it has waited for long begins anew with its time,
+ * as often as that happens. Who has spent it at a server that does not answer, or
+ * has no leader, may try one other server: without that end, and where none has a
+ * leader, it would go from one to the next for ever. */
+static bool gets_time(struct forward *f, const struct fetch_result *r)
+{
+    bool polls = f->call.blocking != API_BLOCK_NONE && f->call.index;
+    bool late = f->late;
+
+    if (uv_now(&f->serving->loop) <= f->asked_ms + FORWARD_HOLD_MS)
+        return false;
+    if (polls && r->err != ERR_OK && r->err != ERR_TIMEOUT)
+        return true;
+    f->late = true;
+    return !late && (r->err != ERR_OK || has_others(f->serving));
 }
 
 static void on_again(struct timer *t)
@@ -162,8 +204,7 @@ static void told(void *ctx, const struct fetch_result *r)
         conn_stream_end(c);
         return;
     }
-    /* A long poll that has waited for long begins anew with its time. */
-    if (uv_now(&f->serving->loop) > f->asked_ms + FORWARD_HOLD_MS)
+    if (gets_time(f, r))
         f->until_ms = uv_now(&f->serving->loop) + FORWARD_HOLD_MS;
     if (may_again(f, r)) {
         f->at++;
@@ -221,19 +262,6 @@ static void on_piece(void *ctx, struct bytes piece)
 }
 
 /* --- Asking -------------------------------------------------------------- */
-
-/* A copy: the list may be replaced meanwhile. */
-char *forward_server(struct serving *s, size_t nth)
-{
-    char *to = NULL;
-
-    serving_pin(s);
-    const struct server_list *l = atomic_load(&s->process->servers);
-    if (l && l->n)
-        to = strdup(l->v[nth % l->n]);
-    serving_unpin(s);
-    return to;
-}
 
 static size_t headers_of(const struct forward *f,
                          struct fetch_header v[FORWARD_HEADERS_MAX])

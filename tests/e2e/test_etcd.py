@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several servers on one etcd: what one answers, all know; what is lost is told."""
 
+import concurrent.futures
 import contextlib
 import http.client
 import shutil
@@ -10,6 +11,7 @@ import threading
 
 import pytest
 
+import agents
 import etcd
 from muster import until
 from streams import Stream
@@ -179,6 +181,27 @@ def test_without_a_majority_stale_reads_go_on_and_say_so(make_server, cluster):
     # What was refused may be in or not, but it is the same everywhere.
     assert {"n0"} <= nodes_of(a) <= {"n0", "n1"}
     assert register(a, "n2").status == 200
+
+
+def test_an_agents_clients_are_told_that_no_server_has_a_leader(
+        make_server, cluster, tmp_path):
+    """Not passed from one server to the next for ever, each holding it."""
+    servers = servers_on(make_server, cluster, 2)
+    register(servers[0], "n0")
+    agent = agents.Agent(tmp_path / "agent", *servers).start()
+    try:
+        index = agent.get("/v1/catalog/service/web").index
+        for m in cluster.members[:2]:
+            m.kill()
+        paths = ["/v1/catalog/nodes", f"/v1/catalog/nodes?index={index}&wait=1s",
+                 "/v1/health/state/any"]
+        with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+            answers = pool.map(agent.get, paths)  # muster.LIMIT for each
+            for path, answer in zip(paths, answers):
+                assert answer.status == 500, (path, answer.text)
+                assert answer.text.startswith("No cluster leader"), path
+    finally:
+        agents.end(agent.process)
 
 
 def test_a_request_that_waits_is_answered_when_etcd_is_back(make_server, single):

@@ -275,6 +275,8 @@ static void launch(struct store *s, struct group *g)
     };
     g->state = GROUP_FLYING;
     g->launched_ms = uv_now(&s->loop);
+    if (!g->raw && g->member_count)
+        store_pace_left(&s->pace, g->member_count);
     s->backend->ops->txn(s->backend, &g->sent);
 }
 

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: The muster authors
 # SPDX-License-Identifier: Apache-2.0
-"""Row of bench/run about datacenters: two of muster and two of a real Consul, each a
+"""Rows of bench/run about datacenters: two of muster and two of a real Consul, each a
 server on a host of its own (tests/e2e/netlab.py), with 80 ms each way and 1 % of the
 packets lost between. What mirrors cost the wire, what they save, and what a link that
 is cut does to local answers."""
 
+import json
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ import netlab  # noqa: E402
 INSTANCES = int(os.environ.get("WAN_INSTANCES", "50000"))
 SERVICES, NODES = 500, 100
 CHANGES = 1000
+ARRIVAL_S = 15
 SAMPLE = "/v1/health/service/svc-1?passing"
 
 
@@ -166,6 +168,42 @@ def local(d):
         middle = {k: v[len(v) // 2] for k, v in m.items()}
         row(f"local answers, link whole or cut, {what}", unit, m,
             f"cut/whole {middle['cut'] / middle['whole']:.2f}, <= 1.1")
+
+
+def written(a):
+    """Registrations here, one at a time, 200 each second whatever becomes of the ones
+    before: ms of the 99th percentile and of the longest."""
+    out = a.host.run(OUT / "load", 8500, 16, 200 * ARRIVAL_S, 1, 1, "here", 200)
+    if out.returncode:
+        sys.exit(f"bench: load: {out.stdout} {out.stderr}")
+    took = json.loads(out.stdout)
+    return took["p99_us"] / 1e3, took["max_us"] / 1e3
+
+
+def row_arrival():
+    """What those who write here wait while all of another datacenter arrives."""
+    why = netlab.why_not()
+    if why:
+        skip("arrival", why)
+        return
+    d = netlab.Datacenters(2)
+    a, b = d.servers
+    try:
+        b.start()
+        load(b, INSTANCES)
+        got = {"arriving": [], "there": []}
+        for _ in range(ROUNDS):
+            a.start()
+            got["arriving"].append(written(a))
+            whole(d)
+            got["there"].append(written(a))
+            a.stop()
+        for i, what in enumerate(("p99", "max")):
+            row(f"WAN, a local write, {what}", "ms",
+                {k: [x[i] for x in v] for k, v in got.items()},
+                f"while {INSTANCES} instances of dc2 arrive, and afterwards")
+    finally:
+        d.close(show=False)
 
 
 def row_wan():

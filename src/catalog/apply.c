@@ -127,6 +127,12 @@ static void know_id(struct catalog *c, const struct cat_record *r)
         (void)edit_put(c, &c->next.ids, &id_tree, (void *)r);
 }
 
+void apply_appear_service(struct catalog *c, struct cat_instance *i)
+{
+    show(c, i);
+    address_know(c, i->service);
+}
+
 void apply_appear(struct catalog *c, struct node_entry *e)
 {
     struct tree_iter it;
@@ -136,10 +142,8 @@ void apply_appear(struct catalog *c, struct node_entry *e)
     c->next.node_count++;
     c->next.check_count += e->pub.checks.n;
     tree_first(&e->pub.services, &it);
-    for (struct cat_instance *i; (i = tree_next(&it));) {
-        show(c, i);
-        address_know(c, i->service);
-    }
+    for (struct cat_instance *i; (i = tree_next(&it));)
+        apply_appear_service(c, i);
 }
 
 static void disappear(struct catalog *c, struct node_entry *e)

@@ -79,6 +79,12 @@ static void hand_over_garbage(struct catalog *c)
     }
 }
 
+/* All there is is in its place in the version being built. */
+static bool is_built(const struct catalog *c)
+{
+    return !c->loading || c->walk.stage == LOAD_BUILT;
+}
+
 static void publish(struct catalog *c, uint64_t revision)
 {
     struct snapshot *s = xmalloc(sizeof *s);
@@ -115,12 +121,12 @@ void catalog_load_begin(struct catalog *c)
 
     catalog_context(c, 0, false);
     begin(c);
-    ghosts_free(c);
-    tombs_clear(c);
     if (c->loading)
         load_give_up(c);
     else
         c->before_load = c->next;
+    ghosts_free(c);
+    tombs_clear(c);
     c->next = (struct snapshot){.floor = floor};
     c->loading = true;
     c->edit.id++;
@@ -132,11 +138,18 @@ void catalog_load_anew(struct catalog *c)
     c->next.floor = 0;
 }
 
+bool catalog_load_build(struct catalog *c, uint64_t revision, size_t *left)
+{
+    require(c->loading);
+    return load_build(c, revision, left);
+}
+
 void catalog_load_end(struct catalog *c, uint64_t revision)
 {
     require(c->loading);
-    load_build(c, revision);
+    load_build_all(c, revision);
     c->loading = false;
+    c->walk.stage = LOAD_ROWS;
     version_drop(c, &c->before_load, garbage_add);
     if (c->next.floor < revision)
         c->next.floor = revision;
@@ -316,6 +329,7 @@ enum err catalog_put(struct catalog *c, struct bytes key, struct bytes value,
     struct bytes node, id, shown = bytes_head(key, KEY_SHOWN_BYTES);
     size_t id_n;
 
+    require(c->walk.stage == LOAD_ROWS);
     begin(c);
     enum err e = parse(c, key, &kind, &node, &id);
     if (e != ERR_OK) {
@@ -342,6 +356,7 @@ void catalog_delete(struct catalog *c, struct bytes key, uint64_t mod_rev)
     enum record_kind kind;
     struct bytes node, id;
 
+    require(c->walk.stage == LOAD_ROWS);
     begin(c);
     if (parse(c, key, &kind, &node, &id) == ERR_OK)
         del(c, kind, node, id, mod_rev);
@@ -356,7 +371,7 @@ void catalog_renew_name(struct catalog *c, struct bytes name, uint64_t rev)
 
 void catalog_set_whole(struct catalog *c, struct bytes name, bool whole)
 {
-    require(!c->loading);
+    require(is_built(c));
     begin(c);
     whole_name(c, name, whole);
 }
@@ -378,7 +393,7 @@ void catalog_renew_node(struct catalog *c, struct bytes node, uint64_t rev)
 void catalog_let_in(struct catalog *c, struct bytes node,
                     struct bytes service_id, uint32_t let_in_s)
 {
-    require(!c->loading);
+    require(is_built(c));
     begin(c);
     apply_let_in(c, node, service_id, let_in_s);
 }

@@ -93,6 +93,13 @@ void catalog_load_begin(struct catalog *c);
 void catalog_load_anew(struct catalog *c);
 void catalog_load_end(struct catalog *c, uint64_t revision);
 
+/* What load_end does before it publishes, in slices: at most *left rows, which are
+ * taken from it. True: load_end has only to publish. Nothing is put or deleted once
+ * it has begun; catalog_let_in and catalog_set_whole may be called when it is done.
+ */
+MUST_USE bool catalog_load_build(struct catalog *c, uint64_t revision,
+                                 size_t *left);
+
 /* ERR_BAD, ERR_CORRUPT: a key or value that is none of ours; the entry is left
  * out, the rest goes on (t names the key). Keys may come in any order: a check
  * before its service, a service before its node. */

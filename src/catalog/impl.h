@@ -157,6 +157,24 @@ struct journal {
     size_t next_changes;
 };
 
+/* A load, from its rows to the version that is published (load.c). */
+enum load_stage {
+    LOAD_ROWS,  /* they are put */
+    LOAD_NODES, /* what is derived of them is built, node by node */
+    LOAD_NAMES, /* their indexes are set */
+    LOAD_BUILT,
+};
+
+struct load_walk {
+    enum load_stage stage;
+    struct tree_iter it;     /* of nodes, then of names */
+    struct node_entry *node; /* the one at hand; NULL: the next */
+    struct owned *owned;     /* its checks, by owner */
+    const struct owned *at;  /* those that are in no instance yet */
+    struct tree records;     /* its services as they were put */
+    struct tree_iter of_node;
+};
+
 struct catalog {
     struct pin_domain *pins;
     struct snapshot *_Atomic current;
@@ -165,6 +183,7 @@ struct catalog {
     struct snapshot before_load;
     struct tree_edit edit; /* of next */
     bool loading;
+    struct load_walk walk;
     bool published; /* nothing happened since: changes are of current */
     struct watch_set changes;
     struct journal journal;
@@ -248,6 +267,7 @@ void apply_let_in(struct catalog *c, struct bytes node, struct bytes id,
 /* The node has a record now, and had none: it, its services, its checks show.
  */
 void apply_appear(struct catalog *c, struct node_entry *e);
+void apply_appear_service(struct catalog *c, struct cat_instance *i);
 
 void ghost_put(struct catalog *c, struct cat_instance *take_ghost);
 
@@ -286,7 +306,9 @@ void load_put(struct catalog *c, enum record_kind kind, struct bytes node,
               struct cat_record *take);
 void load_delete(struct catalog *c, enum record_kind kind, struct bytes node,
                  struct bytes id);
-void load_build(struct catalog *c, uint64_t revision);
+/* Takes from *left the rows that it has built; true: that was all. */
+bool load_build(struct catalog *c, uint64_t revision, size_t *left);
+void load_build_all(struct catalog *c, uint64_t revision);
 
 void load_give_up(struct catalog *c);
 

@@ -4,11 +4,14 @@
 /* A load puts rows, in no order, into the trees of their nodes and nothing
  * else. At its end one walk over the nodes, in order, builds all that is
  * derived: instances with their checks, names (appended in order, which fills
- * their trees completely), IDs, counts. All of it belongs to one edit and was
- * never seen, so what is replaced on the way is freed at once. */
+ * their trees completely), IDs, counts. It may rest behind any row and goes on
+ * there (struct load_walk), so that a large load is built in slices. All of it
+ * belongs to one edit and was never seen: what is replaced on the way is freed at
+ * once. */
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/check.h"
 #include "catalog/impl.h"
 
 /* --- Dropping a whole version -------------------------------------------- */
@@ -96,9 +99,15 @@ static void drop_now(struct catalog *c, void *take_p)
     free(take_p);
 }
 
+/* A half of what is built has no shape of its own: it is finished first. */
 void load_give_up(struct catalog *c)
 {
-    drop_all(&(struct dropper){c, drop_now, true}, &c->next);
+    bool raw = c->walk.stage == LOAD_ROWS;
+
+    if (!raw)
+        load_build_all(c, 0);
+    drop_all(&(struct dropper){c, drop_now, raw}, &c->next);
+    c->walk.stage = LOAD_ROWS;
 }
 
 void ghosts_free(struct catalog *c)
@@ -257,30 +266,65 @@ static const struct owned *take_ghosts(struct catalog *c, const struct owned *v,
     return v;
 }
 
-/* Services and owners both in order: a merge. */
-static void build_instances(struct catalog *c, struct node_entry *e)
+static void begin_node(struct catalog *c, struct node_entry *e)
 {
-    struct owned *all = owned_sorted(e);
-    struct tree records = e->pub.services;
-    struct tree_iter it;
+    struct load_walk *w = &c->walk;
 
-    for (size_t i = 0; all[i].check; i++)
-        mark_change(c, NULL, all[i].check);
-    const struct owned *v = take_own(e, all);
+    w->node = e;
+    w->owned = owned_sorted(e);
+    for (size_t i = 0; w->owned[i].check; i++)
+        mark_change(c, NULL, w->owned[i].check);
+    w->at = take_own(e, w->owned);
+    w->records = e->pub.services;
     e->pub.services = (struct tree){0};
-    tree_first(&records, &it);
-    for (const struct cat_record *r; (r = tree_next(&it));) {
-        uint32_t n = 0;
-        v = take_ghosts(c, v, r);
-        if (v->check && bytes_eq_fold(v->service_id, cat_record_id(r)))
-            n = same_owner(v);
-        (void)edit_put(c, &e->pub.services, &service_tree,
-                       instance_from(r, v, n));
-        v += n;
+    tree_first(&w->records, &w->of_node);
+    if (e->pub.record)
+        apply_appear(c, e);
+}
+
+/* Services and owners both in order: a merge. */
+static void build_instance(struct catalog *c, const struct cat_record *r)
+{
+    struct load_walk *w = &c->walk;
+    uint32_t n = 0;
+
+    w->at = take_ghosts(c, w->at, r);
+    if (w->at->check && bytes_eq_fold(w->at->service_id, cat_record_id(r)))
+        n = same_owner(w->at);
+    struct cat_instance *i = instance_from(r, w->at, n);
+    w->at += n;
+    (void)edit_put(c, &w->node->pub.services, &service_tree, i);
+    if (w->node->pub.record)
+        apply_appear_service(c, i);
+}
+
+static void end_node(struct catalog *c, uint64_t revision)
+{
+    struct load_walk *w = &c->walk;
+    struct node_entry *e = w->node;
+
+    (void)take_ghosts(c, w->at, NULL);
+    tree_free(&w->records);
+    free(w->owned);
+    w->owned = NULL;
+    w->node = NULL;
+    edit_settle_node(c, e);
+    e->pub.node_index = e->pub.checks_index = revision;
+}
+
+/* True: to its end. */
+static bool build_node(struct catalog *c, uint64_t revision, size_t *left)
+{
+    while (*left) {
+        const struct cat_record *r = tree_next(&c->walk.of_node);
+        if (!r) {
+            end_node(c, revision);
+            return true;
+        }
+        build_instance(c, r);
+        --*left;
     }
-    (void)take_ghosts(c, v, NULL);
-    tree_free(&records);
-    free(all);
+    return false;
 }
 
 /* --- All of it ----------------------------------------------------------- */
@@ -288,31 +332,63 @@ static void build_instances(struct catalog *c, struct node_entry *e)
 /* Everything was last changed at the loaded revision, for all one can know. */
 static void set_indexes(struct snapshot *s, uint64_t revision)
 {
-    struct tree_iter it;
-
     s->nodes_index = s->services_index = s->own_text_index = revision;
     s->guards_index = s->queries_index = s->coordinates_index = revision;
     for (int i = 0; i < STATE_SLOTS; i++)
         s->state_index[i] = revision;
-    tree_first(&s->nodes, &it);
-    for (struct node_entry *e; (e = tree_next(&it));)
-        e->pub.node_index = e->pub.checks_index = revision;
-    tree_first(&s->names, &it);
-    for (struct cat_name *n; (n = tree_next(&it));)
-        n->service_index = n->health_index = n->checks_index = revision;
 }
 
-void load_build(struct catalog *c, uint64_t revision)
+static bool build_nodes(struct catalog *c, uint64_t revision, size_t *left)
 {
-    struct tree_iter it;
+    struct load_walk *w = &c->walk;
 
-    tree_first(&c->next.nodes, &it);
-    for (struct node_entry *e; (e = tree_next(&it));) {
-        build_instances(c, e);
-        if (e->pub.record)
-            apply_appear(c, e);
-        edit_settle_node(c, e);
+    while (*left) {
+        if (!w->node) {
+            struct node_entry *e = tree_next(&w->it);
+            if (!e)
+                return true;
+            begin_node(c, e);
+            --*left;
+        }
+        (void)build_node(c, revision, left);
     }
-    aside_build(c);
-    set_indexes(&c->next, revision);
+    return false;
+}
+
+static bool index_names(struct catalog *c, uint64_t revision, size_t *left)
+{
+    for (; *left; --*left) {
+        struct cat_name *n = tree_next(&c->walk.it);
+        if (!n)
+            return true;
+        n->service_index = n->health_index = n->checks_index = revision;
+    }
+    return false;
+}
+
+bool load_build(struct catalog *c, uint64_t revision, size_t *left)
+{
+    struct load_walk *w = &c->walk;
+
+    if (w->stage == LOAD_ROWS) {
+        tree_first(&c->next.nodes, &w->it);
+        w->stage = LOAD_NODES;
+    }
+    if (w->stage == LOAD_NODES && build_nodes(c, revision, left)) {
+        aside_build(c);
+        set_indexes(&c->next, revision);
+        tree_first(&c->next.names, &w->it);
+        w->stage = LOAD_NAMES;
+    }
+    if (w->stage == LOAD_NAMES && index_names(c, revision, left))
+        w->stage = LOAD_BUILT;
+    return w->stage == LOAD_BUILT;
+}
+
+void load_build_all(struct catalog *c, uint64_t revision)
+{
+    size_t left = SIZE_MAX;
+
+    bool built = load_build(c, revision, &left);
+    require(built);
 }

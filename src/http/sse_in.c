@@ -77,18 +77,19 @@ static enum err take_line(const struct sink *s, struct bytes line)
     return ERR_OK;
 }
 
-enum err sse_in_push(struct sse_in *in, struct bytes piece,
+enum err sse_in_take(struct sse_in *in, struct bytes *piece,
                      enum err (*got)(void *ctx, const struct sse_got *e),
                      void *ctx, struct errtext *t)
 {
     struct sink s = {in, got, ctx};
 
-    while (piece.n) {
-        size_t end = bytes_find(piece, '\n');
-        bool whole = end < piece.n;
+    in->stop = false;
+    while (piece->n && !in->stop) {
+        size_t end = bytes_find(*piece, '\n');
+        bool whole = end < piece->n;
 
-        buf_put(&in->line, bytes_head(piece, end));
-        piece = bytes_skip(piece, end + 1);
+        buf_put(&in->line, bytes_head(*piece, end));
+        *piece = bytes_skip(*piece, end + 1);
         if (!whole && !in->line.bad)
             return ERR_OK;
         if (in->line.n && in->line.p[in->line.n - 1] == '\r')
@@ -105,4 +106,11 @@ enum err sse_in_push(struct sse_in *in, struct bytes piece,
         buf_reset(&in->line);
     }
     return ERR_OK;
+}
+
+enum err sse_in_push(struct sse_in *in, struct bytes piece,
+                     enum err (*got)(void *ctx, const struct sse_got *e),
+                     void *ctx, struct errtext *t)
+{
+    return sse_in_take(in, &piece, got, ctx, t);
 }

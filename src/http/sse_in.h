@@ -15,6 +15,7 @@ struct sse_in {
     char event[SSE_IN_NAME_MAX];
     uint64_t id;
     bool has_id;
+    bool stop; /* sse_in_take */
 };
 
 /* A comment has neither name nor data. Views live during the call. */
@@ -32,6 +33,13 @@ void sse_in_reset(struct sse_in *in); /* another stream begins */
  * ERR_OK ends the call. ERR_LIMIT: a line, or an event's data, of more than
  * line_max bytes; ERR_NOMEM. */
 MUST_USE enum err sse_in_push(struct sse_in *in, struct bytes piece,
+                              enum err (*got)(void *ctx,
+                                              const struct sse_got *e),
+                              void *ctx, struct errtext *t);
+
+/* The same, and takes from the piece what it has read. Once got has set stop, it
+ * reads no further than that event; the next call clears it. */
+MUST_USE enum err sse_in_take(struct sse_in *in, struct bytes *piece,
                               enum err (*got)(void *ctx,
                                               const struct sse_got *e),
                               void *ctx, struct errtext *t);

@@ -43,6 +43,8 @@ struct digest {
 
 void mirror_forget_half(struct mirror *m)
 {
+    show_finish(m);
+    mirror_drop_held(m);
     sse_in_reset(&m->in);
     for (size_t i = 0; i < m->sub_count; i++) {
         struct sub *s = m->subs[i];
@@ -82,6 +84,7 @@ static bool is_of_everything(const struct mirror *m)
 bool mirror_digest(struct mirror *m, bool fine, uint64_t seed,
                    struct buf *target)
 {
+    show_finish(m);
     m->digested = MIRROR_BY_STREAM;
     if (m->revision == 0 || !mirror_is_whole(m) || !is_of_everything(m))
         return false;

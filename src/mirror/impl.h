@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* impl - what the files of mirror share.
  *
- *   mirror.c  subscriptions, events, versions
+ *   mirror.c  subscriptions, events
+ *   show.c    versions, in slices
  *   digest.c  from an old state to the newest without a snapshot
  *   rows.c    rows and entries: who has what
  *   sweep.c   who is not used any more
@@ -67,10 +68,38 @@ struct sub {
     char key[]; /* the kind, and the name, folded */
 };
 
+/* They have no name. */
+static inline bool is_of_all(enum mirror_kind kind)
+{
+    return kind == MIRROR_ALL || kind == MIRROR_NODES || kind == MIRROR_CHECKS;
+}
+
 static inline struct bytes sub_name(const struct sub *s)
 {
     return bytes_of(s->key + 1, s->key_n - 1);
 }
+
+enum show_stage {
+    SHOW_NOTHING, /* what is here is published */
+    SHOW_ROWS,    /* what is dirty, or all, goes to the catalog */
+    SHOW_BUILD,   /* a load is built */
+    SHOW_LET_IN,
+};
+
+struct beat {
+    bool is_due;
+    uint64_t at_ms, age_ms;
+};
+
+/* A version on its way to the catalog. */
+struct show {
+    size_t slice; /* rows */
+    enum show_stage stage;
+    bool load; /* all rows anew */
+    uint64_t revision;
+    size_t at;        /* of the rows, in a load */
+    struct beat beat; /* behind it */
+};
 
 struct mirror {
     struct catalog *catalog;
@@ -92,11 +121,28 @@ struct mirror {
     bool again;           /* the server is behind */
     enum mirror_way digested;
     bool renewed; /* another store: what is shown is the last one's */
+    struct show show;
+    struct buf held; /* of the stream, until what is on its way is published */
+    size_t held_at;
 };
 
 /* --- mirror.c ------------------------------------------------------------ */
 
 void sub_remove(struct mirror *m, size_t at); /* with its entries; freed */
+
+void mirror_drop_held(struct mirror *m);
+
+/* --- show.c -------------------------------------------------------------- */
+
+/* The origin's state at this revision is here. True: it is published, or there was
+ * nothing new; false: show_some is due. */
+bool show_begin(struct mirror *m, uint64_t revision);
+
+/* So many rows of it. True: it is published. */
+bool show_some(struct mirror *m, size_t rows);
+
+/* All of what is on its way, if anything. */
+void show_finish(struct mirror *m);
 
 /* What is dirty goes to the catalog. */
 void show_dirty(struct mirror *m, uint64_t revision);

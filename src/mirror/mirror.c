@@ -18,11 +18,6 @@ static const char *const kind_names[] = {[MIRROR_SERVICE] = "service",
                                          [MIRROR_CHECKS] = "checks",
                                          [MIRROR_PREFIX] = "prefix"};
 
-static bool is_of_all(enum mirror_kind kind)
-{
-    return kind == MIRROR_ALL || kind == MIRROR_NODES || kind == MIRROR_CHECKS;
-}
-
 /* --- Life ---------------------------------------------------------------- */
 
 struct mirror *mirror_new(struct catalog *c, const struct mirror_events *e)
@@ -34,6 +29,7 @@ struct mirror *mirror_new(struct catalog *c, const struct mirror_events *e)
     m->catalog = c;
     m->events = *e;
     m->bytes_max = SIZE_MAX;
+    m->show.slice = SIZE_MAX;
     sse_in_init(&m->in, MIRROR_LINE_MAX);
     rows_init(&m->rows);
     return m;
@@ -48,6 +44,9 @@ static void forget_entries(struct mirror *m)
         s->in_snapshot = s->ended = s->whole = s->leaving = false;
     }
     m->snapshots = m->ends = 0;
+    m->show.stage = SHOW_NOTHING;
+    m->show.beat = (struct beat){0};
+    mirror_drop_held(m);
     outs_clear(m);
     rows_fini(&m->rows);
     rows_init(&m->rows);
@@ -76,6 +75,7 @@ void mirror_reset(struct mirror *m)
 
 void mirror_renew(struct mirror *m)
 {
+    show_finish(m);
     forget_entries(m);
     m->revision = 0;
     m->renewed = true;
@@ -83,7 +83,7 @@ void mirror_renew(struct mirror *m)
 
 size_t mirror_bytes(const struct mirror *m)
 {
-    return m->rows.bytes;
+    return m->rows.bytes + m->held.n;
 }
 
 /* --- Subscriptions ------------------------------------------------------- */
@@ -122,6 +122,11 @@ void mirror_bound(struct mirror *m, size_t bytes_max)
     m->bytes_max = bytes_max;
 }
 
+void mirror_slice(struct mirror *m, size_t rows)
+{
+    m->show.slice = rows;
+}
+
 size_t mirror_subscriptions(const struct mirror *m)
 {
     return m->sub_count;
@@ -150,6 +155,7 @@ static void show_again(struct mirror *m, struct sub *s)
     s->leaving = false;
     if (shown)
         return;
+    show_finish(m);
     catalog_set_whole(m->catalog, sub_name(s), true);
     catalog_commit(m->catalog, m->revision);
     m->events.committed(m->events.ctx);
@@ -260,123 +266,6 @@ void mirror_connect(struct mirror *m, struct buf *target, uint64_t *ret_id)
     buf_puts(target, "&resume=");
     buf_u64(target, n);
     *ret_id = n ? m->revision : 0;
-}
-
-/* --- Versions ------------------------------------------------------------ */
-
-static void show_row(struct mirror *m, struct row *w, uint64_t revision)
-{
-    struct bytes key = bytes_of(w->key, w->key_n);
-
-    if (w->refs == 0) {
-        if (w->shown)
-            catalog_delete(m->catalog, key, revision);
-        row_free(&m->rows, w);
-        return;
-    }
-    list_del(&w->dirty);
-    if (w->shown == w->mod_rev)
-        return;
-    w->shown = w->mod_rev;
-    if (catalog_put(m->catalog, key, bytes_of(w->value, w->value_n),
-                    w->create_rev, w->mod_rev, &m->last_damage) != ERR_OK)
-        m->damaged++;
-}
-
-void show_dirty(struct mirror *m, uint64_t revision)
-{
-    while (!list_empty(&m->rows.dirty))
-        show_row(m, container_of(m->rows.dirty.next, struct row, dirty),
-                 revision);
-}
-
-/* After all rows: a check that goes lets in, at a time unknown here. */
-static void show_let_in(struct mirror *m)
-{
-    char scratch[MIRROR_KEY_MAX];
-    struct bytes node, id;
-    enum record_kind kind;
-
-    while (!list_empty(&m->rows.let)) {
-        struct row *w = container_of(m->rows.let.next, struct row, let);
-        struct bytes key = bytes_of(w->key, w->key_n);
-        list_del(&w->let);
-        if (key.n <= sizeof scratch &&
-            key_parse(key, scratch, &kind, &node, &id) == ERR_OK &&
-            kind == RECORD_SERVICE)
-            catalog_let_in(m->catalog, node, id, w->let_in_s);
-    }
-}
-
-/* All rows anew: what was deleted before nobody has told. */
-static void load(struct mirror *m, uint64_t revision)
-{
-    size_t at = 0;
-    void *p;
-
-    rows_free_unused(&m->rows);
-    if (m->renewed)
-        catalog_load_anew(m->catalog);
-    else
-        catalog_load_begin(m->catalog);
-    m->renewed = false;
-    while (map_next(&m->rows.by_key, &at, NULL, &p)) {
-        ((struct row *)p)->shown = 0;
-        row_soil(&m->rows, p);
-    }
-    show_dirty(m, revision);
-    outs_commit(m, revision, true);
-    catalog_load_end(m->catalog, revision);
-    m->events.committed(m->events.ctx);
-    show_let_in(m);
-    for (size_t i = 0; i < m->sub_count; i++) /* forgotten by it */
-        if (m->subs[i]->kind == MIRROR_SERVICE && m->subs[i]->whole)
-            catalog_set_whole(m->catalog, sub_name(m->subs[i]), true);
-    catalog_commit(m->catalog, revision);
-}
-
-/* True: all has begun anew. */
-static bool renew(struct mirror *m, uint64_t revision)
-{
-    bool all = false;
-
-    for (size_t i = 0; m->ends && i < m->sub_count; i++) {
-        struct sub *s = m->subs[i];
-        struct bytes name = sub_name(s);
-        bool is_new = s->ended && !s->whole;
-        s->whole |= s->ended;
-        s->ended = false;
-        if (!is_new)
-            continue;
-        if (is_of_all(s->kind) || s->kind == MIRROR_PREFIX)
-            all = true;
-        else if (s->kind == MIRROR_SERVICE)
-            catalog_renew_name(m->catalog, name, revision);
-        else
-            catalog_renew_node(m->catalog, name, revision);
-    }
-    m->ends = 0;
-    return all;
-}
-
-/* The origin's state at this revision is here. */
-static void commit(struct mirror *m, uint64_t revision)
-{
-    bool news = revision != m->revision || !list_empty(&m->rows.dirty) ||
-                !list_empty(&m->rows.let) || m->ends;
-
-    if (!news)
-        return; /* a beat */
-    m->revision = revision;
-    if (renew(m, revision) || (m->renewed && mirror_is_whole(m))) {
-        load(m, revision);
-    } else {
-        show_dirty(m, revision);
-        outs_commit(m, revision, false);
-        show_let_in(m);
-        catalog_commit(m->catalog, revision);
-    }
-    m->events.committed(m->events.ctx);
 }
 
 /* --- Events -------------------------------------------------------------- */
@@ -580,15 +469,77 @@ static enum err on_event(void *ctx, const struct sse_got *got)
         return behind(m, got->id);
     if (bytes_is(got->name, "sums") && m->digested != MIRROR_DONE)
         return ERR_OK; /* put, but not to be shown: something may be too much */
-    commit(m, got->id);
-    if (bytes_is(got->name, "beat") && in.at > 0 && m->events.beat)
-        m->events.beat(m->events.ctx, (uint64_t)in.at,
-                       in.age > 0 ? (uint64_t)in.age : 0);
+    if (bytes_is(got->name, "beat") && in.at > 0)
+        m->show.beat = (struct beat){true, (uint64_t)in.at,
+                                     in.age > 0 ? (uint64_t)in.age : 0};
+    m->in.stop = !show_begin(m, got->id);
     return ERR_OK;
+}
+
+/* --- Pieces --------------------------------------------------------------- */
+
+/* What has been taken is not kept for long. */
+static void hold(struct mirror *m, struct bytes piece)
+{
+    size_t rest = m->held.n - m->held_at;
+
+    if (m->held_at > rest) {
+        memmove(m->held.p, m->held.p + m->held_at, rest);
+        m->held.n = rest;
+        m->held_at = 0;
+    }
+    buf_put(&m->held, piece);
+    require(!m->held.bad);
+}
+
+void mirror_drop_held(struct mirror *m)
+{
+    buf_fini(&m->held);
+    m->held = (struct buf){0};
+    m->held_at = 0;
+}
+
+static enum err take_held(struct mirror *m)
+{
+    struct bytes all = bytes_skip(buf_bytes(&m->held), m->held_at);
+    struct bytes some = bytes_head(all, MIRROR_HELD_SLICE), rest = some;
+    enum err e = sse_in_take(&m->in, &rest, on_event, m, m->text);
+
+    m->held_at += some.n - rest.n;
+    if (m->held_at == m->held.n)
+        mirror_drop_held(m);
+    return e;
+}
+
+static enum err step(struct mirror *m, size_t rows)
+{
+    if (m->show.stage == SHOW_NOTHING)
+        return take_held(m);
+    (void)show_some(m, rows);
+    return ERR_OK;
+}
+
+bool mirror_is_busy(const struct mirror *m)
+{
+    return m->show.stage != SHOW_NOTHING || m->held.n > m->held_at;
+}
+
+enum err mirror_step(struct mirror *m, struct errtext *t)
+{
+    m->text = t;
+    return mirror_is_busy(m) ? step(m, m->show.slice) : ERR_OK;
 }
 
 enum err mirror_push(struct mirror *m, struct bytes piece, struct errtext *t)
 {
+    enum err e = ERR_OK;
+
     m->text = t;
-    return sse_in_push(&m->in, piece, on_event, m, t);
+    if (!mirror_is_busy(m))
+        e = sse_in_take(&m->in, &piece, on_event, m, t);
+    if (e == ERR_OK && piece.n)
+        hold(m, piece);
+    while (e == ERR_OK && m->held.n - m->held_at > MIRROR_HELD_MAX)
+        e = step(m, SIZE_MAX);
+    return e;
 }

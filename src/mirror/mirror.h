@@ -49,7 +49,9 @@ enum {
     MIRROR_CROWDED_SHARE = 10,  /* crowded: idle after that part of the time */
     MIRROR_LINE_MAX = 16 << 20, /* bytes of one event */
     MIRROR_NAME_MAX = 512,
-    MIRROR_KEY_MAX = 4096, /* of a stored row */
+    MIRROR_KEY_MAX = 4096,     /* of a stored row */
+    MIRROR_HELD_MAX = 8 << 20, /* bytes that wait for a version's slices */
+    MIRROR_HELD_SLICE = 64 << 10,
 };
 
 enum mirror_kind {
@@ -89,6 +91,12 @@ void mirror_free(struct mirror *m); /* before the catalog */
 /* Bytes that rows may take until it is full; SIZE_MAX at first. Those that are
  * subscribed to may grow beyond: what is used stays. */
 void mirror_bound(struct mirror *m, size_t bytes_max);
+
+/* A version of more than so many rows is made in slices (mirror_step), of about so
+ * many each; SIZE_MAX, all at once, at first. It is published when it is whole, as
+ * any: nobody sees a part of it. What comes of the stream meanwhile waits, and past
+ * MIRROR_HELD_MAX it is made at once after all. */
+void mirror_slice(struct mirror *m, size_t rows);
 
 /* Subscribes; the kinds of all have no name. ERR_FULL: there are
  * MIRROR_SUBSCRIPTIONS_MAX, or too many bytes; ERR_LIMIT: the name is too long.
@@ -130,6 +138,12 @@ void mirror_connect(struct mirror *m, struct buf *target, uint64_t *ret_id);
  * stream, t says why. After any error another mirror_connect is due. */
 MUST_USE enum err mirror_push(struct mirror *m, struct bytes piece,
                               struct errtext *t);
+
+/* True: something waits to be shown, or to be read, and mirror_step does a slice of
+ * it, with the errors of mirror_push. Calls that need all of it (mirror_connect,
+ * mirror_digest, mirror_renew, seldom mirror_want) do the rest at once. */
+bool mirror_is_busy(const struct mirror *m);
+MUST_USE enum err mirror_step(struct mirror *m, struct errtext *t);
 
 /* After a long cut the stream would bring snapshots. This asks for what has
  * changed first: an answer to GET target is pushed as the stream's pieces are, and

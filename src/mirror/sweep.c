@@ -58,8 +58,8 @@ size_t mirror_sweep(struct mirror *m, const struct mirror_idle *idle)
     size_t gone = 0, changed = 0;
 
     /* Half a snapshot, or half a version, is nothing to publish. */
-    if (m->revision == 0 || m->snapshots || m->ends ||
-        !list_empty(&m->rows.dirty) || !list_empty(&m->rows.let))
+    if (m->revision == 0 || m->show.stage != SHOW_NOTHING || m->snapshots ||
+        m->ends || !list_empty(&m->rows.dirty) || !list_empty(&m->rows.let))
         return 0;
     for (size_t i = m->sub_count; i-- > 0;) {
         struct sub *s = m->subs[i];

@@ -8,6 +8,7 @@
 enum {
     REOPEN_MS = 2,      /* for others who want something too, */
     REOPEN_PER_MS = 32, /* and one more for so many that are sent again */
+    SLICE_ROWS = 512,   /* a millisecond or so; then others have a turn */
     /* What a server takes as a query (http/request.h); more goes as a body. */
     TARGET_MAX = 6 * 1024,
     TARGET_SUBSCRIPTIONS_MAX = 128,
@@ -38,6 +39,15 @@ static void committed(void *ctx)
 
 /* --- The stream ---------------------------------------------------------- */
 
+/* The mirror has taken something, with l->feed_error. */
+static void taken(struct link *l)
+{
+    if (l->feed_error != ERR_OK && l->stream)
+        fetch_stop(l->stream);
+    else if (mirror_is_busy(l->mirror) && !l->slice.item.in)
+        timer_set(&l->core->timers, &l->slice, 0);
+}
+
 static void on_piece(void *ctx, struct bytes piece)
 {
     struct link *l = ctx;
@@ -45,8 +55,17 @@ static void on_piece(void *ctx, struct bytes piece)
     if (l->feed_error != ERR_OK)
         return;
     l->feed_error = mirror_push(l->mirror, piece, &l->feed_text);
-    if (l->feed_error != ERR_OK && l->stream)
-        fetch_stop(l->stream);
+    taken(l);
+}
+
+static void on_slice(struct timer *t)
+{
+    struct link *l = container_of(t, struct link, slice);
+
+    if (l->feed_error != ERR_OK || l->stopped)
+        return;
+    l->feed_error = mirror_step(l->mirror, &l->feed_text);
+    taken(l);
 }
 
 /* The server knows less than this agent has seen. If that lasts, what is at the
@@ -135,7 +154,11 @@ static void on_reopen(struct timer *t)
 {
     struct link *l = container_of(t, struct link, reopen);
 
-    if (l->up && !l->stopped)
+    if (!l->up || l->stopped)
+        return;
+    if (mirror_is_busy(l->mirror)) /* it would have to be finished at once */
+        timer_set(&l->core->timers, &l->reopen, REOPEN_MS);
+    else
         feed_open(l);
 }
 
@@ -230,12 +253,15 @@ enum err feed_new(struct link *l)
     if (!l->mirror)
         return ERR_NOMEM;
     mirror_bound(l->mirror, LINK_MIRROR_BYTES);
+    mirror_slice(l->mirror, SLICE_ROWS);
+    l->slice.fire = on_slice;
     enum err e = mirror_want(l->mirror, MIRROR_NODE, own);
     return e == ERR_OK ? mirror_want(l->mirror, MIRROR_NODE_CHECKS, own) : e;
 }
 
 void feed_free(struct link *l)
 {
+    timer_clear(&l->core->timers, &l->slice);
     mirror_free(l->mirror);
     l->mirror = NULL;
 }

@@ -54,6 +54,7 @@ struct link {
     struct mirror *mirror;
     struct fetch *stream;
     struct timer reopen;
+    struct timer slice; /* of what is on its way to the catalog */
     enum err feed_error;
     struct errtext feed_text;
     size_t behind; /* times in a row */

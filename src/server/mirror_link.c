@@ -84,6 +84,7 @@ static void hang_up(struct dc_mirror *m)
 void mirror_link_close(struct dc_mirror *m)
 {
     hang_up(m);
+    m->digest_ended = false;
     m->tags_index = 0; /* the next server's list */
     atomic_store(&m->open, false);
 }
@@ -200,10 +201,9 @@ static size_t bytes_of_all(const struct mirrors *all)
     return n;
 }
 
-static void take(struct dc_mirror *m, struct bytes piece, struct fetch *from)
+/* The mirror has taken something, with m->error. */
+static void taken(struct dc_mirror *m, struct fetch *from)
 {
-    atomic_fetch_add(&m->received, piece.n);
-    m->error = mirror_push(m->mirror, piece, &m->text);
     atomic_store(&m->bytes, mirror_bytes(m->mirror));
     if (m->error == ERR_OK &&
         bytes_of_all(m->all) > m->all->settings.bytes_max) {
@@ -213,6 +213,29 @@ static void take(struct dc_mirror *m, struct bytes piece, struct fetch *from)
     }
     if (m->error != ERR_OK && from)
         fetch_stop(from);
+    else if (mirror_is_busy(m->mirror) && !m->slice.item.in)
+        timer_set(&m->all->core->timers, &m->slice, 0);
+}
+
+static void take(struct dc_mirror *m, struct bytes piece, struct fetch *from)
+{
+    atomic_fetch_add(&m->received, piece.n);
+    m->error = mirror_push(m->mirror, piece, &m->text);
+    taken(m, from);
+}
+
+static void digest_over(struct dc_mirror *m);
+
+static void on_slice(struct timer *t)
+{
+    struct dc_mirror *m = container_of(t, struct dc_mirror, slice);
+
+    if (m->error != ERR_OK)
+        return;
+    m->error = mirror_step(m->mirror, &m->text);
+    taken(m, m->stream ? m->stream : m->digest);
+    if (m->digest_ended && (m->error != ERR_OK || !mirror_is_busy(m->mirror)))
+        digest_over(m);
 }
 
 static void on_piece(void *ctx, struct bytes piece)
@@ -287,7 +310,9 @@ static void open_stream(struct dc_mirror *m)
 void mirror_link_again(struct dc_mirror *m)
 {
     hang_up(m); /* but it is not lost */
-    open_stream(m);
+    if (!mirror_is_busy(m->mirror))
+        open_stream(m);
+    /* Else mirror_link_look does, when what has come is shown. */
 }
 
 /* --- What was missed ------------------------------------------------------- */
@@ -305,20 +330,15 @@ static void on_digest(void *ctx, struct bytes piece)
 }
 
 /* Whatever came of it, the stream goes on from there, or begins with snapshots. */
-static void digested(void *ctx, const struct fetch_result *r)
+static void digest_over(struct dc_mirror *m)
 {
-    struct dc_mirror *m = ctx;
-    char text[400];
-
-    m->digest = NULL;
-    if (m->error != ERR_OK || r->err != ERR_OK) {
-        snprintf(text, sizeof text, "%s",
-                 m->error != ERR_OK ? m->text.s : r->text.s);
-        lost(m, text);
+    m->digest_ended = false;
+    if (m->error != ERR_OK) {
+        lost(m, m->text.s);
         return;
     }
     enum mirror_way way =
-        r->status == 200 ? mirror_digested(m->mirror) : MIRROR_BY_STREAM;
+        m->digest_good ? mirror_digested(m->mirror) : MIRROR_BY_STREAM;
     if (way == MIRROR_FINER && !m->fine) {
         ask_missed(m, true);
         return;
@@ -330,6 +350,21 @@ static void digested(void *ctx, const struct fetch_result *r)
                  m->name, m->to, (unsigned long long)mirror_revision(m->mirror),
                  (unsigned long long)m->digest_bytes);
     open_stream(m);
+}
+
+static void digested(void *ctx, const struct fetch_result *r)
+{
+    struct dc_mirror *m = ctx;
+
+    m->digest = NULL;
+    m->digest_good = r->status == 200;
+    if (m->error == ERR_OK && r->err != ERR_OK) {
+        lost(m, r->text.s);
+        return;
+    }
+    m->digest_ended = true;
+    if (m->error != ERR_OK || !mirror_is_busy(m->mirror))
+        digest_over(m);
 }
 
 /* Where the journal there reaches back to us, the stream tells what was missed; it
@@ -415,6 +450,9 @@ void mirror_link_look(struct dc_mirror *m)
         return;
     }
     if (!m->stream) {
+        /* What has come is shown first: the next server is asked from there. */
+        if (mirror_is_busy(m->mirror) && m->error == ERR_OK)
+            return;
         if (now >= m->retry_at_ms) {
             atomic_store(&m->cut, false);
             ask_missed(m, false);
@@ -477,6 +515,8 @@ enum err mirror_link_new(struct dc_mirror *m)
             .committed = committed, .begun = begun, .beat = on_beat, .ctx = m});
     if (!m->mirror)
         return ERR_NOMEM;
+    mirror_slice(m->mirror, MIRROR_SLICE_ROWS);
+    m->slice.fire = on_slice;
     m->retry_ms = MIRROR_RETRY_MIN_MS;
     m->at = m->all->random % WAN_MEMBERS_MAX;
     atomic_store(&m->fresh_ms, process_now_ms());

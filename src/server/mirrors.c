@@ -306,8 +306,10 @@ void mirrors_close(struct core *c)
         return;
     c->mirrors = NULL;
     timer_clear(&c->timers, &all->tick);
-    for (size_t i = 0; i < atomic_load(&all->n); i++)
+    for (size_t i = 0; i < atomic_load(&all->n); i++) {
         mirror_link_close(all->v[i]);
+        timer_clear(&c->timers, &all->v[i]->slice);
+    }
     peers_close(all->peers);
 }
 

@@ -25,6 +25,7 @@
 #include "server/run.h"
 
 enum {
+    MIRROR_SLICE_ROWS = 512, /* a millisecond or so; then others have a turn */
     MIRROR_TICK_MS = 250,
     MIRROR_LOST_MS = 3000,     /* nothing heard: the link is down */
     MIRROR_DEAF_MS = 6000,     /* nothing answered: the same */

@@ -35,6 +35,8 @@ struct dc_mirror {
     struct fetch *digest; /* what was missed, asked for before the stream */
     bool fine;            /* the digest's */
     uint64_t digest_ms, digest_bytes;
+    bool digest_ended, digest_good; /* it waits for its slices; it was a 200 */
+    struct timer slice;             /* of what is on its way to the catalog */
     char to[API_WAN_ADDRESS_MAX], subscriber[40], cluster[64];
     size_t at; /* which of the servers */
     uint64_t opened_ms, retry_at_ms, retry_ms;

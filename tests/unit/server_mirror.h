@@ -20,6 +20,7 @@ struct both {
     struct catalog *copy;
     struct mirror *mirror;
     size_t committed;
+    bool sliced; /* versions come in slices, between what else happens */
     uint64_t seed;
 
     /* The connection: what each subscription has been told about. */
@@ -270,6 +271,26 @@ static inline void connect_again(struct both *b)
     buf_fini(&target);
 }
 
+/* Some slices of what is on its way; whoever looks between them sees a state. */
+static inline void some_slices(struct both *b, const char *const *targets)
+{
+    struct errtext t = {{0}};
+
+    while (b->sliced && mirror_is_busy(b->mirror) && chance(&b->seed, 60)) {
+        assert_ok(mirror_step(b->mirror, &t));
+        if (b->committed)
+            is_a_state_of_the_origin(b, targets);
+    }
+}
+
+static inline void all_slices(struct both *b)
+{
+    struct errtext t = {{0}};
+
+    while (mirror_is_busy(b->mirror))
+        assert_ok(mirror_step(b->mirror, &t));
+}
+
 /* Some of what was sent arrives. */
 static inline void deliver(struct both *b, size_t n, const char *const *targets)
 {
@@ -285,6 +306,7 @@ static inline void deliver(struct both *b, size_t n, const char *const *targets)
         rest = bytes_skip(rest, k);
         if (b->committed != before)
             is_a_state_of_the_origin(b, targets);
+        some_slices(b, targets);
     }
     memmove(b->out.p, b->out.p + sent, b->out.n - sent);
     b->out.n -= sent;

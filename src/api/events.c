@@ -1,7 +1,9 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
 /* /v1/event: user events. They are for the agents whose node and services match
- * their filters; here that is the own one. Kept in memory, the newest 256. */
+ * their filters. Kept in memory, the newest 256. How they come to all agents:
+ * server/events.h. */
+#include "api/event_batch.h"
 #include "api/filter_impl.h"
 #include "api/impl.h"
 #include "base/base64.h"
@@ -35,15 +37,15 @@ struct event_filters {
     uint64_t allowance;                        /* of steps, for all of them */
 };
 
-static enum api_next compile_one(struct api_call *c, struct bytes pattern,
-                                 const char *what, struct filter_regex **ret)
+static enum err compile_one(struct arena *a, struct bytes pattern,
+                            const char *what, struct filter_regex **ret,
+                            struct errtext *t)
 {
-    struct errtext t = {{0}};
-    if (pattern.n == 0 ||
-        filter_regex_new(pattern, c->arena, ret, &t) == ERR_OK)
-        return API_AGENT;
-    api_error(c, 500, "Invalid %s filter: %s", what, t.s);
-    return API_ANSWER;
+    struct errtext why = {{0}};
+    enum err e = pattern.n ? filter_regex_new(pattern, a, ret, &why) : ERR_OK;
+    if (e != ERR_OK)
+        errtext_set(t, "Invalid %s filter: %s", what, why.s);
+    return e;
 }
 
 static bool fits(struct event_filters *f, const struct filter_regex *r,
@@ -77,23 +79,38 @@ static bool is_for_us(const struct api_env *env, struct event_filters *f)
     return false;
 }
 
-static enum api_next compile(struct api_call *c, const struct heard_event *e,
-                             struct event_filters *f)
+static enum err compile(struct arena *a, const struct heard_event *e,
+                        struct event_filters *f, struct errtext *t)
 {
-    if (e->tag_filter.n && e->service_filter.n == 0)
-        return refuse(c, 500,
-                      "Cannot provide tag filter without service filter");
-    if (compile_one(c, e->node_filter, "node", &f->node) == API_ANSWER ||
-        compile_one(c, e->service_filter, "service", &f->service) ==
-            API_ANSWER ||
-        compile_one(c, e->tag_filter, "tag", &f->tag) == API_ANSWER)
-        return API_ANSWER;
-    if (encoded_bytes(e) > EVENT_BYTES_MAX)
-        return refuse(c, 500,
-                      "1 error occurred:\n\t* error broadcasting event to "
-                      "segment \"\": user event exceeds configured limit of "
-                      "512 bytes before encoding\n\n");
-    return API_AGENT;
+    *f = (struct event_filters){.allowance = FILTER_REGEX_STEPS_MAX};
+    if (e->tag_filter.n && e->service_filter.n == 0) {
+        errtext_set(t, "Cannot provide tag filter without service filter");
+        return ERR_BAD;
+    }
+    enum err err = compile_one(a, e->node_filter, "node", &f->node, t);
+    if (err == ERR_OK)
+        err = compile_one(a, e->service_filter, "service", &f->service, t);
+    if (err == ERR_OK)
+        err = compile_one(a, e->tag_filter, "tag", &f->tag, t);
+    if (err == ERR_OK && encoded_bytes(e) > EVENT_BYTES_MAX) {
+        errtext_set(t, "1 error occurred:\n\t* error broadcasting event to "
+                       "segment \"\": user event exceeds configured limit of "
+                       "512 bytes before encoding\n\n");
+        err = ERR_LIMIT;
+    }
+    return err;
+}
+
+bool api_event_is_for(const struct api_env *env, const struct heard_event *e,
+                      struct errtext *t)
+{
+    struct event_filters f;
+    struct arena a;
+
+    arena_init(&a, 0);
+    bool ret = compile(&a, e, &f, t) == ERR_OK && is_for_us(env, &f);
+    arena_fini(&a);
+    return ret;
 }
 
 static struct agent_op *event_op(const struct heard_event *e)
@@ -116,7 +133,8 @@ enum api_next agent_event_fire(struct api_call *c, const struct api_env *env,
                                struct agent_op **ret)
 {
     const struct http_request *r = c->request;
-    struct event_filters f = {.allowance = FILTER_REGEX_STEPS_MAX};
+    struct event_filters f;
+    struct errtext t = {{0}};
     struct heard_event e = {
         .name = c->arg,
         .payload = r->body,
@@ -126,12 +144,12 @@ enum api_next agent_event_fire(struct api_call *c, const struct api_env *env,
     };
     if (e.name.n == 0)
         return refuse(c, 400, "Missing name");
-    if (compile(c, &e, &f) == API_ANSWER)
-        return API_ANSWER;
+    (void)env;
+    if (compile(c->arena, &e, &f, &t) != ERR_OK)
+        return refuse(c, 500, t.s);
     *ret = event_op(&e);
     if (!*ret)
         return refuse(c, 500, "out of memory");
-    (*ret)->enable = is_for_us(env, &f);
     return API_AGENT;
 }
 
@@ -141,9 +159,9 @@ static void member(struct json_out *j, const char *key, struct bytes v)
     json_str(j, v);
 }
 
-static void put_event(struct json_out *j, const struct heard_event *e)
+void api_event_members(struct json_out *j, const struct heard_event *e,
+                       uint64_t ltime)
 {
-    json_open(j, '{');
     member(j, "ID", bytes_str(e->id));
     member(j, "Name", e->name);
     json_key(j, "Payload");
@@ -163,8 +181,7 @@ static void put_event(struct json_out *j, const struct heard_event *e)
     json_key(j, "Version");
     json_u64(j, 1);
     json_key(j, "LTime");
-    json_u64(j, e->number);
-    json_close(j, '}');
+    json_u64(j, ltime);
 }
 
 void event_answer(struct api_call *c, const struct agent_op *op)
@@ -172,7 +189,11 @@ void event_answer(struct api_call *c, const struct agent_op *op)
     struct json_out j = json_out(&c->body);
     buf_reset(&c->body);
     api_json(c);
-    put_event(&j, &op->event);
+    json_open(&j, '{');
+    api_event_members(&j, &op->event, 0); /* as Consul's: not known yet */
+    json_close(&j, '}');
+    if (op->pending)
+        http_head_line(&c->extra_head, "X-Muster-Pending", bytes_str("true"));
 }
 
 /* The index is that of the last event's ID: clients wait for another one, not
@@ -214,8 +235,11 @@ void read_event_list(struct api_call *c, const struct api_env *env)
         if (is_of_name(name, s->events[i]))
             c->content_hash = heard_event_index(s->events[i]->id);
     for (size_t i = first_event(c, s, name); i < s->event_count; i++)
-        if (is_of_name(name, s->events[i]))
-            put_event(&j, s->events[i]);
+        if (is_of_name(name, s->events[i])) {
+            json_open(&j, '{');
+            api_event_members(&j, s->events[i], s->events[i]->ltime);
+            json_close(&j, '}');
+        }
     json_close(&j, ']');
     http_head_u64(&c->extra_head, "X-Consul-Index", c->content_hash);
 }

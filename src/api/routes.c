@@ -71,6 +71,7 @@ static const struct api_route routes[] = {
     {"/v1/peer/drain/", METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/digest/", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_digest, .prepare = prepare_peer_digest},
     {"/v1/peer/dns",   METHOD_PUT, API_PEER, .local = true, .peer = true},
+    {"/v1/peer/event", METHOD_PUT, API_PEER, .local = true, .peer = true},
     {"/v1/peer/clock", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_clock},
     {"/v1/peer/heard", METHOD_GET, API_PEER, .local = true, .peer = true},
     {"/v1/peer/probe", METHOD_PUT, API_PEER, .local = true, .peer = true},

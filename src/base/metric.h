@@ -37,6 +37,7 @@
     X(METRIC_STREAM_SNAPSHOTS,     COUNTER, "stream.snapshots",         "snapshots encoded for streams")  \
     X(METRIC_STREAM_RESUMED,       COUNTER, "stream.resumed",           "subscriptions that went on where they had been cut") \
     X(METRIC_STREAM_STALLED,       GAUGE,   "stream.stalled",           "subscriptions whose reader takes nothing now") \
+    X(METRIC_EVENTS,               COUNTER, "event.heard",              "user events that came here, for whatever node") \
     X(METRIC_STREAM_COLLAPSED,     COUNTER, "stream.collapsed",         "slow readers of streams taken to the newest state at once") \
     X(METRIC_STREAM_BYTES,         GAUGE,   "stream.bytes",             "bytes of encoded events kept")   \
     X(METRIC_LOG_LOST,             COUNTER, "log.lost",                 "log lines that syslog did not take")  \

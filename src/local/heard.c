@@ -72,7 +72,7 @@ static const struct heard_event *event_copy(const struct heard_event *e,
                                             uint64_t number)
 {
     size_t n = e->name.n + e->payload.n + e->node_filter.n +
-               e->service_filter.n + e->tag_filter.n;
+               e->service_filter.n + e->tag_filter.n + e->from.n;
     struct heard_event *copy = xmalloc(sizeof *copy + n);
     char *at = (char *)(copy + 1);
     *copy = *e;
@@ -82,6 +82,7 @@ static const struct heard_event *event_copy(const struct heard_event *e,
     copy->node_filter = put(&at, e->node_filter);
     copy->service_filter = put(&at, e->service_filter);
     copy->tag_filter = put(&at, e->tag_filter);
+    copy->from = put(&at, e->from);
     return copy;
 }
 

@@ -26,7 +26,7 @@ enum agent_op_kind {
     /* Carried out by the server, not by src/agent. */
     AGENT_LEAVE,
     AGENT_RELOAD,
-    AGENT_EVENT,      /* event, without id; enable: it is for this node */
+    AGENT_EVENT,      /* event: what the client says of it */
     AGENT_COORDINATE, /* coordinate */
     AGENT_PEER_LOCK,  /* output: the body */
     AGENT_PEER_JOIN,  /* the same */

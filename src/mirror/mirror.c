@@ -456,6 +456,10 @@ static enum err on_event(void *ctx, const struct sse_got *got)
     struct arena a;
     enum err e = ERR_OK;
 
+    if (bytes_is(got->name, "user") && m->events.user_events) {
+        m->events.user_events(m->events.ctx, got->data);
+        return ERR_OK;
+    }
     if (got->data.n) {
         arena_init(&a, 0);
         e = json_decode(got->data, &event_table, &in, &a, m->text);

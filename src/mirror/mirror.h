@@ -81,6 +81,8 @@ struct mirror_events {
     /* May be NULL. All that was published when the origin's clock showed at_ms
      * is here; what it knew then was age_ms old. */
     void (*beat)(void *ctx, uint64_t at_ms, uint64_t age_ms);
+    /* May be NULL. What an event "user" brought: none of the catalog's. */
+    void (*user_events)(void *ctx, struct bytes data);
     void *ctx;
 };
 

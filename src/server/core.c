@@ -10,6 +10,7 @@
 #include "base/metric.h"
 #include "catalog/plan_guard.h"
 #include "server/coordinates.h"
+#include "server/events.h"
 #include "server/gate.h"
 #include "server/guard.h"
 #include "server/link.h"
@@ -123,6 +124,7 @@ void core_published(struct core *c)
                (int64_t)atomic_load(&p->pins.garbage_bytes));
     core_tell(c, set);
     contact_published(c);
+    events_published(c, set);
     if (!c->loaded || c->stopping || c->leaving)
         return;
     bool own = touches_own(c, set);
@@ -467,6 +469,8 @@ enum err core_start(struct core *c, struct process *p,
         e = open_agent(c, server_id, t);
     free(server_id);
     if (e == ERR_OK)
+        e = events_new(c);
+    if (e == ERR_OK)
         e = place_open(c);
     if (e == ERR_OK && c->link) {
         link_begin(c->link);
@@ -493,6 +497,7 @@ void core_stop(struct core *c)
     place_close(c);
     if (c->watches)
         watches_close(c->watches);
+    events_stop(c);
     link_stop(c->link);
     pulse_stop(c);
     if (c->agent)
@@ -513,6 +518,7 @@ void core_stop(struct core *c)
     guard_free(c);
     room_free(c);
     pulse_free(c);
+    events_free(c);
     link_free(c->link);
     monitor_close(c);
     coordinates_free(c);

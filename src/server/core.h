@@ -82,6 +82,7 @@ struct core {
     struct watches *watches;   /* NULL: none were ever configured */
     struct pulse *pulse;       /* pulse.c; NULL: no server */
     struct link *link;         /* link.c; NULL: a server */
+    struct events *events;     /* events.h */
     bool told_ready;           /* options.ready was called */
 };
 

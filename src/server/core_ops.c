@@ -2,9 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server/core.h"
 
-#include <unistd.h>
-
 #include "server/coordinates.h"
+#include "server/events.h"
 #include "server/members.h"
 #include "server/wan.h"
 
@@ -33,31 +32,6 @@ static void leave(struct core *c, struct agent_op *op)
     core_leave(c);
 }
 
-static void tell_heard(struct core *c, enum watch_kind kind)
-{
-    uint64_t hash = watch_hash((struct watch_key){kind, {NULL, 0}});
-    struct watch_set set = {.v = &hash, .n = 1};
-    core_tell(c, &set);
-}
-
-static void hear_event(struct core *c, struct agent_op *op)
-{
-    uint8_t random[16];
-    if (getentropy(random, sizeof random) != 0) {
-        op->http_status = 500;
-        errtext_set(&op->text, "no random bytes for the event's ID");
-        op->done(op);
-        return;
-    }
-    uuid_format(random, op->event.id);
-    if (op->enable) {
-        heard_add_event(c->process->heard, &op->event);
-        tell_heard(c, WATCH_EVENTS);
-    }
-    op->http_status = 200;
-    op->done(op);
-}
-
 /* What is not for the agent itself. */
 static bool run_op(struct core *c, struct agent_op *op)
 {
@@ -69,7 +43,7 @@ static bool run_op(struct core *c, struct agent_op *op)
         c->options.reload(c->options.ctx, op);
         return true;
     case AGENT_EVENT:
-        hear_event(c, op);
+        events_fire(c, op);
         return true;
     case AGENT_JOIN_WAN:
         wan_join(c, op);

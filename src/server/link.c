@@ -8,6 +8,7 @@
 #include "base/net.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
+#include "server/events.h"
 #include "server/gate.h"
 #include "server/link_impl.h"
 #include "server/place.h"
@@ -348,6 +349,7 @@ static void use(struct link *l, const struct hello_in *in)
     send_beat(l);
     feed_open(l);
     sync_flush(l);
+    events_linked(l->core);
 }
 
 static void refuse(struct link *l, const char *why)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/events.h"
 #include "server/link_impl.h"
 
 enum {
@@ -35,6 +36,28 @@ static void committed(void *ctx)
     }
     core_published(c);
     tell_soon(l);
+}
+
+/* --- User events --------------------------------------------------------- */
+
+static void on_user_events(void *ctx, struct bytes data)
+{
+    struct link *l = ctx;
+    struct event_batch b;
+    struct errtext t = {{0}};
+    struct arena a;
+
+    arena_init(&a, 0);
+    enum err e = event_batch_get(data, &a, process_now_ms(), &b, &t);
+    if (e == ERR_OK) {
+        l->events_life = b.life;
+        l->events_seq = b.seq;
+        events_heard(l->core, &b);
+    } else {
+        log_warn("link", "user events of server %s cannot be read: %s",
+                 link_address(l), t.s[0] ? t.s : err_text(e));
+    }
+    arena_fini(&a);
 }
 
 /* --- The stream ---------------------------------------------------------- */
@@ -116,6 +139,9 @@ void feed_open(struct link *l)
     l->stream = NULL;
     l->feed_error = ERR_OK;
     mirror_connect(l->mirror, &target, &id);
+    buf_printf(&target, "&user-events=%llu.%llu",
+               (unsigned long long)l->events_life,
+               (unsigned long long)l->events_seq);
     buf_putc(&target, '\0');
     if (target.n > TARGET_MAX ||
         mirror_subscriptions(l->mirror) > TARGET_SUBSCRIPTIONS_MAX)
@@ -249,7 +275,9 @@ enum err feed_new(struct link *l)
     l->reopen.fire = on_reopen;
     tell_init(l);
     l->mirror = mirror_new(
-        p->catalog, &(struct mirror_events){.committed = committed, .ctx = l});
+        p->catalog, &(struct mirror_events){.committed = committed,
+                                            .user_events = on_user_events,
+                                            .ctx = l});
     if (!l->mirror)
         return ERR_NOMEM;
     mirror_bound(l->mirror, LINK_MIRROR_BYTES);

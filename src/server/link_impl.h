@@ -59,6 +59,7 @@ struct link {
     struct errtext feed_text;
     size_t behind; /* times in a row */
     size_t damaged_told;
+    uint64_t events_life, events_seq; /* user events: had up to, from whom */
     _Atomic bool full;
 
     /* link_tell.c: what was said on this stream, and taken */

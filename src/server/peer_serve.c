@@ -10,6 +10,7 @@
 #include "http/json_out.h"
 #include "loop/peer.h"
 #include "server/drain_peer.h"
+#include "server/events.h"
 #include "server/presence.h"
 #include "server/subscribers.h"
 
@@ -224,6 +225,8 @@ void peer_begin(struct serving *s, struct conn *c, struct api_call *call)
         peer_answer(s, c, call);
     } else if (bytes_is(path, "/v1/peer/dns"))
         peer_dns_begin(s, c, call);
+    else if (bytes_is(path, "/v1/peer/event"))
+        events_begin(s, c, call);
     else if (bytes_is(path, "/v1/peer/heard"))
         heard(s, c, call);
     else if (bytes_is(path, "/v1/peer/probe"))

@@ -6,6 +6,7 @@
  *     PUT /v1/peer/beat    {"Node":...}: this agent lives (presence.h)
  *     PUT /v1/peer/behind  who reads through a stream (behind.h)
  *     PUT /v1/peer/drain/  who holds an instance (drain_peer.h)
+ *     PUT /v1/peer/event   user events, to be passed on (events.h)
  *     GET /v1/peer/heard   who was heard here, and when
  *     PUT /v1/peer/probe   {"Address":...,"Port":...}: can you reach it? Answers
  *                          {"Verdict":"reached" | "refused" | "unreachable"}

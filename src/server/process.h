@@ -107,7 +107,11 @@ struct process {
     struct catalog *catalog;
     struct local *local;
     struct heard *heard;
-    struct beats *beats; /* of what was registered from outside */
+    struct heard *carried; /* user events, of all nodes (events.h) */
+    uint64_t life;         /* random; of this process */
+    _Atomic uint64_t event_clock;
+    _Atomic unsigned events_waiting; /* batches for the core thread */
+    struct beats *beats;             /* of what was registered from outside */
     struct store *store;
     struct cluster *members;     /* the core thread's (members.h); NULL: none */
     struct queue *agent_ops;     /* struct agent_op, to the core thread */

@@ -35,6 +35,7 @@ enum err pushes_init(struct serving *s)
     list_init(&ss->texts);
     push_beats_init(ss);
     push_calls_init(ss);
+    push_hear_init(ss);
     ss->idle.data = s;
     if (getentropy(&ss->seed, sizeof ss->seed) != 0 ||
         uv_idle_init(&s->loop, &ss->idle) != 0)
@@ -46,6 +47,7 @@ void pushes_close(struct serving *s)
 {
     push_beats_close(s);
     timer_clear(&s->timers, &s->pushes.calls);
+    push_hear_close(s);
     uv_close((uv_handle_t *)&s->pushes.idle, NULL);
 }
 
@@ -69,6 +71,7 @@ static void push_free(struct push *st)
     for (uint32_t i = 0; i < st->sub_count; i++)
         push_leave(s, &st->subs[i]);
     push_calls_end(st);
+    push_hear_end(st);
     if (st->flow)
         subscribers_left(table_of(st), st->id);
     list_del(&st->link);
@@ -93,6 +96,7 @@ void push_drained(struct conn_state *state)
         return;
     struct serving *s = st->serving;
     push_unstall(st);
+    push_hear_again(st);
     push_start_work(s);
 }
 
@@ -146,6 +150,7 @@ static struct push *push_new(struct serving *s, struct conn *c, size_t subs)
     st->sub_count = (uint32_t)subs;
     list_init(&st->link);
     list_init(&st->calls);
+    list_init(&st->hears);
     for (size_t i = 0; i < subs; i++)
         st->subs[i].push = st;
     st->of = ((struct conn_state *)conn_user(c))->mirror;
@@ -286,6 +291,8 @@ void push_open(struct serving *s, struct conn *c, struct api_call *call,
     st = push_new(s, c, api_stream_count(call));
     if (st)
         push_beats_begin(st, mirror);
+    if (st && call->request->from_peer && !st->of)
+        push_hear_begin(st, call);
     if (st && name_it(st) && join_all(s, st, call, env))
         head = head_text(s, st, call);
     if (head)

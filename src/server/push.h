@@ -135,9 +135,12 @@ struct push {
     bool dead;   /* no memory for a piece: ends at the next beat */
     char id[33]; /* random, hexadecimal */
     struct subscriber_flow *flow; /* NULL: not listed */
-    struct caller *caller;        /* NULL: has not asked */
-    struct list calls;            /* in pushes.callers */
-    uint64_t calls_ms;            /* due */
+    struct list hears;            /* an agent's: in pushes.hearers or .deaf */
+    uint64_t heard_number;        /* the newest event that it has */
+    bool hears_events;
+    struct caller *caller; /* NULL: has not asked */
+    struct list calls;     /* in pushes.callers */
+    uint64_t calls_ms;     /* due */
     uint32_t sub_count;
     struct push_sub subs[];
 };
@@ -160,6 +163,21 @@ void push_calls_init(struct pushes *ss);
 /* The stream is that of a caller, and is told at once if it may be. */
 void push_calls_begin(struct push *st, const struct api_call *call);
 void push_calls_end(struct push *st);
+
+/* --- push_user.c ------------------------------------------------------- */
+
+void push_hear_init(struct pushes *ss);
+void push_hear_close(struct serving *s);
+
+/* The stream begins in this turn; an agent's is told of user events from here on. */
+void push_hear_begin(struct push *st, const struct api_call *call);
+void push_hear_end(struct push *st);
+
+/* Its socket takes more again. */
+void push_hear_again(struct push *st);
+
+/* There may be new ones. */
+void push_hear(struct serving *s);
 
 /* --- push_group.c ------------------------------------------------------ */
 

@@ -452,6 +452,8 @@ void push_published(struct serving *s, const struct published *pub)
         push_end_of(s, pub->of);
         return;
     }
+    if (!pub->of)
+        push_hear(s);
     struct push_seen *seen = push_seen_of(&s->pushes, pub->of);
     struct telling t = {s, pub};
     if (seen->revision < pub->revision || pub->all)

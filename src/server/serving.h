@@ -129,6 +129,10 @@ struct pushes {
     uint64_t seed; /* of the hashes of entries */
     uv_idle_t idle;
     struct timer beat, mirror_beat;
+    struct list hearers, deaf; /* agents' streams: told of all user events, or
+                                * not yet (push_user.c) */
+    struct timer hear;
+    uint64_t hear_number; /* of the newest event that is known of */
     struct list callers; /* streams that are told of them, the next due first */
     struct timer calls;
 };

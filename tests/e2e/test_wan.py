@@ -100,6 +100,19 @@ def test_long_polls_wait_there(three):
     assert len(answer.json) == 1 and answer.index > index
 
 
+def test_an_event_is_fired_where_it_is_meant(three):
+    a, b, c = three
+    sent = a.put("/v1/event/fire/far?dc=dc2", b"x")
+    assert sent.status == 200, sent.text
+
+    def heard(s):
+        return [e["ID"] for e in s.get("/v1/event/list?name=far").json]
+    assert heard(b) == [sent.json["ID"]]
+    assert heard(a) == heard(c) == []
+    answer = a.put("/v1/event/fire/far?dc=nope")
+    assert (answer.status, answer.text) == (500, "No path to datacenter")
+
+
 def test_what_nobody_knows_is_refused(three):
     a = three[0]
     answer = a.get("/v1/catalog/nodes?dc=nope")

@@ -1,16 +1,21 @@
 /* SPDX-FileCopyrightText: The muster authors
  * SPDX-License-Identifier: Apache-2.0 */
+#include "api/event_batch.h"
 #include "api_world.h"
 
 static void fire(struct world *w, const char *target, const char *id)
 {
     struct agent_op *op = op_of(w, target, "p\xff");
+    struct errtext t = {{0}};
     assert_non_null(op);
+    const struct api_env env = env_of(w);
     snprintf(op->event.id, sizeof op->event.id, "%s", id);
     op->http_status = 200;
     api_agent_answer(&w->call, op);
-    if (op->enable)
+    op->event.ltime = 1;
+    if (api_event_is_for(&env, &op->event, &t))
         heard_add_event(w->heard, &op->event);
+    assert_string_equal(t.s, "");
     agent_op_free(op);
 }
 
@@ -60,6 +65,24 @@ static void the_oldest_events_make_room(void **state)
     assert_int_equal(s->events[0]->number, 4);
     assert_int_equal(s->events[HEARD_EVENTS_MAX - 1]->number,
                      HEARD_EVENTS_MAX + 3);
+}
+
+static void an_event_of_others_that_cannot_be_read_is_for_nobody(void **state)
+{
+    struct world *w = *state;
+    const struct api_env env = env_of(w);
+    static char large[600];
+    struct errtext t = {{0}};
+    struct heard_event e = {.name = bytes_str("n")};
+    assert_true(api_event_is_for(&env, &e, &t));
+    e.node_filter = bytes_str("(");
+    assert_false(api_event_is_for(&env, &e, &t));
+    assert_non_null(strstr(t.s, "Invalid node filter: "));
+    memset(large, 'x', sizeof large);
+    e.node_filter = (struct bytes){0};
+    e.payload = bytes_of(large, sizeof large);
+    assert_false(api_event_is_for(&env, &e, &t));
+    assert_non_null(strstr(t.s, "512 bytes"));
 }
 
 static void events_that_cannot_be_sent_are_refused(void **state)
@@ -246,6 +269,7 @@ static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     T(events_are_listed_with_the_index_of_the_last),
     T(the_oldest_events_make_room),
+    T(an_event_of_others_that_cannot_be_read_is_for_nobody),
     T(events_that_cannot_be_sent_are_refused),
     T(coordinates_are_kept_and_shown),
     T(rows_come_by_distance_where_it_is_known),

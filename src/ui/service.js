@@ -59,8 +59,9 @@ function history(data) {
 
 function watcher(w) {
   const lag = w.Kind === "stream" && w.Behind ? "behind" : w.LagMs > 0 ? `lag ${w.LagMs} ms` : "up to date";
-  return h("tr", null, h("td", null, w.Label || "unnamed"), h("td", {class: "narrow-hide"}, w.Zone || ""), h("td", null, w.Peer),
-    h("td", null, w.Kind), h("td", null, lag), h("td", {class: "number narrow-hide"}, w.AppliedIndex));
+  return h("tr", null, h("td", null, w.Label || "unnamed"), h("td", {class: "narrow-hide"}, w.Zone || ""), h("td", null, w.Server),
+    h("td", null, w.Agent || ""), h("td", {class: "narrow-hide"}, w.Peer),
+    h("td", {class: "narrow-hide"}, w.Kind), h("td", null, lag), h("td", {class: "number narrow-hide"}, w.AppliedIndex));
 }
 
 /** Who has to hear of a change here, and how far each is. */
@@ -70,7 +71,8 @@ function watchers(data) {
   return [h("h2", null, "Who watches"),
     list.length === 0 ? h("p", {class: "empty"}, "Nobody tells what it has applied.")
       : h("div", {class: "scroll"}, h("table", {"aria-label": "Subscribers"}, h("thead", null, h("tr", null,
-        [["Label"], ["Zone", "narrow-hide"], ["From"], ["By"], ["How far"], ["Applied", "number narrow-hide"]]
+        [["Label"], ["Zone", "narrow-hide"], ["Server"], ["Agent"], ["From", "narrow-hide"], ["By", "narrow-hide"],
+          ["How far"], ["Applied", "number narrow-hide"]]
           .map(([text, kind]) => h("th", {scope: "col", class: kind}, text)))), h("tbody", null, list.map(watcher)))),
     unproven ? h("p", {class: "quiet"}, `${unproven} more read it without telling.`) : null];
 }

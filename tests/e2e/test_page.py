@@ -8,6 +8,7 @@ import json
 import pytest
 
 import browser
+from agents import Agent
 from muster import until
 from streams import Stream
 
@@ -123,6 +124,32 @@ def test_one_service_shows_who_watches(page):
     page.shows("checkout", "table[aria-label=Subscribers]")
     page.shows("eu-1", "table[aria-label=Subscribers]")
     c.close()
+
+
+def test_a_watcher_shows_at_which_server_and_through_which_agent(
+        chromium, make_server, tmp_path):
+    server = make_server(name="server-1").start()
+    agent = Agent(tmp_path / "agent", server, name="agent-7")
+    try:
+        agent.start()
+        register(server, "web", "web-1")
+        streams = [Stream(server, "/v1/health/service/web?subscriber=direct"),
+                   Stream(agent, "/v1/health/service/web?subscriber=checkout")]
+        for s in streams:
+            s.ready()
+        chromium.open(f"http://127.0.0.1:{server.port}/ui/#/service/web")
+
+        def cells(label):
+            rows = chromium.texts("table[aria-label=Subscribers] tbody tr")
+            return next((r.split() for r in rows if r.startswith(label)), [])
+        until(lambda: "server-1" in cells("direct"), "who watches at the server")
+        assert "agent-7" not in cells("direct")
+        until(lambda: {"server-1", "agent-7"} <= set(cells("checkout")),
+              "who watches through an agent")
+        assert chromium.complaints() == []
+        chromium.open("about:blank")
+    finally:
+        agent.stop()
 
 
 def test_the_page_tells_what_it_has_applied(page):

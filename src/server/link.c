@@ -166,19 +166,22 @@ void link_lost(struct link *l, const char *why)
 static void on_beat(struct timer *t);
 
 struct beaten_in {
-    int64_t beat_ms;
+    int64_t beat_ms, age_ms;
 };
 
 /* clang-format off */
 static const struct json_field beaten_fields[] = {
     {"BeatMs", NULL, FIELD_INT, offsetof(struct beaten_in, beat_ms), NULL, JSON_NO_FLAG},
+    {"AgeMs", NULL, FIELD_INT, offsetof(struct beaten_in, age_ms), NULL, JSON_NO_FLAG},
 };
 /* clang-format on */
-static const struct json_table beaten_table = {beaten_fields, 1,
+static const struct json_table beaten_table = {beaten_fields, 2,
                                                sizeof(struct beaten_in)};
 
-/* The server says how often, within bounds; an older one does not. */
-static uint64_t next_beat(struct bytes body)
+/* The server says how often, within bounds; an older one does not. And how old is
+ * what it has: it can be heard while its store cannot, and what it has sent here
+ * is not newer than that. */
+static uint64_t next_beat(struct link *l, struct bytes body)
 {
     struct beaten_in in = {0};
     struct errtext t;
@@ -187,6 +190,9 @@ static uint64_t next_beat(struct bytes body)
     arena_init(&a, 0);
     enum err e = json_decode(body, &beaten_table, &in, &a, &t);
     arena_fini(&a);
+    uint64_t age = e == ERR_OK && in.age_ms > 0 ? (uint64_t)in.age_ms : 0;
+    if (age < l->beat_sent_ms)
+        contact_made(l->core->process, l->beat_sent_ms - age);
     if (e != ERR_OK || in.beat_ms < LINK_BEAT_MS)
         return LINK_BEAT_MS;
     return in.beat_ms < LINK_BEAT_MAX_MS ? (uint64_t)in.beat_ms
@@ -202,10 +208,9 @@ static void beaten(void *ctx, const struct fetch_result *r)
         link_lost(l, r->err != ERR_OK ? r->text.s : "a beat was refused");
         return;
     }
-    contact_made(l->core->process, l->beat_sent_ms);
     place_beat(l->core, link_address(l), r->wait_us);
     tell_now(l);
-    uint64_t next = l->beat_sent_ms + next_beat(r->body);
+    uint64_t next = l->beat_sent_ms + next_beat(l, r->body);
     timer_set(&l->core->timers, &l->beat_timer,
               next > now_ms(l) ? next - now_ms(l) : 1);
 }

@@ -11,6 +11,7 @@
 #include "loop/peer.h"
 #include "server/drain_peer.h"
 #include "server/events.h"
+#include "server/gate.h"
 #include "server/presence.h"
 #include "server/subscribers.h"
 
@@ -104,6 +105,8 @@ static void beat(struct serving *s, struct conn *c, struct api_call *call)
     json_u64(&j, snapshot_revision(s->env.cat));
     json_key(&j, "BeatMs");
     json_u64(&j, next);
+    bool known;
+    json_member_u64(&j, "AgeMs", contact_ms(s->process, &known));
     json_close(&j, '}');
     peer_json(call);
     peer_answer(s, c, call);

@@ -191,6 +191,8 @@ def test_an_agents_clients_are_told_that_no_server_has_a_leader(
     agent = agents.Agent(tmp_path / "agent", *servers).start()
     try:
         index = agent.get("/v1/catalog/service/web").index
+        assert agent.get("/v1/health/service/web?cached").headers[
+            "x-consul-knownleader"] == "true"
         for m in cluster.members[:2]:
             m.kill()
         paths = ["/v1/catalog/nodes", f"/v1/catalog/nodes?index={index}&wait=1s",
@@ -200,6 +202,14 @@ def test_an_agents_clients_are_told_that_no_server_has_a_leader(
             for path, answer in zip(paths, answers):
                 assert answer.status == 500, (path, answer.text)
                 assert answer.text.startswith("No cluster leader"), path
+
+        # What it has itself is as old as what its server has.
+        def says_so():
+            answer = agent.get("/v1/health/service/web?cached")
+            assert answer.status == 200 and len(answer.json) == 1
+            return (answer.headers["x-consul-knownleader"] == "false"
+                    and int(answer.headers["x-consul-lastcontact"]) > 5000)
+        until(says_so, "an honest age")
     finally:
         agents.end(agent.process)
 

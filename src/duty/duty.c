@@ -172,9 +172,11 @@ uint64_t duty_run(struct duty *d, uint64_t now_ms)
     if (snapshot_revision(duty_snapshot(d)) == 0)
         return UINT64_MAX;
     look(d);
-    if (d->flying || now_ms < d->retry_ms || !d->held ||
-        snapshot_revision(duty_snapshot(d)) < d->await_revision)
-        return d->flying ? UINT64_MAX : next_ms(d);
+    /* Until the outcome, or the version that shows it: both call. */
+    if (d->flying || snapshot_revision(duty_snapshot(d)) < d->await_revision)
+        return UINT64_MAX;
+    if (now_ms < d->retry_ms || !d->held)
+        return next_ms(d);
     if (holds_plan(d) || expire_plan(d))
         return UINT64_MAX; /* the outcome calls */
     return next_ms(d);

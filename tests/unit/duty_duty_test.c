@@ -341,6 +341,29 @@ static void recovery_ends_everything(void **state)
     assert_true(duty_run(w->duty, w->now_ms) > WINDOW_MS);
 }
 
+/* A feed may be late by any time; asking again each millisecond does not help. */
+static void what_is_not_shown_yet_is_waited_for_without_a_timer(void **state)
+{
+    struct watch *w = *state;
+
+    gain(w);
+    silence(w, 4);
+    settle(w);
+    all_probes(w, DUTY_UNREACHABLE);
+    w->now_ms += WINDOW_MS;
+    (void)duty_run(w->duty, w->now_ms);
+    assert_true(w->flying);
+    w->flying = false;
+    duty_committed(w->duty, true, false, w->d->w->revision + 1);
+    w->now_ms += 2 * WINDOW_MS;
+    assert_true(duty_run(w->duty, w->now_ms) == UINT64_MAX);
+    w->plan.guard_count--; /* the fence */
+    plan_apply(w->d->w, &w->plan);
+    (void)duty_run(w->duty, w->now_ms);
+    assert_true(w->flying); /* and on it goes */
+    settle(w);
+}
+
 static void a_store_that_takes_nothing_is_tried_again(void **state)
 {
     struct watch *w = *state;
@@ -458,6 +481,7 @@ static const struct CMUnitTest tests[] = {
     T(a_silent_node_lets_its_services_go_within_the_bounds),
     T(a_single_instance_of_a_silent_node_is_let_go),
     T(recovery_ends_everything),
+    T(what_is_not_shown_yet_is_waited_for_without_a_timer),
     T(a_store_that_takes_nothing_is_tried_again),
     T(beats_keep_what_was_registered_from_outside),
     T(of_many_that_expire_half_stay_for_the_next_window),

@@ -259,9 +259,13 @@ static void contact_told(struct core *c, struct core_letter *l)
     bool known;
 
     x->flying = false;
-    x->waits = x->e == ERR_OK;
-    x->reach = x->revision;
-    x->reach_started_ms = x->started_ms;
+    /* The one before first: where the feed is later than a beat takes, a newer
+     * one would never be reached either, and the age would grow without end. */
+    if (!x->waits || (x->e == ERR_OK && x->revision < x->reach)) {
+        x->waits = x->e == ERR_OK;
+        x->reach = x->revision;
+        x->reach_started_ms = x->started_ms;
+    }
     contact_published(c);
     metric_set(METRIC_STORE_CONTACT, (int64_t)contact_ms(c->process, &known));
     if (!c->stopping)

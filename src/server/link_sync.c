@@ -118,7 +118,11 @@ static void settle_all(struct link *l, const struct outcomes_in *in)
         struct store_outcome o = outcome_of(&v[i++]);
         settle(container_of(all.next, struct store_change, link), &o);
     }
-    list_move_all(&l->wishes, &all); /* of which it said nothing */
+    if (list_empty(&all))
+        return;
+    list_move_all(&l->flying, &all); /* of which it said nothing */
+    sync_again(l);
+    timer_set(&l->core->timers, &l->flush, LINK_BEAT_MS);
 }
 
 static void answered(void *ctx, const struct fetch_result *r)
@@ -140,9 +144,9 @@ static void answered(void *ctx, const struct fetch_result *r)
     if (json_decode(r->body, &outcomes_table, &in, &a, &t) == ERR_OK)
         settle_all(l, &in);
     else
-        sync_again(l);
+        settle_all(l, &(struct outcomes_in){0});
     arena_fini(&a);
-    if (!list_empty(&l->wishes))
+    if (!list_empty(&l->wishes) && !l->flush.item.in)
         timer_set(&l->core->timers, &l->flush, 0);
 }
 

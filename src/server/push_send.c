@@ -36,6 +36,10 @@ void push_put(struct push_sub *sub, enum push_state state)
     if (state == SUB_STALLED)
         metric_add(METRIC_STREAM_STALLED, 1);
     sub->state = (uint8_t)state;
+    /* Not even if a snapshot that it is sent is taken away again: what it had may
+     * be of another store, and it has half of that snapshot. */
+    if (state == SUB_FRESH)
+        sub->have = 0;
     list_add(list_of(sub->group, state), &sub->link);
 }
 

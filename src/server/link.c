@@ -31,16 +31,36 @@ static struct link_server *place(struct link *l)
     return NULL;
 }
 
-static void know(struct link *l, const char *address)
+/* NULL: there is no room for it. */
+static struct link_server *know(struct link *l, const char *address)
 {
     for (size_t i = 0; i < l->server_count; i++)
         if (strcmp(l->servers[i].address, address) == 0)
-            return;
+            return &l->servers[i];
     struct link_server *s = place(l);
     if (!s)
-        return;
+        return NULL;
     *s = (struct link_server){0};
     snprintf(s->address, sizeof s->address, "%s", address);
+    return s;
+}
+
+/* Servers that were told of once and have left since. Where nobody answers for
+ * their addresses each costs LINK_HELLO_MS, of which there are not many until this
+ * agent counts as dead. */
+static void forget_unlisted(struct link *l)
+{
+    size_t kept = 0, at = l->at;
+
+    for (size_t i = 0; i < l->server_count; i++) {
+        if (!l->servers[i].joined && !l->servers[i].listed && i != l->at)
+            continue;
+        if (i == l->at)
+            at = kept;
+        l->servers[kept++] = l->servers[i];
+    }
+    l->server_count = kept;
+    l->at = at;
 }
 
 static void retire_list(struct process *p, const struct server_list *old)
@@ -313,14 +333,22 @@ static void know_all(struct link *l, const struct hello_in *in)
 {
     const struct server_in *v = in->servers.v;
     char to[LINK_ADDRESS_MAX];
+    size_t listed = 0;
 
+    for (size_t i = 0; i < l->server_count; i++)
+        l->servers[i].listed = false;
     for (size_t i = 0; i < in->servers.n; i++) {
         struct bytes a = bytes_head(v[i].address, 255);
         if (!a.n || v[i].port < 1 || v[i].port > 65535)
             continue;
         net_host_port(to, sizeof to, a, (uint64_t)v[i].port);
-        know(l, to);
+        struct link_server *s = know(l, to);
+        if (s)
+            s->listed = true;
+        listed += s != NULL;
     }
+    if (listed)
+        forget_unlisted(l);
 }
 
 /* Revisions of another store have nothing to do with those of before. */
@@ -426,7 +454,10 @@ const char *link_in_use(const struct link *l)
 
 static void found(void *ctx, const char *address)
 {
-    know(ctx, address);
+    struct link_server *s = know(ctx, address);
+
+    if (s)
+        s->joined = true;
 }
 
 enum err link_new(struct core *c)

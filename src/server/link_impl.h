@@ -22,6 +22,8 @@ struct link_server {
     char address[LINK_ADDRESS_MAX];
     uint64_t bad_until_ms;
     bool refused; /* told why, once */
+    bool joined;  /* found by the addresses to join, not told by a server */
+    bool listed;  /* by the server that said hello last */
 };
 
 /* To each serving thread, and back. */

@@ -214,6 +214,24 @@ def test_an_agents_clients_are_told_that_no_server_has_a_leader(
         agents.end(agent.process)
 
 
+def test_an_agent_forgets_servers_that_have_left(make_server, single, tmp_path):
+    a, b = servers_on(make_server, single, 2)
+    agent = agents.Agent(tmp_path / "agent", a).start()
+
+    def knows(n):
+        lines = [x for x in agent.log().splitlines() if "joined server" in x]
+        return lines and lines[-1].endswith(f"servers={n}")
+    try:
+        until(lambda: knows(2), "the other server, by the one that it joined")
+        assert b.put("/v1/agent/leave").status == 200
+        until(lambda: b.process.poll() is not None, "the server has left")
+        a.stop()
+        a.start()
+        until(lambda: knows(1), "the one that has left is forgotten")
+    finally:
+        agents.end(agent.process)
+
+
 def test_a_request_that_waits_is_answered_when_etcd_is_back(make_server, single):
     a, = servers_on(make_server, single, 1)
     register(a, "n0")

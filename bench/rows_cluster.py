@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from harness import (CONSUL, MUSTER, NGINX, OUT, REAL_CONSUL, ROUNDS, SECONDS, WRK,
+from harness import (CONSUL, MUSTER, NGINX, OUT, REAL_CONSUL, ROOT, ROUNDS, SECONDS, WRK,
                      free_port, load, request, row, skip, wrk)
 from rows_read import Nginx, register_hot
 
@@ -76,6 +76,22 @@ def muster():
                 *(w for p in g.lan for w in ("-retry-join", f"127.0.0.1:{p}")))
     g.servers = list(g.processes)
     return g.wait()
+
+
+def etcd():
+    """Three members with the words that muster gives its own, and nothing else."""
+    g = Group("etcd")
+    peers = [f"http://127.0.0.1:{free_port()}" for _ in range(SERVERS)]
+    for i, peer in enumerate(peers):
+        url = f"http://127.0.0.1:{g.ports[i]}"
+        g.spawn(f"etcd{i}", "env", "GOGC=200", "etcd", f"--name=e{i}",
+                f"--data-dir={g.folder}/etcd{i}", "--max-txn-ops=1024",
+                "--max-request-bytes=1572864", "--snapshot-count=10000",
+                "--heartbeat-interval=50", "--election-timeout=500", "--pre-vote",
+                f"--listen-client-urls={url}", f"--advertise-client-urls={url}",
+                f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
+                "--initial-cluster=" + ",".join(f"e{k}={p}" for k, p in enumerate(peers)))
+    return g
 
 
 def consul():
@@ -284,6 +300,31 @@ def row_clusteroutage():
 
 def hot(kind="default"):
     return f"/v1/health/service/hot?passing{'&stale' if kind == 'stale' else ''}"
+
+
+def row_clusterfloor(n=20000):
+    """What etcd and the store alone do with the transactions of registrations."""
+    program = ROOT / "build/bench/store"
+    if not shutil.which("etcd") or not program.exists():
+        skip("clusterfloor", "no etcd, or no build/bench/store (make build/bench/store)")
+        return
+    for clients, changes in ((64, n), (1, 800)) * ROUNDS:
+        g = etcd()
+        try:
+            before = [cpu_us(p) for p in g.processes]
+            out = subprocess.run([program, f"etcd://127.0.0.1:{g.ports[0]}",
+                                  str(changes), str(clients), "100"],
+                                 capture_output=True, text=True)
+            if out.returncode:
+                sys.exit(f"bench: store: {out.stderr}")
+            v = json.loads(out.stdout)
+            cost = [(cpu_us(p) - b) / changes for p, b in zip(g.processes, before)]
+            print(f"floor: {clients} at once: {v['per_s']:,.0f}/s, p50 "
+                  f"{v['p50_us'] / 1e3:.2f} ms, p99 {v['p99_us'] / 1e3:.1f} ms; CPU of "
+                  f"etcd {' + '.join(f'{c:.0f}' for c in cost)} us, of the store "
+                  f"{v['cpu_us_each']:.0f} us for each", flush=True)
+        finally:
+            g.stop()
 
 
 def row_cluster():

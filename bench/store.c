@@ -2,13 +2,17 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* How many small changes a second go through store_submit, the log and done.
  *
- *     store FILE|- CHANGES IN_FLIGHT [VALUE_BYTES [KEYS]]     ("-": memory)
+ *     store FILE|-|ETCD CHANGES IN_FLIGHT [VALUE_BYTES [KEYS]]   ("-": memory)
  *
  * Fixed work and seed. Each change puts one key and guards another; IN_FLIGHT
  * of them are under way at any time, the next is submitted when one is done
  * (from the store thread, as a serving thread's answer would lead to the next
  * request). Prints one JSON line; latency is from submit to done. Afterwards
- * the file is opened again: how long until the first load is there. */
+ * the file is opened again: how long until the first load is there.
+ *
+ * ETCD is etcd://HOST:PORT: there a change is what a registration commits (two
+ * puts; guards on both keys and on the node's record, which is there), without
+ * HTTP, catalog and other servers: what is left is the store's and etcd's. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +22,13 @@
 
 #include "store/store.h"
 
-enum { KEY_BYTES = 48, VALUE_BYTES_MAX = 4096 };
+enum { KEY_BYTES = 48, VALUE_BYTES_MAX = 4096, ETCD_NODES = 100 };
 
 struct slot {
     struct store_change change;
-    struct store_guard guard;
-    struct store_op op;
-    char key[KEY_BYTES], guarded[KEY_BYTES];
+    struct store_guard guard[3];
+    struct store_op op[2];
+    char key[KEY_BYTES], guarded[KEY_BYTES], check[KEY_BYTES];
     uint64_t sent_ns;
 };
 
@@ -35,6 +39,7 @@ struct bench {
     char value[VALUE_BYTES_MAX];
     size_t value_n;
     size_t rows;
+    bool etcd;
     pthread_mutex_t mutex;
     pthread_cond_t over;
     bool loaded, finished;
@@ -62,22 +67,67 @@ static size_t scatter(size_t i)
     return (size_t)((uint64_t)i * 2654435761U % b.keys); /* a prime */
 }
 
+static void submit(struct slot *s)
+{
+    struct errtext t = {{0}};
+
+    s->sent_ns = now_ns();
+    if (store_submit(b.store, &s->change, &t) != ERR_OK)
+        fail("submit", t.s);
+}
+
+static struct bytes key_text(char *to, const char *kind, size_t i)
+{
+    int n = snprintf(to, KEY_BYTES, "%s/node-%zu/service-%zu", kind,
+                     i % ETCD_NODES, i);
+
+    return bytes_of(to, (size_t)n);
+}
+
+/* The first of them write the nodes' records. */
+static void start_registration(struct slot *s, size_t i)
+{
+    struct bytes value = bytes_of(b.value, b.value_n);
+    int n =
+        snprintf(s->guarded, sizeof s->guarded, "n/node-%zu", i % ETCD_NODES);
+    struct bytes node = bytes_of(s->guarded, (size_t)n);
+    bool first = i < ETCD_NODES;
+
+    if (first) {
+        s->guard[0] = (struct store_guard){GUARD_ABSENT, node, 0};
+        s->op[0] = (struct store_op){OP_PUT, node, value};
+    } else {
+        struct bytes service = key_text(s->key, "s", i);
+        struct bytes check = key_text(s->check, "c", i);
+
+        s->guard[0] = (struct store_guard){GUARD_PRESENT, node, 0};
+        s->guard[1] = (struct store_guard){GUARD_ABSENT, service, 0};
+        s->guard[2] = (struct store_guard){GUARD_ABSENT, check, 0};
+        s->op[0] = (struct store_op){OP_PUT, check, value};
+        s->op[1] = (struct store_op){OP_PUT, service, value};
+    }
+    s->change.guard_count = first ? 1 : 3;
+    s->change.op_count = first ? 1 : 2;
+    submit(s);
+}
+
 static void start_one(struct slot *s)
 {
     size_t i = b.started++;
-    struct errtext t = {{0}};
 
+    if (b.etcd) {
+        start_registration(s, i);
+        return;
+    }
     int n = snprintf(s->key, sizeof s->key, "s/node-%zu/service-%zu",
                      scatter(i) / 16, scatter(i));
     int g =
         snprintf(s->guarded, sizeof s->guarded, "n/node-%zu", scatter(i) / 16);
-    s->guard =
+    s->guard[0] =
         (struct store_guard){GUARD_ABSENT, bytes_of(s->guarded, (size_t)g), 0};
-    s->op = (struct store_op){OP_PUT, bytes_of(s->key, (size_t)n),
-                              bytes_of(b.value, b.value_n)};
-    s->sent_ns = now_ns();
-    if (store_submit(b.store, &s->change, &t) != ERR_OK)
-        fail("submit", t.s);
+    s->op[0] = (struct store_op){OP_PUT, bytes_of(s->key, (size_t)n),
+                                 bytes_of(b.value, b.value_n)};
+    submit(s);
 }
 
 static void done(struct store_change *c, const struct store_outcome *o)
@@ -122,7 +172,9 @@ static void wait_for(bool *flag)
 static uint64_t open_store(const char *path)
 {
     struct store_options o = {
-        .kind = strcmp(path, "-") == 0 ? STORE_MEMORY : STORE_SQLITE,
+        .kind = b.etcd                   ? STORE_ETCD
+                : strcmp(path, "-") == 0 ? STORE_MEMORY
+                                         : STORE_SQLITE,
         .path = path,
         .server_id = "bench",
         .on_batch = on_batch,
@@ -196,9 +248,9 @@ static void run(size_t in_flight)
 
     for (size_t i = 0; i < in_flight; i++)
         s.slots[i].change = (struct store_change){
-            .guards = &s.slots[i].guard,
+            .guards = s.slots[i].guard,
             .guard_count = 1,
-            .ops = &s.slots[i].op,
+            .ops = s.slots[i].op,
             .op_count = 1,
             .meta = bytes_str("PUT /v1/catalog/register"),
             .done = done,
@@ -212,8 +264,9 @@ static void run(size_t in_flight)
 int main(int argc, char **argv)
 {
     if (argc < 4) {
-        fprintf(stderr, "usage: store FILE|- CHANGES IN_FLIGHT "
-                        "[VALUE_BYTES [KEYS]]\n");
+        fprintf(stderr,
+                "usage: store FILE|-|etcd://HOST:PORT CHANGES IN_FLIGHT "
+                "[VALUE_BYTES [KEYS]]\n");
         return 2;
     }
     b.changes = strtoul(argv[2], NULL, 10);
@@ -228,6 +281,7 @@ int main(int argc, char **argv)
     pthread_mutex_init(&b.mutex, NULL);
     pthread_cond_init(&b.over, NULL);
 
+    b.etcd = strncmp(argv[1], "etcd://", 7) == 0;
     (void)open_store(argv[1]);
     double cpu = cpu_s();
     uint64_t start = now_ns();

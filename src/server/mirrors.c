@@ -320,6 +320,7 @@ void mirrors_end(struct process *p)
     if (!all)
         return;
     for (size_t i = 0; i < atomic_load(&all->n); i++) {
+        mirror_tags_end(all->v[i]);
         mirror_free(all->v[i]->mirror);
         catalog_free(all->v[i]->catalog);
         subscribers_free(all->v[i]->readers);

@@ -112,6 +112,9 @@ bool dc_mirror_usable(const struct dc_mirror *m);
 uint64_t dc_mirror_age_ms(const struct dc_mirror *m);
 bool dc_mirror_link_up(const struct dc_mirror *m);
 
+/* LETTER_LOST_TAGS: on the serving thread. */
+void mirror_tags_say(struct serving *s, struct letter *l);
+
 /* --- Life ------------------------------------------------------------------ */
 
 /* Nothing happens where no datacenters are joined. */

@@ -9,11 +9,20 @@
 #ifndef SERVER_MIRRORS_IMPL_H
 #define SERVER_MIRRORS_IMPL_H
 
+#include "base/map.h"
+#include "base/uses.h"
 #include "loop/peer.h"
 #include "mirror/clock.h"
 #include "mirror/mirror.h"
 #include "server/behind.h"
 #include "server/mirrors.h"
+
+/* To a serving thread, and back. */
+struct tags_look {
+    struct letter letter;
+    struct core_letter back;
+    struct dc_mirror *of;
+};
 
 struct dc_mirror {
     struct mirrors *all;
@@ -57,6 +66,11 @@ struct dc_mirror {
 
     struct fetch *tags; /* mirror_tags.c */
     uint64_t tags_index, tags_at_ms, tags_logged_ms;
+    struct map tagged; /* struct tagged by folded name */
+    struct uses *uses; /* of followers, by watch key */
+    struct tags_look looks[SERVING_THREADS_MAX];
+    size_t looking;
+    uint64_t look_at_ms;
 };
 
 struct mirrors {
@@ -79,6 +93,7 @@ void mirror_link_again(struct dc_mirror *m);
 
 /* mirror_tags.c: each tick while beats come. */
 void mirror_tags_look(struct dc_mirror *m);
+void mirror_tags_end(struct dc_mirror *m); /* no thread is left */
 
 /* mirror_tell.c: each MIRROR_ACK_MS, to the server that the stream is from. */
 void mirror_tell(struct dc_mirror *m);

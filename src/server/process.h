@@ -49,6 +49,7 @@ enum letter_kind {
     LETTER_LINE,      /* of the log, for its readers (monitor.c) */
     LETTER_LINK,      /* one to a datacenter is lost (mirror_serve.c) */
     LETTER_USES,      /* say what is followed here (link_uses.c) */
+    LETTER_LOST_TAGS, /* the same of a mirror (mirror_tags.c) */
     LETTER_TLS,       /* another certificate (serving.c) */
     LETTER_CLOSE,     /* stop serving */
     LETTER_END,       /* the last one: nobody posts any more */

@@ -371,6 +371,9 @@ static void on_letters(void *ctx, struct list *letters)
         case LETTER_USES:
             link_look(s, l);
             break;
+        case LETTER_LOST_TAGS:
+            mirror_tags_say(s, l);
+            break;
         case LETTER_CLOSE:
             free(l);
             close = true;

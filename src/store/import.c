@@ -50,7 +50,7 @@ static void submit(struct store *s, struct store_change *c)
 
 struct cleaning {
     struct store_change change;
-    struct store_guard guard;
+    struct store_guard guards[2];
     struct store_op op;
     char prefix[DATA_PREFIX_BYTES + 1];
 };
@@ -62,8 +62,10 @@ static void cleaned(struct store_change *c, const struct store_outcome *o)
     free(container_of(c, struct cleaning, change));
 }
 
-/* guard may be NULL. */
-static void clean(struct store *s, uint32_t epoch,
+/* Only while the pointer is as it was when those rows were nobody's: it may have
+ * been put to them meanwhile, by a flip whose outcome nobody knows, or by a backup
+ * that etcd was put back to. guard may be NULL. */
+static void clean(struct store *s, uint32_t epoch, uint64_t pointer_rev,
                   const struct store_guard *guard)
 {
     if (epoch == s->epoch || s->stopping)
@@ -72,19 +74,20 @@ static void clean(struct store *s, uint32_t epoch,
 
     data_prefix(epoch, c->prefix);
     c->op = (struct store_op){OP_DELETE_PREFIX, bytes_str(c->prefix), {0}};
-    c->change =
-        (struct store_change){.ops = &c->op, .op_count = 1, .done = cleaned};
-    if (guard) {
-        c->guard = *guard;
-        c->change.guards = &c->guard;
-        c->change.guard_count = 1;
-    }
+    c->guards[0] = (struct store_guard){GUARD_MOD, bytes_str("E"), pointer_rev};
+    if (guard)
+        c->guards[1] = *guard;
+    c->change = (struct store_change){.guards = c->guards,
+                                      .guard_count = guard ? 2 : 1,
+                                      .ops = &c->op,
+                                      .op_count = 1,
+                                      .done = cleaned};
     submit(s, &c->change);
 }
 
 void import_clean(struct store *s, uint32_t epoch)
 {
-    clean(s, epoch, NULL);
+    clean(s, epoch, s->pointer_rev, NULL);
 }
 
 /* --- Import -------------------------------------------------------------- */
@@ -105,7 +108,7 @@ static void finish(struct import *m, enum err e)
 
     /* Its rows, unless another import has taken over (and cleared them). */
     if (e != ERR_OK && m->phase != IMPORT_CLEARING)
-        clean(s, epoch, &m->guards[1]);
+        clean(s, epoch, m->guards[0].rev, &m->guards[1]);
     drop_batches(m);
     store_batch_free(m->batch);
     free(m->keys);

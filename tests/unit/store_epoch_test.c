@@ -435,6 +435,74 @@ static void an_import_that_another_one_overtook_fails(void **state)
     world_expect(w, "foreign", NULL);
 }
 
+/* --- A flip whose outcome is lost ----------------------------------------- */
+
+static const struct backend_ops *real;
+static void (*flip_done)(struct backend_group *g);
+static bool flip_lost;
+
+static void lose_flip(struct backend_group *g)
+{
+    flip_lost = true;
+    g->verdict = BACKEND_UNKNOWN;
+    g->why = ERR_TIMEOUT;
+    flip_done(g);
+}
+
+static void losing_txn(struct backend *b, struct backend_group *g)
+{
+    if (g->change_count && g->changes[0].op_count &&
+        bytes_is(g->changes[0].ops[0].key, "E")) {
+        flip_done = g->done;
+        g->done = lose_flip;
+    }
+    real->txn(b, g);
+}
+
+/* And history is gone before it is found out. */
+static void losing_range(struct backend *b, struct bytes prefix, uint64_t at,
+                         backend_row_fn row, backend_done_fn done, void *ctx)
+{
+    if (flip_lost && bytes_starts(prefix, bytes_str("m/")))
+        done(ctx, ERR_COMPACTED, 0);
+    else
+        real->range(b, prefix, at, row, done, ctx);
+}
+
+static void an_import_whose_end_nobody_knows_loses_no_row(void **state)
+{
+    struct backend_ops losing;
+    struct backend *b = NULL;
+    struct errtext t = {{0}};
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    flip_lost = false;
+    assert_ok(backend_memory_open(&b, &t));
+    real = b->ops;
+    losing = *real;
+    losing.txn = losing_txn;
+    losing.range = losing_range;
+    b->ops = &losing;
+    struct store_options o = world_options(&w, STORE_MEMORY, NULL);
+    assert_ok(store_open_backend(&o, b, &w.store, &t));
+    world_until(&w, w.ups > 0);
+    (void)world_put(&w, "old", "x");
+    int loads = w.loads;
+    struct arrival a = import_rows(&w, 0, 1, 3);
+
+    assert_int_equal(a.e, ERR_UNKNOWN);
+    world_until(&w, w.loads > loads);
+    flip_lost = false;
+    (void)world_put(&w, "new", "x"); /* behind whatever is cleaned up */
+    (void)world_put(&w, "newer", "x");
+    world_expect(&w, "new/0/0", "imported");
+    world_expect(&w, "new/0/2", "imported");
+    world_close(&w);
+    world_fini(&w);
+}
+
 /* --- Compaction by itself ------------------------------------------------ */
 
 static void reopen_with(struct stage_set *x, uint64_t age_ms, uint64_t bytes)
@@ -481,6 +549,7 @@ static void history_goes_by_age(void **state)
 }
 
 static struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_import_whose_end_nobody_knows_loses_no_row),
     OVER_ALL(a_duty_is_gained_and_its_fence_holds_until_it_is_resigned),
     OVER_ALL(a_duty_has_one_holder),
     OVER_ALL(two_duties_do_not_meet),

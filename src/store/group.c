@@ -60,6 +60,19 @@ static bool must_wait(const struct store *s, const struct group *g,
     return false;
 }
 
+/* Its keys go with it: those of the members alone stay claimed. */
+static void refuse_twice(struct group *g, struct store_change *c,
+                         struct bytes key)
+{
+    struct bytes none;
+
+    claims_reset(&g->claims);
+    for (size_t i = 0; i < g->member_count; i++)
+        (void)claims_add(&g->claims, g->members[i], &none);
+    list_del(&c->link);
+    change_refuse_twice(g->store, c, key);
+}
+
 static void pick(struct store *s, struct group *g)
 {
     size_t bytes = GROUP_OWN_BYTES, widest = 0, postponed = 0;
@@ -85,8 +98,7 @@ static void pick(struct store *s, struct group *g)
         if (claims_add(&g->claims, c, &twice)) {
             add_member(g, c);
         } else {
-            list_del(&c->link);
-            change_refuse_twice(s, c, twice);
+            refuse_twice(g, c, twice);
         }
     }
 }

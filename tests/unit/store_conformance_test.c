@@ -359,6 +359,40 @@ static void limits_are_named_at_once(void **state)
     free(big);
 }
 
+/* Submits two changes at once, from the store's thread. */
+struct pair {
+    struct waited first, twice, other;
+};
+
+static void pair_submit(struct store_change *c, const struct store_outcome *o)
+{
+    struct pair *p = container_of(c, struct pair, first.change);
+    struct errtext t;
+
+    assert_ok(store_submit(p->first.world->store, &p->twice.change, &t));
+    assert_ok(store_submit(p->first.world->store, &p->other.change, &t));
+    waited_done(c, o);
+}
+
+static void who_comes_behind_a_key_written_twice_is_not_held_up(void **state)
+{
+    struct world *w = world_of(state);
+    struct pair p;
+
+    waited_init(&p.first, w);
+    waited_init(&p.twice, w);
+    waited_init(&p.other, w);
+    p.first.change.done = pair_submit;
+    waited_op(&p.first, OP_PUT, "a", "1");
+    waited_op(&p.twice, OP_DELETE_PREFIX, "", "");
+    waited_op(&p.twice, OP_PUT, "k", "1");
+    waited_op(&p.other, OP_PUT, "k", "2");
+    waited_submit(&p.first);
+    expect_verdict(waited_wait(&p.twice), STORE_REFUSED);
+    expect_verdict(waited_wait(&p.other), STORE_COMMITTED);
+    world_expect(w, "k", "2");
+}
+
 static void a_key_written_twice_is_refused_by_name(void **state)
 {
     struct world *w = world_of(state);
@@ -539,6 +573,7 @@ static struct CMUnitTest tests[] = {
     OVER_ALL(many_puts_of_one_key_end_with_the_last),
     OVER_ALL(limits_are_named_at_once),
     OVER_ALL(a_key_written_twice_is_refused_by_name),
+    OVER(who_comes_behind_a_key_written_twice_is_not_held_up, 0),
     OVER_ALL(the_largest_change_goes_through),
     OVER_ALL(a_barrier_covers_what_was_answered),
     OVER_ALL(the_past_is_read_at_any_retained_revision),

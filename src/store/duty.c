@@ -134,6 +134,11 @@ static void keep(struct campaign *c)
 
 static void take_office(struct campaign *c)
 {
+    /* The feed came too late, as during a long load. */
+    if (left_ms(c) == 0) {
+        stand_down(c, DUTY_RETRY_MS);
+        return;
+    }
     c->state = DUTY_HELD;
     c->fence =
         (struct store_guard){GUARD_CREATE, buf_bytes(&c->key), c->won_rev};
@@ -167,6 +172,8 @@ static void on_put(void *ctx, enum err e, uint64_t revision)
     c->state = DUTY_WON;
     if (c->store->delivered >= revision)
         take_office(c);
+    else
+        set_timer(c, left_ms(c)); /* nobody renews it before it is held */
 }
 
 static void on_granted(void *ctx, enum err e, uint64_t lease)
@@ -198,11 +205,13 @@ static void on_timer(struct timer *t)
 {
     struct campaign *c = container_of(t, struct campaign, timer);
 
-    if (c->state == DUTY_HELD && left_ms(c) == 0)
+    bool won = c->state == DUTY_HELD || c->state == DUTY_WON;
+
+    if (won && left_ms(c) == 0)
         stand_down(c, DUTY_RETRY_MS);
     else if (c->state == DUTY_HELD && !c->keeping)
         keep(c);
-    else if (c->state == DUTY_HELD)
+    else if (won)
         set_timer(c, left_ms(c));
     else if (c->state == DUTY_IDLE && !c->keeping && !c->resigned)
         try_now(c);
@@ -256,7 +265,7 @@ void duty_key_deleted(struct store *s, struct bytes key)
 
         if (!bytes_eq(key, backend_key(c)))
             continue;
-        if (c->state == DUTY_HELD)
+        if (c->state == DUTY_HELD || c->state == DUTY_WON)
             stand_down(c, 1);
         else if (c->state == DUTY_IDLE && !c->resigned)
             set_timer(c, 1);

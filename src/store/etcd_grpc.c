@@ -23,7 +23,8 @@ struct grpc_channel {
     struct list calls;
     struct buf out;
     uint64_t heard;     /* bytes, of all connections */
-    struct timer later; /* the connection is to be given up */
+    struct timer later; /* the connection is to be given up, */
+    const char *why;    /* because of this */
     bool open;
     bool inside; /* nghttp2, or a loop over calls */
     bool closed;
@@ -121,13 +122,24 @@ static void connection_lost(struct grpc_channel *g, enum err why,
 
 static void on_later(struct timer *t)
 {
-    connection_lost(container_of(t, struct grpc_channel, later),
-                    ERR_UNAVAILABLE, "the server ends the connection");
+    struct grpc_channel *g = container_of(t, struct grpc_channel, later);
+
+    connection_lost(g, ERR_UNAVAILABLE, g->why);
 }
 
-/* Soon, when nobody is inside and no caller is surprised. */
+/* Soon, when nobody is inside and no caller is surprised: who starts or cancels a
+ * call hears of no other within. */
 static void give_up(struct grpc_channel *g)
 {
+    g->why = "the server ends the connection";
+    timer_set(g->o.world->timers, &g->later, 1);
+}
+
+/* The same, and nothing more is written: some bytes are lost. why: constant. */
+static void break_off(struct grpc_channel *g, const char *why)
+{
+    g->open = false;
+    g->why = why;
     timer_set(g->o.world->timers, &g->later, 1);
 }
 
@@ -146,11 +158,12 @@ static void flush(struct grpc_channel *g)
     while ((n = nghttp2_session_mem_send(g->session, &p)) > 0)
         buf_put_n(&g->out, p, (size_t)n);
     g->inside = false;
-    if (n < 0 || g->out.bad)
-        connection_lost(g, ERR_UNAVAILABLE,
-                        n < 0 ? nghttp2_strerror((int)n) : "out of memory");
+    if (n < 0)
+        break_off(g, nghttp2_strerror((int)n));
+    else if (g->out.bad)
+        break_off(g, "out of memory");
     else if (g->out.n && stream_write(g->stream, buf_bytes(&g->out)) != ERR_OK)
-        connection_lost(g, ERR_UNAVAILABLE, "the server takes no more bytes");
+        break_off(g, "the server takes no more bytes");
 }
 
 static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *p,
@@ -482,8 +495,13 @@ static void on_time(struct timer *t)
         connection_lost(g, ERR_TIMEOUT, "no answer in time");
         return;
     }
+    g->inside = true; /* done may close it */
     call_fail(c, ERR_TIMEOUT, !sent, "no answer in time");
-    flush(g);
+    g->inside = false;
+    if (g->closed)
+        grpc_close(g);
+    else
+        flush(g);
 }
 
 void grpc_start(struct grpc_channel *g, struct grpc_call *c)

@@ -120,6 +120,8 @@ void chunk_add(struct store *s, struct chunk *c, const struct backend_row *row,
         .mod_rev = revision_out(s, row->mod_rev),
     };
     c->left -= need;
+    if (c->left == 0) /* the room of one that comes alone is for one */
+        chunk_flush(c, emit, ctx);
 }
 
 /* --- The window ---------------------------------------------------------- */
@@ -142,11 +144,11 @@ static bool window_wait(struct window *w)
 {
     struct timespec until;
 
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (long)WINDOW_SLICE_MS * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    return sem_timedwait(&w->room, &until) == 0;
+    return sem_clockwait(&w->room, CLOCK_MONOTONIC, &until) == 0;
 }
 
 /* Who keeps what he gets must not stop the store: after a while without any

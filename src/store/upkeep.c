@@ -107,7 +107,8 @@ void upkeep_loaded(struct store *s, struct bytes clock)
         size_t n = bytes_find(clock, '\n');
 
         if (!parse_mark(bytes_head(clock, n), &m) || m.revision > s->load_rev ||
-            (s->mark_count && m.revision <= last_mark(s)->revision))
+            (s->mark_count && (m.revision <= last_mark(s)->revision ||
+                               m.bytes < last_mark(s)->bytes)))
             break;
         add_mark(s, m);
         clock = bytes_skip(clock, n + 1);

@@ -211,5 +211,19 @@ void duty_beat(struct duty *d, struct bytes node, struct bytes service_id,
     if (!e)
         return; /* not from outside, or not seen yet: it starts in full then */
     e->seen_ms = now_ms;
+    atomic_store_explicit(&e->here_ms, now_ms, memory_order_relaxed);
     atomic_store_explicit(&e->wall_ms, wall_ms, memory_order_relaxed);
+}
+
+void duty_beat_told(struct duty *d, struct bytes node, struct bytes service_id,
+                    uint64_t ago_ms, uint64_t now_ms, uint64_t wall_ms)
+{
+    struct beat *e = beats_find(d->o.beats, node, service_id);
+
+    if (!e || ago_ms >= now_ms || now_ms - ago_ms <= e->seen_ms)
+        return;
+    e->seen_ms = now_ms - ago_ms;
+    if (ago_ms < wall_ms)
+        atomic_store_explicit(&e->wall_ms, wall_ms - ago_ms,
+                              memory_order_relaxed);
 }

@@ -90,6 +90,10 @@ void duty_probed(struct duty *d, struct bytes key, enum duty_verdict v);
 void duty_beat(struct duty *d, struct bytes node, struct bytes service_id,
                uint64_t now_ms, uint64_t wall_ms);
 
+/* The same at another server, so long ago. */
+void duty_beat_told(struct duty *d, struct bytes node, struct bytes service_id,
+                    uint64_t ago_ms, uint64_t now_ms, uint64_t wall_ms);
+
 /* The store was away: nobody could beat. */
 void duty_excuse(struct duty *d, uint64_t now_ms);
 

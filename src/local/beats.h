@@ -31,7 +31,10 @@ struct beat {
     uint64_t ttl_ms;          /* 0: none */
     _Atomic uint64_t wall_ms; /* last confirmed; 0: not since the start */
     uint64_t seen_ms;         /* the writer's: by its monotonic clock */
-    bool waits;               /* the writer's: expired, but not allowed to go */
+    /* The same of the last one that came to this process; 0: none did. Others may
+     * have been told of (duty_beat_told). */
+    _Atomic uint64_t here_ms;
+    bool waits; /* the writer's: expired, but not allowed to go */
 };
 
 struct beats_table {

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/metric.h"
 #include "duty/duty.h"
+#include "http/request.h"
 #include "server/pulse.h"
 #include "server/serving.h"
 
@@ -17,6 +18,7 @@ enum {
     PROBE_MIN_MS = 1000,
     PROBE_MAX_MS = 10 * 1000,
     PROBE_TIMEOUT_MS = 2000,
+    LATE_MS = 1000, /* we were not there */
 };
 
 /* Of the IDs given to the prober: no check can have such a one. */
@@ -28,6 +30,7 @@ struct guardian {
     struct store_duty campaign;
     struct queue *beats; /* struct beat_letter */
     struct timer timer;
+    uint64_t due_ms; /* the timer's; 0: none */
     bool stopped;
 
     struct store_change change;
@@ -58,8 +61,12 @@ static void run(struct guardian *g)
 {
     if (g->stopped || !g->core->loaded)
         return;
+    /* A process that was stopped has not read yet what was confirmed meanwhile. */
+    if (g->due_ms && now_ms(g) > g->due_ms + LATE_MS)
+        duty_excuse(g->duty, now_ms(g));
     uint64_t delay_ms = duty_run(g->duty, now_ms(g));
 
+    g->due_ms = delay_ms == UINT64_MAX ? 0 : now_ms(g) + delay_ms;
     count(g);
     if (delay_ms == UINT64_MAX)
         timer_clear(&g->core->timers, &g->timer);
@@ -336,10 +343,74 @@ void guard_beat(struct process *p, struct bytes node, struct bytes service_id)
     }
 }
 
-static void excuse(struct core *c, struct core_letter *l)
+void guard_put_beats(const struct process *p, uint64_t now_ms, struct buf *out)
+{
+    struct tree_iter it;
+
+    tree_first(&beats_current(p->beats)->all, &it);
+    for (const struct beat *e; (e = tree_next(&it));) {
+        uint64_t at = atomic_load_explicit(&e->here_ms, memory_order_relaxed);
+        uint64_t ago = now_ms > at ? now_ms - at : 0;
+        if (!e->ttl_ms || !at || ago > GUARD_TOLD_MS)
+            continue;
+        buf_puts(out, "beat ");
+        buf_u64(out, ago);
+        buf_putc(out, ' ');
+        http_encode(out, e->node);
+        buf_putc(out, ' ');
+        http_encode(out, e->id);
+        buf_putc(out, '\n');
+    }
+}
+
+static struct bytes take_word(struct bytes *line)
+{
+    size_t n = bytes_find(*line, ' ');
+    struct bytes word = bytes_head(*line, n);
+
+    *line = bytes_skip(*line, n + 1);
+    return word;
+}
+
+static void take_beat(struct guardian *g, struct bytes line, struct arena *a)
+{
+    struct bytes node, id;
+    uint64_t ago;
+
+    if (!bytes_is(take_word(&line), "beat") ||
+        bytes_u64(take_word(&line), &ago) != ERR_OK ||
+        http_decode(a, take_word(&line), false, &node) != ERR_OK ||
+        http_decode(a, line, false, &id) != ERR_OK)
+        return;
+    duty_beat_told(g->duty, node, id, ago, now_ms(g), serving_wall_ms());
+}
+
+void guard_take_beats(struct core *c, struct bytes text)
+{
+    struct guardian *g = c->guardian;
+    struct arena a;
+
+    if (!g || g->stopped)
+        return;
+    arena_init(&a, 0);
+    while (text.n) {
+        size_t end = bytes_find(text, '\n');
+        take_beat(g, bytes_head(text, end), &a);
+        text = bytes_skip(text, end + 1);
+        arena_reset(&a);
+    }
+    arena_fini(&a);
+}
+
+void guard_excuse(struct core *c)
 {
     if (c->guardian && !c->guardian->stopped)
         duty_excuse(c->guardian->duty, now_ms(c->guardian));
+}
+
+static void excuse(struct core *c, struct core_letter *l)
+{
+    guard_excuse(c);
     free(l);
 }
 

@@ -35,4 +35,18 @@ void guard_store_is_back(struct core *c);
 /* A registration from outside was answered 200. */
 void guard_beat(struct process *p, struct bytes node, struct bytes service_id);
 
+/* The beats of the last GUARD_TOLD_MS that came to this server, for the holder of
+ * the duty, behind the agents that were heard (presence.h), one a line:
+ *
+ *     beat MILLISECONDS-AGO NODE SERVICE-ID
+ *
+ * with both names escaped as in a URL. Any thread, pinned; then core thread: takes
+ * them from another server's answer, whose other lines are none of these. */
+enum { GUARD_TOLD_MS = 10 * 1000 };
+void guard_put_beats(const struct process *p, uint64_t now_ms, struct buf *out);
+void guard_take_beats(struct core *c, struct bytes text);
+
+/* A server that could have told of beats is not heard any more. Core thread. */
+void guard_excuse(struct core *c);
+
 #endif

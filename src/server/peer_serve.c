@@ -12,6 +12,7 @@
 #include "server/drain_peer.h"
 #include "server/events.h"
 #include "server/gate.h"
+#include "server/guard.h"
 #include "server/presence.h"
 #include "server/subscribers.h"
 
@@ -119,6 +120,7 @@ static void heard(struct serving *s, struct conn *c, struct api_call *call)
     if (bytes_u64(http_param_value(call->request, "after"), &after) != ERR_OK)
         after = 0;
     presence_write(s->process->presence, after, uv_now(&s->loop), &call->body);
+    guard_put_beats(s->process, uv_now(&s->loop), &call->body);
     call->status = 200;
     call->content_type = "text/plain; charset=utf-8";
     peer_answer(s, c, call);

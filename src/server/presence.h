@@ -13,7 +13,7 @@
  *     MILLISECONDS-AGO NAME      one a line, the name escaped as in a URL
  *     - NAME                     it is not known here any more
  *
- * so that an agent costs a line when it comes, goes, or is late, and nothing else.
+ * and lines of others (guard.h), which are left out here; so that an agent costs a line when it comes, goes, or is late, and nothing else.
  * Who asks after another report than the last one (another holder, or an answer
  * was lost) gets all. The holder keeps a copy of each server's names.
  *

@@ -13,6 +13,7 @@
 #include "http/json_in.h"
 #include "http/json_out.h"
 #include "loop/peer.h"
+#include "server/guard.h"
 #include "server/presence.h"
 #include "server/serving.h"
 
@@ -162,6 +163,20 @@ static void forget_copies(struct pulse *p)
         copy_free(&p->copies[i]);
 }
 
+static bool is_failed(const struct pulse *p, struct bytes server)
+{
+    const struct cat_node *n =
+        snapshot_node(catalog_current(p->core->process->catalog), server);
+    const struct cat_record *r =
+        n ? cat_node_check(n, bytes_str(LIVENESS_CHECK)) : NULL;
+    struct check_view v;
+
+    if (!r)
+        return true; /* it has left */
+    cat_check_view(r, &v);
+    return bytes_is(v.status, "critical");
+}
+
 static void server_told(void *ctx, const struct fetch_result *r)
 {
     struct question *q = ctx;
@@ -172,7 +187,11 @@ static void server_told(void *ctx, const struct fetch_result *r)
     if (r->err == ERR_OK && r->status == 200 && p->held && c) {
         report_begins(p, question_name(q));
         presence_read(c, q->after, r->body, heard, p);
+        guard_take_beats(p->core, r->body);
     }
+    /* Who confirmed services there needs time to find another server. */
+    if (r->err != ERR_OK && p->held && !is_failed(p, question_name(q)))
+        guard_excuse(p->core);
     free(q);
 }
 

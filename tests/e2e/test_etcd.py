@@ -214,6 +214,31 @@ def test_an_agents_clients_are_told_that_no_server_has_a_leader(
         agents.end(agent.process)
 
 
+def test_what_is_confirmed_at_any_server_does_not_expire(make_server, single):
+    """One of the servers removes what expires; others are told of it, too."""
+    servers = servers_on(make_server, single, 2)
+
+    def confirm(at, service):
+        answer = at.put("/v1/catalog/register", {
+            "Node": f"outside-{service}", "Address": "10.1.1.1",
+            "Service": {"Service": service, "Meta": {"muster-ttl": "5s"}}})
+        assert answer.status == 200, answer.text
+
+    kept = [f"kept-{i}" for i in range(len(servers))]
+    for at, service in zip(servers, kept):
+        confirm(at, service)
+
+    def expired():
+        for at, service in zip(servers, kept):
+            assert nodes_of(at, service), f"{service} is confirmed, and gone"
+            confirm(at, service)
+        return not nodes_of(servers[0], "silent")
+    # Three times to live of their own, one after the other.
+    for _ in range(3):
+        confirm(servers[0], "silent")
+        until(expired, "the service that nobody confirms expires")
+
+
 def test_an_agent_forgets_servers_that_have_left(make_server, single, tmp_path):
     a, b = servers_on(make_server, single, 2)
     agent = agents.Agent(tmp_path / "agent", a).start()

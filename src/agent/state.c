@@ -67,9 +67,11 @@ void state_stored(struct letter *l)
         break;
     case STORE_REFUSED:
     case STORE_UNAVAILABLE:
-        /* The live state is true all the same; it is stored when it can be. */
+        /* The live state is true all the same. It is stored soon after it can
+         * be: a crash until then would start the check anew, and take a healthy
+         * instance out of the answers. */
         if (r)
-            state_lazily(r, AGENT_RETRY_MAX_MS);
+            state_lazily(r, AGENT_RETRY_MS);
         break;
     }
     state_write_free(w);
@@ -118,7 +120,7 @@ void state_write(struct running *r, const struct local_check *k,
     if (store_submit(r->agent->store, &w->change, NULL) == ERR_OK)
         return;
     state_write_free(w);
-    state_lazily(r, AGENT_RETRY_MAX_MS);
+    state_lazily(r, AGENT_RETRY_MS);
 }
 
 /* --- Late ---------------------------------------------------------------- */

@@ -436,6 +436,7 @@ func (t *torture) live(rounds int, limit time.Duration, names string, disks bool
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	t.background(ctx, r, &wg)
+	t.allBack(time.Now()) // and on each agent's disk, before that is full
 	if t.measured > 0 {
 		t.detection(t.measured)
 		cancel()

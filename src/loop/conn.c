@@ -62,6 +62,7 @@ void conn_close(struct conn *c)
     if (c->state == CONN_CLOSED)
         return;
     conn_tls_bye(c);
+    conn_doze_end(c);
     c->state = CONN_CLOSED;
     timer_clear(c->server->timers, &c->timer);
     list_del(&c->link);
@@ -88,6 +89,11 @@ void conn_resume_reading(struct conn *c)
     if (!c->paused)
         return;
     c->paused = false;
+    conn_start_reading(c);
+}
+
+void conn_start_reading(struct conn *c)
+{
     if (uv_read_start(&c->uv.stream, alloc_read, on_read) != 0)
         conn_lost(c);
 }
@@ -130,6 +136,7 @@ static void hand_over(struct conn *c)
     c->state = CONN_BUSY;
     c->phase = HTTP_IN_IDLE;
     c->due_ms = 0;
+    c->patient = false;
     s->events.request(s->events.ctx, c, r);
     /* Only now: the caller may have gone on using the request after his
      * answer. */
@@ -273,12 +280,12 @@ static void alloc_read(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 static void settle(struct conn *c)
 {
     conn_look_due(c);
-    if (c->state != CONN_READING)
-        return;
-    if (c->eof) /* half a request, or none */
+    if (c->state == CONN_READING && c->eof) /* half a request, or none */
         conn_close(c);
-    else
+    else if (c->state == CONN_READING)
         conn_resume_reading(c);
+    if (c->patient || c->dozes)
+        conn_doze_settle(c);
 }
 
 static void feed_ahead(struct conn *c)
@@ -348,30 +355,35 @@ static void refuse_tls(struct conn *c)
     conn_close(c);
 }
 
+void conn_on_bytes(struct conn *c, struct bytes in)
+{
+    if (in.n == 0) {
+        conn_on_eof(c);
+        return;
+    }
+    if (c->state == CONN_LINGERING)
+        lingered(c, in.n);
+    else if (c->tls)
+        conn_tls_input(c, in);
+    else if (c->from_peer && !c->greeted && is_tls(in.p))
+        refuse_tls(c);
+    else
+        conn_input(c, in);
+    c->greeted = true;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *c = stream->data;
 
     if (n == 0)
         return;
-    if (n < 0) {
-        if (conn_tls_is_new(c) && c->state == CONN_READING)
-            conn_tls_count_failure(c, "");
-        if (n == UV_EOF)
-            conn_on_eof(c);
-        else
-            conn_lost(c);
-        return;
-    }
-    if (c->state == CONN_LINGERING)
-        lingered(c, (size_t)n);
-    else if (c->tls)
-        conn_tls_input(c, bytes_of(buf->base, (size_t)n));
-    else if (c->from_peer && !c->greeted && is_tls(buf->base))
-        refuse_tls(c);
+    if (n < 0 && conn_tls_is_new(c) && c->state == CONN_READING)
+        conn_tls_count_failure(c, "");
+    if (n < 0 && n != UV_EOF)
+        conn_lost(c);
     else
-        conn_input(c, bytes_of(buf->base, (size_t)n));
-    c->greeted = true;
+        conn_on_bytes(c, bytes_of(buf->base, n < 0 ? 0 : (size_t)n));
 }
 
 /* --- What follows an answer ----------------------------------------------- */

@@ -37,6 +37,7 @@ enum {
     /* Slower senders of a body are cut, after a grace of CONN_HEAD_MS. */
     CONN_BODY_MIN_BYTES_PER_S = 1024,
     CONN_WRITE_STALL_MS = 30 * 1000, /* no byte of an answer taken meanwhile */
+    CONN_DOZE_MS = 100,
     CONN_PEER_SLOTS = 65536,
     CONN_BACKLOG = 4096,
 };
@@ -139,6 +140,11 @@ const char *conn_peer(struct conn *c);
 /* Gives back the request's memory while the answer is due (long polls). From
  * here on a peer that half-closes has left: before, he is taken to wait. */
 void conn_forget_request(struct conn *c);
+
+/* Before the answer: this peer's next request may wait for CONN_DOZE_MS. It is
+ * looked for together with those of all others who said so, so that a thousand
+ * a second wake the thread ten times. Holds until the next request is there. */
+void conn_doze(struct conn *c);
 
 /* The answer: head (with its empty line) and body, references taken; body may
  * be NULL. The head must have been made with conn_keep_alive(c). No head: no

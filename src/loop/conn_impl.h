@@ -4,6 +4,7 @@
  *
  * conn_server.c  the server: listeners, limits, closing
  * conn.c         one connection: input, requests, its end
+ * conn_doze.c    many whose next request may wait a little
  * conn_time.c    how long it waits for its peer
  * conn_tls.c     TLS between the socket and all of these
  * conn_write.c   answers and streams
@@ -80,6 +81,8 @@ struct conn {
     bool broken : 1;    /* a write failed; gone is to be called */
     bool from_peer : 1; /* came to the listener for peers */
     bool greeted : 1;   /* a first byte came */
+    bool patient : 1;   /* conn_doze was called for the last request */
+    bool dozes : 1;     /* in server->doze_fd, and not read by libuv */
     _Alignas(16) char user[];
 };
 
@@ -94,6 +97,9 @@ struct http_server {
     uv_idle_t idle;    /* runs while later is not empty */
     struct timer accept_pause;
     struct timer grace;
+    struct timer doze; /* set while some do */
+    size_t dozing;     /* connections */
+    int doze_fd;       /* epoll; -1: never needed */
     void (*closed)(void *ctx);
     size_t handles; /* open ones of libuv's; at 0 the server is closed */
     bool closing;
@@ -148,6 +154,9 @@ void conn_lost(struct conn *c);
 /* The peer sends no more. */
 void conn_on_eof(struct conn *c);
 
+/* What the socket gave; nothing: the peer sends no more. */
+void conn_on_bytes(struct conn *c, struct bytes in);
+
 /* What the peer sent, if need be after TLS. */
 void conn_input(struct conn *c, struct bytes in);
 
@@ -155,6 +164,7 @@ void conn_input(struct conn *c, struct bytes in);
 bool conn_keep_ahead(struct conn *c, struct bytes in);
 void conn_pause_reading(struct conn *c);
 void conn_resume_reading(struct conn *c);
+void conn_start_reading(struct conn *c);
 
 /* Says that we are done and waits a little for the peer to agree. */
 void conn_linger(struct conn *c);
@@ -167,6 +177,15 @@ void conn_do_later(struct conn *c);
 void conn_answered(struct conn *c, bool from_loop);
 
 void conn_release_request(struct conn *c);
+
+/* --- conn_doze.c ---------------------------------------------------------- */
+
+/* After each input: whether it dozes from now on. It may be lost by that. */
+void conn_doze_settle(struct conn *c);
+
+/* It is in the set no more; nobody reads. Idempotent. */
+void conn_doze_end(struct conn *c);
+void server_on_doze(struct timer *t);
 
 /* --- conn_time.c ---------------------------------------------------------- */
 

@@ -385,6 +385,8 @@ enum err http_server_new(uv_loop_t *loop, struct timers *timers,
     s->handles = 1; /* idle */
     s->accept_pause.fire = on_accept_pause_over;
     s->grace.fire = on_grace_over;
+    s->doze.fire = server_on_doze;
+    s->doze_fd = -1;
     s->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     list_init(&s->conns);
     list_init(&s->listeners);
@@ -459,6 +461,8 @@ void http_server_free(struct http_server *s)
         http_in_free(s->parsers[--s->parser_count]);
     if (s->reserve_fd >= 0)
         (void)close(s->reserve_fd);
+    if (s->doze_fd >= 0)
+        (void)close(s->doze_fd);
     server_tls_fini(s);
     free(s->read_buffer);
     free(s);

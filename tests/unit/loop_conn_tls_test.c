@@ -210,6 +210,21 @@ static void requests_are_answered_one_after_the_other(void **state)
     server_stop(w.s);
 }
 
+static void a_request_may_wait_for_those_of_others(void **state)
+{
+    (void)state;
+    struct world w = world_start(false, 0);
+    struct client c = client_new(&w, NULL);
+
+    client_expect(&w, &c, GET("/doze"), "GET /doze 0 #1");
+    client_expect(&w, &c, GET("/doze"), "GET /doze 0 #2");
+    client_expect(&w, &c, GET("/a"), "GET /a 0 #3");
+    client_expect(&w, &c, GET("/doze"), "GET /doze 0 #4");
+    client_fini(&c);
+    run_until(w.s, metric_get(METRIC_HTTP_CONNECTIONS) == 0);
+    server_stop(w.s);
+}
+
 static void tls_1_2_is_spoken_and_1_1_is_not(void **state)
 {
     (void)state;
@@ -538,6 +553,7 @@ static int drop_certs(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(requests_are_answered_one_after_the_other),
+    cmocka_unit_test(a_request_may_wait_for_those_of_others),
     cmocka_unit_test(tls_1_2_is_spoken_and_1_1_is_not),
     cmocka_unit_test(pipelined_requests_are_answered_in_order),
     cmocka_unit_test(a_long_answer_reaches_a_slow_reader_whole),

@@ -3,7 +3,7 @@
 /* loop_server - a server and its clients in one thread, for the tests of conn.
  *
  * The server answers by path: /fixed/N sends N bytes, /echo what came, /close
- * nothing; /park and /hold keep the connection in `held` (park gives the
+ * nothing, /doze as others and its next request may wait; /park and /hold keep the connection in `held` (park gives the
  * request back) until the test answers it. Clients never block: while they
  * wait, the server's loop runs. */
 #ifndef TESTS_UNIT_LOOP_SERVER_H
@@ -102,6 +102,8 @@ static inline void on_request(void *ctx, struct conn *c, struct http_request *r)
             conn_forget_request(c);
     } else {
         char text[128];
+        if (bytes_is(r->path, "/doze"))
+            conn_doze(c);
         int n = snprintf(text, sizeof text, "%.*s %.*s %zu #%d",
                          BYTES_ARG(r->method_name), BYTES_ARG(r->path),
                          r->body.n, m->served);

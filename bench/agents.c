@@ -32,7 +32,8 @@ enum step { HELLO, REGISTER, STREAM, BEAT };
 struct agent {
     enum step step;
     int fd, stream_fd, port_at;
-    bool waits; /* for an answer */
+    bool waits;   /* for an answer */
+    bool patient; /* the server has many: the connection is for beats alone */
     uint64_t due_ns, sent_ns, began_ns, up_ns;
     size_t got;
     char in[IN_MAX];
@@ -100,7 +101,7 @@ static void lost(struct agent *a)
     drop(&a->fd);
     drop(&a->stream_fd);
     a->step = HELLO;
-    a->waits = false;
+    a->waits = a->patient = false;
     a->got = 0;
     a->port_at = (a->port_at + 1) % all.port_n;
     a->due_ns = now_ns() + 1000000000u;
@@ -136,11 +137,12 @@ static int write_request(const struct agent *a, char *out, size_t n)
                         "X-Muster-Subscriber: agent host-%d\r\n\r\n",
                         i, i, i);
     case BEAT:
-        return snprintf(
-            out, n,
-            "PUT /v1/peer/beat HTTP/1.1\r\nHost: x\r\n"
-            "Content-Length: %d\r\n\r\n%s",
-            snprintf(body, sizeof body, "{\"Node\":\"host-%d\"}", i), body);
+        return snprintf(out, n,
+                        "PUT /v1/peer/beat HTTP/1.1\r\nHost: x\r\n"
+                        "Content-Length: %d\r\n\r\n%s",
+                        snprintf(body, sizeof body, "{\"Node\":\"host-%d\"%s}",
+                                 i, a->patient ? ",\"Patient\":true" : ""),
+                        body);
     }
     return 0;
 }
@@ -197,8 +199,9 @@ static void answered(struct agent *a, int status)
     all.up += a->up_ns == 0;
     if (!a->up_ns)
         a->up_ns = now;
-    a->due_ns =
-        a->sent_ns + (uint64_t)(every ? atoi(every + 9) : 1000) * 1000000u;
+    int ms = every ? atoi(every + 9) : 1000;
+    a->patient = ms > 1000;
+    a->due_ns = a->sent_ns + (uint64_t)ms * 1000000u;
 }
 
 /* Answers are short; the body is looked at for its end only. */

@@ -114,9 +114,12 @@ static void say_who_asks(struct conn *c, struct http_request *r)
         r->method != HTTP_GET || bytes_starts(r->path, bytes_str("/v1/query/"));
 
     r->from_peer = conn_is_peer(c);
-    if (!counts || strcmp(conn_peer(c), "unix") == 0)
+    if (!counts)
         return;
-    r->peer = arena_copy(r->arena, bytes_str(conn_peer(c)));
+    const char *peer = conn_peer(c);
+    if (strcmp(peer, "unix") == 0)
+        return;
+    r->peer = arena_copy(r->arena, bytes_str(peer));
     if (!r->peer.p) /* nobody must take him for a unix socket */
         r->peer = bytes_str("?");
 }
@@ -125,6 +128,8 @@ void dispatch_request(void *ctx, struct conn *c, struct http_request *r)
 {
     struct serving *s = ctx;
     metric_add(METRIC_HTTP_REQUESTS, 1);
+    if (peer_beat(s, c, r))
+        return;
     struct api_call call;
     api_call_init(&call);
     serving_pin(s);

@@ -228,21 +228,46 @@ static void beaten(void *ctx, const struct fetch_result *r)
         link_lost(l, r->err != ERR_OK ? r->text.s : "a beat was refused");
         return;
     }
-    place_beat(l->core, link_address(l), r->wait_us);
+    if (!l->patient)
+        place_beat(l->core, link_address(l), r->wait_us);
     tell_now(l);
-    uint64_t next = l->beat_sent_ms + next_beat(l, r->body);
+    l->beat_ms = next_beat(l, r->body);
+    uint64_t next = l->beat_sent_ms + l->beat_ms;
     timer_set(&l->core->timers, &l->beat_timer,
               next > now_ms(l) ? next - now_ms(l) : 1);
 }
 
+/* Where the server has many, it does not look at each beat as it comes
+ * (conn_doze), and nothing else should wait for that: the connection is left to
+ * beats alone, and others are made when they are needed. */
+static struct peers *beat_peers(struct link *l)
+{
+    const struct tls_psk *psk = l->core->process->psk;
+    struct peers *others = NULL;
+
+    l->patient = l->beat_ms > LINK_BEAT_MS;
+    if (l->patient && !l->beats &&
+        peers_new(l->core->loop, psk, &others) == ERR_OK) {
+        l->beats = l->peers;
+        l->peers = others;
+    }
+    l->patient &= l->beats != NULL;
+    return l->patient ? l->beats : l->peers;
+}
+
 static void send_beat(struct link *l)
 {
+    struct peers *peers = beat_peers(l);
     struct buf body = {0};
     struct json_out j = json_out(&body);
 
     json_open(&j, '{');
     json_key(&j, "Node");
     json_str(&j, l->core->process->self.node_name);
+    if (l->patient) {
+        json_key(&j, "Patient");
+        json_bool(&j, true);
+    }
     json_close(&j, '}');
     l->beat_sent_ms = process_now_ms();
     const struct peer_request q = {.to = link_address(l),
@@ -250,7 +275,7 @@ static void send_beat(struct link *l)
                                    .target = "/v1/peer/beat",
                                    .body = buf_bytes(&body),
                                    .timeout_ms = LINK_BEAT_LOST_MS};
-    if (body.bad || peer_ask(l->peers, &q, beaten, l, &l->beat) != ERR_OK)
+    if (body.bad || peer_ask(peers, &q, beaten, l, &l->beat) != ERR_OK)
         timer_set(&l->core->timers, &l->beat_timer, LINK_BEAT_MS);
     buf_fini(&body);
 }
@@ -369,6 +394,7 @@ static void look_at_cluster(struct link *l, struct bytes id)
 static void use(struct link *l, const struct hello_in *in)
 {
     l->up = l->answered = true;
+    l->beat_ms = 0; /* that server has not said */
     l->failures = 0;
     l->retry_ms = LINK_RETRY_MIN_MS;
     look_at_cluster(l, in->cluster);
@@ -516,6 +542,8 @@ void link_stop(struct link *l)
     sync_again(l);
     peers_close(l->peers);
     l->peers = NULL;
+    peers_close(l->beats);
+    l->beats = NULL;
     joins_close(l->joins);
     l->joins = NULL;
     sync_give_up(l);

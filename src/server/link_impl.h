@@ -47,7 +47,10 @@ struct link {
     struct fetch *hello, *beat;
     struct timer retry, beat_timer;
     uint64_t retry_ms, beat_sent_ms;
-    size_t failures; /* in a row */
+    uint64_t beat_ms;    /* as the server told; 0: it has not yet */
+    struct peers *beats; /* connections for beats alone; NULL: none yet */
+    bool patient;        /* the beat on its way went there */
+    size_t failures;     /* in a row */
     struct joins *joins;
     uint64_t begun_ms;
     bool answered; /* a server of ours has, ever */

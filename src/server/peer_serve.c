@@ -8,6 +8,7 @@
 #include "base/net.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
+#include "http/response.h"
 #include "loop/peer.h"
 #include "server/drain_peer.h"
 #include "server/events.h"
@@ -63,9 +64,12 @@ static void refuse(struct serving *s, struct conn *c, struct api_call *call,
 
 /* --- Beats --------------------------------------------------------------- */
 
+enum { BEATEN_AGE_MS = 100 };
+
 struct beat_in {
     struct bytes node, address;
     int64_t port;
+    bool patient;
 };
 
 /* clang-format off */
@@ -73,11 +77,82 @@ static const struct json_field beat_fields[] = {
     {"Node", NULL, FIELD_STRING, offsetof(struct beat_in, node), NULL, JSON_NO_FLAG},
     {"Address", NULL, FIELD_STRING, offsetof(struct beat_in, address), NULL, JSON_NO_FLAG},
     {"Port", NULL, FIELD_INT, offsetof(struct beat_in, port), NULL, JSON_NO_FLAG},
+    {"Patient", NULL, FIELD_BOOL, offsetof(struct beat_in, patient), NULL, JSON_NO_FLAG},
 };
 /* clang-format on */
-static const struct json_table beat_table = {beat_fields, 3,
+static const struct json_table beat_table = {beat_fields, 4,
                                              sizeof(struct beat_in)};
 
+static void put_beaten(struct json_out *j, uint64_t next_ms, uint64_t age_ms)
+{
+    json_open(j, '{');
+    json_key(j, "BeatMs");
+    json_u64(j, next_ms);
+    json_member_u64(j, "AgeMs", age_ms);
+    json_close(j, '}');
+}
+
+/* The answer of almost all; where there are many it is made once for all that
+ * are read together, and tells an age that is rounded up: never too young. */
+static struct shared *beaten(struct serving *s, uint64_t next_ms)
+{
+    struct buf head = {0}, body = {0};
+    struct json_out j = json_out(&body);
+    bool known, many = next_ms > PRESENCE_BEAT_MS;
+    uint64_t age_ms = contact_ms(s->process, &known);
+
+    if (many)
+        age_ms = (age_ms / BEATEN_AGE_MS + 1) * BEATEN_AGE_MS;
+    if (many && s->beaten && s->beaten_age_ms == age_ms)
+        return shared_ref(s->beaten);
+    put_beaten(&j, next_ms, age_ms);
+    http_head_begin(&head, 200);
+    http_head_line(&head, "Content-Type", bytes_str("application/json"));
+    http_head_end(&head, body.n, true, false);
+    buf_put(&head, buf_bytes(&body));
+    struct shared *text =
+        head.bad || body.bad ? NULL : shared_copy(buf_bytes(&head));
+    buf_fini(&head);
+    buf_fini(&body);
+    if (text && many) {
+        shared_unref(s->beaten);
+        s->beaten = shared_ref(text);
+        s->beaten_age_ms = age_ms;
+    }
+    return text;
+}
+
+/* Where there are few, an answer at once tells how far away the server is. */
+static uint64_t take_beat(struct serving *s, struct conn *c,
+                          const struct beat_in *in)
+{
+    uint64_t next =
+        presence_heard(s->process->presence, in->node, uv_now(&s->loop));
+
+    if (in->patient && next > PRESENCE_BEAT_MS)
+        conn_doze(c);
+    return next;
+}
+
+bool peer_beat(struct serving *s, struct conn *c, const struct http_request *r)
+{
+    struct errtext t = {{0}};
+    struct beat_in in;
+
+    if (!bytes_is(r->path, "/v1/peer/beat") || r->method != HTTP_PUT ||
+        !conn_is_peer(c) || !conn_keep_alive(c) || conn_http_1_0(c) ||
+        !s->process->self.is_server ||
+        json_decode(r->body, &beat_table, &in, r->arena, &t) != ERR_OK ||
+        !in.node.n)
+        return false;
+    uint64_t next = take_beat(s, c, &in);
+    struct shared *text = next ? beaten(s, next) : NULL;
+    if (text)
+        conn_answer(c, text, NULL);
+    return text != NULL;
+}
+
+/* Those that peer_beat leaves. */
 static void beat(struct serving *s, struct conn *c, struct api_call *call)
 {
     const struct http_request *r = call->request;
@@ -93,22 +168,15 @@ static void beat(struct serving *s, struct conn *c, struct api_call *call)
         refuse(s, c, call, t.s[0] ? t.s : "A beat without Node");
         return;
     }
-    uint64_t next =
-        presence_heard(s->process->presence, in.node, uv_now(&s->loop));
+    uint64_t next = take_beat(s, c, &in);
     if (next == 0) {
         api_error(call, 429, "Beats of more than %d agents", PRESENCE_MAX);
         peer_answer(s, c, call);
         return;
     }
     struct json_out j = json_out(&call->body);
-    json_open(&j, '{');
-    json_key(&j, "Index");
-    json_u64(&j, snapshot_revision(s->env.cat));
-    json_key(&j, "BeatMs");
-    json_u64(&j, next);
     bool known;
-    json_member_u64(&j, "AgeMs", contact_ms(s->process, &known));
-    json_close(&j, '}');
+    put_beaten(&j, next, contact_ms(s->process, &known));
     peer_json(call);
     peer_answer(s, c, call);
 }

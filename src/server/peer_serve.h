@@ -3,7 +3,10 @@
 /* peer_serve - what servers and agents ask each other, answered on the serving
  * thread:
  *
- *     PUT /v1/peer/beat    {"Node":...}: this agent lives (presence.h)
+ *     PUT /v1/peer/beat    {"Node":...}: this agent lives (presence.h). With
+ *                          "Patient":true nothing else comes on this connection,
+ *                          and where there are many, beats are read together
+ *                          (conn_doze)
  *     PUT /v1/peer/behind  who reads through a stream (behind.h)
  *     PUT /v1/peer/drain/  who holds an instance (drain_peer.h)
  *     PUT /v1/peer/event   user events, to be passed on (events.h)
@@ -25,6 +28,10 @@ enum {
 
 /* The call moves: answered now or later. */
 void peer_begin(struct serving *s, struct conn *c, struct api_call *call);
+
+/* A beat, on the shortest way: there are more of them than of all else. False:
+ * it is none, or is to be answered as any other request. */
+bool peer_beat(struct serving *s, struct conn *c, const struct http_request *r);
 
 /* Answers with what the call holds. */
 void peer_answer(struct serving *s, struct conn *c, struct api_call *call);

@@ -511,6 +511,7 @@ void serving_join(struct serving *s)
     for (size_t i = 0; i < MIRRORS_MAX; i++)
         free(s->mirror_views[i]);
     map_fini(&s->drafts);
+    shared_unref(s->beaten);
     buf_fini(&s->scratch);
     uv_loop_close(&s->loop);
     free(s);

@@ -156,11 +156,13 @@ struct serving {
     struct gate gate;
     struct peers *peers;    /* made when first needed */
     struct dns_worker *dns; /* the same: answers for agents */
-    struct list awaiting;   /* requests: forward.h */
-    struct map shares;      /* target and index -> polls that wait together */
-    struct list rounds;     /* reads for those whose wait is over */
-    struct map drafts;      /* canonical target -> struct draft under way */
-    _Atomic uint64_t seen;  /* revision: its groups know of all up to it */
+    struct shared *beaten;  /* answer to beats where many are; NULL: none */
+    uint64_t beaten_age_ms;
+    struct list awaiting;  /* requests: forward.h */
+    struct map shares;     /* target and index -> polls that wait together */
+    struct list rounds;    /* reads for those whose wait is over */
+    struct map drafts;     /* canonical target -> struct draft under way */
+    _Atomic uint64_t seen; /* revision: its groups know of all up to it */
     /* Long polls and streams; the core thread looks at it. */
     _Atomic size_t parked;
     struct list monitors;

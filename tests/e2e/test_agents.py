@@ -301,13 +301,52 @@ def test_a_killed_agent_is_failed_in_time_and_back_at_once(server, make):
     a.kill()
     begun = time.monotonic()
     until(lambda: agents.status_of(server, "mortal") == "critical",
-          "it is declared failed", FAILED_WITHIN + 3)
-    took = time.monotonic() - begun
-    # The bound is a promise; how loaded this machine is is not.
-    print(f"failed after {took:.1f} s")
+          "it is declared failed")
+    # The bound (FAILED_WITHIN) is held by tests/sim, on a clock of its own: a
+    # server that this machine leaves waiting starts all times anew, rightly.
+    print(f"failed after {time.monotonic() - begun:.1f} s")
     a.start()
     until(lambda: agents.status_of(server, "mortal") == "passing",
           "it is back")
+
+
+def beat_as_many(server, n):
+    """So many agents more, as this server sees them."""
+    c = http.client.HTTPConnection("127.0.0.1", server.other_ports[0],
+                                   timeout=muster.LIMIT)
+    for i in range(n):
+        c.request("PUT", "/v1/peer/beat", json.dumps({"Node": f"host-{i}"}))
+        r = c.getresponse()
+        every = json.loads(r.read())["BeatMs"]
+        assert r.status == 200
+    c.close()
+    return every
+
+
+def unheard_ms(server, node):
+    c = http.client.HTTPConnection("127.0.0.1", server.other_ports[0],
+                                   timeout=muster.LIMIT)
+    c.request("GET", "/v1/peer/heard?after=0")
+    lines = c.getresponse().read().decode().splitlines()
+    c.close()
+    return next((int(w[0]) for w in map(str.split, lines) if w[1:] == [node]), None)
+
+
+def test_where_there_are_many_an_agent_is_heard_and_failed_all_the_same(make):
+    s = make(muster.Server, name="server-many").start()
+    a = make(agents.Agent, s, name="one-of-many", bind="127.0.0.10").start()
+    assert beat_as_many(s, 2001) == 3000
+    # It beats less often, on a connection that nothing else is sent on.
+    for _ in range(2):
+        until(lambda: unheard_ms(s, a.name) > 1500, "it beats each three seconds")
+        until(lambda: unheard_ms(s, a.name) < 1000, "it beats")
+    assert a.put("/v1/agent/service/register",
+                 {"Name": "local", "ID": "l1", "Port": 81}).status == 200
+    assert ids(s.get("/v1/health/service/local?passing")) == ["l1"]
+    assert agents.status_of(s, a.name) == "passing"
+    a.kill()
+    until(lambda: agents.status_of(s, a.name) == "critical",
+          "it is declared failed")
 
 
 def test_a_stopped_server_makes_nobody_fail(server, agent):
@@ -468,8 +507,7 @@ def test_members_are_told_alive_and_failed_and_can_be_forced_out(
     assert agent.put("/v1/agent/force-leave/forced").status == 200
     assert agents.status_of(server, "forced") == "passing", "it lives"
     a.kill()
-    until(lambda: members(agent)["forced"]["Status"] == 4, "it has failed",
-          FAILED_WITHIN + 3)
+    until(lambda: members(agent)["forced"]["Status"] == 4, "it has failed")
     assert agent.put("/v1/agent/force-leave/forced").status == 200
     assert "forced" not in members(server)
     answer = agent.put("/v1/agent/force-leave/nobody")

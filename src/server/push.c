@@ -244,7 +244,9 @@ static struct shared *first_event(struct serving *s, const struct push *st,
     json_key(&j, "Index");
     json_u64(&j, snapshot_revision(env->cat));
     json_key(&j, "BeatMs");
-    json_u64(&j, mirror ? STREAM_MIRROR_BEAT_MS : STREAM_BEAT_MS);
+    json_u64(&j, mirror         ? STREAM_MIRROR_BEAT_MS
+                 : st->of_agent ? STREAM_BEAT_MS * STREAM_AGENT_BEATS
+                                : STREAM_BEAT_MS);
     if (mirror) {
         json_key(&j, "At");
         json_u64(&j, push_clock_ms(s));
@@ -289,8 +291,10 @@ void push_open(struct serving *s, struct conn *c, struct api_call *call,
     if (seen->count == 0)
         seen->revision = snapshot_revision(env->cat);
     st = push_new(s, c, api_stream_count(call));
-    if (st)
+    if (st) {
+        st->of_agent = call->request->from_peer && call->rows && !mirror;
         push_beats_begin(st, mirror);
+    }
     if (st && call->request->from_peer && !st->of)
         push_hear_begin(st, call);
     if (st && name_it(st) && join_all(s, st, call, env))

@@ -43,6 +43,9 @@
 
 enum {
     STREAM_BEAT_MS = 15 * 1000,
+    STREAM_BEAT_EARLY_MS = 250, /* so many go out together */
+    /* To an agent one of so many: its own beats tell it all that these do. */
+    STREAM_AGENT_BEATS = 4,
     STREAM_MIRROR_BEAT_MS = 1000,
     STREAM_QUEUE_BYTES_MAX = 64 << 10, /* unsent, of one connection; a piece may
                                           come on top */
@@ -130,6 +133,8 @@ struct push {
     struct serving *serving;
     const struct dc_mirror *of; /* whose catalog; NULL: the own */
     uint64_t beat_ms;           /* due */
+    uint32_t beats;             /* so far */
+    bool of_agent;              /* who beats to us himself */
     bool full;                  /* waits for its socket */
     bool owes_id;               /* was sent changes, and no id since */
     bool dead;   /* no memory for a piece: ends at the next beat */

@@ -42,6 +42,7 @@ static struct shared *beat_text(uint64_t age_ms)
 /* A reader who has not taken what was sent has no use for a beat. */
 static void send_beat(struct push *st, struct shared *of_own)
 {
+    bool said = !st->of_agent || ++st->beats % STREAM_AGENT_BEATS == 0;
     struct serving *s = st->serving;
     struct shared *piece = st->of   ? beat_text(dc_mirror_age_ms(st->of))
                            : of_own ? shared_ref(of_own)
@@ -52,7 +53,7 @@ static void send_beat(struct push *st, struct shared *of_own)
     st->beat_ms = uv_now(&s->loop) + STREAM_BEAT_MS;
     if (st->dead)
         push_end(st);
-    else if (!st->full && piece &&
+    else if (said && !st->full && piece &&
              conn_stream_piece(st->conn, shared_ref(piece), 0) != ERR_OK)
         shared_unref(piece);
     shared_unref(piece);
@@ -68,7 +69,7 @@ static void on_beat(struct timer *t)
 
     for (int i = 0; i < STREAM_BEATS_PER_TURN && !list_empty(&ss->all); i++) {
         struct push *st = container_of(ss->all.next, struct push, link);
-        if (st->beat_ms > now)
+        if (st->beat_ms > now + STREAM_BEAT_EARLY_MS)
             break;
         send_beat(st, piece);
     }

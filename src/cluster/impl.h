@@ -155,6 +155,7 @@ struct cluster {
     size_t asked_count;
     uint64_t generation; /* grows with each lock and unlock */
     bool refused;        /* a member of our proposal holds another lock */
+    bool pleading[GATHER_EXPECT_MAX]; /* by place in the set */
     uint64_t pause_until_ms;
     bool joining;
     char waits_for[200]; /* what was logged last of it */

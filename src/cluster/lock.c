@@ -71,6 +71,7 @@ static bool hold(struct cluster *c, const struct record *r)
         return false;
     c->generation++;
     c->refused = false;
+    memset(c->pleading, 0, sizeof c->pleading);
     c->phase = LOCKED;
     ask_set(c);
     cluster_changed(c);
@@ -157,10 +158,14 @@ void lock_asked(struct cluster *c, struct cluster_request *q)
 
 /* --- Asking for locks ----------------------------------------------------- */
 
+/* One at a time to each server: the late refusal of an older plea must not undo
+ * a set that this server has agreed to since. */
 struct plea {
     struct owed owed;
     struct cluster *cluster;
-    char token[GATHER_ID_BYTES], id[GATHER_ID_BYTES];
+    uint64_t generation;
+    size_t at; /* of the set */
+    char token[GATHER_ID_BYTES];
 };
 
 static void on_plea(void *ctx, const struct fetch_result *r)
@@ -169,6 +174,8 @@ static void on_plea(void *ctx, const struct fetch_result *r)
     struct cluster *c = p->cluster;
     bool ours = c->phase == LOCKED && strcmp(c->record.token, p->token) == 0;
 
+    if (p->generation == c->generation)
+        c->pleading[p->at] = false;
     if (ours && r->err == ERR_OK && r->status == 409) {
         log_warn("cluster", "%s was refused: %.*s", p->token,
                  (int)(r->body.n < 200 ? r->body.n : 200),
@@ -178,15 +185,17 @@ static void on_plea(void *ctx, const struct fetch_result *r)
     owed_free(&p->owed);
 }
 
-static void plead(struct cluster *c, const struct set_server *s)
+static void plead(struct cluster *c, size_t at)
 {
+    const struct set_server *s = &c->record.set[at];
     struct buf body = {0};
     struct plea *p = owed_new(c, sizeof *p);
     char to[300];
 
     p->cluster = c;
     memcpy(p->token, c->record.token, sizeof p->token);
-    memcpy(p->id, s->id, sizeof p->id);
+    p->generation = c->generation;
+    p->at = at;
     net_host_port(to, sizeof to, bytes_str(s->address), (uint64_t)s->peer_port);
     proposal_put(&body, c);
     const struct peer_request q = {
@@ -196,8 +205,11 @@ static void plead(struct cluster *c, const struct set_server *s)
         .body = buf_bytes(&body),
         .timeout_ms = HELLO_MS,
     };
-    if (body.bad || peer_ask(c->peers, &q, on_plea, p, NULL) != ERR_OK)
+    c->pleading[at] = !body.bad;
+    if (body.bad || peer_ask(c->peers, &q, on_plea, p, NULL) != ERR_OK) {
+        c->pleading[at] = false;
         owed_free(&p->owed);
+    }
     buf_fini(&body);
 }
 
@@ -270,8 +282,8 @@ static void plead_all(struct cluster *c, const struct gather_server *room)
 
         if (strcmp(s->id, c->options.node_id) == 0)
             continue;
-        if (strcmp(room[n].token, c->record.token) != 0)
-            plead(c, s);
+        if (strcmp(room[n].token, c->record.token) != 0 && !c->pleading[i])
+            plead(c, i);
         n++;
     }
 }

@@ -157,7 +157,9 @@ const struct cat_node *find_node(const struct api_call *c,
                                  const struct api_env *env)
 {
     const struct cat_node *n = snapshot_node(env->cat, c->arg);
-    return n ? n : snapshot_node_by_id_prefix(env->cat, c->arg);
+    /* A mirror means the name: "a7" is not there yet, and nobody whose ID begins
+     * so may stand in for it. */
+    return n || c->rows ? n : snapshot_node_by_id_prefix(env->cat, c->arg);
 }
 
 /* Asked for by an ID's prefix, it is still the node that is watched. */

@@ -406,6 +406,27 @@ static void under_another_name_it_leaves_a_prefix_as_what_it_was(void **state)
                         "team-a filter;");
 }
 
+/* Consul's clients may ask for a node by the first digits of its ID. A mirror that
+ * waits for node "a7" was given another one so, and never told of its own. */
+static void rows_of_a_node_are_of_its_name_alone(void **state)
+{
+    struct world *w = *state;
+    struct told t = {0};
+    assert_int_equal(put(w, "/v1/catalog/register",
+                         "{\"Node\":\"a4\",\"Address\":\"10.0.0.1\",\"ID\":"
+                         "\"a7148852-8511-43c7-af1e-45b4cfb9ef2b\"}"),
+                     200);
+    walk(w, "/v1/catalog/node-services/a7", &t);
+    assert_int_equal(t.n, 1);
+    told_free(&t);
+    walk(w, "/v1/catalog/node-services/a7?rows", &t);
+    assert_int_equal(t.n, 0);
+    told_free(&t);
+    walk(w, "/v1/catalog/node-services/A4?rows", &t);
+    assert_int_equal(t.n, 1);
+    told_free(&t);
+}
+
 /* --- Requests for streams ------------------------------------------------ */
 
 static void text_of_target(struct world *w, size_t i, const char *want)
@@ -516,6 +537,8 @@ static const struct CMUnitTest tests[] = {
         who_went_is_told_with_its_service_and_by_whose_will, setup, teardown),
     cmocka_unit_test_setup_teardown(
         under_another_name_it_leaves_a_prefix_as_what_it_was, setup, teardown),
+    cmocka_unit_test_setup_teardown(rows_of_a_node_are_of_its_name_alone, setup,
+                                    teardown),
     cmocka_unit_test_setup_teardown(subscriptions_become_canonical_targets,
                                     setup, teardown),
     cmocka_unit_test_setup_teardown(bad_stream_requests_are_refused, setup,

@@ -87,6 +87,13 @@ static void end(struct leave *l, int status, const char *text)
     owed_free(&l->owed);
 }
 
+/* While another leader is elected, maybe because we led. */
+static bool may_pass(const struct fetch_result *r)
+{
+    return r->err == ERR_OK &&
+           (r->status == 503 || bytes_is(r->body, "No cluster leader"));
+}
+
 static void on_removed(void *ctx, const struct fetch_result *r)
 {
     struct leave *l = ctx;
@@ -98,7 +105,7 @@ static void on_removed(void *ctx, const struct fetch_result *r)
         end(l, 200, "");
         return;
     }
-    if (r->err == ERR_OK && r->status == 503 && ++l->tried < TRIES) {
+    if (may_pass(r) && ++l->tried < TRIES) {
         timer_set(l->cluster->timers, &l->again, TRY_MS);
         return;
     }

@@ -35,6 +35,7 @@ struct watch {
     uint64_t digest;
     uint64_t events_told; /* the index of the last one told; 0: none */
     struct told next;     /* newest, not told yet */
+    bool waited;          /* with it, for one that was being made already */
 
     struct told now;         /* what the run under way tells */
     struct handler *handler; /* one of these two, or no run is under way */
@@ -94,6 +95,12 @@ static uint64_t backoff_ms(unsigned failures)
     return ms < WATCH_RETRY_MAX_MS ? ms : WATCH_RETRY_MAX_MS;
 }
 
+/* Newer ones come: what was made before is not told any more. */
+static bool is_outdated(const struct watch *w)
+{
+    return w->owner->working == w || !list_empty(&w->dirty);
+}
+
 static void on_retry(struct timer *t)
 {
     struct watch *w = container_of(t, struct watch, retry);
@@ -102,7 +109,7 @@ static void on_retry(struct timer *t)
         told_drop(&w->next);
         w->seen = false; /* made anew, with what came meanwhile */
         look_again(w);
-    } else {
+    } else if (!is_outdated(w)) {
         run_handler(w);
     }
 }
@@ -128,7 +135,8 @@ static void run_ended(struct watch *w, const char *error)
             look_again(w);
         }
         told_drop(&w->now);
-        run_handler(w);
+        if (!is_outdated(w))
+            run_handler(w);
         return;
     }
     w->failures++;
@@ -212,6 +220,7 @@ static void run_handler(struct watch *w)
         return;
     w->now = w->next;
     w->next = (struct told){0};
+    w->waited = false;
     if (w->def.args.n) {
         char *copy = xmalloc(w->now.n + 1); /* kept for a second attempt */
         memcpy(copy, w->now.body, w->now.n);
@@ -296,6 +305,16 @@ static bool is_too_early(const struct watch *w)
            w->owner->made.events_after != w->events_told;
 }
 
+/* Waits for the next one if that is due already, but only once: with changes
+ * without end there always is one. */
+static void run_newest(struct watch *w)
+{
+    if (!list_empty(&w->dirty) && !w->waited)
+        w->waited = true;
+    else
+        run_handler(w);
+}
+
 static void take_made(struct watches *ws, struct watch *w)
 {
     struct told *t = &ws->made.told;
@@ -311,9 +330,9 @@ static void take_made(struct watches *ws, struct watch *w)
         w->digest = ws->made.digest;
         told_drop(&w->next);
         w->next = *t;
-        run_handler(w);
     }
     *t = (struct told){0};
+    run_newest(w);
 }
 
 static void on_work_done(uv_work_t *work, int status)

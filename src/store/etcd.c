@@ -441,6 +441,7 @@ enum err backend_etcd_open(const char *url, const struct store_etcd *o,
     x->oldest = 1;
     list_init(&x->calls);
     list_init(&x->to_log_in);
+    list_init(&x->to_try);
     list_init(&x->histories);
     copy_options(x, o);
     enum err e = parse_url(x, url, t);

@@ -147,7 +147,7 @@ void etcd_call_free(void *call)
 
 void etcd_calls_drop(struct etcd *x)
 {
-    struct list *all[] = {&x->calls, &x->to_log_in};
+    struct list *all[] = {&x->calls, &x->to_log_in, &x->to_try};
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         while (!list_empty(all[i]))

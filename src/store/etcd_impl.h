@@ -121,6 +121,7 @@ struct etcd {
     bool closing;
     struct list calls;
     struct list to_log_in; /* calls that wait for a token */
+    struct list to_try;    /* ranges that wait for what is tried */
     char *token;           /* NULL: none yet */
     bool logging_in;
 

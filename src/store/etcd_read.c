@@ -169,15 +169,20 @@ static struct page_call *page_new(struct etcd *x, struct bytes prefix,
     return p;
 }
 
+/* Whoever is told may ask at once and begin another try: the rest waits for it. */
 static void tried(struct etcd *x, void *arg, enum err e)
 {
-    struct page_call *p = arg;
+    (void)arg;
+    while (!list_empty(&x->to_try) && !x->try_done) {
+        struct page_call *p =
+            container_of(x->to_try.next, struct page_call, call.link);
 
-    (void)x;
-    if (e == ERR_OK)
-        ask_page(p);
-    else
-        page_end(p, e);
+        list_del(&p->call.link);
+        if (e == ERR_OK)
+            ask_page(p);
+        else
+            page_end(p, e);
+    }
 }
 
 void etcd_range(struct backend *b, struct bytes prefix, uint64_t at,
@@ -188,11 +193,15 @@ void etcd_range(struct backend *b, struct bytes prefix, uint64_t at,
 
     p->row = row;
     p->row_ctx = ctx;
-    /* The first call of all is a range. */
-    if (x->tried)
+    /* The first call of all is a range; after a gap it may be several, of groups
+     * whose outcome is looked for. */
+    if (x->tried) {
         ask_page(p);
-    else
-        etcd_try(x, tried, p);
+        return;
+    }
+    list_add(&x->to_try, &p->call.link);
+    if (!x->try_done)
+        etcd_try(x, tried, NULL);
 }
 
 void etcd_walk(struct backend *b, struct backend_walk *w, backend_done_fn done,

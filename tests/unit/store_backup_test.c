@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 /* An etcd whose disk is put back to what it was: its revisions fall under the
  * feet of servers that go on. */
-#include "store/backend.h"
+#include "store/etcd_impl.h"
 
 #include "unit/store_etcd.h"
 #include "unit/store_past.h"
@@ -249,7 +249,55 @@ static void who_hears_that_etcd_is_full_is_not_in(void **state)
     free(f);
 }
 
+struct asked {
+    bool is_done;
+    enum err e;
+};
+
+static void on_asked(void *ctx, enum err e, uint64_t revision)
+{
+    (void)revision;
+    *(struct asked *)ctx = (struct asked){true, e};
+}
+
+static void no_row(void *ctx, const struct backend_row *row)
+{
+    (void)ctx;
+    (void)row;
+}
+
+/* After a gap etcd is tried anew, and meanwhile each group of unknown outcome
+ * reads the past: found by torture, as an abort. */
+static void several_may_read_while_etcd_is_tried_again(void **state)
+{
+    struct asked asked[3] = {{0}};
+    struct store_etcd none = {0};
+    struct errtext t = {{0}};
+    struct backend *b;
+    uv_loop_t loop;
+
+    (void)state;
+    assert_ok(backend_etcd_open(etcd_fresh(), &none, "server-1", &b, &t));
+    assert_int_equal(uv_loop_init(&loop), 0);
+    b->ops->attach(b, &loop);
+    container_of(b, struct etcd, backend)->tried = false;
+    for (size_t i = 0; i < 3; i++)
+        b->ops->range(b, bytes_str("k"), 0, no_row, on_asked, &asked[i]);
+    while (!asked[0].is_done || !asked[1].is_done || !asked[2].is_done)
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    for (size_t i = 0; i < 3; i++)
+        assert_ok(asked[i].e);
+    /* Whoever waits still is forgotten. */
+    container_of(b, struct etcd, backend)->tried = false;
+    for (size_t i = 0; i < 3; i++)
+        b->ops->range(b, bytes_str("k"), 0, no_row, on_asked, &asked[i]);
+    b->ops->close(b);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 static struct CMUnitTest tests[] = {
+    cmocka_unit_test(several_may_read_while_etcd_is_tried_again),
     cmocka_unit_test(an_etcd_put_back_to_a_backup_is_loaded_and_takes_writes),
     cmocka_unit_test(a_backup_of_before_an_import_is_of_its_epoch),
     cmocka_unit_test(who_hears_that_etcd_is_full_is_not_in),

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/net.h"
+#include "duty/liveness.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
 #include "http/response.h"
@@ -86,8 +87,7 @@ static const struct json_table beat_table = {beat_fields, 4,
 static void put_beaten(struct json_out *j, uint64_t next_ms, uint64_t age_ms)
 {
     json_open(j, '{');
-    json_key(j, "BeatMs");
-    json_u64(j, next_ms);
+    json_member_u64(j, "BeatMs", next_ms);
     json_member_u64(j, "AgeMs", age_ms);
     json_close(j, '}');
 }
@@ -143,7 +143,7 @@ bool peer_beat(struct serving *s, struct conn *c, const struct http_request *r)
         !conn_is_peer(c) || !conn_keep_alive(c) || conn_http_1_0(c) ||
         !s->process->self.is_server ||
         json_decode(r->body, &beat_table, &in, r->arena, &t) != ERR_OK ||
-        !in.node.n)
+        !in.node.n || in.node.n > LIVENESS_NAME_MAX)
         return false;
     uint64_t next = take_beat(s, c, &in);
     struct shared *text = next ? beaten(s, next) : NULL;
@@ -166,6 +166,13 @@ static void beat(struct serving *s, struct conn *c, struct api_call *call)
     if (json_decode(r->body, &beat_table, &in, call->arena, &t) != ERR_OK ||
         !in.node.n) {
         refuse(s, c, call, t.s[0] ? t.s : "A beat without Node");
+        return;
+    }
+    if (in.node.n > LIVENESS_NAME_MAX) {
+        api_error(call, 400,
+                  "A beat of a Node whose name has %zu bytes, more than %d",
+                  in.node.n, LIVENESS_NAME_MAX);
+        peer_answer(s, c, call);
         return;
     }
     uint64_t next = take_beat(s, c, &in);

@@ -554,6 +554,7 @@ def test_names_are_found_by_dns_here(server, make):
 
 
 @pytest.mark.parametrize("path,body,why", [
+    ("beat", json.dumps({"Node": "n" * 257}), "257 bytes, more than 256"),
     ("beat", "{", "unexpected"),
     ("beat", "{}", "A beat without Node"),
     ("beat", '{"Node":7}', "cannot unmarshal"),

@@ -8,19 +8,13 @@
 
 /* --- Writing ------------------------------------------------------------- */
 
-static void number(struct json_out *j, const char *key, uint64_t v)
-{
-    json_key(j, key);
-    json_u64(j, v);
-}
-
 static void put_one(struct json_out *j, const struct heard_event *e,
                     uint64_t now_ms)
 {
     json_open(j, '{');
     api_event_members(j, e, e->ltime);
-    number(j, "Age", now_ms > e->fired_ms ? now_ms - e->fired_ms : 0);
-    number(j, "Hops", e->hops + 1);
+    json_member_u64(j, "Age", now_ms > e->fired_ms ? now_ms - e->fired_ms : 0);
+    json_member_u64(j, "Hops", e->hops + 1);
     json_close(j, '}');
 }
 
@@ -32,10 +26,10 @@ void event_batch_put(struct buf *out, const struct event_batch *b,
     json_open(&j, '{');
     json_key(&j, "From");
     json_str(&j, b->from);
-    number(&j, "LTime", b->ltime);
-    number(&j, "Life", b->life);
-    number(&j, "To", b->to);
-    number(&j, "Seq", b->seq);
+    json_member_u64(&j, "LTime", b->ltime);
+    json_member_u64(&j, "Life", b->life);
+    json_member_u64(&j, "To", b->to);
+    json_member_u64(&j, "Seq", b->seq);
     json_key(&j, "Events");
     json_open(&j, '[');
     for (size_t i = 0; i < b->n; i++)

@@ -153,17 +153,11 @@ enum api_next agent_event_fire(struct api_call *c, const struct api_env *env,
     return API_AGENT;
 }
 
-static void member(struct json_out *j, const char *key, struct bytes v)
-{
-    json_key(j, key);
-    json_str(j, v);
-}
-
 void api_event_members(struct json_out *j, const struct heard_event *e,
                        uint64_t ltime)
 {
-    member(j, "ID", bytes_str(e->id));
-    member(j, "Name", e->name);
+    json_member_str(j, "ID", bytes_str(e->id));
+    json_member_str(j, "Name", e->name);
     json_key(j, "Payload");
     if (e->payload.n) {
         struct buf b;
@@ -175,13 +169,11 @@ void api_event_members(struct json_out *j, const struct heard_event *e,
     } else {
         json_nil(j);
     }
-    member(j, "NodeFilter", e->node_filter);
-    member(j, "ServiceFilter", e->service_filter);
-    member(j, "TagFilter", e->tag_filter);
-    json_key(j, "Version");
-    json_u64(j, 1);
-    json_key(j, "LTime");
-    json_u64(j, ltime);
+    json_member_str(j, "NodeFilter", e->node_filter);
+    json_member_str(j, "ServiceFilter", e->service_filter);
+    json_member_str(j, "TagFilter", e->tag_filter);
+    json_member_u64(j, "Version", 1);
+    json_member_u64(j, "LTime", ltime);
 }
 
 void event_answer(struct api_call *c, const struct agent_op *op)

@@ -165,19 +165,18 @@ struct plea {
     struct cluster *cluster;
     uint64_t generation;
     size_t at; /* of the set */
-    char token[GATHER_ID_BYTES];
 };
 
 static void on_plea(void *ctx, const struct fetch_result *r)
 {
     struct plea *p = ctx;
     struct cluster *c = p->cluster;
-    bool ours = c->phase == LOCKED && strcmp(c->record.token, p->token) == 0;
+    bool ours = p->generation == c->generation;
 
-    if (p->generation == c->generation)
+    if (ours)
         c->pleading[p->at] = false;
-    if (ours && r->err == ERR_OK && r->status == 409) {
-        log_warn("cluster", "%s was refused: %.*s", p->token,
+    if (ours && c->phase == LOCKED && r->err == ERR_OK && r->status == 409) {
+        log_warn("cluster", "%s was refused: %.*s", c->record.token,
                  (int)(r->body.n < 200 ? r->body.n : 200),
                  r->body.n ? r->body.p : "");
         c->refused = true;
@@ -193,7 +192,6 @@ static void plead(struct cluster *c, size_t at)
     char to[300];
 
     p->cluster = c;
-    memcpy(p->token, c->record.token, sizeof p->token);
     p->generation = c->generation;
     p->at = at;
     net_host_port(to, sizeof to, bytes_str(s->address), (uint64_t)s->peer_port);

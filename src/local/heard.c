@@ -59,15 +59,6 @@ static struct heard_snapshot *copy_of(const struct heard_snapshot *s)
 
 /* --- Events -------------------------------------------------------------- */
 
-static struct bytes put(char **at, struct bytes from)
-{
-    struct bytes ret = bytes_of(*at, from.n);
-    if (from.n)
-        memcpy(*at, from.p, from.n);
-    *at += from.n;
-    return ret;
-}
-
 static const struct heard_event *event_copy(const struct heard_event *e,
                                             uint64_t number)
 {
@@ -77,12 +68,12 @@ static const struct heard_event *event_copy(const struct heard_event *e,
     char *at = (char *)(copy + 1);
     *copy = *e;
     copy->number = number;
-    copy->name = put(&at, e->name);
-    copy->payload = put(&at, e->payload);
-    copy->node_filter = put(&at, e->node_filter);
-    copy->service_filter = put(&at, e->service_filter);
-    copy->tag_filter = put(&at, e->tag_filter);
-    copy->from = put(&at, e->from);
+    copy->name = bytes_append(&at, e->name);
+    copy->payload = bytes_append(&at, e->payload);
+    copy->node_filter = bytes_append(&at, e->node_filter);
+    copy->service_filter = bytes_append(&at, e->service_filter);
+    copy->tag_filter = bytes_append(&at, e->tag_filter);
+    copy->from = bytes_append(&at, e->from);
     return copy;
 }
 

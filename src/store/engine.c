@@ -95,7 +95,6 @@ static void on_retry(struct timer *t)
 {
     struct store *s = container_of(t, struct store, retry);
 
-    s->retries = false;
     if (s->loading)
         feed_retry(s);
     groups_retry(s);
@@ -106,9 +105,8 @@ void engine_retry_later(struct store *s)
 {
     /* Not later than it is due already: those who fail one after the other would
      * keep it from ever ringing. */
-    if (s->ended || s->retries)
+    if (s->ended || s->retry.item.in)
         return;
-    s->retries = true;
     timer_set(&s->timers, &s->retry, s->retry_ms);
     s->retry_ms *= 2;
     if (s->retry_ms > RETRY_MAX_MS)

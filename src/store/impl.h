@@ -139,7 +139,6 @@ struct store {
     struct timers timers;
     struct timer retry;
     uint64_t retry_ms;
-    bool retries; /* the timer runs */
     struct timer upkeep;
     struct timer closer;
     uint64_t close_deadline_ms;

@@ -117,6 +117,41 @@ def test_pytest_files_count_like_any_other(suite):
     assert "assert 1 == 2" in out and "port taken" in out
 
 
+LOUD = """
+def find(where):
+    assert "needle" in where
+def test_loud():
+    print("hay " * 100000)
+    find("a stack of hay")
+"""
+
+
+def test_what_failed_stands_before_all_output_and_at_the_end(suite):
+    """Who shows a few lines of each failure, or the end alone, shows that."""
+    _, _, out = run(suite(LOUD, "test_loud.py"))
+    lines = out.splitlines()
+    what = "FAILED test_loud: AssertionError: assert 'needle' in 'a stack of hay'"
+    assert lines[1].strip() == what
+    before = lines[: next(i for i, x in enumerate(lines) if "| " in x)]
+    assert any("test_loud.py:6: in test_loud" in x for x in before)
+    assert any('assert "needle" in where' in x for x in before)
+    assert any(x.strip().startswith("E ") for x in before)
+    assert lines[-3:-1] == ["FAIL test_loud.py", f"     {what}"]
+
+
+def test_very_much_output_loses_its_middle_alone(suite):
+    text = "echo first; echo 1..1; yes | head -c 200000; echo not ok 1 - x; echo '# why'"
+    _, _, out = run(suite(text))
+    assert "     | first" in out and "     | # why" in out
+    assert "bytes cut here]" in out and len(out) < 1000000
+    assert out.splitlines()[1:3] == ["     FAILED x: why", "     | first"]
+
+
+def test_a_value_that_differs_is_shown_whole(suite):
+    _, _, out = run(suite("def test_x(): assert 'a' * 300 == 'b'", "test_x.py"))
+    assert f"assert '{'a' * 300}' == 'b'" in out
+
+
 @pytest.mark.parametrize(
     "text", ["", "import nothing_of_this_name", "import os; os.abort()"]
 )

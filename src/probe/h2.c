@@ -148,25 +148,30 @@ static bool new_session(struct h2 *h)
 
 /* --- The connection ------------------------------------------------------- */
 
-/* What nghttp2 has to say goes out. False: gone. */
+/* What nghttp2 has to say goes out, in one piece: a server that closes after its
+ * first read has then read all, and its last word is not lost to a reset. False:
+ * gone. */
 static bool flush(struct h2 *h)
 {
+    struct buf out = {0};
     const uint8_t *p;
     ssize_t n = 0;
+    enum err e = ERR_OK;
 
     h->inside = true;
-    while (!h->closed && (n = nghttp2_session_mem_send(h->session, &p)) > 0) {
-        if (stream_write(h->stream, bytes_of(p, (size_t)n)) == ERR_OK)
-            continue;
-        h->inside = false;
-        over(h, ERR_FULL, "the server takes no more bytes");
-        return false;
-    }
+    while (!h->closed && (n = nghttp2_session_mem_send(h->session, &p)) > 0)
+        buf_put(&out, bytes_of(p, (size_t)n));
     h->inside = false;
+    if (!h->closed && n == 0 && out.n)
+        e = out.bad ? ERR_NOMEM : stream_write(h->stream, buf_bytes(&out));
+    buf_fini(&out);
     if (h->closed)
         h2_free(h);
     else if (n < 0)
         over(h, ERR_IO, nghttp2_strerror((int)n));
+    else if (e != ERR_OK)
+        over(h, e, e == ERR_FULL ? "the server takes no more bytes"
+                                 : "out of memory");
     else
         return true;
     return false;
@@ -244,6 +249,8 @@ static void on_over(void *ctx, enum err why, const char *text)
     h->stream = NULL;
     if (why == ERR_CLOSED)
         not_http2(h, "the server closed the connection");
+    else if (why == ERR_IO && bytes_starts(bytes_str(text), bytes_str("read ")))
+        not_http2(h, text);
     else
         over(h, why, text);
 }

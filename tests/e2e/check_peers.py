@@ -13,6 +13,7 @@ import os
 import pathlib
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 
@@ -308,6 +309,18 @@ def hang(c):
 
 def close_unanswered(c):
     c.recv(4096)
+
+
+def reset_unanswered(c):
+    c.recv(4096)
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def ssh_banner_and_reset(c):
+    """As a server does that closes with requests of ours unread: what it said
+    has come, and so has the reset."""
+    c.sendall(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n")
+    reset_unanswered(c)
 
 
 def ssh_banner(c):

@@ -160,6 +160,11 @@ def test_grpc_to_something_else_says_so(agent, nginx, rude):
     assert "DeadlineExceeded" in text_of(rude(peers.hang).port, Timeout="50ms")
     assert "closed the connection before any HTTP/2 frame" in text_of(
         rude(peers.close_unanswered).port)
+    assert re.search("connection reset by peer before any HTTP/2 frame; a "
+                     "server that wants TLS",
+                     text_of(rude(peers.reset_unanswered).port))
+    assert 'it began with "SSH-2.0-OpenSSH' in text_of(
+        rude(peers.ssh_banner_and_reset).port)
     assert re.search("dial tcp 127.0.0.1:.*: connect: connection refused",
                      text_of(muster.free_port()))
     assert "lookup nohost.invalid: no such host" in outcome(

@@ -170,8 +170,9 @@ static bool flush(struct h2 *h)
     else if (n < 0)
         over(h, ERR_IO, nghttp2_strerror((int)n));
     else if (e != ERR_OK)
-        over(h, e, e == ERR_FULL ? "the server takes no more bytes"
-                                 : "out of memory");
+        over(h, e,
+             e == ERR_FULL ? "the server takes no more bytes"
+                           : "out of memory");
     else
         return true;
     return false;

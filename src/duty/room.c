@@ -137,19 +137,24 @@ static void at_an_alarm(struct room *r, const struct room_look *l,
 }
 
 /* How soon: four looks until what is in use would have grown by a tenth of the
- * quota, as fast as it did lately. */
-static uint64_t next_look(const struct room *r, const struct room_look *l,
-                          uint64_t use)
+ * quota, as fast as it did lately. That room was just made does not mean that
+ * nobody fills it any more: the pace slows down by and by. Near the quota less
+ * than a second may be left, however it looked the last time. */
+static uint64_t next_look(struct room *r, const struct room_look *l,
+                          uint64_t use, unsigned percent)
 {
-    uint64_t step = part(l->quota, 10) / 4;
+    uint64_t step = part(l->quota, 10) / 4, ms = ROOM_LOOK_MS;
 
-    if (!r->last_ms || use <= r->last_use || !step)
-        return ROOM_LOOK_MS;
-    uint64_t ms = step * (l->now_ms - r->last_ms) / (use - r->last_use);
-
-    return ms < ROOM_LOOK_MIN_MS ? ROOM_LOOK_MIN_MS
-           : ms > ROOM_LOOK_MS   ? ROOM_LOOK_MS
-                                 : ms;
+    if (r->last_ms && use > r->last_use)
+        ms = step * (l->now_ms - r->last_ms) / (use - r->last_use);
+    if (r->pace_ms && ms > r->pace_ms * 2)
+        ms = r->pace_ms * 2;
+    if (ms < ROOM_LOOK_MIN_MS || percent >= ROOM_TIGHT_PERCENT)
+        ms = ROOM_LOOK_MIN_MS;
+    if (ms > ROOM_LOOK_MS)
+        ms = ROOM_LOOK_MS;
+    r->pace_ms = ms;
+    return ms;
 }
 
 static bool too_much(struct room *r, const struct room_look *l,
@@ -188,7 +193,7 @@ void room_decide(struct room *r, const struct room_look *l,
         at_an_alarm(r, l, ret);
     } else if (l->quota) {
         r->dropped = false;
-        ret->in_ms = next_look(r, l, use);
+        ret->in_ms = next_look(r, l, use, ret->percent);
         if (!too_much(r, l, ret) &&
             !defragment(r, l, part(l->quota, ROOM_EARLY_PERCENT),
                         part(l->quota, ROOM_FREE_PERCENT), ret))

@@ -23,8 +23,9 @@
  * Before this, history is a window by age and bytes (store/upkeep.c).
  *
  * Pure: it is told what a look at the members has shown, and plans one step. The
- * next look, soon when the file grows fast, shows what came of it. Milliseconds
- * of any clock that does not jump; bytes. Carried out by server/room.c. */
+ * next look, soon when the file grows fast or is nearly full, shows what came of
+ * it. Milliseconds of any clock that does not jump; bytes. Carried out by
+ * server/room.c. */
 #ifndef DUTY_ROOM_H
 #define DUTY_ROOM_H
 
@@ -99,6 +100,7 @@ struct room {
     bool dropped; /* for the alarm that there is */
     uint64_t dropped_ms, dropped_to;
     uint64_t last_ms, last_use;
+    uint64_t pace_ms; /* between the last two looks that were planned */
 };
 
 void room_decide(struct room *r, const struct room_look *l,

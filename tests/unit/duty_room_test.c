@@ -220,9 +220,32 @@ static void what_grows_fast_is_looked_at_often(void **state)
     assert_int_equal(s.plan.in_ms, ROOM_LOOK_MIN_MS);
     fill(&s, 45, 45);
     (void)later(&s, 1000);
-    assert_int_equal(s.plan.in_ms, 500);
+    assert_int_equal(s.plan.in_ms, 2 * ROOM_LOOK_MIN_MS);
+    (void)later(&s, 1000);
+    assert_int_equal(s.plan.in_ms, 4 * ROOM_LOOK_MIN_MS);
     (void)later(&s, 1000);
     assert_int_equal(s.plan.in_ms, ROOM_LOOK_MS);
+    fill(&s, 50, 50);
+    (void)later(&s, 1000);
+    assert_int_equal(s.plan.in_ms, 500);
+}
+
+/* History of the last seconds fills it: while that stays nothing is done, and it
+ * takes less than a second from there to the quota. */
+static void what_is_nearly_full_is_looked_at_often(void **state)
+{
+    struct scene s;
+
+    (void)state;
+    begin(&s);
+    fill(&s, 70, 70);
+    (void)later(&s, 1000);
+    fill(&s, 88, 88);
+    (void)later(&s, 1000);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(later(&s, ROOM_LOOK_MIN_MS), ROOM_WAIT);
+        assert_int_equal(s.plan.in_ms, ROOM_LOOK_MIN_MS);
+    }
 }
 
 /* Writers who fill half of the quota a minute, and never reach it. */
@@ -266,6 +289,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_alarm_of_live_data_is_told_and_stays),
     cmocka_unit_test(an_alarm_counts_where_the_quota_is_not_known),
     cmocka_unit_test(what_grows_fast_is_looked_at_often),
+    cmocka_unit_test(what_is_nearly_full_is_looked_at_often),
     cmocka_unit_test(churn_never_reaches_the_quota),
 };
 

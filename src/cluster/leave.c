@@ -97,16 +97,23 @@ static bool may_pass(const struct fetch_result *r)
 static void on_removed(void *ctx, const struct fetch_result *r)
 {
     struct leave *l = ctx;
+    struct cluster *c = l->cluster;
     char text[200];
 
-    if (r->err == ERR_OK && r->status == 200) {
+    /* Our etcd may hear of it, and end, before we are answered; and whatever the
+     * answer is then, it has happened. */
+    bool ended = c->phase == REMOVED;
+    if (ended || (r->err == ERR_OK && r->status == 200)) {
         log_info("cluster", "this server has left the cluster");
-        l->cluster->left = true;
+        if (ended)
+            leave_forget(c);
+        else
+            c->left = true;
         end(l, 200, "");
         return;
     }
     if (may_pass(r) && ++l->tried < TRIES) {
-        timer_set(l->cluster->timers, &l->again, TRY_MS);
+        timer_set(c->timers, &l->again, TRY_MS);
         return;
     }
     (void)snprintf(text, sizeof text, "%.*s",

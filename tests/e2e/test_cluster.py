@@ -10,8 +10,9 @@ import threading
 import pytest
 
 import clusters
-from muster import BINARY, until
+from muster import BINARY, LIMIT, until
 from test_peers import KEY, OTHER
+from wires import Wire
 
 pytestmark = pytest.mark.skipif(not clusters.INSTALLED, reason=clusters.WHY)
 
@@ -42,7 +43,9 @@ def healthy(s, name):
 
 
 def nodes_of(s, service="web", query=""):
-    answer = s.get(f"/v1/catalog/service/{service}{query}")
+    """A pause, while another leader is elected, is no answer."""
+    answer = until(lambda: settled(s.get(
+        f"/v1/catalog/service/{service}{query}")), "an answer")
     assert answer.status == 200, answer.text
     return {e["Node"] for e in answer.json}
 
@@ -97,22 +100,29 @@ def test_the_servers_speak_truly_about_themselves(three):
         m.name: m.raft for m in three.servers}
     assert {n: p["ID"] for n, p in peers.items()} == {
         m.name: m.id for m in three.servers}
-    leaders = [p["Address"] for p in peers.values() if p["Leader"]]
-    assert len(leaders) == 1 and all(p["Voter"] for p in peers.values())
+    assert all(p["Voter"] for p in peers.values())
+
+    def agreed():
+        """Asked anew each time: another one may be elected meanwhile."""
+        leaders = [p["Address"] for p in s.peers().values() if p["Leader"]]
+        assert len(leaders) <= 1
+        return leaders and all(m.get("/v1/status/leader").json == leaders[0]
+                               for m in three.servers)
+    until(agreed, "the same leader everywhere")
     for m in three.servers:
-        until(lambda m=m: m.get("/v1/status/leader").json == leaders[0],
-              "the same leader everywhere")
         assert set(m.get("/v1/status/peers").json) == {
             x.raft for x in three.servers}
     health = until(lambda: s.get("/v1/operator/autopilot/health").json["Healthy"]
                    and s.get("/v1/operator/autopilot/health").json, "health")
     assert health["FailureTolerance"] == 1
     assert {x["SerfStatus"] for x in health["Servers"]} == {"alive"}
-    listed = subprocess.run(
-        [BINARY, "operator", "raft", "list-peers", "-http-addr",
-         f"127.0.0.1:{s.port}"], capture_output=True, text=True, timeout=60)
-    assert listed.stdout.count("leader") == 1
-    assert listed.stdout.count("follower") == 2
+
+    def listed():
+        shown = subprocess.run(
+            [BINARY, "operator", "raft", "list-peers", "-http-addr",
+             f"127.0.0.1:{s.port}"], capture_output=True, text=True, timeout=60)
+        return (shown.stdout.count("leader"), shown.stdout.count("follower"))
+    until(lambda: listed() == (1, 2), "one that leads, two that follow")
 
 
 def test_what_is_asked_of_nobody_or_of_all_is_refused(three):
@@ -280,7 +290,9 @@ def test_a_server_that_leaves_makes_the_majority_smaller(fresh):
     a.register("n1", "web")
     until(lambda: len([p for p in d.peers().values() if p["Voter"]]) == 3,
           "three votes")
-    leader = next(s for s in c.servers if s.peers()[s.name]["Leader"])
+    leader = until(lambda: next(
+        (s for s in c.servers if s.peers().get(s.name, {}).get("Leader")), None),
+        "a leader")
     rest = [s for s in c.servers if s is not leader]
     done = leave(leader)
     assert done.returncode == 0, done.stderr
@@ -311,6 +323,40 @@ def test_a_server_that_leaves_makes_the_majority_smaller(fresh):
     until(lambda: last.peers().get(leader.name, {}).get("Voter"), "a vote")
 
 
+def test_whose_etcd_ends_before_the_answer_has_left_too(fresh):
+    """The other's answers are held back until then. It comes back as a new server
+    does, not with the data of a member that is none any more."""
+    c = fresh(3)
+    a, b, d = c.servers
+    b.command = lambda own=b.command: [
+        "127.0.0.1" if before == "-bind" else word
+        for before, word in zip([""] + own(), own())] + [
+            "-advertise", b.address]
+    with contextlib.ExitStack() as stack:
+        wires = [Wire(b.address, port) for port in (b.other_ports[0],
+                                                    b.other_ports[2])]
+        for w in wires:
+            stack.callback(w.close)
+        c.start()
+        a.register("n1", "web")
+        until(lambda: len([p for p in a.peers().values() if p["Voter"]]) == 3,
+              "three votes")
+        # One leaves as usual: then etcd takes part in changes at once.
+        assert leave(d).returncode == 0
+        until(lambda: set(a.peers()) == {"s1", "s2"}, "two peers")
+        wires[0].held = {"back"}
+        asked = threading.Thread(target=leave, args=(a,))
+        asked.start()
+        until(lambda: "was removed from the cluster" in a.log(), "etcd's end")
+        wires[0].up()
+        assert a.process.wait(LIMIT) == 0
+        asked.join()
+        assert "this server has left the cluster" in a.log()
+        a.start()
+        assert nodes_of(a) == {"n1"}
+        until(lambda: b.peers().get(a.name, {}).get("Voter"), "a vote")
+
+
 def test_a_server_that_the_others_need_stays_a_member(fresh):
     c = fresh(3).start()
     a, b, d = c.servers
@@ -332,7 +378,7 @@ def test_a_server_that_the_others_need_stays_a_member(fresh):
 def started(server):
     """Ends by itself; what it says."""
     server.spawn()
-    code = server.process.wait(30)
+    code = server.process.wait(LIMIT)
     assert code == 1
     return server.log()
 

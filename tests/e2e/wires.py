@@ -7,6 +7,8 @@ import select
 import socket
 import threading
 
+from muster import LIMIT, until
+
 
 class Wire:
     """Passes on what comes to (host, port) to 127.0.0.1 at the same port."""
@@ -28,6 +30,10 @@ class Wire:
         while not self.closing:
             with self.lock:
                 pairs = list(self.pairs)
+            if self.cut:
+                for a, b in pairs:
+                    self._drop(a, b)
+                pairs = []
             ways = []
             for near, far in pairs:
                 ways += [(near, far, "there"), (far, near, "back")]
@@ -76,12 +82,10 @@ class Wire:
             self._drop(a, b)
 
     def down(self):
-        """Resets all connections, and refuses more."""
+        """Ends all connections, and refuses more."""
         self.cut = True
-        with self.lock:
-            pairs = list(self.pairs)
-        for a, b in pairs:
-            self._drop(a, b)
+        # By its own thread: what another one closes, that one may select.
+        until(lambda: not self.pairs, "all connections are cut")
 
     def up(self):
         self.cut = False
@@ -90,6 +94,7 @@ class Wire:
 
     def close(self):
         self.closing = True
-        self.thread.join(5)
-        self.down()
+        self.thread.join(LIMIT)
+        for a, b in list(self.pairs):
+            self._drop(a, b)
         self.listener.close()

@@ -133,9 +133,10 @@ def test_dead_instances_are_ejected_and_come_back(make_server, make_client):
     server = make_server(dev=True).start()
     with contextlib.ExitStack() as stack:
         listeners = {}
-        for i in range(1, 5):
-            s = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            listeners[s.getsockname()[1]] = s
+        # One of them is bound again later: no port that the kernel may give away.
+        for port in muster.free_ports(4):
+            listeners[port] = stack.enter_context(
+                socket.create_server(("127.0.0.1", port)))
         for i, port in enumerate(listeners, 1):
             server.register("n", "web", f"web-{i}", port=port,
                             Address="127.0.0.1")

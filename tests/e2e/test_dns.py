@@ -217,7 +217,9 @@ def reply(packet, address="192.0.2.1", rcode=0, ident=None, flags=0x8180):
 
 
 @contextlib.contextmanager
-def forwarding(folder, *recursors, timeout="300ms", **settings):
+def forwarding(folder, *recursors, timeout="5s", **settings):
+    """The time-out is short where one is silent: the others, threads of this
+    process, have to answer within it."""
     s = DnsServer(folder, dev=True, config={
         "recursors": [f"127.0.0.1:{r.port}" for r in recursors],
         "dns_config": {"recursor_timeout": timeout, **settings}}).start()
@@ -246,7 +248,7 @@ def test_the_next_recursor_is_asked_when_one_fails(tmp_path):
     silent = Recursor(lambda packet, _: [])
     broken = Recursor(lambda packet, _: [reply(packet, rcode=2)])
     good = Recursor(lambda packet, _: [reply(packet, "192.0.2.7")])
-    with forwarding(tmp_path, silent, broken, good) as s:
+    with forwarding(tmp_path, silent, broken, good, timeout="2s") as s:
         assert s.ask("www.example.com").values() == ["192.0.2.7"]
         assert len(silent.asked) == len(broken.asked) == len(good.asked) == 1
 
@@ -303,6 +305,8 @@ def test_waiting_for_a_recursor_keeps_nobody_else_waiting(tmp_path):
             c.connect(("127.0.0.1", s.dns))
             c.send(dns.query(f"w{i}.example.com"))
             socks.append(c)
+            if i % 50 == 0:  # more at once than a socket holds are dropped
+                assert s.ask("web.service.consul").values() == ["10.0.0.1"]
         for _ in range(50):
             assert s.ask("web.service.consul").values() == ["10.0.0.1"]
         for c in socks:
@@ -381,8 +385,9 @@ def test_many_idle_connections_keep_nobody_out(server):
         for _ in range(20):
             m = server.ask("web.service.consul", tcp=True)
             assert m.values() == ["10.1.0.1"]
+        # Those that the kernel has accepted may wait for muster to accept them.
+        muster.until(lambda: server.metric("dns.evicted") > before, "evictions")
         assert server.metric("dns.connections") <= limit
-        assert server.metric("dns.evicted") > before
         assert server.ask("web.service.consul").values() == ["10.1.0.1"]
     finally:
         for s in idle:
@@ -465,7 +470,7 @@ def test_a_host_name_is_followed_through_recursors(tmp_path):
             return [bytes(data) + data[end:end + 16] * 59]
         return [reply(packet)]
     r = Recursor(answer)
-    with forwarding(tmp_path, r, timeout="300ms") as s:
+    with forwarding(tmp_path, r, timeout="1s") as s:
         for host in "www", "slow", "gone", "many":
             put(s, "n1", "10.0.0.1", host, Address=f"{host}.example.com")
         put(s, "named", "node.example.com", "onnode")

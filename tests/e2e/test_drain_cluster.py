@@ -82,6 +82,19 @@ def drain(server, name, query="wait=1500ms", timeout=muster.LIMIT):
     return a.json
 
 
+def one_waits(got):
+    return got if len(got["Waiting"]) == 1 and all_told(got) else None
+
+
+def safe(at, name, query="wait=2s"):
+    """Asked again: on a busy machine somebody is late once."""
+    return until(lambda: is_safe(drain(at, name, query)), "all let go")
+
+
+def is_safe(got):
+    return got if got["Result"] == "safe" else None
+
+
 def muster_cli(server, *words):
     return subprocess.run(
         [muster.BINARY, words[0], "-http-addr", f"127.0.0.1:{server.port}",
@@ -90,6 +103,10 @@ def muster_cli(server, *words):
 
 def said(got):
     return {s["Node"]: s["Answered"] for s in got["Servers"]}
+
+
+def all_told(got):
+    return got if all(said(got).values()) else None
 
 
 def test_safe_once_all_on_all_servers_have_let_go(servers, web):
@@ -103,10 +120,9 @@ def test_safe_once_all_on_all_servers_have_let_go(servers, web):
                for pair in zip(servers, streams)]
     for t in threads:
         t.start()
-    got = drain(servers[0], web, "wait=2s")
+    got = safe(servers[0], web)
     for t in threads:
         t.join()
-    assert got["Result"] == "safe", got
     assert said(got) == {s.name: True for s in servers}
     assert got["TableComplete"] and not got["Waiting"]
     for s in streams:
@@ -122,7 +138,8 @@ def test_who_refuses_on_another_server_is_named(servers, web):
         ack(servers[2], fine)
     t = threading.Thread(target=let_go)
     t.start()
-    got = drain(servers[0], web, "wait=1s&deregister")
+    got = until(lambda: one_waits(drain(
+        servers[0], web, "wait=1s&deregister")), "the other has let go")
     t.join()
     assert got["Result"] == "waiting" and not got["Deregistered"], got
     [row] = got["Waiting"]
@@ -149,7 +166,7 @@ def test_a_poll_on_another_server_counts(servers, web):
         ("server-2", "poller")], got
     second = servers[2].get(f"{path}&index={first.index}&wait=1s", headers=label)
     servers[2].get(f"{path}&index={second.index}&wait=10ms", headers=label)
-    assert drain(servers[0], web, "wait=2s")["Result"] == "safe"
+    safe(servers[0], web)
 
 
 def test_readers_on_other_servers_are_unproven(servers, web):
@@ -157,7 +174,7 @@ def test_readers_on_other_servers_are_unproven(servers, web):
     got = drain(servers[0], web, "wait=0s")
     assert got["Result"] == "unknown", got
     assert [u["Server"] for u in got["Unproven"]] == ["server-1"]
-    assert drain(servers[0], web, "wait=1s&trust-unproven")["Result"] == "safe"
+    safe(servers[0], web, "wait=1s&trust-unproven")
 
 
 def test_a_stopped_server_is_named_until_it_goes_on(servers, web):
@@ -170,7 +187,7 @@ def test_a_stopped_server_is_named_until_it_goes_on(servers, web):
     assert got["Result"] == "unknown" and not got["TableComplete"], got
     assert said(got) == {"server-0": True, "server-1": False, "server-2": True}
     assert "server-1" in got["Next"], got["Next"]
-    assert drain(servers[0], web, "wait=2s")["Result"] == "safe"
+    safe(servers[0], web)
 
 
 def test_a_subscriber_of_a_server_that_goes_on_late_still_counts(servers, web):
@@ -185,20 +202,25 @@ def test_a_subscriber_of_a_server_that_goes_on_late_still_counts(servers, web):
     assert [r["Label"] for r in got["Waiting"]] == ["late"], got
     stream.change()
     ack(late, stream)
-    assert drain(servers[0], web, "wait=2s")["Result"] == "safe"
+    safe(servers[0], web)
     stream.close()
 
 
 def test_after_a_servers_restart_it_is_unknown_for_a_while(servers, web):
     servers[2].kill()
+    # For as long as the longest wait: not over before it is asked.
+    servers[2].config = {"max_query_time": "10m"}
     servers[2].start()
     got = drain(servers[0], web, "wait=0s")
     assert got["Result"] == "unknown" and not got["TableComplete"], got
     [row] = [s for s in got["Servers"] if s["Node"] == "server-2"]
     assert row["Answered"] and not row["TableComplete"]
     assert "ask again in" in got["Next"]
+    servers[2].stop()
+    servers[2].config = BRIEF
+    servers[2].start()
     knows_all(servers)
-    assert drain(servers[0], web, "wait=2s")["Result"] == "safe"
+    safe(servers[0], web)
 
 
 def test_a_dead_server_is_named_and_one_that_has_left_is_not_asked(servers, web):
@@ -210,8 +232,7 @@ def test_a_dead_server_is_named_and_one_that_has_left_is_not_asked(servers, web)
     until(lambda: "server-2" not in {
         e["Node"] for e in servers[0].get("/v1/catalog/service/consul").json},
         "it has left")
-    got = drain(servers[0], web, "wait=2s")
-    assert got["Result"] == "safe" and "server-2" not in said(got), got
+    assert "server-2" not in said(safe(servers[0], web))
     servers[2].process.wait()
     servers[2].start()
     knows_all(servers)
@@ -228,7 +249,7 @@ def test_watchers_of_all_servers_are_listed(servers, web):
     streams = [follow(s, web, f"at-{s.name}") for s in servers]
     servers[1].get(f"/v1/health/service/{web}")
     for s in servers:
-        got = watchers(s, web)
+        got = until(lambda s=s: all_told(watchers(s, web)), "all told")
         assert {(r["Server"], r["Label"]) for r in got["Subscribers"]} == {
             (x.name, f"at-{x.name}") for x in servers}
         assert [u["Server"] for u in got["Unproven"]] == ["server-1"]
@@ -273,7 +294,8 @@ def test_lags_of_all_servers_are_added_up(servers, web):
         s.change()
         ack(server, s)
     for path in ("/v1/muster/lag", f"/v1/muster/lag?service={web}"):
-        lag = servers[1].get(path).json
+        # On a busy machine another server may be late once.
+        lag = until(lambda: all_told(servers[1].get(path).json), "all told")
         [row] = [r for r in lag["Services"] if r["Service"] == web]
         assert row["Count"] == 3 and sum(row["Buckets"]) == 3, row
         assert {r["Server"] for r in lag["Worst"]} == {s.name for s in servers}

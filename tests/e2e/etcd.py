@@ -3,6 +3,7 @@
 """A real etcd of one or three members on loopback, to be killed and stopped."""
 
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -107,7 +108,7 @@ class Etcd:
         for m in self.members:
             if m.process.poll() is not None:
                 continue
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, http.client.HTTPException):
                 s = m.status()
                 if s["header"]["member_id"] == s.get("leader"):
                     return m

@@ -68,8 +68,8 @@ class Client:
 
     def end(self):
         self.process.stdin.close()
-        code = self.process.wait(20)
-        self.reader.join(5)
+        code = self.process.wait(muster.LIMIT)
+        self.reader.join(muster.LIMIT)
         assert code == 0, "".join(self.lines)
 
 

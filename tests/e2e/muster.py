@@ -175,11 +175,11 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.send_signal(sig)
             try:
-                return self.process.wait(20)
+                return self.process.wait(LIMIT)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-                raise AssertionError("the server did not stop in 20 s:\n"
+                raise AssertionError("the server did not stop:\n"
                                      + self.log())
         return self.process.returncode if self.process else None
 

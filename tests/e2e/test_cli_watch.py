@@ -177,7 +177,7 @@ def debug_agent(agent):
 
 def test_debug_packs_everything(agent, tmp_path):
     a = debug_agent(agent)
-    out = done("debug", "-duration=400ms", "-interval=200ms",
+    out = done("debug", "-duration=2s", "-interval=1s",
                f"-output={tmp_path}/box", agent=a)
     assert f"Saved: {tmp_path}/box.tar.gz" in out
     with tarfile.open(tmp_path / "box.tar.gz") as tar:

@@ -378,7 +378,7 @@ def proxied(server, *words):
         yield process, int(process.stdout.readline().strip().rsplit(":", 1)[1])
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(muster.LIMIT) == 0
         process.stdout.close()
 
 

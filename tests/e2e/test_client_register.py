@@ -121,7 +121,7 @@ def test_it_never_goes_to_another_agent(make_server, make_client):
 def test_no_beat_comes_from_a_child(make_server, make_client):
     server = make_server(dev=True).start()
     c = make_client(address(server))
-    c.ok("register web web-1 7001 1500 1")
+    c.ok("register web web-1 7001 10000 1")
     c.ok("registered 10000")
     muster.until(lambda: c.status()["instances"] == "1", "itself")
     c.ok("pick")

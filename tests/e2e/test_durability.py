@@ -97,6 +97,6 @@ def test_two_servers_on_one_directory_are_refused(make_server):
     second.folder = first.folder
     second.log_path = first.folder / "log2"
     second.spawn()
-    assert second.process.wait(20) == 1
+    assert second.process.wait(muster.LIMIT) == 1
     assert "another process" in second.log() or "in use" in second.log()
     assert first.get("/v1/status/leader").status == 200

@@ -13,7 +13,7 @@ import pytest
 
 import agents
 import etcd
-from muster import until
+from muster import LIMIT, until
 from streams import Stream
 
 pytestmark = pytest.mark.skipif(not etcd.INSTALLED, reason=etcd.WHY)
@@ -344,7 +344,7 @@ def test_an_etcd_that_does_not_suit_stops_the_start(make_server):
     try:
         s = make_server("-store", e.url)
         s.spawn()
-        assert s.process.wait(30) == 1
+        assert s.process.wait(LIMIT) == 1
         assert "--max-txn-ops 1024" in s.log()
     finally:
         e.close()
@@ -405,5 +405,5 @@ def test_etcd_over_tls_wants_a_certificate_and_checks_names(
 def test_a_store_that_cannot_be_is_refused_by_name(make_server, settings, says):
     s = make_server(config=settings)
     s.spawn()
-    assert s.process.wait(30) == 1
+    assert s.process.wait(LIMIT) == 1
     assert says in s.log()

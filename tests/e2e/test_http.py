@@ -238,7 +238,7 @@ def test_a_taken_port_is_named(make_server):
     second = make_server()
     second.port = first.port
     second.spawn()
-    assert second.process.wait(20) == 1
+    assert second.process.wait(muster.LIMIT) == 1
     log = second.log()
     assert str(first.port) in log and "in use" in log.lower()
 
@@ -275,8 +275,9 @@ def test_cached_answers_are_hits_from_the_second_on(server):
     assert first.headers["x-cache"] == "MISS"
     assert "age" not in first.headers
     for _ in range(8):
-        again = server.get(path, headers={"Cache-Control": "max-age=1"})
-        assert (again.headers["x-cache"], again.headers["age"]) == ("HIT", "0")
+        again = server.get(path, headers={"Cache-Control": "max-age=60"})
+        assert again.headers["x-cache"] == "HIT"
+        assert int(again.headers["age"]) < 60
     server.register("cached-node", "cached-name")
     assert len(server.get(path).json) == 1
     for path in (path.removesuffix("?cached"), "/v1/catalog/nodes?cached"):

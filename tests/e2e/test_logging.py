@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from muster import until
+from muster import LIMIT, until
 
 
 def files(folder):
@@ -59,7 +59,7 @@ def test_files_are_begun_anew_and_the_oldest_removed(make_server, tmp_path):
      'invalid syslog facility: "LOUD"')])
 def test_what_is_wrong_stops_the_start(make_server, config, says):
     s = make_server(config=config).spawn()
-    assert s.process.wait(20) == 1
+    assert s.process.wait(LIMIT) == 1
     assert says in s.log(), s.log()
 
 
@@ -92,5 +92,5 @@ def test_lines_go_to_syslog(make_server):
             with contextlib.suppress(OSError):
                 os.unlink("/dev/log")
     s = make_server(config={"enable_syslog": True}).spawn()
-    assert s.process.wait(20) == 1
+    assert s.process.wait(LIMIT) == 1
     assert "enable_syslog: /dev/log: No such file" in s.log()

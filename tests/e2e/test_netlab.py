@@ -85,7 +85,7 @@ def test_what_is_cut_arrives_when_the_cut_ends(net, talk):
     with pytest.raises(socket.timeout):
         talk.recv(100)
     talk.settimeout(30)
-    assert net.count(1, 2)["cut"] > 0
+    until(lambda: net.count(1, 2)["cut"] > 0, "the wire has seen it")
     assert net.count(2, 1)["cut"] == 0
     net.link(1, 2, cut=0)
     assert talk.recv(100) == b"later"
@@ -94,7 +94,8 @@ def test_what_is_cut_arrives_when_the_cut_ends(net, talk):
 def test_bytes_are_counted_per_direction(net, talk):
     there = counts(net, 1, 2, lambda: round_trip(talk, b"y" * 100000))
     back = counts(net, 2, 1, lambda: None)
-    assert 100000 <= there["bytes"] < 110000
+    # TCP says some of it twice where this process or the wire comes late.
+    assert 100000 <= there["bytes"] < 200000
     assert there["passed_bytes"] == there["bytes"]
     assert back["bytes"] == 0
     assert net.count(1, 3)["bytes"] == 0
@@ -103,14 +104,18 @@ def test_bytes_are_counted_per_direction(net, talk):
 def test_tcp_gets_through_loss_doubles_and_reordering(net, talk):
     net.both(1, 2, loss=5, duplicate=5, reorder=5, delay_ms=2, jitter_ms=1)
 
-    def run():
-        for _ in range(10):
-            round_trip(talk, b"z" * 50000)
+    before = net.count(1, 2)
+    for _ in range(10):
+        round_trip(talk, b"z" * 50000)
 
-    there = counts(net, 1, 2, run)
+    def arrived():
+        """Acknowledgements may be on their way still."""
+        now = net.count(1, 2)
+        there = {k: now[k] - before[k] for k in now}
+        return there if there["packets"] == there["lost"] + there["passed"] - \
+            there["duplicated"] else None
+    there = until(arrived, "all that was sent is lost or there")
     assert there["lost"] and there["duplicated"] and there["reordered"]
-    assert there["packets"] == there["lost"] + there["passed"] - \
-        there["duplicated"]
 
 
 def test_a_slow_wire_has_a_queue_that_is_full_at_some_time(net, talk):

@@ -40,13 +40,18 @@ class Host:
         self.server = server
         self.folder = folder
         self.asked = []
+        self.wrong = ""
         self.paths = {}  # what stands in the text -> where it is here
         host = self
 
         class Systemd(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                host.systemctl(self.path.strip("/"))
-                self.send_response(200)
+                try:
+                    host.systemctl(self.path.strip("/"))
+                    self.send_response(200)
+                except (AssertionError, OSError) as e:  # do() shows it
+                    host.wrong += f"systemctl{self.path}: {e!r}\n"
+                    self.send_response(500)
                 self.end_headers()
 
             def log_message(self, *args):
@@ -83,7 +88,9 @@ class Host:
         out = subprocess.run(["bash", "-euo", "pipefail", "-c", text],
                              cwd=self.folder, env=env, capture_output=True,
                              text=True, timeout=120)
-        assert out.returncode == 0, f"{name}:\n{out.stdout}{out.stderr}"
+        assert out.returncode == 0, (
+            f"{name}:\n{out.stdout}{out.stderr}{self.wrong}"
+            f"--- its log\n{self.server.log()[-3000:]}")
         return out.stdout
 
     def close(self):

@@ -139,7 +139,7 @@ def test_the_pid_file_is_the_running_servers(make_server, tmp_path):
     assert path.read_text() == str(s.process.pid)
     second = make_server("-pid-file", str(path), "-data-dir",
                          str(s.folder / "data")).spawn()
-    assert second.process.wait(20) == 1
+    assert second.process.wait(muster.LIMIT) == 1
     assert path.read_text() == str(s.process.pid)
     s.stop()
     assert not path.exists()
@@ -149,7 +149,7 @@ def test_leave_stops_the_process(make_server):
     s = make_server().start()
     out = run("leave", server=s)
     assert out.returncode == 0, out.stderr
-    assert s.process.wait(20) == 0
+    assert s.process.wait(muster.LIMIT) == 0
 
 
 def test_the_service_manager_is_told(make_server, tmp_path):

@@ -120,7 +120,7 @@ def test_of_a_storm_of_reloads_the_last_one_holds(make_server, tmp_path):
             s.process.send_signal(signal.SIGHUP)
         muster.until(lambda: without_status(shown(s)) == wanted(last),
                      f"round {round}: {wanted(last)}, not\n"
-                     f"{without_status(shown(s))}", 15)
+                     f"{without_status(shown(s))}")
     assert "is refused" not in s.log()
 
 

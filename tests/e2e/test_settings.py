@@ -42,7 +42,7 @@ def test_a_user_that_is_not_there_stops_the_start(make_server, tmp_path):
     path = tmp_path / "http.sock"
     s = make_server(config={"addresses": {"http": f"unix://{path}"},
                             "unix_sockets": {"user": "no-such-user"}}).spawn()
-    assert s.process.wait(20) == 1
+    assert s.process.wait(muster.LIMIT) == 1
     assert "unix_sockets.user: there is no user no-such-user" in s.log()
     assert not path.exists()
 

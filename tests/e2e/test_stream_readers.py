@@ -13,7 +13,7 @@ import threading
 import pytest
 
 import check_peers
-from muster import BINARY, free_port, until
+from muster import BINARY, LIMIT, free_port, until
 from streams import (Stream, check, deregister, names, open_ready,
                      watchers)
 
@@ -170,7 +170,7 @@ def test_the_command_prints_goes_on_and_says_goodbye(make_server, tmp_path):
     server.register("n", "web", "w2", Port=81)
     said("put     web w2")
     p.send_signal(signal.SIGINT)
-    assert p.wait(10) == 0
+    assert p.wait(LIMIT) == 0
     until(lambda: not watchers(server, "web"), "nobody waits for it")
 
 

@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 SUBMAKE = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 # Debian 12's ThreadSanitizer cannot map its shadow where addresses are very random.
 RUN_TESTS = $(if $(findstring thread,$(SAN)),TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp $(shell setarch -R true 2>/dev/null && echo setarch -R)) tests/run --jobs $(JOBS)
-# Suites at a time; 0: as many as cores.
+# Suites at a time; 0: as many as cores. (Of make test one more.)
 JOBS ?= 0
 
 .PHONY: help
@@ -127,13 +127,24 @@ FAST_SUITES = $(UNIT_TESTS) $(REPLAY_SUITES) $(USES_SUITE) $(PURE_SUITE)
 
 UPSTREAM = tests/clients/upstream/suite
 
+# What takes a minute begins first, or all else has ended and one core waits for
+# it: those that wait, and between them those that work.
+LONG_UNIT   = $(filter $(patsubst %,$B/tests/%_test,store_past store_model store_etcd catalog_model server_mirror_slices server_mirror server_digest),$(UNIT_TESTS))
+LONG_SUITES = $(foreach t,wan_net agents,tests/e2e/test_$t.py) $(call SIM_SUITES,$(SIM_SEEDS)) $(foreach t,mirrors etcd cluster,tests/e2e/test_$t.py) $(LONG_UNIT) $(wildcard $(UPSTREAM) tests/torture)
+
+# With one thread there is no race to find: of the pure layers ThreadSanitizer gets
+# those tests alone that start others.
+THREADED   = $(patsubst tests/unit/%.c,$B/tests/%,$(shell grep -l pthread_create tests/unit/*.c))
+TSAN_TESTS = $(filter-out $(filter-out $(THREADED),$(foreach l,$(PURE),$(tests_$l))),$(UNIT_TESTS))
+RUN_UNIT   = $(if $(findstring thread,$(SAN)),$(TSAN_TESTS),$(UNIT_TESTS))
+
 .PHONY: binaries
 binaries: all lib $(CLIENT_PROGRAMS) $(WIRE) $(UNIT_TESTS) $(REPLAYS) $(SIMS) ## build all, tests too, run nothing
 	@:
 
 .PHONY: unit
-unit: $(UNIT_TESTS) ## unit tests
-	@$(RUN_TESTS) $(UNIT_TESTS)
+unit: $(RUN_UNIT) ## unit tests; with SAN=thread those that can have races
+	@$(RUN_TESTS) $(filter $(LONG_UNIT),$(RUN_UNIT)) $(RUN_UNIT)
 
 .PHONY: fuzz-replay
 fuzz-replay: $(REPLAYS) ## feed the kept corpora to the fuzz targets; any compiler
@@ -141,7 +152,7 @@ fuzz-replay: $(REPLAYS) ## feed the kept corpora to the fuzz targets; any compil
 
 .PHONY: check
 check: $(OBJECTS) $(UNIT_TESTS) $(REPLAYS) $(SIMS) ## the fast part: unit, fuzz-replay, layers, pure, few seeds of sim
-	@$(RUN_TESTS) $(FAST_SUITES) $(call SIM_SUITES,$(SIM_SEEDS_FEW))
+	@$(RUN_TESTS) $(LONG_UNIT) $(FAST_SUITES) $(call SIM_SUITES,$(SIM_SEEDS_FEW))
 
 .PHONY: sim
 sim: $(SIMS) ## simulations on a virtual clock, SIM_SEEDS=10000; SIM_SEED=n SIM_TRACE=1 shows one
@@ -153,9 +164,11 @@ test: ## install what is missing (apt), build, then every test there is
 	@$(SUBMAKE) binaries
 	@$(SUBMAKE) test-built
 
+# The suites of tests/e2e together work for a fifth of the time that they take.
 .PHONY: test-built
+test-built: JOBS = $(shell echo $$(($$(nproc) + 1)))
 test-built: binaries
-	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(FAST_SUITES) $(call SIM_SUITES,$(SIM_SEEDS)) $(wildcard tests/house tests/e2e tests/clients $(UPSTREAM) tests/differential tests/torture)
+	@MUSTER=$(CURDIR)/$B/muster $(RUN_TESTS) $(LONG_SUITES) $(FAST_SUITES) $(wildcard tests/house tests/e2e tests/clients $(UPSTREAM) tests/differential tests/torture)
 
 .PHONY: upstream
 upstream: all ## the Go client's own test suite against muster; needs go, openssl

@@ -169,6 +169,14 @@ def test_a_folder_is_searched_for_suites(suite, tmp_path):
     assert (code, last) == (0, "2 passed, 0 failed, 0 skipped")
 
 
+def test_what_is_given_twice_runs_once_where_it_comes_first(suite, tmp_path):
+    for name in ("a_test", "b_test"):
+        suite("echo 1..1; echo ok 1", name)
+    code, last, out = run(str(tmp_path / "b_test"), str(tmp_path))
+    assert (code, last) == (0, "2 passed, 0 failed, 0 skipped")
+    assert out.index("b_test") < out.index("a_test")
+
+
 def test_jobs_run_side_by_side(suite, tmp_path):
     """Each of two suites waits for the other to have begun."""
     mine, other = tmp_path / "a", tmp_path / "b"

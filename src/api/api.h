@@ -34,8 +34,9 @@
 enum {
     API_BLOCK_DEFAULT_MS = 300 * 1000,
     API_BLOCK_MAX_MS = 600 * 1000,
-    API_TAGS_MAX = 64, /* tag= and node-meta= parameters in one request */
-    API_WHO_MAX = 256, /* bytes of api_who */
+    API_TAGS_MAX = 64,     /* tag= and node-meta= parameters in one request */
+    API_WHO_MAX = 256,     /* bytes of api_who */
+    API_SERVERS_MAX = 256, /* of a datacenter: so many hear of each other */
 };
 
 /* Facts about this process that answers show. Immutable: a reload makes a new
@@ -203,6 +204,12 @@ struct api_env {
 void api_each_server(const struct api_env *env,
                      void (*each)(void *ctx, const struct api_peer *p),
                      void *ctx);
+
+/* How many of them there are. Above API_SERVERS_MAX text, of API_CROWD_TEXT bytes,
+ * says what that means and what to do; else it is empty. */
+size_t api_count_servers(const struct api_env *env, char *text);
+
+enum { API_CROWD_TEXT = 400 };
 
 enum api_next {
     API_ANSWER,

@@ -205,6 +205,7 @@ static uint64_t tolerance(const struct api_env *env, const struct api_server *v,
 void read_autopilot_health(struct api_call *c, const struct api_env *env)
 {
     struct api_server room;
+    char crowd[API_CROWD_TEXT];
     size_t n;
     bool healthy;
     const struct api_server *v = api_servers(env, &room, &n);
@@ -219,6 +220,9 @@ void read_autopilot_health(struct api_call *c, const struct api_env *env)
     for (size_t i = 0; i < n; i++)
         server_health(&j, env, &v[i], false);
     json_close(&j, ']');
+    api_count_servers(env, crowd);
+    if (crowd[0])
+        member(&j, "MusterWarning", bytes_str(crowd));
     json_close(&j, '}');
     if (!healthy)
         c->status = 429;

@@ -7,6 +7,8 @@
  * what is not known yet the members are empty, and members may be added. */
 #include "api/impl.h"
 
+#include <stdio.h>
+
 /* What a server tells of itself beside its service "consul". */
 uint64_t api_peer_port(struct packed meta)
 {
@@ -60,6 +62,30 @@ void api_each_server(const struct api_env *env,
         if (!was_removed(env->cluster, n.id, node))
             each(ctx, &p);
     }
+}
+
+static void count_server(void *ctx, const struct api_peer *p)
+{
+    (void)p;
+    ++*(size_t *)ctx;
+}
+
+size_t api_count_servers(const struct api_env *env, char *text)
+{
+    size_t n = 0;
+
+    api_each_server(env, count_server, &n);
+    text[0] = '\0';
+    if (n > API_SERVERS_MAX)
+        (void)snprintf(
+            text, API_CROWD_TEXT,
+            "there are %zu servers, and %d is the limit: %zu of them are not "
+            "heard of and told of by all others, so that their agents may be "
+            "suspected, get no user events and leave a drain unknown; start "
+            "the further ones as agents (without -server), and remove those "
+            "that are gone (muster force-leave)",
+            n, API_SERVERS_MAX, n - API_SERVERS_MAX);
+    return n;
 }
 
 static void put_reachable(void *ctx, const struct api_peer *p)

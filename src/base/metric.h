@@ -96,6 +96,8 @@
     X(METRIC_DISK_LOW,             GAUGE,   "disk.low",                 "1: fewer than 256 MB are, or etcd has ended for want of room") \
     X(METRIC_STORE_REVISION,       GAUGE,   "store.revision",           "newest revision in the local catalog") \
     X(METRIC_CATALOG_NODES,        GAUGE,   "catalog.nodes",            "nodes in the catalog") \
+    X(METRIC_CATALOG_SERVERS,      GAUGE,   "catalog.servers",          "servers of this datacenter in the catalog") \
+    X(METRIC_CATALOG_UNHEARD,      GAUGE,   "catalog.servers.over",     "of them, servers beyond the limit of 256: not all others hear of them") \
     X(METRIC_CATALOG_INSTANCES,    GAUGE,   "catalog.instances",        "service instances in the catalog") \
     X(METRIC_CATALOG_CHECKS,       GAUGE,   "catalog.checks",           "checks in the catalog") \
     X(METRIC_CATALOG_GARBAGE,      GAUGE,   "catalog.garbage",          "bytes of old versions not yet freed") \

@@ -52,4 +52,12 @@ void watch_set_sort(struct watch_set *s);               /* and drops doubles */
 void watch_set_reset(struct watch_set *s);
 void watch_set_fini(struct watch_set *s);
 
+static inline bool watch_set_touches(const struct watch_set *s, uint64_t hash)
+{
+    for (size_t i = 0; i < s->n && !s->all; i++)
+        if (s->v[i] == hash)
+            return true;
+    return s->all;
+}
+
 #endif

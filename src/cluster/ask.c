@@ -55,8 +55,16 @@ struct asked *ask_add(struct cluster *c, const char *to, bool given)
     }
     if (c->asked_count < ASKED_MAX)
         free_one = &c->asked[c->asked_count++];
-    if (!free_one)
+    if (!free_one) {
+        log_if(c->full_told ? LOG_DEBUG : LOG_ERR, "cluster",
+               "%s is not asked: %d addresses of servers are known, which is "
+               "the limit where muster keeps its own store; run etcd apart "
+               "(-store etcd://...) for more servers, and remove those that "
+               "are gone from retry_join and the cluster (muster force-leave)",
+               to, ASKED_MAX);
+        c->full_told = true;
         return NULL;
+    }
     *free_one = (struct asked){.given = given, .cluster = c};
     (void)snprintf(free_one->to, sizeof free_one->to, "%s", to);
     return free_one;

@@ -152,6 +152,7 @@ struct cluster {
     bool answered; /* somebody has said who he is */
     bool given_up;
     struct asked asked[ASKED_MAX];
+    bool full_told; /* that there is no room for another one */
     size_t asked_count;
     uint64_t generation; /* grows with each lock and unlock */
     bool refused;        /* a member of our proposal holds another lock */

@@ -56,7 +56,7 @@ enum {
     LIVENESS_FAIL_DOUBT_MS = 30000, /* the same, of many at once */
     LIVENESS_SERVER_LOST_MS = 3000,
     LIVENESS_OBSERVERS = 3, /* asked in one round */
-    LIVENESS_SERVERS_MAX = 64,
+    LIVENESS_SERVERS_MAX = 256,
     LIVENESS_NAME_MAX = 256, /* bytes of a node's name */
     LIVENESS_BATCH = 64,     /* nodes in one plan */
     LIVENESS_RETRY_MS = 500, /* after a plan that could not be committed */

@@ -23,7 +23,7 @@ static struct asked *find(const struct asks *a, struct bytes node)
 static struct asked *add(struct asks *a, struct bytes node)
 {
     struct asked *x =
-        a->n < ASKS_SERVERS_MAX ? calloc(1, sizeof *x + node.n + 1) : NULL;
+        a->n < API_SERVERS_MAX ? calloc(1, sizeof *x + node.n + 1) : NULL;
 
     if (!x) {
         a->too_many = true;

@@ -20,7 +20,6 @@
 #include "server/subscribers.h"
 
 enum {
-    ASKS_SERVERS_MAX = 64,
     ASKS_BEGIN_MS = 2000, /* for an answer, before it is drained */
     ASKS_LOOK_MS = 2000,  /* and after that */
     ASKS_GAP_MIN_MS = 20, /* between two rounds, growing */
@@ -48,7 +47,7 @@ struct asked {
 struct asks {
     struct serving *serving;
     struct bytes node, name, id; /* the instance; outlive this */
-    struct asked *v[ASKS_SERVERS_MAX];
+    struct asked *v[API_SERVERS_MAX];
     size_t n;
     bool too_many; /* servers */
     /* An agent: who the servers are. */

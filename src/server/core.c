@@ -10,6 +10,7 @@
 #include "base/metric.h"
 #include "catalog/plan_guard.h"
 #include "server/coordinates.h"
+#include "server/crowd.h"
 #include "server/events.h"
 #include "server/gate.h"
 #include "server/guard.h"
@@ -97,12 +98,8 @@ void core_serving_ends(struct core *c)
 
 static bool touches_own(const struct core *c, const struct watch_set *set)
 {
-    if (set->all)
-        return true;
-    for (size_t i = 0; i < set->n; i++)
-        if (set->v[i] == c->own_hash[0] || set->v[i] == c->own_hash[1])
-            return true;
-    return false;
+    return watch_set_touches(set, c->own_hash[0]) ||
+           watch_set_touches(set, c->own_hash[1]);
 }
 
 static void count_catalog(const struct snapshot *s)
@@ -125,6 +122,7 @@ void core_published(struct core *c)
     core_tell(c, set);
     contact_published(c);
     events_published(c, set);
+    crowd_published(c, set);
     if (!c->loaded || c->stopping || c->leaving)
         return;
     bool own = touches_own(c, set);
@@ -457,6 +455,7 @@ enum err core_start(struct core *c, struct process *p,
         return e;
     }
     own_identity(c);
+    crowd_new(c);
     e = own_new(c);
     if (e == ERR_OK)
         e = coordinates_new(c);
@@ -519,6 +518,7 @@ void core_stop(struct core *c)
     room_free(c);
     pulse_free(c);
     events_free(c);
+    crowd_free(c);
     link_free(c->link);
     monitor_close(c);
     coordinates_free(c);

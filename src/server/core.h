@@ -83,6 +83,7 @@ struct core {
     struct pulse *pulse;       /* pulse.c; NULL: no server */
     struct link *link;         /* link.c; NULL: a server */
     struct events *events;     /* events.h */
+    struct crowd *crowd;       /* crowd.h */
     bool told_ready;           /* options.ready was called */
 };
 

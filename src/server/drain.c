@@ -138,7 +138,7 @@ static bool next_of_server(const struct drain *d, const struct drain_sum *sum,
     }
     if (a->too_many)
         snprintf(text, n, "there are more than %d servers, which is the limit",
-                 ASKS_SERVERS_MAX);
+                 API_SERVERS_MAX);
     else if (sum->behind)
         snprintf(text, n, "ask again: a server has not seen index %llu yet",
                  (unsigned long long)d->need);

@@ -37,7 +37,7 @@ struct events {
     struct timer timer;
     uint64_t servers_hash; /* of their watch key */
     size_t count;
-    struct receiver to[EVENTS_SERVERS_MAX]; /* an agent: one, its server */
+    struct receiver to[API_SERVERS_MAX]; /* an agent: one, its server */
     bool stopped;
 };
 
@@ -219,7 +219,7 @@ static struct receiver *receiver_of(struct events *ev, struct bytes node)
         if (!r->listed && !r->fetch)
             free_one = r;
     }
-    if (ev->count < EVENTS_SERVERS_MAX)
+    if (ev->count < API_SERVERS_MAX)
         free_one = &ev->to[ev->count++];
     if (free_one)
         *free_one = (struct receiver){.events = ev};
@@ -309,13 +309,8 @@ static void on_timer(struct timer *t)
 void events_published(struct core *c, const struct watch_set *set)
 {
     struct events *ev = c->events;
-    bool touched = set->all;
 
-    if (!ev || c->link)
-        return;
-    for (size_t i = 0; i < set->n && !touched; i++)
-        touched = set->v[i] == ev->servers_hash;
-    if (touched)
+    if (ev && !c->link && watch_set_touches(set, ev->servers_hash))
         flush(ev);
 }
 

@@ -26,7 +26,6 @@
 #include "server/core.h"
 
 enum {
-    EVENTS_SERVERS_MAX = 64,
     EVENTS_BATCH = 64, /* in one request */
     EVENTS_ASK_MS = 2000,
     EVENTS_PAUSE_MIN_MS = 100, /* after a server did not take them, growing */

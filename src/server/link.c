@@ -23,7 +23,7 @@ static uint64_t now_ms(const struct link *l)
 /* A free one, or of one that failed: names stand for others by and by. */
 static struct link_server *place(struct link *l)
 {
-    if (l->server_count < LINK_SERVERS_MAX)
+    if (l->server_count < API_SERVERS_MAX)
         return &l->servers[l->server_count++];
     for (size_t i = 0; i < l->server_count; i++)
         if (i != l->at && l->servers[i].bad_until_ms)

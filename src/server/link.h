@@ -19,7 +19,6 @@
 #include "server/core.h"
 
 enum {
-    LINK_SERVERS_MAX = 64,
     LINK_ADDRESS_MAX = 300,
     LINK_HELLO_MS = 2000,
     LINK_BEAT_MS = 1000,

@@ -35,7 +35,7 @@ struct link_look {
 struct link {
     struct core *core;
     struct peers *peers;
-    struct link_server servers[LINK_SERVERS_MAX];
+    struct link_server servers[API_SERVERS_MAX];
     size_t server_count;
     size_t at; /* the server in use, or being asked */
     uint64_t random;

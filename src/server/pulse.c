@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "server/pulse.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +17,9 @@
 #include "server/guard.h"
 #include "server/presence.h"
 #include "server/serving.h"
+
+static_assert((int)LIVENESS_SERVERS_MAX >= (int)API_SERVERS_MAX,
+              "whoever is asked is taken in");
 
 enum {
     ADDRESS_MAX = 300,
@@ -36,7 +40,7 @@ struct pulse {
     struct timer timer;
     uint64_t reported_ms, due_ms;
     bool held, stopped, full_told;
-    struct server_copy copies[LIVENESS_SERVERS_MAX];
+    struct server_copy copies[API_SERVERS_MAX];
 
     struct store_change change;
     struct store_outcome outcome;
@@ -116,7 +120,7 @@ static struct server_copy *copy_room(struct pulse *p)
 {
     struct server_copy *old = &p->copies[0];
 
-    for (size_t i = 0; i < LIVENESS_SERVERS_MAX; i++) {
+    for (size_t i = 0; i < API_SERVERS_MAX; i++) {
         struct server_copy *c = &p->copies[i];
         if (!c->name_n)
             return c;
@@ -134,7 +138,7 @@ static struct presence_copy *copy_of(struct pulse *p, struct bytes server)
 {
     struct server_copy *c = NULL;
 
-    for (size_t i = 0; i < LIVENESS_SERVERS_MAX && !c; i++) {
+    for (size_t i = 0; i < API_SERVERS_MAX && !c; i++) {
         struct server_copy *x = &p->copies[i];
         if (x->name_n && bytes_eq(bytes_of(x->name, x->name_n), server))
             c = x;
@@ -145,7 +149,7 @@ static struct presence_copy *copy_of(struct pulse *p, struct bytes server)
         log_if(p->full_told ? LOG_DEBUG : LOG_ERR, "liveness",
                "more than %d servers, which is the limit: the agents of server "
                "%.*s cannot be heard of",
-               LIVENESS_SERVERS_MAX, BYTES_ARG(server));
+               API_SERVERS_MAX, BYTES_ARG(server));
         p->full_told = true;
         return NULL;
     }
@@ -159,7 +163,7 @@ static struct presence_copy *copy_of(struct pulse *p, struct bytes server)
 
 static void forget_copies(struct pulse *p)
 {
-    for (size_t i = 0; i < LIVENESS_SERVERS_MAX; i++)
+    for (size_t i = 0; i < API_SERVERS_MAX; i++)
         copy_free(&p->copies[i]);
 }
 

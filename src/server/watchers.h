@@ -13,7 +13,6 @@
 enum {
     LAGS_TOLD_MAX = 200,
     WATCHERS_TOLD_MAX = 1000, /* rows of one server, where several are asked */
-    WATCHERS_SERVERS_MAX = 64,
     WATCHERS_ASK_MS = 2000,
 };
 

@@ -29,7 +29,7 @@ struct everyone {
     enum api_next next;
     size_t n, left;
     bool too_many; /* servers: not all are asked */
-    struct other v[WATCHERS_SERVERS_MAX];
+    struct other v[API_SERVERS_MAX];
 };
 
 static void everyone_free(struct everyone *e)
@@ -285,7 +285,7 @@ static void add_server(void *ctx, const struct api_peer *p)
 
     if (bytes_eq_fold(p->node, e->serving->process->self.node_name))
         return;
-    e->too_many |= e->n == WATCHERS_SERVERS_MAX;
+    e->too_many |= e->n == API_SERVERS_MAX;
     if (e->too_many)
         return;
     struct other *o = &e->v[e->n++];

@@ -130,7 +130,7 @@ UPSTREAM = tests/clients/upstream/suite
 # What takes a minute begins first, or all else has ended and one core waits for
 # it: those that wait, and between them those that work.
 LONG_UNIT   = $(filter $(patsubst %,$B/tests/%_test,store_past store_model store_etcd catalog_model server_mirror_slices server_mirror server_digest),$(UNIT_TESTS))
-LONG_SUITES = $(foreach t,wan_net agents,tests/e2e/test_$t.py) $(call SIM_SUITES,$(SIM_SEEDS)) $(foreach t,mirrors etcd cluster,tests/e2e/test_$t.py) $(LONG_UNIT) $(wildcard $(UPSTREAM) tests/torture)
+LONG_SUITES = $(foreach t,wan_net agents,tests/e2e/test_$t.py) $(call SIM_SUITES,$(SIM_SEEDS)) $(foreach t,mirrors etcd cluster,tests/e2e/test_$t.py) $(LONG_UNIT) $(wildcard $(UPSTREAM) tests/torture tests/clients)
 
 # With one thread there is no race to find: of the pure layers ThreadSanitizer gets
 # those tests alone that start others.

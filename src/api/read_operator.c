@@ -14,30 +14,12 @@ static bool leads(const struct api_env *env)
     return env->ready && !env->leaderless;
 }
 
-static void member(struct json_out *j, const char *key, struct bytes v)
-{
-    json_key(j, key);
-    json_str(j, v);
-}
-
-static void flag(struct json_out *j, const char *key, bool v)
-{
-    json_key(j, key);
-    json_bool(j, v);
-}
-
-static void number(struct json_out *j, const char *key, uint64_t v)
-{
-    json_key(j, key);
-    json_u64(j, v);
-}
-
 static void address(struct json_out *j, const struct api_server *s)
 {
     struct buf b;
     buf_init(&b, 512);
     api_put_address(&b, s->address, s->server_port);
-    member(j, "Address", buf_bytes(&b));
+    json_member_str(j, "Address", buf_bytes(&b));
     buf_fini(&b);
 }
 
@@ -86,16 +68,16 @@ void read_raft_configuration(struct api_call *c, const struct api_env *env)
     json_open(&j, '[');
     for (size_t i = 0; i < n; i++) {
         json_open(&j, '{');
-        member(&j, "ID", v[i].id);
-        member(&j, "Node", v[i].node);
+        json_member_str(&j, "ID", v[i].id);
+        json_member_str(&j, "Node", v[i].node);
         address(&j, &v[i]);
-        flag(&j, "Leader", v[i].leader && leads(env));
-        member(&j, "ProtocolVersion", bytes_str("3"));
-        flag(&j, "Voter", v[i].voter);
+        json_member_bool(&j, "Leader", v[i].leader && leads(env));
+        json_member_str(&j, "ProtocolVersion", bytes_str("3"));
+        json_member_bool(&j, "Voter", v[i].voter);
         json_close(&j, '}');
     }
     json_close(&j, ']');
-    number(&j, "Index", 0);
+    json_member_u64(&j, "Index", 0);
     json_close(&j, '}');
 }
 
@@ -108,16 +90,16 @@ void read_autopilot_configuration(struct api_call *c, const struct api_env *env)
     }
     struct json_out j = json_out(&c->body);
     json_open(&j, '{');
-    flag(&j, "CleanupDeadServers", true);
-    member(&j, "LastContactThreshold", bytes_str("200ms"));
-    number(&j, "MaxTrailingLogs", 250);
-    number(&j, "MinQuorum", 0);
-    member(&j, "ServerStabilizationTime", bytes_str("10s"));
-    member(&j, "RedundancyZoneTag", (struct bytes){0});
-    flag(&j, "DisableUpgradeMigration", false);
-    member(&j, "UpgradeVersionTag", (struct bytes){0});
-    number(&j, "CreateIndex", 0);
-    number(&j, "ModifyIndex", 0);
+    json_member_bool(&j, "CleanupDeadServers", true);
+    json_member_str(&j, "LastContactThreshold", bytes_str("200ms"));
+    json_member_u64(&j, "MaxTrailingLogs", 250);
+    json_member_u64(&j, "MinQuorum", 0);
+    json_member_str(&j, "ServerStabilizationTime", bytes_str("10s"));
+    json_member_str(&j, "RedundancyZoneTag", (struct bytes){0});
+    json_member_bool(&j, "DisableUpgradeMigration", false);
+    json_member_str(&j, "UpgradeVersionTag", (struct bytes){0});
+    json_member_u64(&j, "CreateIndex", 0);
+    json_member_u64(&j, "ModifyIndex", 0);
     json_close(&j, '}');
 }
 
@@ -128,7 +110,7 @@ static void stable_since(struct json_out *j, const struct api_env *env)
     char text[40];
     gmtime_r(&t, &tm);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    member(j, "StableSince", bytes_str(text));
+    json_member_str(j, "StableSince", bytes_str(text));
 }
 
 /* As Go prints a time.Duration. */
@@ -137,7 +119,7 @@ static void last_contact(struct json_out *j, const struct api_server *s)
     struct buf b = {0};
 
     duration_print(&b, (int64_t)s->contact_ms * 1000000);
-    member(j, "LastContact", buf_bytes(&b));
+    json_member_str(j, "LastContact", buf_bytes(&b));
     buf_fini(&b);
 }
 
@@ -152,35 +134,35 @@ static void server_health(struct json_out *j, const struct api_env *env,
     bool leader = s->leader && leads(env);
 
     json_open(j, '{');
-    member(j, "ID", s->id);
-    member(j, "Name", s->node);
+    json_member_str(j, "ID", s->id);
+    json_member_str(j, "Name", s->node);
     address(j, s);
-    member(j, state ? "NodeStatus" : "SerfStatus",
-           bytes_str(s->alive ? "alive" : "failed"));
-    member(j, "Version", s->self ? env->self->version : s->version);
-    member(j, "MusterVersion",
-           s->self ? bytes_str(MUSTER_VERSION) : s->muster_version);
+    json_member_str(j, state ? "NodeStatus" : "SerfStatus",
+                    bytes_str(s->alive ? "alive" : "failed"));
+    json_member_str(j, "Version", s->self ? env->self->version : s->version);
+    json_member_str(j, "MusterVersion",
+                    s->self ? bytes_str(MUSTER_VERSION) : s->muster_version);
     if (s->disk_free || s->disk_full) {
-        number(j, "MusterDiskFree", s->disk_free);
-        flag(j, "MusterDiskFull", s->disk_full);
+        json_member_u64(j, "MusterDiskFree", s->disk_free);
+        json_member_bool(j, "MusterDiskFull", s->disk_full);
     }
     if (!state)
-        flag(j, "Leader", leader);
+        json_member_bool(j, "Leader", leader);
     last_contact(j, s);
-    number(j, "LastTerm", s->store_term);
-    number(j, "LastIndex", s->store_index);
-    flag(j, "Healthy", is_well(env, s));
+    json_member_u64(j, "LastTerm", s->store_term);
+    json_member_u64(j, "LastIndex", s->store_index);
+    json_member_bool(j, "Healthy", is_well(env, s));
     if (!state)
-        flag(j, "Voter", s->voter);
+        json_member_bool(j, "Voter", s->voter);
     stable_since(j, env);
     if (state) {
-        member(j, "Status",
-               bytes_str(leader     ? "leader"
-                         : s->voter ? "voter"
-                                    : "non-voter"));
+        json_member_str(j, "Status",
+                        bytes_str(leader     ? "leader"
+                                  : s->voter ? "voter"
+                                             : "non-voter"));
         json_key(j, "Meta");
         json_raw(j, bytes_str("{}"));
-        member(j, "NodeType", bytes_str("voter"));
+        json_member_str(j, "NodeType", bytes_str("voter"));
     }
     json_close(j, '}');
 }
@@ -213,8 +195,8 @@ void read_autopilot_health(struct api_call *c, const struct api_env *env)
     struct json_out j = json_out(&c->body);
 
     json_open(&j, '{');
-    flag(&j, "Healthy", healthy);
-    number(&j, "FailureTolerance", more);
+    json_member_bool(&j, "Healthy", healthy);
+    json_member_u64(&j, "FailureTolerance", more);
     json_key(&j, "Servers");
     json_open(&j, '[');
     for (size_t i = 0; i < n; i++)
@@ -222,7 +204,7 @@ void read_autopilot_health(struct api_call *c, const struct api_env *env)
     json_close(&j, ']');
     api_count_servers(env, crowd);
     if (crowd[0])
-        member(&j, "MusterWarning", bytes_str(crowd));
+        json_member_str(&j, "MusterWarning", bytes_str(crowd));
     json_close(&j, '}');
     if (!healthy)
         c->status = 429;
@@ -239,9 +221,9 @@ void read_autopilot_state(struct api_call *c, const struct api_env *env)
     struct json_out j = json_out(&c->body);
 
     json_open(&j, '{');
-    flag(&j, "Healthy", healthy);
-    number(&j, "FailureTolerance", more);
-    number(&j, "OptimisticFailureTolerance", more);
+    json_member_bool(&j, "Healthy", healthy);
+    json_member_u64(&j, "FailureTolerance", more);
+    json_member_u64(&j, "OptimisticFailureTolerance", more);
     json_key(&j, "Servers");
     json_open(&j, '{');
     for (size_t i = 0; i < n; i++) {
@@ -251,7 +233,7 @@ void read_autopilot_state(struct api_call *c, const struct api_env *env)
             leader = v[i].id;
     }
     json_close(&j, '}');
-    member(&j, "Leader", leader);
+    json_member_str(&j, "Leader", leader);
     json_key(&j, "Voters");
     json_open(&j, '[');
     for (size_t i = 0; i < n; i++)
@@ -282,11 +264,11 @@ void read_agent_version(struct api_call *c, const struct api_env *env)
 {
     struct json_out j = json_out(&c->body);
     json_open(&j, '{');
-    member(&j, "SHA", (struct bytes){0});
-    member(&j, "BuildDate", bytes_str("0001-01-01T00:00:00Z"));
-    member(&j, "HumanVersion", env->self->version);
-    member(&j, "FIPS", (struct bytes){0});
-    member(&j, "MusterVersion", bytes_str(MUSTER_VERSION));
+    json_member_str(&j, "SHA", (struct bytes){0});
+    json_member_str(&j, "BuildDate", bytes_str("0001-01-01T00:00:00Z"));
+    json_member_str(&j, "HumanVersion", env->self->version);
+    json_member_str(&j, "FIPS", (struct bytes){0});
+    json_member_str(&j, "MusterVersion", bytes_str(MUSTER_VERSION));
     json_close(&j, '}');
 }
 
@@ -296,7 +278,8 @@ void api_cluster_member(const struct api_env *env, struct json_out *j)
 
     (void)snprintf(hex, sizeof hex, "etcd-%016llx",
                    (unsigned long long)env->store_id);
-    member(j, "Cluster", env->store_id ? bytes_str(hex) : env->self->node_id);
+    json_member_str(j, "Cluster",
+                    env->store_id ? bytes_str(hex) : env->self->node_id);
 }
 
 void read_muster_id(struct api_call *c, const struct api_env *env)
@@ -304,7 +287,7 @@ void read_muster_id(struct api_call *c, const struct api_env *env)
     struct json_out j = json_out(&c->body);
     json_open(&j, '{');
     api_cluster_member(env, &j);
-    member(&j, "Datacenter", env->self->datacenter);
-    member(&j, "Version", bytes_str(MUSTER_VERSION));
+    json_member_str(&j, "Datacenter", env->self->datacenter);
+    json_member_str(&j, "Version", bytes_str(MUSTER_VERSION));
     json_close(&j, '}');
 }

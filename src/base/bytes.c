@@ -27,16 +27,20 @@ static unsigned fold(char c)
     return u - 'A' < 26 ? u | 0x20 : u;
 }
 
-/* Eight bytes as one big-endian number, A-Z folded: numbers then compare as
- * the bytes do. Adding to the low seven bits of each byte carries into its top
- * bit from 'A' on and from beyond 'Z' on; bytes over 127 are left alone. */
-static uint64_t fold8(const char *p)
+/* Eight bytes as one big-endian number: numbers compare as the bytes do. */
+static uint64_t load8(const char *p)
 {
-    const uint64_t ones = 0x0101010101010101u;
     uint64_t w;
 
     memcpy(&w, p, sizeof w);
-    w = be64toh(w);
+    return be64toh(w);
+}
+
+/* A-Z in it folded. Adding to the low seven bits of each byte carries into its
+ * top bit from 'A' on and from beyond 'Z' on; bytes over 127 are left alone. */
+static uint64_t fold8(uint64_t w)
+{
+    const uint64_t ones = 0x0101010101010101u;
     uint64_t low = w & (0x7f * ones);
     uint64_t from_a = low + (0x80 - 'A') * ones;
     uint64_t past_z = low + (0x7f - 'Z') * ones;
@@ -50,8 +54,8 @@ int bytes_cmp_fold(struct bytes a, struct bytes b)
     size_t i = 0;
 
     for (; i + 8 <= n; i += 8) {
-        uint64_t x = fold8(a.p + i);
-        uint64_t y = fold8(b.p + i);
+        uint64_t x = fold8(load8(a.p + i));
+        uint64_t y = fold8(load8(b.p + i));
         if (x != y)
             return x < y ? -1 : 1;
     }
@@ -67,6 +71,37 @@ int bytes_cmp_fold(struct bytes a, struct bytes b)
 bool bytes_eq_fold(struct bytes a, struct bytes b)
 {
     return a.n == b.n && bytes_cmp_fold(a, b) == 0;
+}
+
+uint64_t bytes_eight(struct bytes b, size_t at, bool fold)
+{
+    size_t left = b.n - at;
+    uint64_t w = 0;
+
+    if (left >= 8)
+        w = load8(b.p + at);
+    else if (left == 0)
+        return 0;
+    else if (b.n >= 8)
+        w = load8(b.p + b.n - 8) << 8 * (8 - left);
+    else
+        for (size_t i = 0; i < left; i++)
+            w |= (uint64_t)(unsigned char)b.p[at + i] << (56 - 8 * i);
+    return fold ? fold8(w) : w;
+}
+
+size_t bytes_common(struct bytes a, struct bytes b, bool fold)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t x = bytes_eight(a, i, fold) ^ bytes_eight(b, i, fold);
+        if (x) {
+            i += (size_t)__builtin_clzll(x) / 8;
+            return i < n ? i : n;
+        }
+    }
+    return n;
 }
 
 bool bytes_starts(struct bytes b, struct bytes prefix)

@@ -49,6 +49,14 @@ int bytes_cmp(struct bytes a, struct bytes b);
 int bytes_cmp_fold(struct bytes a, struct bytes b);
 bool bytes_eq_fold(struct bytes a, struct bytes b);
 
+/* Eight bytes of b from `at` (<= b.n) on as one big-endian number, zeroes for
+ * what is behind its end: such numbers compare as their bytes do. With `fold`
+ * as their folded bytes do. */
+uint64_t bytes_eight(struct bytes b, size_t at, bool fold);
+
+/* How many bytes a and b begin with in common. */
+size_t bytes_common(struct bytes a, struct bytes b, bool fold);
+
 bool bytes_starts(struct bytes b, struct bytes prefix);
 bool bytes_ends(struct bytes b, struct bytes suffix);
 

@@ -22,13 +22,12 @@ static int compare(const struct tree_type *type, const void *item,
     return c ? c : bytes_cmp(k.b, key->b);
 }
 
-/* The first entry from lo on that is >= key. */
-static size_t lower_bound(struct tree_node *node, size_t lo,
+/* The first entry of lo .. hi that is >= key. */
+static size_t lower_bound(struct tree_node *node, size_t lo, size_t hi,
                           const struct tree_type *type,
                           const struct tree_key *key, bool *ret_found)
 {
     void **firsts = tree_firsts(node);
-    size_t hi = node->n;
 
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
@@ -51,10 +50,46 @@ static size_t lower_bound(struct tree_node *node, size_t lo,
     return lo;
 }
 
+/* Narrows lo .. hi to the entries whose piece is the key's, or to the place
+ * where they would be. */
+static void narrow(const tree_piece *pieces, tree_piece piece, size_t *lo,
+                   size_t *hi)
+{
+    size_t at = *lo, end = *hi;
+
+    while (at < end) {
+        size_t mid = at + (end - at) / 2;
+        bool below = pieces[mid] < piece;
+        at = below ? mid + 1 : at;
+        end = below ? end : mid;
+    }
+    *lo = at;
+    while (at < *hi && pieces[at] == piece)
+        at++;
+    *hi = at;
+}
+
+/* All items here begin alike and the key does not: it is below or above all. */
+static bool is_above(struct tree_node *node, const struct tree_type *type,
+                     const struct tree_key *key)
+{
+    return compare(type, tree_firsts(node)[0], key) < 0;
+}
+
 size_t tree_leaf_at(struct tree_node *leaf, const struct tree_type *type,
                     const struct tree_key *key, bool *ret_found)
 {
-    return lower_bound(leaf, 0, type, key, ret_found);
+    const tree_piece *pieces = tree_pieces(leaf);
+    size_t lo = 0, hi = leaf->n;
+
+    if (pieces)
+        narrow(pieces, tree_piece_of(type, key, leaf->skip), &lo, &hi);
+    size_t i = lower_bound(leaf, lo, hi, type, key, ret_found);
+    /* Whether it begins as all here do matters, and is asked, only now. */
+    if (!pieces || *ret_found ||
+        tree_shares(type, key, leaf->slot[0], leaf->skip))
+        return i;
+    return is_above(leaf, type, key) ? leaf->n : 0;
 }
 
 size_t tree_child_at(struct tree_node *node, const struct tree_type *type,
@@ -62,7 +97,12 @@ size_t tree_child_at(struct tree_node *node, const struct tree_type *type,
 {
     bool found;
     /* What is below the first child's key belongs there too. */
-    size_t i = lower_bound(node, 1, type, key, &found);
+    size_t lo = 1, hi = node->n;
+
+    if (!tree_shares(type, key, tree_firsts(node)[0], node->skip))
+        return is_above(node, type, key) ? node->n - 1u : 0;
+    narrow(tree_pieces(node), tree_piece_of(type, key, node->skip), &lo, &hi);
+    size_t i = lower_bound(node, lo, hi, type, key, &found);
 
     return found ? i : i - 1;
 }

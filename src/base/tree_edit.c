@@ -19,10 +19,12 @@
 struct entry {
     void *first; /* the item itself in a leaf */
     struct tree_node *child;
+    tree_piece piece;
 };
 
 struct cut {
     size_t at, n_out, n_in;
+    bool same_key; /* the first in has the key of the first out */
     struct entry in[2];
 };
 
@@ -34,6 +36,7 @@ struct step {
 };
 
 struct plan {
+    const struct tree_type *type;
     const struct tree_edit *e;
     size_t depth; /* of the leaf; the root is 0 */
     bool append;  /* behind everything there is */
@@ -47,8 +50,9 @@ struct plan {
 };
 
 static void find(struct plan *p, const struct tree *t,
-                 const struct tree_type *type, const struct tree_key *key)
+                 const struct tree_key *key)
 {
+    const struct tree_type *type = p->type;
     struct tree_node *node = t->root;
     size_t d = 0;
 
@@ -72,12 +76,15 @@ static size_t cap_for(size_t n)
     return n <= 1 ? 1 : n | 3;
 }
 
+/* Its pieces are still to be set. */
 static struct tree_node *node_new(const struct tree_edit *e, size_t level,
                                   const struct entry *from, size_t n)
 {
     size_t cap = cap_for(n);
     size_t slots = level ? 2 * cap : cap;
-    struct tree_node *node = malloc(sizeof *node + slots * sizeof(void *));
+    size_t pieces = tree_has_pieces(level, cap) ? cap : 0;
+    struct tree_node *node = malloc(sizeof *node + slots * sizeof(void *) +
+                                    pieces * sizeof(tree_piece));
 
     if (!node)
         return NULL;
@@ -85,6 +92,7 @@ static struct tree_node *node_new(const struct tree_edit *e, size_t level,
     node->level = (uint16_t)level;
     node->n = (uint16_t)n;
     node->cap = (uint16_t)cap;
+    node->skip = 0;
     void **firsts = tree_firsts(node);
     for (size_t i = 0; i < n; i++)
         firsts[i] = from[i].first;
@@ -98,10 +106,12 @@ static size_t gather(struct entry *all, size_t n, struct tree_node *node,
                      size_t i, size_t end)
 {
     void **firsts = tree_firsts(node);
+    const tree_piece *pieces = tree_pieces(node);
 
     for (; i < end; i++, n++) {
         all[n].first = firsts[i];
         all[n].child = node->level ? node->slot[i] : NULL;
+        all[n].piece = pieces ? pieces[i] : 0;
     }
     return n;
 }
@@ -116,26 +126,61 @@ static size_t gather_cut(struct entry *all, size_t n, struct tree_node *node,
     return gather(all, n, node, cut->at + cut->n_out, node->n);
 }
 
-/* Moves the tail of one array of an edited node. */
-static void shift(void **a, size_t n, const struct cut *cut)
+/* Finds the pieces of what comes in. False: the node has none, or not all that
+ * comes shares what the node skips. */
+static bool cut_pieces(const struct tree_type *type, struct tree_node *node,
+                       struct cut *cut)
 {
-    memmove(a + cut->at + cut->n_in, a + cut->at + cut->n_out,
-            (n - cut->at - cut->n_out) * sizeof *a);
+    const tree_piece *pieces = tree_pieces(node);
+    size_t stays = cut->at ? 0 : cut->n_out;
+
+    if (!pieces)
+        return false;
+    for (size_t i = 0; i < cut->n_in; i++) {
+        struct tree_key key;
+        if (i == 0 && cut->same_key) {
+            cut->in[i].piece = pieces[cut->at];
+            continue;
+        }
+        type->key_of(cut->in[i].first, &key);
+        if (stays == node->n ||
+            !tree_shares(type, &key, tree_firsts(node)[stays], node->skip))
+            return false;
+        cut->in[i].piece = tree_piece_of(type, &key, node->skip);
+    }
+    return true;
 }
 
-static void edit_in_place(struct tree_node *node, const struct cut *cut)
+/* Moves the tail of one array of an edited node. */
+static void shift(void *array, size_t size, size_t n, const struct cut *cut)
+{
+    char *a = array;
+
+    memmove(a + (cut->at + cut->n_in) * size, a + (cut->at + cut->n_out) * size,
+            (n - cut->at - cut->n_out) * size);
+}
+
+static void edit_in_place(const struct tree_type *type, struct tree_node *node,
+                          struct cut *cut)
 {
     void **firsts = tree_firsts(node);
+    tree_piece *pieces = cut_pieces(type, node, cut) ? tree_pieces(node) : NULL;
 
-    shift(firsts, node->n, cut);
+    shift(firsts, sizeof *firsts, node->n, cut);
     if (node->level)
-        shift(node->slot, node->n, cut);
+        shift(node->slot, sizeof *node->slot, node->n, cut);
+    if (pieces)
+        shift(pieces, sizeof *pieces, node->n, cut);
     for (size_t i = 0; i < cut->n_in; i++) {
         firsts[cut->at + i] = cut->in[i].first;
         if (node->level)
             node->slot[cut->at + i] = cut->in[i].child;
+        if (pieces)
+            pieces[cut->at + i] = cut->in[i].piece;
     }
     node->n = (uint16_t)(node->n - cut->n_out + cut->n_in);
+    if (!pieces)
+        tree_set_pieces(node, type);
 }
 
 /* --- The plan ------------------------------------------------------------ */
@@ -152,7 +197,7 @@ static void carry_out(struct plan *p, struct tree *t)
     for (size_t i = 0; i < p->n_steps; i++) {
         struct step *s = &p->step[i];
         if (s->edited)
-            edit_in_place(s->edited, &s->cut);
+            edit_in_place(p->type, s->edited, &s->cut);
         for (size_t k = 0; k < s->n_old; k++) {
             /* What this edit made itself was never seen by anybody. */
             if (!p->e->retire || s->old[k]->edit == p->e->id)
@@ -165,10 +210,23 @@ static void carry_out(struct plan *p, struct tree *t)
         t->root = p->root;
 }
 
+/* Of one node that takes another's place, skipping as much as that one. */
+static void copy_pieces(struct tree_node *node, const struct entry *all,
+                        uint16_t skip)
+{
+    tree_piece *pieces = tree_pieces(node);
+
+    node->skip = skip;
+    for (size_t i = 0; pieces && i < node->n; i++)
+        pieces[i] = all[i].piece;
+}
+
 /* Distributes entries over one or two new nodes. When the tree grows at its end
- * the left one stays full, so loading in order wastes nothing. */
+ * the left one stays full, so loading in order wastes nothing. like: all pieces
+ * are as of this node; NULL: they are to be found. */
 static enum err make_nodes(struct plan *p, struct step *s, size_t level,
-                           const struct entry *all, size_t n)
+                           const struct entry *all, size_t n,
+                           const struct tree_node *like)
 {
     size_t left = n;
 
@@ -181,6 +239,10 @@ static enum err make_nodes(struct plan *p, struct step *s, size_t level,
         if (!node)
             return ERR_NOMEM;
         s->made[s->n_made++] = node;
+        if (like && n <= TREE_MAX)
+            copy_pieces(node, all, like->skip);
+        else
+            tree_set_pieces(node, p->type);
     }
     return ERR_OK;
 }
@@ -205,16 +267,18 @@ static enum err plan_replace(struct plan *p, size_t d, struct cut *cut,
         n = gather(all, n, other, 0, other->n);
         at--;
     }
+    bool alike = !other && cut_pieces(p->type, node, cut);
     n = gather_cut(all, n, node, cut);
     if (other && !left)
         n = gather(all, n, other, 0, other->n);
 
-    enum err e = make_nodes(p, s, node->level, all, n);
+    enum err e = make_nodes(p, s, node->level, all, n, alike ? node : NULL);
     if (e != ERR_OK)
         return e;
-    *cut = (struct cut){.at = at, .n_out = s->n_old, .n_in = s->n_made};
+    bool same_key = (other && left) || cut->at > 0 || cut->same_key;
+    *cut = (struct cut){at, s->n_old, s->n_made, same_key, {{0}}};
     for (size_t i = 0; i < s->n_made; i++)
-        cut->in[i] = (struct entry){tree_firsts(s->made[i])[0], s->made[i]};
+        cut->in[i] = (struct entry){tree_firsts(s->made[i])[0], s->made[i], 0};
     return ERR_OK;
 }
 
@@ -228,7 +292,7 @@ static bool plan_in_place(struct plan *p, size_t d, struct cut *cut)
     if (cut->at > 0 || d == 0)
         return true;
     void *first = cut->n_in ? cut->in[0].first : tree_firsts(node)[cut->n_out];
-    *cut = (struct cut){p->at[d - 1], 1, 1, {{first, node}}};
+    *cut = (struct cut){p->at[d - 1], 1, 1, cut->same_key, {{first, node, 0}}};
     return false;
 }
 
@@ -244,7 +308,10 @@ static enum err plan_root(struct plan *p, const struct cut *cut, size_t level)
      * TREE_MIN: memory ends long before this. */
     require(level + 1 < TREE_DEPTH_MAX);
     p->root = node_new(p->e, level + 1, cut->in, cut->n_in);
-    return p->root ? ERR_OK : ERR_NOMEM;
+    if (!p->root)
+        return ERR_NOMEM;
+    tree_set_pieces(p->root, p->type);
+    return ERR_OK;
 }
 
 /* From the leaf, where the cut is an item's, up to where nothing changes. */
@@ -292,18 +359,20 @@ enum err tree_put(struct tree *t, const struct tree_type *type,
                   const struct tree_edit *e, void *item, void **ret_old)
 {
     struct plan p;
-    struct cut cut = {.n_in = 1, .in = {{item, NULL}}};
+    struct cut cut = {.n_in = 1, .in = {{.first = item}}};
     struct tree_key key;
     void *old = NULL;
 
+    p.type = type;
     p.e = e;
     p.n_steps = 0;
     p.new_root = false;
     if (t->root) {
         type->key_of(item, &key);
-        find(&p, t, type, &key);
+        find(&p, t, &key);
         cut.at = p.at[p.depth];
         cut.n_out = p.found;
+        cut.same_key = p.found;
         if (p.found)
             old = p.node[p.depth]->slot[cut.at];
         enum err failed = change(t, &p, &cut);
@@ -327,11 +396,12 @@ enum err tree_del(struct tree *t, const struct tree_type *type,
     struct plan p;
     void *old = NULL;
 
+    p.type = type;
     p.e = e;
     p.n_steps = 0;
     p.new_root = false;
     if (t->root)
-        find(&p, t, type, &key);
+        find(&p, t, &key);
     if (t->root && p.found) {
         struct cut cut = {.at = p.at[p.depth], .n_out = 1};
         old = p.node[p.depth]->slot[cut.at];

@@ -262,7 +262,46 @@ static void uuids_are_version_4(void **state)
     assert_true(bytes_uuid(bytes_str(s)));
 }
 
+static void eight_bytes_compare_as_their_text_does(void **state)
+{
+    (void)state;
+    static const char text[] = "aB[Z@`zxyzQ\xc1\x00q";
+    struct bytes all = bytes_of(text, sizeof text - 1);
+
+    /* Wherever it begins and however much is left. */
+    for (size_t n = 0; n <= all.n; n++) {
+        for (size_t at = 0; at <= n; at++) {
+            uint64_t raw = 0, folded = 0;
+            for (size_t i = at; i < at + 8; i++) {
+                unsigned c = i < n ? (unsigned char)text[i] : 0;
+                raw = raw << 8 | c;
+                folded = folded << 8 | (c >= 'A' && c <= 'Z' ? c + 32 : c);
+            }
+            struct bytes b = bytes_head(all, n);
+            assert_true(bytes_eight(b, at, false) == raw);
+            assert_true(bytes_eight(b, at, true) == folded);
+        }
+    }
+}
+
+static void what_two_begin_with_is_counted(void **state)
+{
+    (void)state;
+    assert_int_equal(bytes_common(B(""), B("x"), false), 0);
+    assert_int_equal(bytes_common(B("abc"), B("abc"), false), 3);
+    assert_int_equal(bytes_common(B("abc"), B("abcdefghijkl"), false), 3);
+    assert_int_equal(bytes_common(B("aBc"), B("abc"), false), 1);
+    assert_int_equal(bytes_common(B("aBc"), B("abC"), true), 3);
+    assert_int_equal(bytes_common(B("0123456789ab"), B("0123456789xb"), false),
+                     10);
+    /* A NUL is no end. */
+    assert_int_equal(
+        bytes_common(bytes_of("ab", 2), bytes_of("ab\0c", 4), false), 2);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(eight_bytes_compare_as_their_text_does),
+    cmocka_unit_test(what_two_begin_with_is_counted),
     cmocka_unit_test(order_is_by_unsigned_bytes_then_length),
     cmocka_unit_test(folding_changes_ascii_letters_only),
     cmocka_unit_test(folded_order_looks_at_length_last),

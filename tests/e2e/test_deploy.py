@@ -55,7 +55,7 @@ class Service(muster.Server):
         self.exec_start = exec_start
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(self.folder / "notify"))
-        self.socket.settimeout(muster.LIMIT)
+        self.socket.settimeout(0.1)
         http, (lan, wan, server) = self.port, self.other_ports
         (self.etc / "host.hcl").write_text(
             f'node_name = "{name}"\n'
@@ -96,8 +96,16 @@ class Service(muster.Server):
         return self
 
     def told(self, word):
-        while word not in self.socket.recv(4096).decode().split("\n"):
-            pass
+        """What it says before it ends can be read afterwards, too."""
+        def heard():
+            try:
+                return word in self.socket.recv(4096).decode().split("\n")
+            except TimeoutError:
+                code = self.process.poll()
+                assert code is None, (
+                    f"ended with {code}, and has not said {word}:\n{self.log()}")
+                return False
+        until(heard, word)
 
     def wait_ready(self):
         self.told("READY=1")

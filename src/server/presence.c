@@ -116,6 +116,42 @@ static uint64_t ago_of(const struct present *x, uint64_t now_ms)
     return now_ms > x->heard_ms ? now_ms - x->heard_ms : 0;
 }
 
+/* At the most: a number, a name of which each byte is escaped. */
+static size_t line_bytes(const struct present *x)
+{
+    return 22 + 3 * x->name_n;
+}
+
+/* What those take whom a rest must name, because they are known and late. */
+static size_t late_bytes(const struct presence *p, uint64_t now_ms)
+{
+    size_t at = 0, n = 0;
+    void *v;
+
+    while (map_next(&p->nodes, &at, NULL, &v)) {
+        const struct present *x = v;
+        if (x->told && ago_of(x, now_ms) > PRESENCE_LATE_MS)
+            n += line_bytes(x);
+    }
+    return n;
+}
+
+/* One that is not known there. It is late: its silence is told as well by silence,
+ * if there is little room. */
+static void put_new(struct buf *out, struct present *x, uint64_t ago,
+                    size_t *room, bool *more)
+{
+    bool late = ago > PRESENCE_LATE_MS;
+
+    x->told = line_bytes(x) <= *room &&
+              (!late || *room - line_bytes(x) >= PRESENCE_REPORT_BYTES / 2);
+    if (x->told) {
+        *room -= line_bytes(x);
+        put_line(out, x, ago);
+    }
+    *more |= !x->told && !late;
+}
+
 void presence_write(struct presence *p, uint64_t after, uint64_t now_ms,
                     struct buf *out)
 {
@@ -124,22 +160,28 @@ void presence_write(struct presence *p, uint64_t after, uint64_t now_ms,
     void *v;
 
     pthread_mutex_lock(&p->mutex);
-    bool rest = after != 0 && after == p->seq;
+    size_t room = PRESENCE_REPORT_BYTES, late = late_bytes(p, now_ms);
+    bool rest = after != 0 && after == p->seq && late <= room / 2, more = false;
+    if (rest)
+        room -= late;
     put_first(p, rest, out);
     while (map_next(&p->nodes, &at, NULL, &v)) {
         struct present *x = v;
         uint64_t ago = ago_of(x, now_ms);
         if (ago > PRESENCE_KEPT_MS && n < FORGOTTEN_AT_ONCE)
             old[n++] = x;
-        else if (!rest || !x->told || ago > PRESENCE_LATE_MS)
+        else if (!rest || !x->told)
+            put_new(out, x, ago, &room, &more);
+        else if (ago > PRESENCE_LATE_MS)
             put_line(out, x, ago);
-        x->told = true;
     }
     for (size_t i = 0; i < n; i++) {
         (void)map_del(&p->nodes, bytes_of(old[i]->name, old[i]->name_n));
         put_gone(out, old[i]);
         free(old[i]);
     }
+    if (more)
+        buf_puts(out, "more\n");
     pthread_mutex_unlock(&p->mutex);
 }
 
@@ -271,6 +313,10 @@ static bool read_lines(struct presence_copy *c, bool part, struct bytes text,
 
         text = bytes_skip(text, end + 1);
         arena_reset(&a);
+        if (bytes_is(line, "more")) {
+            c->more = !part;
+            continue;
+        }
         if (http_decode(&a, bytes_skip(line, space + 1), false, &name) !=
                 ERR_OK ||
             !name.n)
@@ -293,6 +339,7 @@ void presence_read(struct presence_copy *c, uint64_t after, struct bytes text,
     bool rest = false;
     uint64_t seq = 0, late_ms = 0;
 
+    c->more = false;
     if (!first_line(&text, &rest, &seq, &late_ms))
         rest = false, seq = 0;
     if (rest && (after == 0 || after != c->seq)) {
@@ -303,4 +350,5 @@ void presence_read(struct presence_copy *c, uint64_t after, struct bytes text,
     bool whole = read_lines(c, false, text, each, ctx);
     unnamed(c, rest, late_ms, each, ctx);
     c->seq = whole ? seq : 0; /* else all is asked for again */
+    c->more &= c->seq != 0;
 }

@@ -12,10 +12,15 @@
  *                                was heard within the last LATE-MS
  *     MILLISECONDS-AGO NAME      one a line, the name escaped as in a URL
  *     - NAME                     it is not known here any more
+ *     more                       there are others yet: ask at once for the rest
  *
  * and lines of others (guard.h), which are left out here; so that an agent costs a line when it comes, goes, or is late, and nothing else.
  * Who asks after another report than the last one (another holder, or an answer
  * was lost) gets all. The holder keeps a copy of each server's names.
+ *
+ * A report has PRESENCE_REPORT_BYTES at most: PRESENCE_MAX agents with long names
+ * come in several, each the rest after the one before. Half of that is for who is
+ * late at the most, so that the living are never left out for the silent.
  *
  * Who has not been heard for PRESENCE_KEPT_MS is forgotten: another server hears
  * him, or nobody. In memory, under a mutex held for one look-up. Any thread. */
@@ -28,6 +33,7 @@
 enum {
     PRESENCE_MAX = 262144, /* agents; further ones are not remembered */
     PRESENCE_KEPT_MS = 60 * 1000,
+    PRESENCE_REPORT_BYTES = 8 << 20, /* half of what an answer may have */
     /* A beat a second, or in three where there are many: each costs about
      * ten microseconds, most of it the kernel's. */
     PRESENCE_BEAT_MS = 1000,
@@ -57,6 +63,7 @@ void presence_each(struct presence *p, uint64_t now_ms, presence_each_fn each,
 struct presence_copy {
     uint64_t seq; /* to ask after */
     uint64_t round;
+    bool more; /* there is a rest that was not told yet */
     struct map names;
 };
 

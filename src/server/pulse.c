@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -20,6 +21,8 @@
 
 static_assert((int)LIVENESS_SERVERS_MAX >= (int)API_SERVERS_MAX,
               "whoever is asked is taken in");
+static_assert((int)PRESENCE_REPORT_BYTES <= (int)PEER_ANSWER_MAX / 2,
+              "a report, and the beats of services beside it, are an answer");
 
 enum {
     ADDRESS_MAX = 300,
@@ -181,6 +184,8 @@ static bool is_failed(const struct pulse *p, struct bytes server)
     return bytes_is(v.status, "critical");
 }
 
+static void ask_heard(struct pulse *p, struct bytes node, const char *to);
+
 static void server_told(void *ctx, const struct fetch_result *r)
 {
     struct question *q = ctx;
@@ -192,32 +197,49 @@ static void server_told(void *ctx, const struct fetch_result *r)
         report_begins(p, question_name(q));
         presence_read(c, q->after, r->body, heard, p);
         guard_take_beats(p->core, r->body);
+    } else if (c) {
+        c->more = false; /* asked for with the next report */
     }
+    if (c && c->more && p->held && !p->stopped)
+        ask_heard(p, question_name(q), q->name + q->name_n);
     /* Who confirmed services there needs time to find another server. */
     if (r->err != ERR_OK && p->held && !is_failed(p, question_name(q)))
         guard_excuse(p->core);
     free(q);
 }
 
-static void ask_server(void *ctx, const struct api_peer *peer)
+static void ask_heard(struct pulse *p, struct bytes node, const char *to)
 {
-    struct pulse *p = ctx;
-    char to[ADDRESS_MAX], target[64];
+    struct presence_copy *copy = copy_of(p, node);
+    char target[64];
 
-    if (peer->port == 0 ||
-        bytes_eq_fold(peer->node, p->core->process->self.node_name))
-        return;
-    net_host_port(to, sizeof to, bytes_head(peer->address, 255), peer->port);
-    const struct presence_copy *copy = copy_of(p, peer->node);
     snprintf(target, sizeof target, "/v1/peer/heard?after=%llu",
              (unsigned long long)(copy ? copy->seq : 0));
-    struct question *q = question_new(p, peer->node, (struct bytes){0});
+    struct question *q = question_new(p, node, bytes_of(to, strlen(to) + 1));
     q->after = copy ? copy->seq : 0;
     if (peer_ask(p->peers,
                  &(struct peer_request){
                      .to = to, .target = target, .timeout_ms = PULSE_ASK_MS},
-                 server_told, q, NULL) != ERR_OK)
-        free(q);
+                 server_told, q, NULL) == ERR_OK)
+        return;
+    if (copy)
+        copy->more = false;
+    free(q);
+}
+
+static void ask_server(void *ctx, const struct api_peer *peer)
+{
+    struct pulse *p = ctx;
+    char to[ADDRESS_MAX];
+
+    if (peer->port == 0 ||
+        bytes_eq_fold(peer->node, p->core->process->self.node_name))
+        return;
+    const struct presence_copy *copy = copy_of(p, peer->node);
+    if (copy && copy->more)
+        return; /* it is being asked, one part after the other */
+    net_host_port(to, sizeof to, bytes_head(peer->address, 255), peer->port);
+    ask_heard(p, peer->node, to);
 }
 
 static void ask_servers(struct pulse *p)

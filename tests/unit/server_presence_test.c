@@ -194,7 +194,79 @@ static void lines_that_are_none_are_left_out(void **state)
     reads_as("rest 7 3500\n5 a\n- a\n", "a=5;");
 }
 
+/* Names of which each byte is escaped: what an answer between servers may have is
+ * less than all of them take. */
+static void agent_name(char *ret, size_t i)
+{
+    memset(ret, ' ', 256);
+    char number[16];
+    int n = snprintf(number, sizeof number, "%zu", i);
+    memcpy(ret, number, (size_t)n);
+}
+
+static void count(void *ctx, struct bytes name, uint64_t ago_ms)
+{
+    size_t *n = ctx;
+    n[0]++;
+    n[1] += ago_ms == 100;
+    assert_int_equal(name.n, 256);
+}
+
+static void report(struct presence *p, struct presence_copy *c, uint64_t now_ms,
+                   size_t *n)
+{
+    struct buf text = {0};
+    n[0] = n[1] = 0;
+    presence_write(p, c->seq, now_ms, &text);
+    assert_in_range(text.n, 1, PRESENCE_REPORT_BYTES + 100);
+    presence_read(c, c->seq, buf_bytes(&text), count, n);
+    buf_fini(&text);
+}
+
+static void more_agents_than_fit_into_a_report_come_in_several(void **state)
+{
+    enum { AGENTS = 30000 };
+    (void)state;
+    struct presence *p = presence_new();
+    struct presence_copy c = {0};
+    char name[256];
+    size_t n[2], reports = 0, fresh = 0;
+
+    for (size_t i = 0; i < AGENTS; i++) {
+        agent_name(name, i);
+        assert_int_not_equal(presence_heard(p, bytes_of(name, 256), 1000), 0);
+    }
+    do {
+        report(p, &c, 1100, n);
+        fresh += n[1];
+        reports++;
+    } while (c.more);
+    assert_in_range(reports, 3, 4);
+    assert_int_equal(fresh, AGENTS); /* each was named once */
+    assert_int_equal(c.names.n, AGENTS);
+
+    report(p, &c, 1200, n);
+    assert_int_equal(n[0], AGENTS); /* all are heard, none is named */
+    assert_false(c.more);
+
+    /* Nearly all fall silent: who lives is told of all the same. */
+    for (size_t i = 0; i < 100; i++) {
+        agent_name(name, i);
+        presence_heard(p, bytes_of(name, 256), 10000);
+    }
+    for (fresh = 0;;) {
+        report(p, &c, 10100, n);
+        fresh += n[1];
+        if (!c.more)
+            break;
+    }
+    assert_int_equal(fresh, 100);
+    presence_copy_fini(&c);
+    presence_free(p);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(more_agents_than_fit_into_a_report_come_in_several),
     cmocka_unit_test(who_was_heard_is_told_with_when),
     cmocka_unit_test(a_report_names_who_comes_goes_or_is_late_and_nobody_else),
     cmocka_unit_test(who_has_another_report_is_told_all),

@@ -6,7 +6,8 @@
  * answer as it is then, read once for all whose time comes about then (a wait may
  * last a sixteenth longer, as on a server).
  *
- * When the server is lost the poll goes on at the next one, for FORWARD_HOLD_MS. */
+ * When the server is lost the poll goes on at the next one, for FORWARD_HOLD_MS; so it
+ * does, after a pause, when a server lets go of it early. */
 #include <stdlib.h>
 
 #include "base/metric.h"
@@ -23,7 +24,8 @@ struct share {
     struct fetch *fetch;
     struct timer again;
     uint64_t lost_ms; /* since then it is tried; 0: nothing is wrong */
-    size_t at;        /* server of the list */
+    uint64_t asked_ms;
+    size_t at; /* server of the list */
     uint64_t index;
     char *target; /* to ask with */
     char *to;
@@ -245,6 +247,14 @@ static void try_on(struct share *h)
     timer_set(&s->timers, &h->again, h->at % 2 ? 1 : FORWARD_PAUSE_MS);
 }
 
+/* It has not waited: a server that closes lets go of all polls, and would answer
+ * the next one at once, too. */
+static void leave(struct share *h)
+{
+    h->at++;
+    timer_set(&h->serving->timers, &h->again, FORWARD_PAUSE_MS);
+}
+
 static void told(void *ctx, const struct fetch_result *r)
 {
     struct share *h = ctx;
@@ -255,10 +265,12 @@ static void told(void *ctx, const struct fetch_result *r)
         return;
     }
     h->lost_ms = 0;
-    if (!h->round && r->status == 200 && r->consul_index == h->index)
-        ask(h); /* nothing new in all that time */
-    else
+    if (h->round || r->status != 200 || r->consul_index != h->index)
         answer_all(h, r);
+    else if (uv_now(&h->serving->loop) < h->asked_ms + FORWARD_SHARED_WAIT_MS)
+        leave(h);
+    else
+        ask(h); /* nothing new in all that time */
 }
 
 static void ask(struct share *h)
@@ -268,6 +280,7 @@ static void ask(struct share *h)
 
     free(h->to);
     h->to = forward_server(s, h->at);
+    h->asked_ms = uv_now(&s->loop);
     const struct peer_request q = {
         .to = h->to,
         .target = h->target,

@@ -12,7 +12,7 @@
 
 #include "base/check.h"
 
-enum { LOOKED_AT = 64 }; /* at once; then the loop has its turn */
+enum { LOOKED_AT = 128 }; /* at once; then the loop has its turn */
 
 /* Between two requests, and all is said. */
 static bool may_doze(const struct conn *c)

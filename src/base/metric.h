@@ -92,6 +92,7 @@
     X(METRIC_STORE_ETCD_QUOTA,     GAUGE,   "store.etcd.quota",         "bytes at which etcd refuses writes; 0: not known") \
     X(METRIC_STORE_ETCD_ALARMS,    GAUGE,   "store.etcd.alarms",        "members of etcd with an alarm for want of space: no writes") \
     X(METRIC_STORE_ETCD_FULL,      GAUGE,   "store.etcd.full",          "1: live data fills etcd's quota (on the server that looks after its room)") \
+    X(METRIC_STORE_ETCD_FOREIGN,   GAUGE,   "store.etcd.foreign",       "addresses of store where another etcd cluster answers: left out") \
     X(METRIC_DISK_FREE,            GAUGE,   "disk.free",                "bytes free on the disk of data_dir, where muster runs etcd") \
     X(METRIC_DISK_LOW,             GAUGE,   "disk.low",                 "1: fewer than 256 MB are, or etcd has ended for want of room") \
     X(METRIC_STORE_REVISION,       GAUGE,   "store.revision",           "newest revision in the local catalog") \

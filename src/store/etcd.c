@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "store/etcd_impl.h"
 
 /* --- What it is to be ---------------------------------------------------- */
@@ -125,6 +126,7 @@ static void etcd_free(struct etcd *x)
         free(x->member[i].url);
     options_fini(&x->options);
     tls_client_free(x->tls);
+    buf_fini(&x->hello);
     free(x->token);
     free(x);
 }
@@ -140,7 +142,8 @@ static void attach(struct backend *b, uv_loop_t *loop)
     require(fetcher_new(loop, &x->fetcher) == ERR_OK);
     x->world = (struct stream_world){.loop = loop, .timers = &x->timers};
     require(names_new(loop, &x->timers, &x->world.names) == ERR_OK);
-    for (size_t i = 0; i < x->member_n; i++)
+    for (size_t i = 0; i < x->member_n; i++) {
+        x->member[i].etcd = x;
         x->member[i].channel = grpc_new(&(struct grpc_options){
             .world = &x->world,
             .target = x->member[i].target,
@@ -149,7 +152,12 @@ static void attach(struct backend *b, uv_loop_t *loop)
             .tls_name = x->options.tls_server_name,
             .token = &x->token,
             .connect_ms = ETCD_CONNECT_MS,
+            .hello_path = ETCD_HELLO,
+            .hello = buf_bytes(&x->hello),
+            .welcome = etcd_welcome,
+            .ctx = &x->member[i],
         });
+    }
     x->term_over.fire = etcd_term_over;
 }
 
@@ -210,6 +218,7 @@ static void close_etcd(struct backend *b)
             etcd_call_free(c);
     }
     etcd_watches_close(x);
+    metric_set(METRIC_STORE_ETCD_FOREIGN, 0);
     x->goodbye.fire = on_goodbye;
     if (x->revokes)
         timer_set(&x->timers, &x->goodbye, ETCD_GOODBYE_MS);
@@ -286,8 +295,8 @@ static void on_foreign(struct etcd_call *c, const struct etcd_answer *a)
                     BYTES_ARG(bytes_head(n.row_key, 64)));
         e = ERR_BAD;
     }
-    if (e == ERR_OK)
-        (void)etcd_heard(x, &n.header);
+    if (e == ERR_OK && !etcd_heard(x, c->member, &n.header))
+        e = ERR_UNAVAILABLE;
     etcd_call_free(c);
     if (e != ERR_OK) {
         try_end(x, e, &t);
@@ -390,28 +399,40 @@ static const struct backend_ops etcd_ops = {
 
 static void on_opened(struct etcd *x, void *arg, enum err e)
 {
-    (void)x;
-    *(enum err *)arg = e;
+    (void)arg;
+    x->opened = e;
     uv_stop(x->loop);
+}
+
+static void on_looked(struct etcd *x)
+{
+    enum err e = etcd_strangers(x, &x->try_text);
+
+    if (e == ERR_OK)
+        etcd_try(x, on_opened, NULL);
+    else
+        on_opened(x, NULL, e);
 }
 
 /* On a loop of its own, so that what is wrong is said before anything starts.
  * An etcd that nobody reaches is no reason not to start: the engine waits. */
 static enum err first_try(struct etcd *x, struct errtext *t)
 {
-    enum err e = ERR_UNKNOWN;
     uv_loop_t loop;
 
     if (uv_loop_init(&loop) != 0)
         return ERR_NOMEM;
     attach(&x->backend, &loop);
-    etcd_try(x, on_opened, &e);
-    if (e == ERR_UNKNOWN)
+    x->opened = ERR_UNKNOWN;
+    etcd_look(x, on_looked);
+    if (x->opened == ERR_UNKNOWN)
         (void)uv_run(&loop, UV_RUN_DEFAULT);
     detach(x);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     require(uv_loop_close(&loop) == 0);
     x->logging_in = false;
+    enum err e = x->opened;
+
     if (e == ERR_OK || e == ERR_UNAVAILABLE || e == ERR_TIMEOUT)
         return ERR_OK;
     if (t)
@@ -444,6 +465,8 @@ enum err backend_etcd_open(const char *url, const struct store_etcd *o,
     list_init(&x->to_try);
     list_init(&x->histories);
     copy_options(x, o);
+    etcd_put_hello(&x->hello);
+    require(!x->hello.bad);
     enum err e = parse_url(x, url, t);
 
     if (e == ERR_OK)

@@ -76,19 +76,15 @@ bool etcd_refusal(struct bytes text, enum err *ret_why, struct errtext *ret)
     return false;
 }
 
-bool etcd_heard(struct etcd *x, const struct etcd_header *h)
+bool etcd_heard(struct etcd *x, size_t member, const struct etcd_header *h)
 {
-    if (h->cluster && x->cluster && h->cluster != x->cluster) {
-        log_error("store",
-                  "an etcd member belongs to another cluster: have=%llx "
-                  "answered=%llx",
-                  (unsigned long long)x->cluster,
-                  (unsigned long long)h->cluster);
+    struct errtext why;
+
+    if (!etcd_belongs(x, member, h->cluster, &why)) {
+        /* Something between us and etcd has sent the connection elsewhere. */
+        grpc_hang_up(x->member[member].channel,
+                     "another cluster of etcd answers");
         return false;
-    }
-    if (h->cluster) {
-        x->cluster = h->cluster;
-        atomic_store(&x->backend.cluster, h->cluster);
     }
     if (h->revision > x->heard)
         x->heard = h->revision;
@@ -128,6 +124,7 @@ void *etcd_call_new(struct etcd *x, size_t size, const char *path,
         wire_frame_begin(&c->body);
     c->done = done;
     c->timeout_ms = ETCD_CALL_MS;
+    c->cluster = x->cluster;
     return c;
 }
 
@@ -171,13 +168,19 @@ void etcd_call_fail(struct etcd_call *c, enum err why, const char *text)
 
 static void ask(struct etcd_call *c);
 
+/* Another cluster is followed by now than the one that it was meant for. */
+static bool of_before(const struct etcd_call *c)
+{
+    return c->cluster && c->cluster != c->etcd->cluster;
+}
+
 /* The next member, if there is one that was not asked. */
 static bool ask_next(struct etcd_call *c)
 {
     struct etcd *x = c->etcd;
 
     etcd_member_failed(x, c->member);
-    if (c->only || ++c->tried >= x->member_n)
+    if (c->only || ++c->tried >= x->member_n || of_before(c))
         return false;
     c->member = (c->member + 1) % x->member_n;
     ask(c);
@@ -237,7 +240,10 @@ static void on_called(struct grpc_call *rpc, const struct grpc_result *r)
     struct etcd_answer a = {.body = r->message};
     struct errtext text;
 
-    if (r->err == ERR_OK) {
+    if (r->err == ERR_OK && of_before(c)) {
+        errtext_set(&text, "etcd is another cluster than before");
+        failed(c, ERR_UNAVAILABLE, true, &text);
+    } else if (r->err == ERR_OK) {
         answer(c, &a);
     } else if (r->err == ERR_LIMIT) {
         too_large(c, r->text);
@@ -357,20 +363,58 @@ static enum err ask_gateway(struct etcd_call *c)
     return e;
 }
 
+static void fetch_it(struct etcd_call *c)
+{
+    enum err e = ask_gateway(c);
+
+    if (e != ERR_OK)
+        etcd_call_fail(c, e, err_text(e));
+}
+
+static void hello_message(struct grpc_call *rpc, struct bytes message)
+{
+    (void)message; /* the channel has read it */
+    grpc_stop(rpc);
+}
+
+static void hello_done(struct grpc_call *rpc, const struct grpc_result *r)
+{
+    struct etcd_call *c = container_of(rpc, struct etcd_call, rpc);
+    struct errtext text;
+
+    if (grpc_ready(c->etcd->member[c->member].channel)) {
+        fetch_it(c);
+        return;
+    }
+    errtext_set(&text, "%.*s", BYTES_ARG(r->text));
+    failed(c, r->err == ERR_TIMEOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE, false,
+           &text);
+}
+
+/* The gateway's connections are libcurl's: who answers there is known from ours. */
+static void ask_who(struct etcd_call *c)
+{
+    c->rpc = (struct grpc_call){.path = ETCD_HELLO,
+                                .body = buf_bytes(&c->etcd->hello),
+                                .timeout_ms = c->timeout_ms,
+                                .answer_max = ETCD_PAGE_BYTES,
+                                .message = hello_message,
+                                .done = hello_done};
+    grpc_start(c->etcd->member[c->member].channel, &c->rpc);
+}
+
 static void ask(struct etcd_call *c)
 {
     if (etcd_login_wait(c))
         return;
     list_del(&c->link);
     list_add(&c->etcd->calls, &c->link);
-    if (c->grpc) {
+    if (c->grpc)
         ask_grpc(c);
-        return;
-    }
-    enum err e = ask_gateway(c);
-
-    if (e != ERR_OK)
-        etcd_call_fail(c, e, err_text(e));
+    else if (grpc_ready(c->etcd->member[c->member].channel))
+        fetch_it(c);
+    else
+        ask_who(c);
 }
 
 void etcd_call_again(struct etcd_call *c)

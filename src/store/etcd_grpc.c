@@ -13,6 +13,7 @@ enum {
     STREAM_WINDOW_BYTES = 4 << 20,
     SESSION_WINDOW_BYTES = 16 << 20,
     OUT_MAX_BYTES = 16 << 20, /* of requests that the socket has not taken */
+    HELLO_MAX_BYTES = 64 << 10,
 };
 
 struct grpc_channel {
@@ -25,7 +26,10 @@ struct grpc_channel {
     uint64_t heard;     /* bytes, of all connections */
     struct timer later; /* the connection is to be given up, */
     const char *why;    /* because of this */
+    struct grpc_call hello;
+    struct errtext unwelcome;
     bool open;
+    bool ready;  /* and calls may go: hello was answered well */
     bool inside; /* nghttp2, or a loop over calls */
     bool closed;
 };
@@ -82,7 +86,7 @@ static void connection_drop(struct grpc_channel *g)
     g->stream = NULL;
     nghttp2_session_del(g->session);
     g->session = NULL;
-    g->open = false;
+    g->open = g->ready = false;
     timer_clear(g->o.world->timers, &g->later);
     buf_reset(&g->out);
 }
@@ -129,18 +133,24 @@ static void on_later(struct timer *t)
 
 /* Soon, when nobody is inside and no caller is surprised: who starts or cancels a
  * call hears of no other within. */
+void grpc_hang_up(struct grpc_channel *g, const char *why)
+{
+    if (!g->stream)
+        return;
+    g->why = why;
+    timer_set(g->o.world->timers, &g->later, 1);
+}
+
 static void give_up(struct grpc_channel *g)
 {
-    g->why = "the server ends the connection";
-    timer_set(g->o.world->timers, &g->later, 1);
+    grpc_hang_up(g, "the server ends the connection");
 }
 
 /* The same, and nothing more is written: some bytes are lost. why: constant. */
 static void break_off(struct grpc_channel *g, const char *why)
 {
-    g->open = false;
-    g->why = why;
-    timer_set(g->o.world->timers, &g->later, 1);
+    g->open = g->ready = false;
+    grpc_hang_up(g, why);
 }
 
 /* --- Out ----------------------------------------------------------------- */
@@ -209,8 +219,10 @@ static bool submit(struct grpc_channel *g, struct grpc_call *c)
     v[n++] = header("content-type", "application/grpc");
     v[n++] = header("te", "trailers");
     v[n++] = header("user-agent", "muster/" MUSTER_VERSION);
-    /* A member without a leader says so at once instead of waiting for one. */
-    v[n++] = header("hasleader", "true");
+    /* A member without a leader says so at once instead of waiting for one; who
+     * it is it can tell all the same. */
+    if (c != &g->hello)
+        v[n++] = header("hasleader", "true");
     if (token && *token)
         v[n++] = header("token", token);
     c->id = nghttp2_submit_request(g->session, NULL, v, n, &body, c);
@@ -297,32 +309,12 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id,
     return 0;
 }
 
-/* grpc-message is percent-encoded. */
-static void decode(struct buf *text)
-{
-    size_t to = 0;
-
-    for (size_t i = 0; i < text->n; i++, to++) {
-        unsigned v;
-
-        if (text->p[i] == '%' && i + 2 < text->n &&
-            sscanf((char[]){text->p[i + 1], text->p[i + 2], 0}, "%2x", &v) ==
-                1) {
-            text->p[to] = (char)v;
-            i += 2;
-        } else {
-            text->p[to] = text->p[i];
-        }
-    }
-    text->n = to;
-}
-
 static void judge(struct grpc_call *c, uint32_t error_code,
                   struct grpc_result *r)
 {
     bool bad;
 
-    decode(&c->text);
+    wire_text_decode(&c->text);
     r->text = buf_bytes(&c->text);
     if (c->status == 0 && c->message)
         r->err = ERR_CLOSED; /* a stream's end */
@@ -414,13 +406,54 @@ static void submit_waiting(struct grpc_channel *g)
     flush(g);
 }
 
+static void call_begin(struct grpc_channel *g, struct grpc_call *c);
+
+static void hello_message(struct grpc_call *c, struct bytes message)
+{
+    struct grpc_channel *g = container_of(c, struct grpc_channel, hello);
+
+    g->ready = g->o.welcome(g->o.ctx, message, &g->unwelcome);
+    grpc_stop(c);
+}
+
+/* From inside nghttp2, a time-out or the end of the connection. */
+static void hello_done(struct grpc_call *c, const struct grpc_result *r)
+{
+    struct grpc_channel *g = container_of(c, struct grpc_channel, hello);
+
+    if (!g->open)
+        return;
+    if (g->ready) {
+        submit_waiting(g);
+        return;
+    }
+    if (!g->unwelcome.s[0])
+        errtext_set(&g->unwelcome, "%.*s", BYTES_ARG(r->text));
+    grpc_hang_up(g, g->unwelcome.s);
+}
+
 static void on_open(void *ctx)
 {
     struct grpc_channel *g = ctx;
 
     g->open = true;
     require(session_new(g)); /* out of memory, or wrong options of ours */
-    submit_waiting(g);
+    if (!g->o.hello.n) {
+        g->ready = true;
+        submit_waiting(g);
+        return;
+    }
+    g->unwelcome = (struct errtext){{0}};
+    g->hello = (struct grpc_call){.path = g->o.hello_path,
+                                  .body = g->o.hello,
+                                  .timeout_ms = g->o.connect_ms,
+                                  .answer_max = HELLO_MAX_BYTES,
+                                  .message = hello_message,
+                                  .done = hello_done};
+    call_begin(g, &g->hello);
+    if (!submit(g, &g->hello))
+        give_up(g);
+    flush(g);
 }
 
 static void on_over(void *ctx, enum err why, const char *text)
@@ -504,7 +537,7 @@ static void on_time(struct timer *t)
         flush(g);
 }
 
-void grpc_start(struct grpc_channel *g, struct grpc_call *c)
+static void call_begin(struct grpc_channel *g, struct grpc_call *c)
 {
     c->channel = g;
     c->id = 0;
@@ -519,12 +552,22 @@ void grpc_start(struct grpc_channel *g, struct grpc_call *c)
     list_add(&g->calls, &c->link);
     if (c->timeout_ms)
         timer_set(g->o.world->timers, &c->timer, c->timeout_ms);
-    if (g->open && submit(g, c))
+}
+
+void grpc_start(struct grpc_channel *g, struct grpc_call *c)
+{
+    call_begin(g, c);
+    if (g->ready && submit(g, c))
         flush(g);
-    else if (g->open)
+    else if (g->ready)
         give_up(g);
     else if (!g->stream && !g->inside)
         dial(g);
+}
+
+bool grpc_ready(const struct grpc_channel *g)
+{
+    return g->ready;
 }
 
 void grpc_cancel(struct grpc_call *c)

@@ -8,8 +8,10 @@
  * hand it is known what cannot have reached the server, and one call's silence can
  * end a connection that is dead.
  *
- * The connection is dialed when it is first needed, and again after it broke. A
- * call that runs out of time while nothing at all came on it ends it, too. Nothing
+ * The connection is dialed when it is first needed, and again after it broke. Who
+ * answers there is asked first (hello): a call is sent once that is known to be
+ * the right one, so that none reaches another's. A call that runs out of time while
+ * nothing at all came on the connection ends it, too. Nothing
  * is called back before grpc_start returns; done may start and cancel calls, and
  * close. On the loop's thread. */
 #ifndef STORE_ETCD_GRPC_H
@@ -33,7 +35,16 @@ struct grpc_options {
     const struct tls_client *tls;     /* NULL: plain; outlives the channel */
     const char *tls_name;             /* NULL: the target's host; outlives it */
     char *const *token;               /* *token: NULL or "": none */
-    uint32_t connect_ms;
+    uint32_t connect_ms;              /* for the hello, too */
+
+    /* The first call on each connection: the frame (outlives the channel) and
+     * what its answer, or a stream's first message, means. False: it is not who is
+     * meant, for this reason; the connection is given up, and who waits for it has
+     * failed unsent. Empty: nothing is asked. */
+    const char *hello_path;
+    struct bytes hello;
+    bool (*welcome)(void *ctx, struct bytes message, struct errtext *ret_why);
+    void *ctx;
 };
 
 struct grpc_result {
@@ -76,6 +87,12 @@ struct grpc_channel *grpc_new(const struct grpc_options *o);
 void grpc_close(struct grpc_channel *g);
 
 void grpc_start(struct grpc_channel *g, struct grpc_call *c);
+
+/* Connected, and to whom is meant. */
+bool grpc_ready(const struct grpc_channel *g);
+
+/* Soon, the connection is given up: calls that flew are lost. why: constant. */
+void grpc_hang_up(struct grpc_channel *g, const char *why);
 
 /* done is not called. Harmless if the call is not under way; not from within its
  * own message. */

@@ -4,6 +4,7 @@
  *
  *     etcd.c          life, what is tried before first use
  *     etcd_call.c     one request: which member, once or again, what errors mean
+ *     etcd_cluster.c  which etcd cluster, and who does not belong to it
  *     etcd_login.c    user and password -> token
  *     etcd_txn.c      groups; keys under leases
  *     etcd_read.c     ranges, walks, barriers, when
@@ -45,6 +46,7 @@ enum {
     ETCD_LAG_MS = 2000,    /* a watch that is behind for so long is given up */
     ETCD_TERM_MS = 100,    /* for answers of an earlier leader's term */
     ETCD_GOODBYE_MS = 500, /* for leases given back at the end */
+    ETCD_LOOK_MS = 10 * 1000, /* at members that are not connected */
 };
 
 struct etcd;
@@ -84,13 +86,17 @@ struct etcd_call {
     struct grpc_call rpc;
     size_t member, tried;
     bool logged_in;
-    uint64_t term; /* heard of when it was sent */
+    uint64_t term;    /* heard of when it was sent */
+    uint64_t cluster; /* it is meant for; 0: not known then */
 };
 
 struct etcd_member {
+    struct etcd *etcd;
     char *url;          /* http://host:port */
     const char *target; /* host:port, in url */
     struct grpc_channel *channel;
+    uint64_t cluster;      /* as it told last; 0: it never did */
+    struct grpc_call look; /* etcd_cluster.c's */
 };
 
 struct etcd_stream { /* etcd_watch.c */
@@ -125,7 +131,11 @@ struct etcd {
     char *token;           /* NULL: none yet */
     bool logging_in;
 
-    uint64_t cluster;
+    uint64_t cluster;  /* the one that is followed; 0: none yet */
+    struct buf hello;  /* what each connection begins with */
+    size_t looks;      /* under way */
+    struct timer look; /* the next */
+    void (*looked)(struct etcd *x);
     uint64_t txn_ms_x8; /* what groups take, moving mean, times eight */
     uint64_t newest, oldest;
     uint64_t assumed; /* somebody else has compacted, or will, up to here */
@@ -133,7 +143,8 @@ struct etcd {
     struct errtext try_text;
     void (*try_done)(struct etcd *x, void *arg, enum err e);
     void *try_arg;
-    int revokes; /* in flight */
+    enum err opened; /* etcd.c: how the first try went */
+    int revokes;     /* in flight */
 
     struct backend_sink sink;
     bool feeding;
@@ -172,11 +183,31 @@ void etcd_member_failed(struct etcd *x, size_t member);
 
 void etcd_term_over(struct timer *t);
 
-/* A header of an answer: revisions, the cluster. False: another cluster's. */
-bool etcd_heard(struct etcd *x, const struct etcd_header *h);
+/* A header of a member's answer: revisions, the cluster. False: another
+ * cluster's, which means nothing. */
+bool etcd_heard(struct etcd *x, size_t member, const struct etcd_header *h);
 
 /* What etcd's text means. False: not one that says it was not carried out. */
 bool etcd_refusal(struct bytes text, enum err *ret_why, struct errtext *ret);
+
+/* --- etcd_cluster.c ------------------------------------------------------ */
+
+/* A member says to which cluster it belongs. False: not to the one that is
+ * followed, or no longer; ret_why what to do about it. */
+bool etcd_belongs(struct etcd *x, size_t member, uint64_t cluster,
+                  struct errtext *ret_why);
+
+/* What a member's channel begins with; and the meaning of the answer. */
+#define ETCD_HELLO ETCD_WATCH
+bool etcd_welcome(void *member, struct bytes message, struct errtext *ret_why);
+
+/* Connects to those that are not connected, so that they tell. looked: once all
+ * have, or cannot be reached; may be NULL. */
+void etcd_look(struct etcd *x, void (*looked)(struct etcd *x));
+void etcd_look_again(struct timer *t);
+
+/* The addresses of other clusters; ERR_BAD: there are some, ret names two. */
+enum err etcd_strangers(struct etcd *x, struct errtext *ret);
 
 /* --- etcd_login.c -------------------------------------------------------- */
 
@@ -216,6 +247,9 @@ void etcd_history(struct backend *b, uint64_t from, uint64_t last, size_t limit,
 void etcd_feed_check(struct etcd *x); /* is the watch behind? */
 void etcd_feed_gap(struct etcd *x);
 void etcd_watches_close(struct etcd *x);
+
+/* A watch of nothing, whose first message is the header alone; as a frame. */
+void etcd_put_hello(struct buf *out);
 
 /* After a compaction of unknown height: which one, as a watch from the very
  * first revision is told. x->oldest; then done. */

@@ -127,8 +127,8 @@ static void on_page(struct etcd_call *c, const struct etcd_answer *a)
     }
     if (e == ERR_OK)
         e = etcd_range_read(a->body, &r, p->row, p->row_ctx);
-    if (e == ERR_OK && !etcd_heard(c->etcd, &r.header))
-        e = ERR_CORRUPT;
+    if (e == ERR_OK && !etcd_heard(c->etcd, c->member, &r.header))
+        e = ERR_UNAVAILABLE;
     if (e == ERR_OK && p->at == 0)
         p->at = r.header.revision;
     if (e == ERR_OK && r.more && r.rows == 0)
@@ -256,14 +256,18 @@ static void on_barrier(struct etcd_call *c, const struct etcd_answer *a)
     struct etcd_range r = {0};
     enum err e = a->why;
     uint64_t fed = p->fed;
+    size_t member = c->member;
 
     if (e == ERR_OK)
         e = etcd_range_read(a->body, &r, NULL, NULL);
     etcd_call_free(c);
+    if (e == ERR_OK && !etcd_heard(x, member, &r.header))
+        e = ERR_UNAVAILABLE;
     /* Read with a majority and still older than what we had been told before:
      * another life of etcd, restored from a backup under the same name. */
-    if (e == ERR_OK && (!etcd_heard(x, &r.header) || r.header.revision < fed)) {
-        etcd_feed_gap(x);
+    if (e == ERR_OK && r.header.revision < fed) {
+        if (x->feeding)
+            etcd_feed_gap(x);
         e = ERR_UNAVAILABLE;
     }
     done(ctx, e, r.header.revision);

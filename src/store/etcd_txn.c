@@ -146,13 +146,14 @@ static bool came_in_before(const struct backend_group *g,
            bytes_eq(t->row_value, marker->value);
 }
 
-static void judge(struct etcd *x, struct backend_group *g, struct bytes body)
+static void judge(struct etcd *x, size_t member, struct backend_group *g,
+                  struct bytes body)
 {
     struct etcd_txn t = {0};
     enum err e = etcd_txn_read(body, &t, note_held, g);
 
     g->revision = t.header.revision;
-    if (e == ERR_OK && !etcd_heard(x, &t.header))
+    if (e == ERR_OK && !etcd_heard(x, member, &t.header))
         e = ERR_CORRUPT;
     if (e == ERR_OK && t.succeeded &&
         t.responses != g->own_op_count + g->change_count)
@@ -180,7 +181,7 @@ static void on_txn(struct etcd_call *c, const struct etcd_answer *a)
 
     if (a->why == ERR_OK) {
         x->txn_ms_x8 += uv_now(x->loop) - t->began_ms - x->txn_ms_x8 / 8;
-        judge(c->etcd, g, a->body);
+        judge(x, c->member, g, a->body);
     } else {
         /* "No space" is also said of a group that was carried out: etcd looks at
          * the quota again when it does so (apply.go, quotaApplierV3). */
@@ -234,7 +235,7 @@ static void on_put(struct etcd_call *c, const struct etcd_answer *a)
 
     if (e == ERR_OK)
         e = etcd_txn_read(a->body, &t, NULL, NULL);
-    if (e == ERR_OK && !etcd_heard(c->etcd, &t.header))
+    if (e == ERR_OK && !etcd_heard(c->etcd, c->member, &t.header))
         e = ERR_CORRUPT;
     revision = t.header.revision;
     if (e == ERR_OK && !t.succeeded) {

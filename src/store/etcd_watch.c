@@ -80,6 +80,11 @@ static void put_watch(struct buf *out, uint64_t from, bool nothing)
     wire_frame_end(out);
 }
 
+void etcd_put_hello(struct buf *out)
+{
+    put_watch(out, 0, true);
+}
+
 static void stream_begin(struct etcd_stream *s, uint64_t from, bool nothing,
                          uint32_t timeout_ms)
 {
@@ -154,21 +159,19 @@ static void on_feed_lag(struct timer *t)
     feed_open(x);
 }
 
-/* Everything is to be loaded again. */
+/* Everything is to be loaded again; a load that is under way, too. */
 void etcd_feed_gap(struct etcd *x)
 {
-    if (!x->feeding)
-        return;
     x->feeding = false;
     x->feed.stop = true;
     x->heard = x->newest = x->fed = 0;
     x->oldest = 1; /* the next try tells */
     x->assumed = 0;
     x->tried = false; /* it may be another one */
-    x->cluster = 0;
     timer_clear(&x->timers, &x->feed_again);
     timer_clear(&x->timers, &x->feed_lag);
-    x->sink.gap(x->sink.ctx);
+    if (x->feed.etcd) /* before that nothing was fed */
+        x->sink.gap(x->sink.ctx);
 }
 
 static void feed_message(struct etcd_stream *s, const struct etcd_watched *w)
@@ -176,7 +179,11 @@ static void feed_message(struct etcd_stream *s, const struct etcd_watched *w)
     struct etcd *x = s->etcd;
     uint64_t last = x->fed;
 
-    if (w->compact_revision || !etcd_heard(x, &w->header)) {
+    if (!etcd_heard(x, s->member, &w->header)) {
+        s->stop = true;
+        return;
+    }
+    if (w->compact_revision) {
         etcd_feed_gap(x);
         return;
     }
@@ -236,6 +243,9 @@ void etcd_start(struct backend *b, const struct backend_sink *sink,
     x->feed.ended = feed_ended;
     x->feed_again.fire = on_feed_again;
     x->feed_lag.fire = on_feed_lag;
+    x->look.fire = etcd_look_again;
+    if (x->member_n > 1)
+        timer_set(&x->timers, &x->look, ETCD_LOOK_MS);
     feed_open(x);
 }
 

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "store/etcd_wire.h"
 
+#include <stdio.h>
+
 enum {
     TYPE_VARINT = 0,
     TYPE_I64 = 1,
@@ -159,4 +161,23 @@ void wire_frame_end(struct buf *out)
 
     for (int i = 1; i < WIRE_FRAME_BYTES; i++)
         out->p[i] = (char)(n >> (8 * (WIRE_FRAME_BYTES - 1 - i)));
+}
+
+void wire_text_decode(struct buf *text)
+{
+    size_t to = 0;
+
+    for (size_t i = 0; i < text->n; i++, to++) {
+        unsigned v;
+
+        if (text->p[i] == '%' && i + 2 < text->n &&
+            sscanf((char[]){text->p[i + 1], text->p[i + 2], 0}, "%2x", &v) ==
+                1) {
+            text->p[to] = (char)v;
+            i += 2;
+        } else {
+            text->p[to] = text->p[i];
+        }
+    }
+    text->n = to;
 }

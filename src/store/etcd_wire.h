@@ -63,4 +63,7 @@ void wire_end(struct buf *out, size_t begun);
 void wire_frame_begin(struct buf *out);
 void wire_frame_end(struct buf *out);
 
+/* A grpc-message, which comes percent-encoded, in place. */
+void wire_text_decode(struct buf *text);
+
 #endif

@@ -73,6 +73,7 @@ void op_lane(struct agent *a, const struct agent_op *op, struct buf *out)
     case AGENT_PEER_DEFRAGMENT:
     case AGENT_RAFT_REMOVE:
     case AGENT_JOIN_WAN:
+    case AGENT_HEAR_WAN:
     case AGENT_FORCE_WAN:
         put_lane(out, SYNC_NODE, (struct bytes){0});
         break;
@@ -326,6 +327,7 @@ bool op_plan(struct job *j)
     case AGENT_PEER_DEFRAGMENT:
     case AGENT_RAFT_REMOVE:
     case AGENT_JOIN_WAN:
+    case AGENT_HEAR_WAN:
     case AGENT_FORCE_WAN:
         job_finish(j, 500, "this is the server's business");
         return false;
@@ -398,6 +400,7 @@ void op_stored(struct job *j)
     case AGENT_PEER_DEFRAGMENT:
     case AGENT_RAFT_REMOVE:
     case AGENT_JOIN_WAN:
+    case AGENT_HEAR_WAN:
     case AGENT_FORCE_WAN:
         break;
     }

@@ -395,6 +395,12 @@ enum api_next prepare_peer_digest(struct api_call *c,
                                   const struct api_env *env);
 void read_peer_digest(struct api_call *c, const struct api_env *env);
 enum api_next prepare_peer_wan(struct api_call *c, const struct api_env *env);
+/* The word of one who is not known yet: wan_word is unset, the body is passed on. */
+enum api_next peer_wan_hear(struct api_call *c, const struct api_env *env,
+                            struct agent_op **ret);
+/* The body is for the core thread to understand: an op with it as output. */
+enum api_next peer_pass_on(struct api_call *c, enum agent_op_kind kind,
+                           struct agent_op **ret);
 enum api_next prepare_query(struct api_call *c, const struct api_env *env);
 void read_queries(struct api_call *c, const struct api_env *env);
 void read_query(struct api_call *c, const struct api_env *env);

@@ -224,6 +224,22 @@ static enum err may_join(const struct api_env *env, const struct wan_who *who,
     return ERR_OK;
 }
 
+/* One whom all threads have in their list already. */
+static bool is_known(const struct api_wan *w, const struct wan_who *who)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (w->members[i].alive && strcmp(w->members[i].who.id, who->id) == 0)
+            return true;
+    return strcmp(w->self->id, who->id) == 0;
+}
+
+enum api_next peer_wan_hear(struct api_call *c, const struct api_env *env,
+                            struct agent_op **ret)
+{
+    (void)env;
+    return peer_pass_on(c, AGENT_HEAR_WAN, ret);
+}
+
 enum api_next prepare_peer_wan(struct api_call *c, const struct api_env *env)
 {
     struct api_wan_word *w = arena_zalloc(c->arena, sizeof *w);
@@ -244,6 +260,8 @@ enum api_next prepare_peer_wan(struct api_call *c, const struct api_env *env)
                   t.s[0] ? t.s : err_text(e));
         return API_ANSWER;
     }
+    if (!w->leaving && !is_known(env->wan, &w->from))
+        return API_READ; /* on the core thread: peer_wan_hear */
     api_json(c);
     api_wan_put(&c->body, env->wan->self, env->wan->members, env->wan->count,
                 false);

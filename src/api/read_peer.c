@@ -203,9 +203,8 @@ void read_peer_clock(struct api_call *c, const struct api_env *env)
 
 /* --- Changes --------------------------------------------------------------- */
 
-/* The body is the cluster's to understand. */
-static enum api_next pass_on(struct api_call *c, enum agent_op_kind kind,
-                             struct agent_op **ret)
+enum api_next peer_pass_on(struct api_call *c, enum agent_op_kind kind,
+                           struct agent_op **ret)
 {
     *ret = agent_op_new(kind);
     if (*ret)
@@ -221,21 +220,21 @@ enum api_next peer_lock(struct api_call *c, const struct api_env *env,
                         struct agent_op **ret)
 {
     (void)env;
-    return pass_on(c, AGENT_PEER_LOCK, ret);
+    return peer_pass_on(c, AGENT_PEER_LOCK, ret);
 }
 
 enum api_next peer_join(struct api_call *c, const struct api_env *env,
                         struct agent_op **ret)
 {
     (void)env;
-    return pass_on(c, AGENT_PEER_JOIN, ret);
+    return peer_pass_on(c, AGENT_PEER_JOIN, ret);
 }
 
 enum api_next peer_defragment(struct api_call *c, const struct api_env *env,
                               struct agent_op **ret)
 {
     (void)env;
-    return pass_on(c, AGENT_PEER_DEFRAGMENT, ret);
+    return peer_pass_on(c, AGENT_PEER_DEFRAGMENT, ret);
 }
 
 enum api_next raft_remove(struct api_call *c, const struct api_env *env,

@@ -79,7 +79,7 @@ static const struct api_route routes[] = {
     {"/v1/peer/stream", METHOD_PUT, API_STREAM, .peer = true, .form = true},
     {"/v1/peer/force-leave/", METHOD_PUT, API_WRITE, .local = true, .peer = true, .write = write_force_leave},
     {"/v1/peer/members", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_agent_members, .rows = FILTER_MEMBERS},
-    {"/v1/peer/wan",   METHOD_PUT, API_WAN, .local = true, .peer = true, .prepare = prepare_peer_wan},
+    {"/v1/peer/wan",   METHOD_PUT, API_WAN, .local = true, .peer = true, .prepare = prepare_peer_wan, .agent = peer_wan_hear},
     {"/v1/peer/query", METHOD_PUT, API_READ, .consul_headers = true, .consistency = true, .local = true, .peer = true, .read = read_peer_query, .prepare = prepare_peer_query},
     {"/v1/peer/hello", METHOD_GET, API_READ, .local = true, .peer = true, .read = read_peer_hello},
     {"/v1/peer/bootstrap", METHOD_PUT, API_AGENT, .local = true, .peer = true, .agent = peer_lock},
@@ -322,6 +322,8 @@ static enum api_next common(struct api_call *c, const struct api_env *env)
         return API_WRITE;
     }
     if (r->kind == API_WRITE && r->agent && http_param(c->request, "wan"))
+        return API_AGENT;
+    if (r->kind == API_WAN && !c->wan_word)
         return API_AGENT;
     if (r->kind == API_STREAM || (r->set != SET_NONE && stream_is_wanted(c)))
         return stream_begin(c);

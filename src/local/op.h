@@ -33,6 +33,7 @@ enum agent_op_kind {
     AGENT_PEER_DEFRAGMENT,
     AGENT_RAFT_REMOVE, /* id, or reason: the address */
     AGENT_JOIN_WAN,    /* id: HOST:PORT of a server */
+    AGENT_HEAR_WAN,    /* output: the body, a server's word */
     AGENT_FORCE_WAN,   /* id: NODE.DATACENTER of a failed one */
 };
 

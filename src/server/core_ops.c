@@ -48,6 +48,9 @@ static bool run_op(struct core *c, struct agent_op *op)
     case AGENT_JOIN_WAN:
         wan_join(c, op);
         return true;
+    case AGENT_HEAR_WAN:
+        wan_hear(c, op);
+        return true;
     case AGENT_FORCE_WAN:
         wan_force_out(c, op);
         return true;

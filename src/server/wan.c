@@ -210,6 +210,32 @@ void wan_word(struct process *p, const struct api_wan_word *w)
     core_post(p->core, &o->letter);
 }
 
+void wan_hear(struct core *c, struct agent_op *take)
+{
+    struct wan_keeper *k = c->wan;
+    struct errtext *t = &take->text;
+    struct buf out = {0};
+    struct api_wan_word w;
+    enum err e = ERR_UNAVAILABLE;
+
+    if (k && !k->closing) {
+        e = api_wan_parse(take->output, &take->arena, &w, t);
+        if (e == ERR_OK)
+            e = hear(k, &w, -1, t);
+        if (e != ERR_OK)
+            complain(k, w.from.address, t->s);
+        api_wan_put(&out, &k->wan.self, k->wan.v, k->wan.n, false);
+        take->answer = arena_copy(&take->arena, buf_bytes(&out));
+        if (e == ERR_OK && !take->answer.p)
+            e = ERR_NOMEM;
+        buf_fini(&out);
+    }
+    take->http_status = e == ERR_OK ? 200 : err_http_status(e);
+    if (e != ERR_OK && !t->s[0])
+        errtext_set(t, "%s", err_text(e));
+    take->done(take);
+}
+
 /* --- Asking --------------------------------------------------------------- */
 
 struct asking {

@@ -18,6 +18,11 @@ void wan_end(struct process *p); /* no thread is left */
 /* A serving thread was told this; copied. */
 void wan_word(struct process *p, const struct api_wan_word *w);
 
+/* op->output: the word of a server that nobody here knows, or that was taken for
+ * dead. op->done follows when all threads see it: what it asks, or tells its user
+ * to ask, is answered by who knows of it. */
+void wan_hear(struct core *c, struct agent_op *take);
+
 /* op->id: HOST:PORT; op->done follows once it has answered, or has not. */
 void wan_join(struct core *c, struct agent_op *take);
 

@@ -42,6 +42,9 @@ def three(tmp_path_factory):
     b = start(folder, "dc2", "-retry-join-wan", f"127.0.0.1:{wan_port(a)}")
     c = start(folder, "dc3")
     assert join(c, b).status == 200
+    # When a join is answered both know of each other, whoever is asked.
+    assert "dc2" in datacenters(c)
+    assert "dc3" in datacenters(b)
     for s in (a, b, c):
         muster.until(lambda s=s: len(datacenters(s)) == 3, "three datacenters")
     yield a, b, c

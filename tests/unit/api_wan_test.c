@@ -283,6 +283,24 @@ static void a_word_comes_across_whole(void **state)
     assert_string_equal(back.others[0].id, ID2);
 }
 
+/* It is answered when all threads know of it, by the core thread. */
+static void the_word_of_a_new_server_is_passed_on(void **state)
+{
+    struct world *w = *state;
+    struct wan_who from = other.who;
+    struct agent_op *op = NULL;
+    snprintf(from.id, sizeof from.id, "%s",
+             "33333333-3333-4333-8333-333333333333");
+    snprintf(from.node, sizeof from.node, "c");
+    const char *body = word(w, &from);
+    assert_int_equal(told(w, body), API_AGENT);
+    assert_null(w->call.wan_word);
+    assert_int_equal(api_agent(&w->call, NULL, &op), API_AGENT);
+    assert_int_equal(op->kind, AGENT_HEAR_WAN);
+    assert_bytes(op->output, body);
+    agent_op_free(op);
+}
+
 static void words_that_cannot_be_are_refused(void **state)
 {
     struct world *w = *state;
@@ -325,6 +343,7 @@ static const struct CMUnitTest tests[] = {
     T(a_query_names_who_is_asked_next),
     T(a_peer_executes_what_it_is_given),
     T(a_word_comes_across_whole),
+    T(the_word_of_a_new_server_is_passed_on),
     T(words_that_cannot_be_are_refused),
 };
 

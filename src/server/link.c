@@ -151,6 +151,9 @@ static void try_later(struct link *l)
 {
     if (give_up(l))
         return;
+    /* Nobody is asked, so nobody will fail. */
+    if (l->server_count == 0 && !joins_wait(l->joins))
+        down(l, "no address to join could be resolved");
     joins_look(l->joins);
     timer_set(&l->core->timers, &l->retry, l->retry_ms);
     l->retry_ms = l->retry_ms * 2 < LINK_RETRY_MAX_MS ? l->retry_ms * 2

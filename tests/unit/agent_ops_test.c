@@ -3,7 +3,6 @@
 #include "agent_world.h"
 
 #include <signal.h>
-#include <sys/resource.h>
 
 static void assert_refused(struct world *w, struct agent_op *op, int status,
                            const char *text)
@@ -315,14 +314,6 @@ static void what_agent_db_refuses_is_not_kept(void **state)
     world_teardown(&w);
 }
 
-static void set_file_limit(rlim_t bytes)
-{
-    struct rlimit r;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &r), 0);
-    r.rlim_cur = bytes;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &r), 0);
-}
-
 static void a_full_disk_keeps_nothing_but_what_is_true(void **state)
 {
     (void)state;
@@ -334,7 +325,7 @@ static void a_full_disk_keeps_nothing_but_what_is_true(void **state)
     world_until(&w, agent_in_sync(w.agent));
 
     signal(SIGXFSZ, SIG_IGN);
-    set_file_limit(4096); /* the catalog is in memory */
+    world_file_limit(4096); /* the catalog is in memory */
     assert_int_equal(world_do(&w, world_service(&w, "full")), 500);
     assert_true(bytes_starts(bytes_str(w.last_text),
                              bytes_str("agent.db cannot store it, nothing was "
@@ -345,7 +336,7 @@ static void a_full_disk_keeps_nothing_but_what_is_true(void **state)
     /* What a probe has seen is true, stored or not. */
     world_result(&w, "probe", STATUS_PASSING, "seen");
     world_until(&w, world_catalog_says(&w, "probe", "passing"));
-    set_file_limit(RLIM_INFINITY);
+    world_file_limit(RLIM_INFINITY);
 
     /* And stored as soon as that is possible. */
     world_until(&w, world_do(&w, world_service(&w, "full")) == 200);
@@ -354,6 +345,30 @@ static void a_full_disk_keeps_nothing_but_what_is_true(void **state)
     world_restart(&w);
     assert_int_equal(world_local_check(&w, "probe")->status, STATUS_PASSING);
     assert_int_equal(world_local_check(&w, "beat")->status, STATUS_PASSING);
+    world_teardown(&w);
+}
+
+static void a_first_pass_is_stored_soon_after_a_full_disk(void **state)
+{
+    (void)state;
+    struct world w;
+    world_setup(&w, true);
+    register_web(&w);
+    signal(SIGXFSZ, SIG_IGN);
+    world_file_limit(4096);
+    world_result(&w, "probe", STATUS_PASSING, "seen");
+    /* Refused after the state was. */
+    assert_int_equal(world_do(&w, world_service(&w, "full")), 500);
+    world_file_limit(RLIM_INFINITY);
+    world_until(&w, world_do(&w, world_service(&w, "room")) == 200);
+    world_advance(&w, 2 * AGENT_RETRY_MS);
+    assert_int_equal(world_do(&w, world_service(&w, "behind")), 200);
+
+    world_file_limit(4096); /* the end, as a kill, stores nothing */
+    world_stop_agent(&w);
+    world_file_limit(RLIM_INFINITY);
+    world_come_back(&w);
+    assert_int_equal(world_local_check(&w, "probe")->status, STATUS_PASSING);
     world_teardown(&w);
 }
 
@@ -568,6 +583,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_service_has_a_limit_of_checks),
     cmocka_unit_test(what_agent_db_refuses_is_not_kept),
     cmocka_unit_test(a_full_disk_keeps_nothing_but_what_is_true),
+    cmocka_unit_test(a_first_pass_is_stored_soon_after_a_full_disk),
     cmocka_unit_test(a_service_goes_with_its_checks),
     cmocka_unit_test(a_check_goes_alone),
     cmocka_unit_test(a_check_registered_later_finds_its_service),

@@ -14,6 +14,7 @@
 #include <ftw.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "loop/queue.h"
@@ -343,15 +344,29 @@ static inline void world_stop_agent(struct world *w)
     agent_close(a);
 }
 
-/* The process ends and another one starts; the catalog stays. */
-static inline void world_restart(struct world *w)
+static inline void world_come_back(struct world *w)
 {
-    world_stop_agent(w);
     local_free(w->local);
     w->local = local_new(&w->pins);
     w->options.local = w->local;
     w->probe_n = 0;
     world_start_agent(w);
+}
+
+/* The process ends and another one starts; the catalog stays. */
+static inline void world_restart(struct world *w)
+{
+    world_stop_agent(w);
+    world_come_back(w);
+}
+
+/* Files end there, as on a full disk; SIGXFSZ is to be ignored. */
+static inline void world_file_limit(rlim_t bytes)
+{
+    struct rlimit r;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &r), 0);
+    r.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &r), 0);
 }
 
 static inline void world_teardown(struct world *w)

@@ -215,7 +215,7 @@ void wan_hear(struct core *c, struct agent_op *take)
     struct wan_keeper *k = c->wan;
     struct errtext *t = &take->text;
     struct buf out = {0};
-    struct api_wan_word w;
+    struct api_wan_word w = {0};
     enum err e = ERR_UNAVAILABLE;
 
     if (k && !k->closing) {

@@ -22,7 +22,7 @@ enum {
     LINK_ADDRESS_MAX = 300,
     LINK_HELLO_MS = 2000,
     LINK_BEAT_MS = 1000,
-    LINK_BEAT_MAX_MS = 3300,  /* where the server has many (presence.h) */
+    LINK_BEAT_MAX_MS = 3000,  /* where the server has many (presence.h) */
     LINK_BEAT_LOST_MS = 3000, /* no answer to a beat */
     LINK_SYNC_MS = 10 * 1000,
     LINK_RETRY_MIN_MS = 100,

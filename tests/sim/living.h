@@ -14,7 +14,7 @@ enum {
     SERVERS = 3,
     AGENTS_MAX = 24,
     BEAT_MS = 1000,
-    BEAT_MANY_MS = 3300, /* where a server has many (server/presence.h) */
+    BEAT_MANY_MS = 3000, /* where a server has many (server/presence.h) */
     REPORT_MS = 1000,
     MOVE_AFTER_MS = 3000,
     LAG_MAX_MS = 20, /* of the network */

@@ -241,6 +241,11 @@ struct api_ack {
 /* On what is passed on to another datacenter (only peers can send it). */
 #define API_FORWARDED_HEADER "X-Muster-Forwarded"
 
+/* How long a read may be held while nobody leads, in ms: what is left of an
+ * agent's time (only peers can send it). */
+#define API_HOLD_HEADER "X-Muster-Hold"
+enum { API_HOLD_MAX_MS = 600 * 1000 };
+
 enum { API_FAILOVERS_MAX = 16 /* datacenters of one query */ };
 enum { API_ACKS_MAX = 1024 /* in one request */ };
 
@@ -337,6 +342,7 @@ struct api_call {
     struct bytes client; /* READ fresh: the client's address, or empty */
     bool tell_cache;     /* READ: ?cached where Consul's agent has a cache */
     bool want_host;      /* READ: env->host is to be filled */
+    uint32_t hold_ms;    /* API_HOLD_HEADER; 0: none */
     bool want_lags;      /* READ: the server's table adds to the answer */
     bool unrouted;       /* answered before a route was found */
 

@@ -248,11 +248,32 @@ static enum api_next of_route(struct api_call *c, const struct api_env *env)
     return next == API_READ ? filter(c) : next;
 }
 
+/* A user's means nothing. */
+static enum api_next hold(struct api_call *c)
+{
+    struct bytes text = http_header(c->request, API_HOLD_HEADER);
+    uint64_t ms = 0;
+
+    if (!c->request->from_peer || text.n == 0)
+        return API_READ;
+    if (bytes_u64(text, &ms) != ERR_OK || ms < 1 || ms > API_HOLD_MAX_MS) {
+        api_error(c, 400,
+                  "Invalid " API_HOLD_HEADER
+                  " \"%.*s\": milliseconds, from 1 to %d",
+                  BYTES_ARG(text), API_HOLD_MAX_MS);
+        return API_ANSWER;
+    }
+    c->hold_ms = (uint32_t)ms;
+    return API_READ;
+}
+
 enum api_next api_params(struct api_call *c, const struct api_env *env)
 {
     const struct http_request *r = c->request;
     if (r->query_bad)
         return refuse(c, 400, "Malformed percent escape in the query string");
+    if (hold(c) == API_ANSWER)
+        return API_ANSWER;
     c->pretty = env->self->pretty || http_param(r, "pretty") != NULL;
     enum api_next next = of_route(c, env);
     return next == API_READ ? repeated(c) : next;

@@ -173,6 +173,23 @@ static bool gets_time(struct forward *f, const struct fetch_result *r)
     return !late && (r->err != ERR_OK || has_others(f->serving));
 }
 
+uint64_t forward_first_hold_ms(struct serving *s)
+{
+    return has_others(s) ? FORWARD_HOLD_MS / 2 : FORWARD_HOLD_MS;
+}
+
+void forward_tell_hold(struct serving *s, uint64_t until_ms, uint64_t most_ms,
+                       char text[FORWARD_HOLD_TEXT], struct fetch_header *h)
+{
+    uint64_t now = uv_now(&s->loop);
+    uint64_t ms = until_ms > now ? until_ms - now : 1;
+
+    if (ms > most_ms)
+        ms = most_ms;
+    (void)snprintf(text, FORWARD_HOLD_TEXT, "%llu", (unsigned long long)ms);
+    *h = (struct fetch_header){API_HOLD_HEADER, text};
+}
+
 static void on_again(struct timer *t)
 {
     ask(container_of(t, struct forward, again));
@@ -320,8 +337,15 @@ static void ask(struct forward *f)
     struct serving *s = f->serving;
     const struct http_request *r = f->call.request;
     struct fetch_header headers[FORWARD_HEADERS_MAX];
+    char hold[FORWARD_HOLD_TEXT];
+    size_t n = headers_of(f, headers);
     struct peers *peers = serving_peers(s);
     const char *target = target_of(f);
+
+    if (is_read(f) && !f->stream)
+        forward_tell_hold(s, f->until_ms,
+                          f->late ? FORWARD_HOLD_MS : forward_first_hold_ms(s),
+                          hold, &headers[n++]);
 
     free(f->to);
     f->to = forward_server(s, f->at);
@@ -335,7 +359,7 @@ static void ask(struct forward *f)
         .body = r->body,
         .timeout_ms = timeout_ms(f),
         .headers = headers,
-        .header_count = headers_of(f, headers),
+        .header_count = n,
         .keep_head = true,
         .answer_max = is_snapshot(f) ? SNAPSHOT_BODY_MAX : 0,
     };

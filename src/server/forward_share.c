@@ -231,14 +231,17 @@ static void give_up(struct share *h)
 
 /* --- Asking ---------------------------------------------------------------- */
 
-/* Another server, as long as there is time. */
-static void try_on(struct share *h)
+/* Another server, as long as there is time: since it was lost, or for how long it
+ * has held the poll, which counts up to what is one server's share. */
+static void try_on(struct share *h, bool leaderless)
 {
     struct serving *s = h->serving;
     uint64_t now = uv_now(&s->loop);
+    uint64_t held = leaderless ? now - h->asked_ms : 0;
+    uint64_t most = forward_first_hold_ms(s);
 
     if (h->lost_ms == 0)
-        h->lost_ms = now;
+        h->lost_ms = now - (held < most ? held : most);
     if (s->closing || now >= h->lost_ms + FORWARD_HOLD_MS) {
         give_up(h);
         return;
@@ -261,7 +264,7 @@ static void told(void *ctx, const struct fetch_result *r)
 
     h->fetch = NULL;
     if (r->err != ERR_OK || forward_is_leaderless(r)) {
-        try_on(h);
+        try_on(h, r->err == ERR_OK);
         return;
     }
     h->lost_ms = 0;
@@ -277,13 +280,20 @@ static void ask(struct share *h)
 {
     struct serving *s = h->serving;
     struct peers *peers = serving_peers(s);
+    char hold[FORWARD_HOLD_TEXT];
+    struct fetch_header header;
 
     free(h->to);
     h->to = forward_server(s, h->at);
     h->asked_ms = uv_now(&s->loop);
+    forward_tell_hold(s,
+                      (h->lost_ms ? h->lost_ms : h->asked_ms) + FORWARD_HOLD_MS,
+                      forward_first_hold_ms(s), hold, &header);
     const struct peer_request q = {
         .to = h->to,
         .target = h->target,
+        .headers = &header,
+        .header_count = 1,
         .timeout_ms =
             FORWARD_HOLD_MS + 2000 +
             (h->round ? 0
@@ -291,7 +301,7 @@ static void ask(struct share *h)
         .keep_head = true,
     };
     if (!peers || !h->to || peer_ask(peers, &q, told, h, &h->fetch) != ERR_OK)
-        try_on(h);
+        try_on(h, false);
 }
 
 /* --- The end of a wait ------------------------------------------------------ */

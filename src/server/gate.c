@@ -165,10 +165,12 @@ static void begin_barrier(struct serving *s)
     list_move_all(&g->flying, &g->waiting);
 }
 
-void gate_begin(struct serving *s, struct gate_item *it)
+void gate_begin(struct serving *s, struct gate_item *it, uint32_t most_ms)
 {
+    bool less = most_ms && most_ms < GATE_HOLD_MS;
+
     list_init(&it->link);
-    it->until_ms = uv_now(&s->loop) + GATE_HOLD_MS;
+    it->until_ms = uv_now(&s->loop) + (less ? most_ms : GATE_HOLD_MS);
 }
 
 void gate_wait(struct serving *s, struct gate_item *it)

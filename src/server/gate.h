@@ -8,7 +8,9 @@
  * it came, and until the catalog has reached that barrier's revision: about a
  * millisecond. Each serving thread has one barrier in flight; who comes
  * meanwhile shares the next. While barriers fail they are begun again, until a
- * request has waited for GATE_HOLD_MS: then 500 "No cluster leader".
+ * request has waited for GATE_HOLD_MS: then 500 "No cluster leader". A read that
+ * an agent passed on waits only as long as the agent says (API_HOLD_HEADER), so
+ * that the next server can be asked within the same time.
  *
  * Writes come here, too: those that have nothing to commit (the answer depends
  * on a catalog that may be old), and those whose store was not reachable.
@@ -51,7 +53,8 @@ void gate_init(struct serving *s);
 /* Is there anything to wait for at all? */
 bool gate_is_open(const struct serving *s);
 
-void gate_begin(struct serving *s, struct gate_item *it); /* its time starts */
+/* Its time starts: GATE_HOLD_MS, or most_ms if that is less; 0: not told. */
+void gate_begin(struct serving *s, struct gate_item *it, uint32_t most_ms);
 void gate_wait(struct serving *s, struct gate_item *it);
 void gate_sent(struct serving *s, struct gate_item *it);
 void gate_leave(struct gate_item *it);

@@ -204,7 +204,7 @@ hold(struct serving *s, struct conn *c, struct api_call *call, bool gzip,
     h->then = then;
     h->item.pass = held_passed;
     ((struct conn_state *)conn_user(c))->held = h;
-    gate_begin(s, &h->item);
+    gate_begin(s, &h->item, h->call.hold_ms);
     gate_wait(s, &h->item);
     return true;
 }

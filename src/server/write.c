@@ -386,7 +386,7 @@ void write_begin(struct serving *s, struct conn *c, struct api_call *call)
     w->conn = c;
     w->attempts = 0;
     w->current = false;
-    gate_begin(s, &w->item);
+    gate_begin(s, &w->item, 0);
     w->call = *call; /* its buffers move */
     ((struct conn_state *)conn_user(c))->write = w;
     write_plan(w);

@@ -13,6 +13,7 @@ import time
 
 import agents
 import muster
+import pytest
 from muster import until
 
 
@@ -110,3 +111,34 @@ def test_a_server_that_lets_go_of_polls_at_once_is_not_asked_on_and_on(tmp_path)
     assert (answer.status, answer.index) == (200, 6)
     # A tenth of a second between two, which a slow machine only makes longer.
     assert asked[5] - asked[0] > 0.3, "asked without a pause"
+
+
+@pytest.mark.parametrize("query", ["", "?index=5&wait=1s"])
+def test_servers_without_a_leader_are_told_how_long_they_may_hold_a_read(
+        tmp_path, query):
+    """The first one half of the seven seconds, later ones at most the rest."""
+    told = []
+
+    def takes(handler):
+        if not handler.path.startswith("/v1/catalog/nodes"):
+            return False
+        told.append(handler.headers["X-Muster-Hold"])
+        # Until the rest is less than half; an agent that gave up is asked again.
+        if told[-1] is not None and int(told[-1]) < 3500:
+            return False
+        handler.answer(500, b"No cluster leader")
+        return True
+
+    with contextlib.ExitStack() as stack:
+        server = muster.Server(tmp_path / "server", name="server-1").start()
+        stack.callback(server.stop)
+        fronts = [StandIn(server, takes) for _ in range(2)]
+        for front in fronts:
+            stack.callback(front.close)
+        agent = agents.Agent(tmp_path / "agent", *[f.address for f in fronts])
+        stack.callback(lambda: agents.end(agent.process))
+        agent.start()
+        until(lambda: agent.get(f"/v1/catalog/nodes{query}").status == 200,
+              "a server was told the rest")
+    assert told[0] == "3500", told
+    assert all(1 <= int(t) <= 3500 for t in told), told

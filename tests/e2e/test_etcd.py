@@ -5,6 +5,7 @@
 import concurrent.futures
 import contextlib
 import http.client
+import select
 import shutil
 import subprocess
 import threading
@@ -181,6 +182,31 @@ def test_without_a_majority_stale_reads_go_on_and_say_so(make_server, cluster):
     # What was refused may be in or not, but it is the same everywhere.
     assert {"n0"} <= nodes_of(a) <= {"n0", "n1"}
     assert register(a, "n2").status == 200
+
+
+def test_a_server_holds_a_read_of_an_agent_as_long_as_the_agent_has_time(
+        make_server, single):
+    a, = servers_on(make_server, single, 1)
+    peers = ("127.0.0.1", a.other_ports[0])
+    single.members[0].kill()
+
+    def begin(**headers):
+        c = http.client.HTTPConnection(*peers, timeout=LIMIT)
+        c.request("GET", "/v1/catalog/nodes", headers=headers)
+        return contextlib.closing(c)
+
+    def comes_before():
+        """Two, one after the other, while one that came earlier is held."""
+        with begin() as patient:
+            for _ in range(2):
+                with begin(**{"X-Muster-Hold": "1"}) as hasty:
+                    r = hasty.getresponse()
+                    assert (r.status, r.read()) == (500, b"No cluster leader")
+            return not select.select([patient.sock], [], [], 0)[0]
+    until(comes_before, "an answer after the time that was given")
+    with begin(**{"X-Muster-Hold": "1s"}) as c:
+        r = c.getresponse()
+        assert r.status == 400 and b'X-Muster-Hold "1s"' in r.read()
 
 
 def test_an_agents_clients_are_told_that_no_server_has_a_leader(

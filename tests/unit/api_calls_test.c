@@ -164,6 +164,38 @@ static void a_route_looks_only_at_what_it_has_use_for(void **state)
     }
 }
 
+static void peers_say_how_long_a_read_may_be_held(void **state)
+{
+    static const char *const bad[] = {
+        "0", "-1", "+5", "1s", "7 000", "600001", "18446744073709551616"};
+    struct world *w = *state;
+
+    w->from_peer = true;
+    assert_int_equal(begin(w, "GET", "/v1/catalog/nodes", ""), API_READ);
+    assert_int_equal(w->call.hold_ms, 0);
+    w->hold = "3500";
+    assert_int_equal(begin(w, "GET", "/v1/catalog/nodes", ""), API_READ);
+    assert_int_equal(w->call.hold_ms, 3500);
+    w->hold = "600000";
+    assert_int_equal(begin(w, "GET", "/v1/snapshot", ""), API_SNAPSHOT);
+    assert_int_equal(w->call.hold_ms, 600000);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        w->hold = bad[i];
+        assert_int_equal(begin(w, "GET", "/v1/catalog/nodes", ""), API_ANSWER);
+        assert_int_equal(w->call.status, 400);
+    }
+    w->hold = "1s";
+    assert_bytes(get(w, "/v1/catalog/nodes"),
+                 "Invalid X-Muster-Hold \"1s\": milliseconds, from 1 to "
+                 "600000");
+    w->from_peer = false; /* a user's means nothing */
+    assert_int_equal(begin(w, "GET", "/v1/catalog/nodes", ""), API_READ);
+    assert_int_equal(w->call.hold_ms, 0);
+    w->hold = "3500";
+    assert_int_equal(begin(w, "GET", "/v1/catalog/nodes", ""), API_READ);
+    assert_int_equal(w->call.hold_ms, 0);
+}
+
 static void nothing_is_said_to_be_missing_before_the_load(void **state)
 {
     struct world *w = *state;
@@ -469,6 +501,7 @@ static const struct CMUnitTest tests[] = {
     T(canonical_targets_stand_for_the_same_answer),
     T(routes_answer_as_gos_mux_does),
     T(a_route_looks_only_at_what_it_has_use_for),
+    T(peers_say_how_long_a_read_may_be_held),
     T(nothing_is_said_to_be_missing_before_the_load),
     T(agent_registrations_name_their_checks),
     T(a_check_of_empty_members_is_none),

@@ -21,6 +21,7 @@ struct world {
     uint64_t revision;
     uint64_t random;  /* of the last env: 1, 2, ... */
     const char *peer; /* who asks; NULL: a unix socket */
+    const char *hold; /* X-Muster-Hold; NULL: none */
     bool from_peer, forwarded;
     const struct api_cluster *cluster;
     const struct api_wan *wan;
@@ -99,10 +100,15 @@ static inline struct http_request *request(struct world *w, const char *method,
         params[i].value = arena_copy(&w->arena, r->params[i].value);
     }
     r->params = params;
-    static struct http_header forwarded = {{"X-Muster-Forwarded", 18},
-                                           {"1", 1}};
-    r->headers = &forwarded;
-    r->header_count = w->forwarded;
+    static struct http_header headers[2];
+    r->headers = headers;
+    r->header_count = 0;
+    if (w->forwarded)
+        headers[r->header_count++] = (struct http_header){
+            bytes_str("X-Muster-Forwarded"), bytes_str("1")};
+    if (w->hold)
+        headers[r->header_count++] = (struct http_header){
+            bytes_str("X-Muster-Hold"), bytes_str(w->hold)};
     r->from_peer = w->from_peer;
     r->peer = w->peer ? bytes_str(w->peer) : (struct bytes){0};
     http_in_free(in);

@@ -464,6 +464,7 @@ enum err backend_etcd_open(const char *url, const struct store_etcd *o,
     list_init(&x->to_log_in);
     list_init(&x->to_try);
     list_init(&x->histories);
+    x->gathered_max = ETCD_GATHERED_MAX;
     copy_options(x, o);
     etcd_put_hello(&x->hello);
     require(!x->hello.bad);

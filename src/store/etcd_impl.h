@@ -39,6 +39,10 @@ enum {
     ETCD_BARRIER_MS = 1000,
     ETCD_TXN_MS = 700,          /* and eight times what groups take lately */
     ETCD_ANSWER_MAX = 16 << 20, /* bytes of one answer, one watch message */
+    /* Bytes of one revision's events from a watch's fragments. What muster puts
+     * at once is below 2 MiB; it is the removal of an epoch that has an event for
+     * each row. */
+    ETCD_GATHERED_MAX = 4 * ETCD_ANSWER_MAX,
     ETCD_PAGE_ROWS = 2000,
     ETCD_PAGE_BYTES = 1 << 20, /* what a page should come to */
     ETCD_RETRY_FIRST_MS = 20,  /* of the watch; doubles */
@@ -155,6 +159,7 @@ struct etcd {
     struct timer feed_again, feed_lag;
     uint64_t feed_retry_ms;
     struct list histories;
+    size_t gathered_max; /* ETCD_GATHERED_MAX, but in tests */
 
     uint64_t quota, quota_ms; /* as a member told last; 0: none has */
 

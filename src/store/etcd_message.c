@@ -283,36 +283,72 @@ static struct store_event view_of(struct etcd_events *ev,
     return out;
 }
 
-enum err etcd_events_tell(struct etcd_events *ev, uint64_t after,
+/* How many come before the last revision, which may go on. */
+static size_t before_last(const struct etcd_events *ev)
+{
+    size_t n = ev->n;
+    uint64_t last = n ? ev->event[n - 1].mod_rev : 0;
+
+    if (n && ev->event[0].mod_rev == last)
+        return 0; /* at once, however many fragments it has */
+    while (n > 0 && ev->event[n - 1].mod_rev == last)
+        n--;
+    return n;
+}
+
+static void drop_first(struct etcd_events *ev, size_t n)
+{
+    if (n == 0)
+        return;
+    size_t at = n < ev->n ? ev->event[n].key_at : ev->bytes.n;
+
+    ev->n -= n;
+    memmove(ev->event, ev->event + n, ev->n * sizeof *ev->event);
+    for (size_t i = 0; i < ev->n; i++)
+        ev->event[i].key_at -= at;
+    ev->bytes.n -= at;
+    memmove(ev->bytes.p, ev->bytes.p + at, ev->bytes.n);
+}
+
+enum err etcd_events_tell(struct etcd_events *ev, bool more, uint64_t after,
                           const struct backend_sink *to, uint64_t *ret_last)
 {
     enum err e = ERR_OK;
+    size_t end = more ? before_last(ev) : ev->n;
 
     *ret_last = after;
-    if (ev->n > ev->out_cap) {
-        ev->out_cap = ev->n;
+    if (end > ev->out_cap) {
+        ev->out_cap = end;
         ev->out = xrealloc(ev->out, ev->out_cap * sizeof *ev->out);
     }
-    for (size_t i = 0, n; i < ev->n && e == ERR_OK; i += n) {
+    for (size_t i = 0, n; i < end && e == ERR_OK; i += n) {
         uint64_t revision = ev->event[i].mod_rev;
 
-        for (n = 0; i + n < ev->n && ev->event[i + n].mod_rev == revision; n++)
+        for (n = 0; i + n < end && ev->event[i + n].mod_rev == revision; n++)
             ev->out[n] = view_of(ev, &ev->event[i + n]);
-        if (revision <= after)
-            continue; /* known already */
-        if (revision <= *ret_last)
+        if (revision <= ev->told) {
             e = ERR_CORRUPT;
-        else
+        } else if (revision > after) { /* else it is known already */
             to->revision(to->ctx, revision, ev->wall_ms, ev->out, n);
-        *ret_last = revision;
+            *ret_last = ev->told = revision;
+        }
     }
-    etcd_events_reset(ev);
+    if (more && e == ERR_OK)
+        drop_first(ev, end);
+    else
+        etcd_events_reset(ev);
     return e;
+}
+
+size_t etcd_events_bytes(const struct etcd_events *ev)
+{
+    return ev->bytes.n + ev->n * sizeof *ev->event;
 }
 
 void etcd_events_reset(struct etcd_events *ev)
 {
     ev->n = 0;
+    ev->told = 0;
     buf_reset(&ev->bytes);
 }
 

@@ -61,6 +61,7 @@ struct etcd_events {
     struct buf bytes;
     struct store_event *out;
     size_t out_cap;
+    uint64_t told;    /* the last revision of this message; 0: none */
     uint64_t wall_ms; /* of the last marker that was told */
 };
 
@@ -76,11 +77,15 @@ MUST_USE enum err etcd_watch_read(struct bytes message,
                                   struct etcd_watched *ret,
                                   struct etcd_events *ev);
 
-/* Tells the events above `after`, revision by revision, and is empty again. The
- * newest told, or after. Revisions that go back are ERR_CORRUPT. */
-MUST_USE enum err etcd_events_tell(struct etcd_events *ev, uint64_t after,
+/* Tells the events above `after`, revision by revision. They are forgotten, but
+ * for the last revision's where more of this message is to come (a fragment): it
+ * may go on. The newest told, or after. Revisions that go back are
+ * ERR_CORRUPT. */
+MUST_USE enum err etcd_events_tell(struct etcd_events *ev, bool more,
+                                   uint64_t after,
                                    const struct backend_sink *to,
                                    uint64_t *ret_last);
+size_t etcd_events_bytes(const struct etcd_events *ev); /* what they take */
 void etcd_events_reset(struct etcd_events *ev);
 void etcd_events_fini(struct etcd_events *ev);
 

@@ -49,6 +49,20 @@ static void on_stream_end(struct grpc_call *c, const struct grpc_result *r)
     s->ended(s, why.s);
 }
 
+/* What fragments have brought of one revision is more than is kept of it. */
+static bool stream_is_over(const struct etcd_stream *s, const char *what)
+{
+    size_t n = etcd_events_bytes(&s->events), max = s->etcd->gathered_max;
+
+    if (n <= max)
+        return false;
+    log_warn("store",
+             "one revision of etcd's is more than a watch may gather, %s: "
+             "revision=%llu bytes=%zu limit=%zu",
+             what, (unsigned long long)s->events.event[0].mod_rev, n, max);
+    return true;
+}
+
 static void stream_fini(struct etcd_stream *s)
 {
     grpc_cancel(&s->rpc);
@@ -195,15 +209,21 @@ static void feed_message(struct etcd_stream *s, const struct etcd_watched *w)
     }
     if (w->created)
         x->feed_retry_ms = ETCD_RETRY_FIRST_MS;
-    if (!w->fragment && s->events.n) {
-        if (etcd_events_tell(&s->events, x->fed, &x->sink, &last) != ERR_OK) {
+    if (s->events.n) {
+        if (etcd_events_tell(&s->events, w->fragment, x->fed, &x->sink,
+                             &last) != ERR_OK) {
             log_error("store", "etcd told revisions out of order");
             etcd_feed_gap(x);
             return;
         }
-        if (last > x->fed)
+        if (last > x->fed || w->fragment)
             x->lagging = false; /* it moves */
         x->fed = last;
+        /* Asked for again it would be as large: what it led to is read. */
+        if (stream_is_over(s, "everything is loaded again")) {
+            etcd_feed_gap(x);
+            return;
+        }
     }
     etcd_feed_check(x);
 }
@@ -293,8 +313,11 @@ static void history_message(struct etcd_stream *s, const struct etcd_watched *w)
         h->e = ERR_COMPACTED;
     else if (w->canceled)
         h->e = ERR_UNAVAILABLE;
-    else if (!w->fragment && s->events.n)
-        h->e = etcd_events_tell(&s->events, h->told, &mine, &h->told);
+    else if (s->events.n)
+        h->e =
+            etcd_events_tell(&s->events, w->fragment, h->told, &mine, &h->told);
+    if (h->e == ERR_OK && stream_is_over(s, "its history is refused"))
+        h->e = ERR_LIMIT;
     if (h->told >= h->last)
         h->told = h->last;
     s->stop = h->e != ERR_OK || h->told == h->last || h->events >= h->limit;

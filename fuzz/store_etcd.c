@@ -92,9 +92,7 @@ static void watch(struct bytes b)
         if (etcd_watch_read(message, &w, &ev) != ERR_OK)
             break;
         b = bytes_skip(b, WIRE_FRAME_BYTES + message.n);
-        if (w.fragment)
-            continue;
-        if (etcd_events_tell(&ev, last, &to, &last) != ERR_OK)
+        if (etcd_events_tell(&ev, w.fragment, last, &to, &last) != ERR_OK)
             break;
         need(last >= told);
     }

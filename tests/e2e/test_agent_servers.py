@@ -142,3 +142,16 @@ def test_servers_without_a_leader_are_told_how_long_they_may_hold_a_read(
               "a server was told the rest")
     assert told[0] == "3500", told
     assert all(1 <= int(t) <= 3500 for t in told), told
+
+
+def test_an_agent_whose_servers_have_no_address_knows_that_it_is_alone(tmp_path):
+    a = agents.Agent(tmp_path / "agent", "nobody.invalid:8301", name="nameless")
+    a.spawn()
+    try:
+        a.wait_serves()
+        # Else each registration would wait for a server that nobody looks for.
+        until(lambda: "no server can be reached" in a.log(), "it says so")
+        answer = a.put("/v1/agent/service/register", {"Name": "early"})
+        assert answer.headers["x-muster-pending"] == "true"
+    finally:
+        agents.end(a.process)

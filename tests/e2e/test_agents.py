@@ -395,16 +395,6 @@ def test_an_agent_starts_without_any_server(make):
     assert "connection refused" in a.log()
 
 
-def test_an_agent_whose_servers_have_no_address_knows_that_it_is_alone(make):
-    a = make(agents.Agent, "nobody.invalid:8301", name="nameless")
-    a.spawn()
-    a.wait_serves()
-    # Else each registration would wait for a server that nobody looks for.
-    until(lambda: "no server can be reached" in a.log(), "it says so")
-    answer = a.put("/v1/agent/service/register", {"Name": "early"})
-    assert answer.headers["x-muster-pending"] == "true"
-
-
 @pytest.mark.parametrize("key,value,why", [
     ("datacenter", "dc9", 'it belongs to datacenter "dc1", this agent to "dc9"'),
     ("node_name", "server-1", 'it has the name of this agent, "server-1"'),
